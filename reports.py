@@ -1,0 +1,113 @@
+"""The payloads of the messages out: `error`, `metrics`, `avatar_state`.
+
+Their form follows TEN's conventions (ModuleError and the like); texts that
+come from outside must have been through a `Redactor` before.
+"""
+
+from typing import Any, Optional
+
+from .speech import Summary, Turn
+
+MODULE = "avatar"
+VENDOR = "spatius"
+
+FATAL = -1000
+"""The module has stopped for good; somebody has to change something."""
+
+NON_FATAL = 1000
+"""The module goes on by itself."""
+
+Payload = dict[str, Any]
+
+
+def error(
+    code: int,
+    message: str,
+    *,
+    turn: Optional[Turn] = None,
+    vendor_code: str = "",
+    vendor_message: str = "",
+    phase: str = "",
+    connection_id: str = "",
+    req_id: str = "",
+) -> Payload:
+    """Return an `error`; `code` is `FATAL` or `NON_FATAL`."""
+    return {
+        "id": req_id or connection_id,
+        "module": MODULE,
+        "code": code,
+        "message": message,
+        "vendor_info": {
+            "vendor": VENDOR,
+            "code": vendor_code,
+            "message": vendor_message,
+        },
+        "metadata": _metadata(
+            turn, phase=phase, connection_id=connection_id, req_id=req_id
+        ),
+    }
+
+
+def connected(connection_id: str, connect_delay_ms: float) -> Payload:
+    """Return the `metrics` of a connection."""
+    return _metrics(
+        connection_id,
+        {"connect_delay_ms": round(connect_delay_ms)},
+        _metadata(None, connection_id=connection_id),
+    )
+
+
+def utterance(summary: Summary, connection_id: str) -> Payload:
+    """Return the `metrics` of one utterance; audio_ms = sent + dropped."""
+    delay_ms = summary.first_audio_delay_ms
+    return _metrics(
+        summary.req_id,
+        {
+            "audio_ms": _tidy(summary.audio_ms),
+            "sent_ms": _tidy(summary.sent_ms),
+            "dropped_ms": _tidy(summary.dropped_ms),
+            "dropped_by_flush_ms": _tidy(summary.flushed_ms),
+            "dropped_by_overflow_ms": _tidy(summary.refused_ms),
+            "first_audio_delay_ms": None
+            if delay_ms is None
+            else round(delay_ms, 1),
+            "interrupted": summary.interrupted,
+        },
+        _metadata(
+            summary.turn, connection_id=connection_id, req_id=summary.req_id
+        ),
+    )
+
+
+def state(name: str, connection_id: str, reason: str) -> Payload:
+    """Return an `avatar_state`: `name` is connecting, ready, recovering,
+    failed or closed."""
+    return {"state": name, "connection_id": connection_id, "reason": reason}
+
+
+def _metrics(id_: str, values: Payload, metadata: Payload) -> Payload:
+    # TEN has no null: what is not known is left out.
+    known = {name: value for name, value in values.items() if value is not None}
+    return {
+        "id": id_,
+        "module": MODULE,
+        "vendor": VENDOR,
+        "metrics": known,
+        "metadata": metadata,
+    }
+
+
+def _metadata(turn: Optional[Turn], **known: str) -> Payload:
+    metadata: Payload = {name: value for name, value in known.items() if value}
+    if turn is not None:
+        metadata["turn_id"] = turn.id
+        if turn.session is not None:
+            metadata["session_id"] = turn.session
+    return metadata
+
+
+def _tidy(duration_ms: float) -> float:
+    """Return whole milliseconds as such, others to the microsecond."""
+    return (
+        int(duration_ms) if duration_ms.is_integer() else round(duration_ms, 3)
+    )

@@ -1,0 +1,512 @@
+"""The one place that imports the Spatius SDK, under either of its names.
+
+`Session` is one connection with deadlines; every error that it meets becomes
+a `Failure`, which says in an operator's words what happened and what to
+check, and whether a new attempt can help.
+"""
+
+import asyncio
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from types import ModuleType
+from typing import Any, Optional
+
+OPEN_DEADLINE_S = 10.0
+"""avatarkit waits 300 s for a silent console, and for ever for a handshake."""
+
+CLOSE_DEADLINE_S = 3.0
+"""The SDK waits up to 20 s for a silent peer."""
+
+PACKAGES = ("spatius", "avatarkit")
+"""The successor goes first; they cannot both be loaded into one process."""
+
+DEFAULT_REGION = "us-west"
+
+SDK_VARIABLE = "SPATIUS_SDK"
+"""Environment variable that decides between the two packages."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no session, or what the service complained of."""
+
+    message: str
+    """What happened and what to check; may repeat the service's words."""
+    fatal: bool = False
+    """A new attempt cannot help: somebody has to change something."""
+    ends_session: bool = True
+    """False for a complaint after which the session goes on."""
+    code: str = ""
+    """The SDK's code, or the close code of the connection."""
+    vendor_message: str = ""
+    phase: str = ""
+    connection_id: str = ""
+    req_id: str = ""
+    rejected_upgrade: bool = False
+    """The session token was refused (401); fatal when it repeats."""
+
+
+class SessionError(Exception):
+    """A call of the session failed; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(failure.message)
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """What one session is opened with; `expires_at_s` is epoch seconds."""
+
+    api_key: str
+    app_id: str
+    avatar_id: str
+    channel: str
+    agora_token: str
+    uid: int
+    expires_at_s: float
+    sample_rate: int
+    ogg_opus: bool = False
+    region: Optional[str] = None
+    console_endpoint_url: Optional[str] = None
+    ingress_endpoint_url: Optional[str] = None
+    telemetry: bool = False
+
+    def __repr__(self) -> str:  # it holds secrets
+        return f"<SessionSettings of avatar {self.avatar_id}>"
+
+
+def _choose_package() -> Optional[str]:
+    """Return the name of the SDK package to use, None if there is none.
+
+    `SPATIUS_SDK` decides; else the one that another extension of the worker
+    has loaded already, else the successor where it is installed.
+    """
+    wanted = os.environ.get(SDK_VARIABLE, "").strip().lower()
+    if wanted:
+        return wanted
+    for name in PACKAGES:
+        if name in sys.modules:
+            return name
+    for name in PACKAGES:
+        if importlib.util.find_spec(name) is not None:
+            return name
+    return None
+
+
+def _import_package() -> tuple[Optional[ModuleType], str]:
+    """Return the SDK, or None and the sentence that says what to install."""
+    name = _choose_package()
+    if name is None:
+        return None, (
+            "no Spatius SDK is installed; run pip install -r requirements.txt "
+            "in the extension's folder"
+        )
+    if name not in PACKAGES:
+        return None, (
+            f"the environment variable {SDK_VARIABLE} names no SDK; expected "
+            f"{' or '.join(PACKAGES)}"
+        )
+    try:
+        return importlib.import_module(name), ""
+    except Exception as error:  # whatever it is, the worker must go on
+        return None, (
+            f"the Spatius SDK {name} cannot be imported "
+            f"({type(error).__name__}: {error}); avatarkit needs protobuf "
+            ">= 6.31.1, spatius >= 5.28.3: install what is missing, or the "
+            "other SDK package"
+        )
+
+
+# Imported with the extension: doing it later would hold the event loop that
+# all extensions of the worker share.
+_sdk, _import_problem = _import_package()
+
+
+class _NoSessionKey(logging.Filter):
+    """Drops the websocket library's debug line that shows the session key."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "X-Session-Key" not in record.getMessage()
+
+
+logging.getLogger("websockets.client").addFilter(_NoSessionKey())
+
+
+def package() -> str:
+    """Return name and version of the SDK in use, "" if there is none."""
+    if _sdk is None:
+        return ""
+    version = getattr(_sdk, "__version__", "unknown version")
+    return f"{_sdk.__name__} {version}"
+
+
+def problem(settings_ogg_opus: bool = False) -> str:
+    """Return what keeps the SDK from working here, "" if nothing does."""
+    if _sdk is None:
+        return _import_problem
+    if settings_ogg_opus:
+        return _opus_problem(_sdk)
+    return ""
+
+
+def _opus_problem(sdk: ModuleType) -> str:
+    name = "opuslib_next" if sdk.__name__ == "spatius" else "opuslib"
+    advice = (
+        f'audio_format ogg_opus needs pip install "{sdk.__name__}[opus]" and '
+        "the system's libopus (Debian: apt-get install libopus0)"
+    )
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # the binding raises a bare Exception
+        return f"{advice}; {name}: {error or type(error).__name__}"
+    return ""
+
+
+def configure_telemetry(enabled: bool) -> None:
+    """Switch the SDK's telemetry to its vendor; call before any session.
+
+    It is one setting for the process: where another extension has started
+    telemetry already, it stays as it is.
+    """
+    configure = getattr(_sdk, "configure_telemetry", None)
+    if configure is None:
+        return  # avatarkit has none
+    try:
+        configure(None if enabled else "")
+    except RuntimeError:
+        pass
+
+
+def _endpoints(settings: SessionSettings, sdk_name: str) -> dict[str, str]:
+    """Return the SDK's arguments that say where the service is."""
+    if settings.console_endpoint_url and settings.ingress_endpoint_url:
+        return {
+            "console_endpoint_url": settings.console_endpoint_url,
+            "ingress_endpoint_url": settings.ingress_endpoint_url,
+        }
+    region = settings.region
+    if sdk_name == "spatius":
+        return {"region": region} if region else {}
+    # avatarkit knows no regions and ignores the argument in silence.
+    if not region or region == "auto":
+        region = DEFAULT_REGION
+    domain = "spatialwalk.top" if region.startswith("cn-") else "spatius.ai"
+    return {
+        "console_endpoint_url": f"https://console.{region}.{domain}/v1/console",
+        "ingress_endpoint_url": (
+            f"wss://api.{region}.{domain}/v2/driveningress"
+        ),
+    }
+
+
+class Session:
+    """One connection to the Motion Server; not used again after its end.
+
+    `on_failure` is called, on the event loop, when the service complains or
+    the connection ends without our doing; never after `close` has begun.
+    Its calls must come one after the other from one task, and none may be
+    cancelled (`open` may be): see the SDK's facts on requests.
+    """
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        on_failure: Callable[[Failure], None],
+    ) -> None:
+        if _sdk is None:
+            raise SessionError(Failure(_import_problem, fatal=True))
+        sdk: Any = _sdk
+        self._on_failure = on_failure
+        self._is_open = False
+        self._opening: Optional[asyncio.Task[str]] = None
+        self._closing: Optional[asyncio.Task[None]] = None
+        self._reported = False
+        self._connection_id = ""
+        arguments: dict[str, Any] = {
+            "api_key": settings.api_key,
+            "app_id": settings.app_id,
+            "avatar_id": settings.avatar_id,
+            "expire_at": datetime.fromtimestamp(
+                settings.expires_at_s, timezone.utc
+            ),
+            "sample_rate": settings.sample_rate,
+            "agora_egress": sdk.AgoraEgressConfig(
+                channel_name=settings.channel,
+                token=settings.agora_token,
+                uid=settings.uid,
+                publisher_id=str(settings.uid),
+            ),
+            "on_error": self._sdk_complains,
+            "on_close": self._sdk_closed,
+            **_endpoints(settings, sdk.__name__),
+        }
+        if settings.ogg_opus:
+            arguments["audio_format"] = sdk.AudioFormat.OGG_OPUS
+            arguments["ogg_opus_encoder"] = sdk.OggOpusEncoderConfig()
+        configure_telemetry(settings.telemetry)
+        self._session = sdk.new_avatar_session(**arguments)
+
+    async def open(self) -> str:
+        """Connect and return the connection's id, within the deadline.
+
+        Raises `SessionError`. May be cancelled.
+        """
+        opening = self._opening = asyncio.ensure_future(self._open())
+        try:
+            await asyncio.wait({opening}, timeout=OPEN_DEADLINE_S)
+        finally:
+            if not opening.done():
+                # A start() that was cancelled must be followed by close().
+                self._begin_close()
+        if not opening.done():
+            raise SessionError(
+                Failure(
+                    f"Spatius did not answer within {OPEN_DEADLINE_S:.0f} s; "
+                    "check the network and the endpoints",
+                    code="connectionFailed",
+                    phase="open",
+                )
+            )
+        error = opening.exception()
+        if error is not None:
+            raise SessionError(failure_of(error)) from error
+        return opening.result()
+
+    async def _open(self) -> str:
+        await self._session.init()
+        self._connection_id = await self._session.start()
+        # Before the loop runs on: the connection may be closed again at once.
+        self._is_open = True
+        return self._connection_id
+
+    async def send(self, audio: bytes, end: bool) -> str:
+        """Send audio, return its request's id. Raises `SessionError`."""
+        try:
+            return await self._session.send_audio(audio, end)
+        except Exception as error:
+            raise SessionError(failure_of(error)) from error
+
+    async def interrupt(self) -> str:
+        """Interrupt the latest request. Raises `SessionError`."""
+        try:
+            return await self._session.interrupt()
+        except Exception as error:
+            raise SessionError(failure_of(error)) from error
+
+    async def close(self) -> None:
+        """Close, and return within the deadline whatever the peer does."""
+        await asyncio.wait(
+            {self._begin_close()}, timeout=CLOSE_DEADLINE_S + 0.5
+        )
+
+    def abort(self) -> None:
+        """Drop the connection without a goodbye: a call that waits for the
+        socket fails at once."""
+        self._abort_transport()
+        self._begin_close()
+
+    def secrets(self) -> list[str]:
+        """Return the secrets that this connection got on its way."""
+        session_token = getattr(self._session, "_session_token", None)
+        return [session_token] if isinstance(session_token, str) else []
+
+    def _begin_close(self) -> "asyncio.Task[None]":
+        self._is_open = False
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close_in_the_end())
+            _unfinished.add(self._closing)
+            self._closing.add_done_callback(_unfinished.discard)
+        return self._closing
+
+    async def _close_in_the_end(self) -> None:
+        if self._opening is not None and not self._opening.done():
+            self._opening.cancel()
+            await asyncio.wait({self._opening}, timeout=CLOSE_DEADLINE_S)
+            self._is_open = False
+        closing = asyncio.ensure_future(self._session.close())
+        await asyncio.wait({closing}, timeout=CLOSE_DEADLINE_S)
+        if not closing.done():
+            self._abort_transport()
+            await asyncio.wait({closing})
+        if not closing.cancelled():
+            closing.exception()  # there is nobody left to tell
+
+    def _abort_transport(self) -> None:
+        # The SDK has no call for it, and its own close waits for a silent
+        # peer for 10 to 20 s; should its inside change, so do we.
+        connection = getattr(self._session, "_connection", None)
+        transport = getattr(connection, "transport", None)
+        if transport is not None:
+            transport.abort()
+
+    def _sdk_complains(self, error: Exception) -> None:
+        if self._is_open:
+            failure = failure_of(error)
+            if failure.ends_session:
+                self._reported = True
+            self._on_failure(failure)
+
+    def _sdk_closed(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            if not self._reported:
+                self._on_failure(
+                    Failure(
+                        "Spatius closed the connection",
+                        code="1000",
+                        phase="websocket_runtime",
+                        connection_id=self._connection_id,
+                    )
+                )
+
+
+# Closes that go on in the background; the loop itself holds them weakly.
+_unfinished: "set[asyncio.Task[None]]" = set()
+
+# What each of the SDK's codes means to an operator, and what to check.
+_MEANINGS = {
+    "appIDUnrecognized": (
+        "Spatius does not know the App ID: check params.spatius_app_id, and "
+        "the region or the endpoints"
+    ),
+    "appIDMismatch": (
+        "the Spatius App ID and the API key belong to different apps: check "
+        "params.spatius_app_id and params.spatius_api_key"
+    ),
+    "avatarNotFound": (
+        "Spatius does not know the avatar: check params.spatius_avatar_id"
+    ),
+    "billingRequired": (
+        "Spatius denies the session until billing is set up: check the "
+        "account in the Spatius console"
+    ),
+    "creditsExhausted": (
+        "the Spatius credits are exhausted: top up the account in the "
+        "Spatius console"
+    ),
+    "unsupportedSampleRate": (
+        "Spatius does not take the sample rate: check params.sample_rate"
+    ),
+    "invalidEgressConfig": (
+        "Spatius cannot publish to Agora with what it was given: check "
+        "params.agora_appid, agora_appcert or agora_token, agora_channel and "
+        "agora_uid"
+    ),
+    "sessionTokenExpired": "the Spatius session token was refused",
+    "sessionTokenInvalid": "the Spatius session token was refused",
+    "sessionDurationExceeded": "the Spatius session reached its time limit",
+    "egressUnavailable": "Spatius cannot reach Agora at the moment",
+    "idleTimeout": "Spatius ended the session because nobody spoke",
+    "upstreamError": "Spatius failed to animate the speech",
+    "connectionFailed": (
+        "Spatius cannot be reached: check the network, the region and the "
+        "endpoints"
+    ),
+    "connectionClosed": "the connection to Spatius was lost",
+    "protocolError": "Spatius answered what the SDK does not understand",
+    "serverError": "Spatius reported an error of its own",
+    "invalidRequest": "Spatius refused the request",
+}
+_BAD_API_KEY = (
+    "Spatius refused the API key: check params.spatius_api_key, and that it "
+    "belongs to this region or endpoint"
+)
+_FATAL = frozenset(
+    (
+        "appIDUnrecognized",
+        "appIDMismatch",
+        "avatarNotFound",
+        "billingRequired",
+        "creditsExhausted",
+        "unsupportedSampleRate",
+        "invalidEgressConfig",
+    )
+)
+# Complaints after which a running session speaks on.
+_HARMLESS = frozenset(
+    ("upstreamError", "serverError", "protocolError", "invalidRequest", "")
+)
+# The SDK reads every server code 3 as one of two codes, so that the cause
+# must be read from the words, and takes code 16 for the egress's.
+_CODES_OF_WORDS = {
+    "unsupported sample rate": "unsupportedSampleRate",
+    "avatar not found": "avatarNotFound",
+    "app id mismatch": "appIDMismatch",
+    "app id unrecognized": "appIDUnrecognized",
+    "appidunrecognized": "appIDUnrecognized",
+    "invalid session token": "sessionTokenInvalid",
+    "session token expired": "sessionTokenExpired",
+    "token is expired": "sessionTokenExpired",
+    "credits exhausted": "creditsExhausted",
+    "session time limit reached": "sessionDurationExceeded",
+}
+_CLOSE_CODES = {4001: "creditsExhausted", 4002: "sessionDurationExceeded"}
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return what an exception of the SDK means."""
+    sdk_code = getattr(error, "code", "")
+    code = str(getattr(sdk_code, "value", sdk_code))
+    phase = str(getattr(error, "phase", ""))
+    status = getattr(error, "http_status", None)
+    close_code = getattr(error, "close_code", None)
+    vendor_message = str(getattr(error, "message", "") or error)
+    if isinstance(error, ValueError) and "connection" in vendor_message:
+        # The SDK forgets a closed connection and then misses it.
+        code, phase = "connectionClosed", "websocket_send"
+    if phase != "session_token":
+        code = _closer_code(code, close_code, vendor_message)
+
+    meaning = _MEANINGS.get(code, "the Spatius session failed")
+    fatal = code in _FATAL
+    rejected_upgrade = False
+    if phase == "session_token" and code != "connectionFailed":
+        if status in (401, 403):
+            meaning, fatal = _BAD_API_KEY, True
+        elif status == 429 or (status or 0) >= 500:
+            meaning, fatal = "the Spatius console is not available", False
+    elif phase == "websocket_connect" and status == 401:
+        rejected_upgrade, fatal = True, False
+    elif phase == "websocket_connect" and (
+        status == 429 or (status or 0) >= 500
+    ):
+        meaning, fatal = "the Spatius ingress is not available", False
+
+    details = [f"HTTP {status}"] if status is not None else []
+    if close_code is not None:
+        details.append(f"close code {close_code}")
+    if details:
+        meaning += f" ({', '.join(details)})"
+    if vendor_message and vendor_message not in meaning:
+        meaning += f". Spatius says: {vendor_message}"
+    return Failure(
+        message=meaning,
+        fatal=fatal,
+        ends_session=fatal
+        or phase != "websocket_runtime"
+        or code not in _HARMLESS,
+        code=str(close_code) if close_code is not None else code,
+        vendor_message=vendor_message,
+        phase=phase,
+        connection_id=getattr(error, "connection_id", None) or "",
+        req_id=getattr(error, "req_id", None) or "",
+        rejected_upgrade=rejected_upgrade,
+    )
+
+
+def _closer_code(code: str, close_code: Optional[int], message: str) -> str:
+    """Return the code that the close code or the service's words tell."""
+    if close_code in _CLOSE_CODES:
+        return _CLOSE_CODES[close_code]
+    lowered = message.lower()
+    for words, meant in _CODES_OF_WORDS.items():
+        if words in lowered:
+            return meant
+    return code
