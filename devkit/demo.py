@@ -1,0 +1,250 @@
+"""The demo: a sentence is spoken, a second one is cut short.
+
+Everything goes the way it goes in a TEN app; only the service is local. What
+the local Motion Server recorded is held against what was sent.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from . import package
+from .motion_server.record import Record, Request
+from .stage import (
+    FRAME_MS,
+    Report,
+    Said,
+    SpeechFileError,
+    Stage,
+    open_stage,
+    read_speech,
+)
+
+SENTENCE = package.ROOT / "devkit" / "assets" / "sentence_24k.wav"
+BARGE_IN_AFTER_S = 1.5
+STALE_FRAMES = 20
+"""Frames of the cut answer that the TTS still sends after the flush."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold, and how it came out."""
+
+    what: str
+    ok: bool
+    got: str
+
+
+def main(
+    speech: Annotated[
+        Path, typer.Argument(help="A WAV to speak: 24 kHz, mono, 16 bit.")
+    ] = SENTENCE,
+    heard: Annotated[
+        Path,
+        typer.Option(help="Where to write what the Motion Server heard."),
+    ] = package.ROOT / "out" / "heard.wav",
+) -> None:
+    """Speak a sentence, then barge in on a second one, without credentials.
+
+    Exit code 0 only if the local Motion Server heard just what it should.
+    """
+    console = Console(highlight=False)
+    try:
+        pcm = read_speech(speech)
+    except SpeechFileError as error:
+        console.print(f"[red]{error}[/red]", soft_wrap=True)
+        raise typer.Exit(2) from None
+    checks = _run(console, pcm, speech, heard)
+    raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+
+
+def _run(
+    console: Console, pcm: bytes, speech: Path, heard: Path
+) -> Sequence[Check]:
+    started = time.monotonic()
+
+    def say(who: str, what: str, at: float | None = None) -> None:
+        at_s = (time.monotonic() if at is None else at) - started
+        console.print(
+            f"[dim]{at_s:7.3f} s[/dim]  [bold]{who:<13}[/bold] {what}",
+            soft_wrap=True,
+        )
+
+    def tell(report: Report) -> None:
+        say("extension", _in_words(report), report.time_s)
+
+    console.print(
+        f"[bold]{speech.name}[/bold], {len(pcm) / 48000:.1f} s, as "
+        f"{FRAME_MS} ms frames at real time\n"
+    )
+    with open_stage(on_report=tell) as stage:
+        server = stage.server
+        server.wait_for(lambda record: record.live_connections, 10)
+        say("Motion Server", f"session confirmed at {server.ingress_url}")
+
+        say("agent", "speaks the first answer")
+        first = _speak(console, stage, pcm)
+        server.wait_for(lambda record: record.requests[0].closed)
+        request = server.record.requests[0]
+        say(
+            "Motion Server",
+            f"heard {request.audio_bytes / 48:.0f} ms in "
+            f"{request.message_count} messages, and its end",
+        )
+
+        say("agent", "speaks the second answer")
+        until = time.monotonic() + BARGE_IN_AFTER_S
+        second = _speak(console, stage, pcm, end=False, until=until)
+        say("user", "barges in")
+        flushed = time.monotonic()
+        answered_s = stage.flush()
+        for _ in range(STALE_FRAMES):
+            stage.send_frame(bytes(480), second)
+        stage.send_data("tts_audio_end", second.turn_id, reason=2)
+        server.wait_for(lambda record: record.interrupts)
+        interrupt = server.record.interrupts[0]
+        say("extension", f"answered flush after {answered_s * 1000:.1f} ms")
+        say(
+            "Motion Server",
+            f"interrupted {(interrupt.time_s - flushed) * 1000:.1f} ms after "
+            "the flush",
+            interrupt.time_s,
+        )
+        # Commands and frames arrive in order: what was stale has come by now.
+        stage.flush()
+        checks = _checks(stage, first, second)
+        delays = _delays_ms(server.record.requests[0], first)
+        heard.parent.mkdir(parents=True, exist_ok=True)
+        server.record.write_wav(heard)
+    _print_verdict(console, checks, delays, heard)
+    return checks
+
+
+def _speak(
+    console: Console,
+    stage: Stage,
+    pcm: bytes,
+    *,
+    end: bool = True,
+    until: float = float("inf"),
+) -> Said:
+    with Progress(
+        TextColumn("           "),
+        BarColumn(40),
+        TextColumn("{task.percentage:3.0f} %"),
+        console=console,
+        transient=True,
+    ) as progress:
+        bar = progress.add_task("", total=1.0)
+        return stage.speak(
+            pcm,
+            end=end,
+            on_progress=lambda part: progress.update(bar, completed=part),
+            is_over=lambda: time.monotonic() >= until,
+        )
+
+
+def _checks(stage: Stage, first: Said, second: Said) -> list[Check]:
+    record = stage.server.record
+    requests = record.requests
+    before_flush = bytes(second.audio[: -480 * STALE_FRAMES])
+    checks = [
+        Check(
+            "first answer heard byte for byte",
+            requests[0].audio == bytes(first.audio)
+            and requests[0].ended_at_s is not None,
+            f"{requests[0].audio_bytes} of {len(first.audio)} bytes",
+        ),
+        Check(
+            "second answer interrupted, nothing of it heard after that",
+            len(requests) == 2
+            and requests[1].interrupted_at_s is not None
+            and before_flush.startswith(requests[1].audio),
+            f"{len(record.interrupts)} interrupt(s), {len(requests)} requests",
+        ),
+    ]
+    return checks + _session_checks(record)
+
+
+def _session_checks(record: Record) -> list[Check]:
+    connections = record.connections
+    config = connections[0].config
+    assert config is not None
+    left_min = ((config.agora_token_end_s or 0) - time.time()) / 60
+    return [
+        Check(
+            "one session, protocol kept",
+            len(connections) == 1 and not record.violations,
+            f"{len(connections)} session(s), "
+            f"{len(record.violations)} violation(s)",
+        ),
+        Check(
+            "channel and uid",
+            (config.channel, config.uid, config.publisher_id)
+            == ("demo", 1001, "1001"),
+            f"{config.channel}, {config.uid}",
+        ),
+        Check(
+            "Agora token signed for the session's 30 minutes",
+            29 < left_min <= 30,
+            f"{left_min:.1f} minutes left",
+        ),
+    ]
+
+
+def _delays_ms(request: Request, said: Said) -> list[float]:
+    """Return how long each message took from its last frame to the server."""
+    delays = []
+    frames = iter(said.frames)
+    sent_s, sent_bytes = next(frames)
+    received = 0
+    for message in request.messages:
+        received += len(message.audio)
+        while sent_bytes < received:
+            sent_s, sent_bytes = next(frames)
+        delays.append((message.time_s - sent_s) * 1000)
+    return delays
+
+
+def _in_words(report: Report) -> str:
+    payload = report.payload
+    if report.name == "avatar_state":
+        return f"is {payload['state']} ({payload['reason']})"
+    if report.name == "error":
+        return f"[red]error {payload['code']}: {payload['message']}[/red]"
+    metrics = payload["metrics"]
+    return "reports " + ", ".join(f"{k} {v}" for k, v in metrics.items())
+
+
+def _print_verdict(
+    console: Console,
+    checks: Sequence[Check],
+    delays_ms: Sequence[float],
+    heard: Path,
+) -> None:
+    table = Table(title="\nVerdict", title_justify="left", box=None)
+    table.add_column("")
+    table.add_column("")
+    table.add_column("", style="dim")
+    for check in checks:
+        mark = "[green]ok[/green]" if check.ok else "[red]FAILED[/red]"
+        table.add_row(mark, check.what, check.got)
+    console.print(table)
+    p99 = quantiles(delays_ms, n=100)[98] if len(delays_ms) > 1 else 0.0
+    console.print(
+        f"\nframe in to bytes at the server: median {median(delays_ms):.2f} ms"
+        f", p99 {p99:.2f} ms over {len(delays_ms)} messages"
+    )
+    console.print(f"what the server heard: {heard}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,34 @@
+"""Loads the package whose repository this is.
+
+The repository's root is the package, and its folder may have any name; here
+it is loaded under its own.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = "spatius_avatar_python"
+
+
+def use_ten_runtime() -> None:
+    """Put the stand-in for ten_runtime on the path if the real one is absent."""
+    if importlib.util.find_spec("ten_runtime") is None:
+        sys.path.insert(0, str(ROOT / "devkit"))
+
+
+def load() -> ModuleType:
+    """Return the package, which registers its addon when it is loaded."""
+    if NAME in sys.modules:
+        return sys.modules[NAME]
+    use_ten_runtime()
+    spec = importlib.util.spec_from_file_location(
+        NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    assert spec is not None and spec.loader is not None
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[NAME] = package
+    spec.loader.exec_module(package)
+    return package
