@@ -1,7 +1,11 @@
 """Puts the package and, where TEN is absent, its stand-in within reach."""
 
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -12,3 +16,39 @@ from devkit import package  # noqa: E402
 # __init__ where that is no identifier: it must find the same package there.
 for _alias in (ROOT.name, "__init__"):
     sys.modules[_alias] = package.load()
+
+from devkit.motion_server import MotionServer  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ten_app() -> Iterator[None]:
+    """A running app, without which no extension can be tested."""
+    from ten_runtime import App, TenEnv
+
+    ready = threading.Event()
+    apps: list[App] = []
+
+    class TestApp(App):
+        def on_init(self, ten_env: TenEnv) -> None:
+            ready.set()
+            ten_env.on_init_done()
+
+    def serve() -> None:
+        apps.append(TestApp())
+        apps[0].run(False)
+
+    thread = threading.Thread(target=serve, name="app")
+    thread.start()
+    assert ready.wait(15), "the app did not start"
+    yield
+    apps[0].close()
+    thread.join()
+
+
+@pytest.fixture
+def motion_server() -> Iterator[MotionServer]:
+    """A local Motion Server that knows the credentials of `agent`."""
+    from agent import SERVER_OPTIONS
+
+    with MotionServer.in_thread(**SERVER_OPTIONS) as server:
+        yield server

@@ -1,0 +1,71 @@
+"""A local Spatius service, for tests, benchmarks and demonstrations.
+
+It speaks the real protocol to the real SDK, records all that a client does,
+and goes wrong where it is told to.
+"""
+
+from .faults import (
+    Animate,
+    AudioBytes,
+    AudioMessages,
+    Close,
+    Faults,
+    Hang,
+    Malformed,
+    OnEnd,
+    OnInterrupt,
+    Refuse,
+    Reset,
+    Resume,
+    ServerError,
+    Silence,
+    Slow,
+    SlowReader,
+    Stall,
+)
+from .record import (
+    AudioNotKept,
+    Connection,
+    Event,
+    Interrupt,
+    Record,
+    Request,
+    SessionConfig,
+    TokenRequest,
+    Unmet,
+    Upgrade,
+    event_line,
+)
+from .server import MotionServer
+
+__all__ = [
+    "Animate",
+    "AudioBytes",
+    "AudioMessages",
+    "AudioNotKept",
+    "Close",
+    "Connection",
+    "Event",
+    "Faults",
+    "Hang",
+    "Interrupt",
+    "Malformed",
+    "MotionServer",
+    "OnEnd",
+    "OnInterrupt",
+    "Record",
+    "Refuse",
+    "Request",
+    "Reset",
+    "Resume",
+    "ServerError",
+    "SessionConfig",
+    "Silence",
+    "Slow",
+    "SlowReader",
+    "Stall",
+    "TokenRequest",
+    "Unmet",
+    "Upgrade",
+    "event_line",
+]

@@ -1,0 +1,184 @@
+"""The console: it hands out session tokens for an API key."""
+
+import asyncio
+import json
+import math
+import secrets
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from .faults import Faults, Hang, Malformed, Refuse, Slow
+from .record import Record
+
+# Longest life of a session token that the console grants.
+MAX_TOKEN_LIFE_S = 24 * 3600
+
+
+@dataclass(frozen=True)
+class SessionToken:
+    """A session token that was handed out."""
+
+    # 1, 2, 3 ...: what stands in the record in place of the text.
+    number: int
+    # Epoch seconds.
+    end_s: float
+    text: str = field(repr=False)
+    api_key: str = field(repr=False)
+
+
+class SessionTokens:
+    """The session tokens that were handed out."""
+
+    def __init__(self) -> None:
+        self._by_text: dict[str, SessionToken] = {}
+
+    def __repr__(self) -> str:
+        return f"<SessionTokens {len(self._by_text)}>"
+
+    def issue(self, end_s: float, api_key: str) -> SessionToken:
+        """Make a new token that ends at `end_s` (epoch seconds)."""
+        token = SessionToken(
+            len(self._by_text) + 1, end_s, secrets.token_urlsafe(24), api_key
+        )
+        self._by_text[token.text] = token
+        return token
+
+    def find(self, text: str) -> SessionToken | None:
+        """The token with this text, ended or not."""
+        return self._by_text.get(text)
+
+
+def error_response(
+    status: int,
+    title: str = "",
+    detail: str = "",
+    code: str = "",
+    body: str | None = None,
+) -> web.Response:
+    """Answer with the JSON errors object of the real service.
+
+    The SDK reads status, title, detail and code of the first error.
+    """
+    error: dict[str, Any] = {
+        "status": status,
+        "title": title or _phrase(status),
+    }
+    if detail:
+        error["detail"] = detail
+    if code:
+        error["code"] = code
+    return web.Response(
+        status=status,
+        text=json.dumps({"errors": [error]}) if body is None else body,
+        content_type="application/json",
+    )
+
+
+def refusal(fault: Refuse, **own_secrets: str) -> web.Response:
+    """Turn a planned Refuse into a response, placeholders filled in."""
+    return error_response(
+        fault.status,
+        fault.title,
+        fill(fault.detail, **own_secrets),
+        fault.code,
+        None if fault.body is None else fill(fault.body, **own_secrets),
+    )
+
+
+def fill(text: str, **own_secrets: str) -> str:
+    """Replace {api_key}, {session_token} and {agora_token} in a text."""
+    for name, value in own_secrets.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+class Console:
+    """Answers POST {console}/session-tokens."""
+
+    def __init__(
+        self,
+        record: Record,
+        faults: Faults,
+        tokens: SessionTokens,
+        *,
+        api_keys: Collection[str] | None,
+        now: Callable[[], float],
+    ) -> None:
+        self._record = record
+        self._faults = faults
+        self._tokens = tokens
+        # None: any key that is not empty.
+        self._api_keys = api_keys
+        self._now = now
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one token request."""
+        api_key = request.headers.get("X-Api-Key", "")
+        key_ok = bool(api_key) and (
+            self._api_keys is None or api_key in self._api_keys
+        )
+        expire_at = _expire_at(await request.text())
+
+        def note(status: int | None, number: int | None = None) -> None:
+            self._record.token_answered(
+                status,
+                key_ok=key_ok,
+                expire_at=expire_at,
+                session_token=number,
+            )
+
+        fault = self._faults.next_console()
+        if fault is not None:
+            self._record.fault(f"console: {fault}")
+        if isinstance(fault, Refuse):
+            note(fault.status)
+            return refusal(fault, api_key=api_key)
+        if isinstance(fault, Malformed):
+            note(200)
+            return web.Response(
+                text='{"sessionToken": ', content_type="application/json"
+            )
+        if isinstance(fault, Hang):
+            note(None)
+            await asyncio.Event().wait()
+        if isinstance(fault, Slow):
+            await asyncio.sleep(fault.delay_s)
+
+        if not key_ok:
+            note(401)
+            return error_response(401)
+        if expire_at is None:
+            note(400)
+            return error_response(400, detail="expireAt must be a number")
+        left_s = expire_at - self._now()
+        if left_s <= 0:
+            note(400)
+            return error_response(400, detail="expireAt is in the past")
+        if left_s > MAX_TOKEN_LIFE_S:
+            note(400)
+            return error_response(400, detail="expireAt is over 24 h away")
+        token = self._tokens.issue(expire_at, api_key)
+        note(200, token.number)
+        return web.json_response({"sessionToken": token.text})
+
+
+def _expire_at(body: str) -> float | None:
+    """Read {"expireAt": epoch seconds}; None when it is not that."""
+    try:
+        value = json.loads(body)["expireAt"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"

@@ -1,0 +1,390 @@
+"""Faults of the service on demand: what goes wrong, where, and when.
+
+A fault is a small frozen value. `Faults` holds the plans: which fault comes
+at which point, and how often. Plans of one point are used up in the order
+in which they were made, so a test can write down a whole course:
+
+    server.faults.console(Refuse(503), times=2)
+    server.faults.upgrade(Refuse(401, detail="token is expired"))
+    server.faults.handshake(ServerError(3, "agora_egress: no"), times=None)
+    server.faults.runtime(Close(1011), after=AudioMessages(5))
+    server.now(Stall())
+
+Texts (`detail`, `message`, `reason`, `body`) may hold the placeholders
+{api_key}, {session_token} and {agora_token}; the service fills them in with
+the client's own secrets, so a test can find out whether the client leaks
+what a server echoes. The record keeps the text with the placeholder.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Answer the HTTP request or the upgrade with an error status."""
+
+    # 400 to 599.
+    status: int
+    # Title of the JSON error; the status' own phrase when empty.
+    title: str = ""
+    detail: str = ""
+    # Code of the JSON error; left out when empty.
+    code: str = ""
+    # Sent as it is in place of the JSON errors object.
+    body: str | None = None
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """Answer a token request with 200 and something that is no JSON."""
+
+
+@dataclass(frozen=True)
+class Hang:
+    """Never answer. At the handshake: upgrade, then never confirm."""
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Answer well, but later."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True)
+class ServerError:
+    """Send a server_error; at the handshake in place of the confirmation.
+
+    At runtime the session goes on, as with the real service; plan a Close
+    behind it for one that ends.
+    """
+
+    # 3 invalid argument, 14 unavailable, 16 unauthenticated, 4001 credits
+    # exhausted, 4002 session time limit.
+    code: int
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Close:
+    """Close the websocket with a close frame."""
+
+    # 1000 to 4999.
+    code: int = 1000
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Reset:
+    """Break the TCP connection with an RST, without a close frame."""
+
+
+@dataclass(frozen=True)
+class Stall:
+    """Stop reading from the socket: no message, no pong, no close reply.
+
+    What the client sends fills the kernel's buffers, then blocks it.
+    """
+
+    # After this many seconds reading goes on; None: when `Resume` comes.
+    for_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Read on after a `Stall`, and at full speed after `SlowReader`."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Stop reading for good, and never close: a peer that is gone."""
+
+
+@dataclass(frozen=True)
+class SlowReader:
+    """Read no faster than this from now on."""
+
+    bytes_per_s: float
+
+
+@dataclass(frozen=True)
+class Animate:
+    """Send a server_response_animation for the latest request. No fault."""
+
+    end: bool = False
+
+
+HttpFault = Refuse | Malformed | Hang | Slow
+HandshakeFault = Hang | Slow | ServerError | Close | Reset
+RuntimeFault = (
+    ServerError
+    | Close
+    | Reset
+    | Stall
+    | Resume
+    | Silence
+    | SlowReader
+    | Animate
+)
+Fault = HttpFault | HandshakeFault | RuntimeFault
+
+
+@dataclass(frozen=True)
+class AudioMessages:
+    """When a connection's n-th audio message from now on has been read."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class AudioBytes:
+    """When a connection has sent this many bytes of audio from now on."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class OnEnd:
+    """When the end of a request has been read."""
+
+
+@dataclass(frozen=True)
+class OnInterrupt:
+    """When an interrupt has been read."""
+
+
+Trigger = AudioMessages | AudioBytes | OnEnd | OnInterrupt
+
+
+@dataclass
+class _Plan:
+    """A fault with the number of times it is still to come."""
+
+    fault: Any
+    # None: every time.
+    times: int | None
+
+    @property
+    def used_up(self) -> bool:
+        return self.times is not None and self.times <= 0
+
+    def use(self) -> Any:
+        if self.times is not None:
+            self.times -= 1
+        return self.fault
+
+
+@dataclass
+class _RuntimePlan(_Plan):
+    """A fault that waits for something to be read from a connection."""
+
+    trigger: Trigger
+    # Number of the connection it is meant for; None: whichever comes first.
+    connection: int | None
+    # Connection number -> messages or bytes of audio it has sent.
+    counts: dict[int, int] = field(default_factory=dict)
+
+    def matches(self, connection: int, seen: str, audio_bytes: int) -> bool:
+        """Say whether this is the moment, and count audio."""
+        if self.connection not in (None, connection):
+            return False
+        if isinstance(self.trigger, OnEnd):
+            return seen == "end"
+        if isinstance(self.trigger, OnInterrupt):
+            return seen == "interrupt"
+        if seen != "audio":
+            return False
+        step = audio_bytes
+        if isinstance(self.trigger, AudioMessages):
+            step = 1
+        before = self.counts.get(connection, 0)
+        self.counts[connection] = before + step
+        return before < self.trigger.count <= before + step
+
+
+class Faults:
+    """The plans of a server. Every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._console: list[_Plan] = []
+        self._upgrade: list[_Plan] = []
+        self._handshake: list[_Plan] = []
+        self._runtime: list[_RuntimePlan] = []
+
+    def __repr__(self) -> str:
+        with self._lock:
+            return (
+                f"<Faults console={len(self._console)} "
+                f"upgrade={len(self._upgrade)} "
+                f"handshake={len(self._handshake)} "
+                f"runtime={len(self._runtime)}>"
+            )
+
+    def console(self, fault: HttpFault, *, times: int | None = 1) -> None:
+        """Plan a fault for the next token requests; times=None: all."""
+        self._add(self._console, _Plan(fault, times))
+
+    def upgrade(
+        self, fault: Refuse | Hang | Slow, *, times: int | None = 1
+    ) -> None:
+        """Plan a fault for the next websocket upgrades."""
+        self._add(self._upgrade, _Plan(fault, times))
+
+    def handshake(
+        self, fault: HandshakeFault, *, times: int | None = 1
+    ) -> None:
+        """Plan a fault for the next sessions, once they are configured."""
+        self._add(self._handshake, _Plan(fault, times))
+
+    def runtime(
+        self,
+        fault: RuntimeFault,
+        *,
+        after: Trigger,
+        connection: int | None = None,
+        times: int | None = 1,
+    ) -> None:
+        """Plan a fault for the moment at which `after` has been read.
+
+        Nothing else is read from the connection before the fault has acted.
+        Several plans for one moment act in the order they were made. Audio
+        is counted from the making of the plan, by each plan and for each
+        connection on its own; a count is met once per connection.
+        """
+        self._add(self._runtime, _RuntimePlan(fault, times, after, connection))
+
+    def clear(self) -> None:
+        """Forget every plan. What has acted already stays as it is."""
+        with self._lock:
+            for plans in (
+                self._console,
+                self._upgrade,
+                self._handshake,
+                self._runtime,
+            ):
+                plans.clear()
+
+    def next_console(self) -> HttpFault | None:
+        return self._next(self._console)
+
+    def next_upgrade(self) -> Refuse | Hang | Slow | None:
+        return self._next(self._upgrade)
+
+    def next_handshake(self) -> HandshakeFault | None:
+        return self._next(self._handshake)
+
+    def due(
+        self, connection: int, seen: str, audio_bytes: int = 0
+    ) -> list[RuntimeFault]:
+        """Take the faults of this moment.
+
+        `seen` is what was just read: "audio", "end" or "interrupt".
+        """
+        # Looked at without the lock, for every message: a plan made at this
+        # very moment may as well have been made just after it.
+        if not self._runtime:
+            return []
+        with self._lock:
+            faults = [
+                plan.use()
+                for plan in self._runtime
+                if plan.matches(connection, seen, audio_bytes)
+            ]
+            # In place: `_add` may hold this very list already.
+            self._runtime[:] = [p for p in self._runtime if not p.used_up]
+            return faults
+
+    def _add(self, plans: list[Any], plan: _Plan) -> None:
+        if plan.times is not None and plan.times < 1:
+            raise ValueError("times must be 1 or more, or None for always")
+        with self._lock:
+            plans.append(plan)
+
+    def _next(self, plans: list[_Plan]) -> Any:
+        with self._lock:
+            if not plans:
+                return None
+            fault = plans[0].use()
+            if plans[0].used_up:
+                del plans[0]
+            return fault
+
+
+_FAULTS_BY_NAME: dict[str, Any] = {
+    "refuse": Refuse,
+    "malformed": Malformed,
+    "hang": Hang,
+    "slow": Slow,
+    "server_error": ServerError,
+    "close": Close,
+    "reset": Reset,
+    "stall": Stall,
+    "resume": Resume,
+    "silence": Silence,
+    "slow_reader": SlowReader,
+    "animate": Animate,
+}
+_TRIGGERS_BY_NAME: dict[str, Any] = {
+    "audio_messages": AudioMessages,
+    "audio_bytes": AudioBytes,
+    "end": OnEnd,
+    "interrupt": OnInterrupt,
+}
+# Which faults make sense where.
+ALLOWED: dict[str, tuple[type, ...]] = {
+    "console": (Refuse, Malformed, Hang, Slow),
+    "upgrade": (Refuse, Hang, Slow),
+    "handshake": (Hang, Slow, ServerError, Close, Reset),
+    "runtime": (
+        ServerError,
+        Close,
+        Reset,
+        Stall,
+        Resume,
+        Silence,
+        SlowReader,
+        Animate,
+    ),
+}
+
+
+def fault_from_json(point: str, spec: Mapping[str, Any]) -> Fault:
+    """Build a fault from {"name": "close", "code": 1011, ...}.
+
+    Raises ValueError for an unknown name or field, or one out of place.
+    """
+    values = dict(spec)
+    name = values.pop("name", None)
+    kind = _FAULTS_BY_NAME.get(str(name))
+    if kind is None:
+        raise ValueError(f"unknown fault, expected {sorted(_FAULTS_BY_NAME)}")
+    if kind not in ALLOWED[point]:
+        raise ValueError(f"{name} is no fault for {point}")
+    known = {one.name for one in fields(kind)}
+    if not known.issuperset(values):
+        raise ValueError(f"{name} takes {sorted(known)} only")
+    try:
+        return kind(**values)
+    except TypeError as exc:
+        raise ValueError(f"{name}: a field is missing") from exc
+
+
+def trigger_from_json(spec: Any) -> Trigger:
+    """Build a trigger from {"audio_messages": 5}, "end" or "interrupt".
+
+    Raises ValueError.
+    """
+    try:
+        if isinstance(spec, str):
+            return _TRIGGERS_BY_NAME[spec]()
+        ((name, count),) = spec.items()
+        return _TRIGGERS_BY_NAME[name](int(count))
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise ValueError(
+            'after must be "end", "interrupt", {"audio_messages": n} '
+            'or {"audio_bytes": n}'
+        ) from exc

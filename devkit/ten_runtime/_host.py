@@ -1,0 +1,382 @@
+"""Runs one extension by the runtime's rules; the tester is built on it.
+
+A host works without an App and without a tester, for demos and benchmarks:
+messages go in by `send_*`, what the extension sends comes out by callbacks.
+Several hosts share the process's one event loop.
+"""
+
+import asyncio
+import json
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any
+
+from . import _log, _loop
+from ._addon import find_addon
+from ._env import AsyncTenEnv
+from ._errors import TenError, TenErrorCode, closed, not_connected
+from ._extension import AsyncExtension
+from ._messages import (
+    AudioFrame,
+    Cmd,
+    CmdResult,
+    Data,
+    Msg,
+    Reply,
+    StatusCode,
+    is_locked,
+    take,
+)
+from ._options import Loc, LogLevel
+from ._process import _exit_process, wait_without_limit
+from ._properties import load_properties, read_manifest
+from ._schema import Schemas
+from ._tree import PropertyTree
+
+CmdOutcome = tuple[CmdResult | None, TenError | None]
+
+
+class HandlerFailed(RuntimeError):
+    """An exception escaped an `on_*` method: the real process would be gone.
+
+    `__cause__` is the exception.
+    """
+
+    def __init__(self, where: str, cause: BaseException) -> None:
+        trace = "".join(traceback.format_exception(cause))
+        super().__init__(
+            f"{where} let {type(cause).__name__} out, which ends the whole "
+            f"process in the real runtime\n{trace}"
+        )
+        self.__cause__ = cause
+
+
+class ExtensionHost:
+    """Hosts the extension that the addon `addon_name` makes.
+
+    `node_property` is what a graph node's `property` would be: a dict or its
+    JSON text. `on_data`, `on_cmd` and `on_audio_frame` take what the
+    extension sends; a kind without a callback is not connected. They are
+    called on the extensions' event loop and must not block; `on_cmd` answers
+    through `host.return_result`. `on_failure` is told of a HandlerFailed;
+    without it a failure is printed and the process exits with code 1.
+
+    All `send_*` may be called from any thread, in the order in which the
+    extension is to get the messages.
+    """
+
+    def __init__(
+        self,
+        addon_name: str,
+        node_property: dict | str | None = None,
+        *,
+        name: str | None = None,
+        on_data: Callable[[Data], None] | None = None,
+        on_cmd: Callable[[Cmd], None] | None = None,
+        on_audio_frame: Callable[[AudioFrame], None] | None = None,
+        on_failure: Callable[[HandlerFailed], None] | None = None,
+    ) -> None:
+        self.name = name or addon_name
+        self.schemas = Schemas()
+        self.failure: HandlerFailed | None = None
+        """The first exception that escaped the extension, if one did."""
+        self._addon_name = addon_name
+        self._node_property = _as_tree(node_property)
+        self._sinks: dict[str, Callable[[Any], None] | None] = {
+            Data.handler: on_data,
+            Cmd.handler: on_cmd,
+            AudioFrame.handler: on_audio_frame,
+        }
+        self._on_failure = on_failure
+        self._place = Loc("localhost", None, self.name)
+        self._extension: AsyncExtension | None = None
+        self._env: Any = None
+        self._loop: Any = None
+        self._life: asyncio.Task[None] | None = None
+        self._stop_asked: Any = None
+        self._inbox: deque[Msg] = deque()
+        self._drain_due = False
+        # By message, and dropped by _handle itself: event loops hold tasks
+        # weakly, and a done callback per frame would cost another turn.
+        self._handling: dict[Msg, asyncio.Task[None]] = {}
+        # Messages wait in the inbox until on_init is done, and are dropped
+        # from on_deinit on.
+        self._accepting = False
+        self._dropping = False
+        self._stopped = threading.Event()
+        self._ending_loop: threading.Thread | None = None
+
+    def __enter__(self) -> "ExtensionHost":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Create the extension and set its life going; does not wait for it.
+
+        LookupError where no such addon is registered.
+        """
+        addon = find_addon(self._addon_name)
+        manifest = read_manifest(addon.base_dir)
+        self.schemas = Schemas(manifest.get("api"))
+        properties = load_properties(
+            addon.base_dir, self._node_property, self.schemas, self.name
+        )
+        self._env = AsyncTenEnv(self, PropertyTree(properties))
+
+        def create() -> None:
+            try:
+                self._extension = addon.create(self.name)
+            except BaseException as exc:
+                self._fail("creating the extension", exc)
+
+        # On a thread of its own: no event loop runs there, whatever the
+        # caller's thread does.
+        creation = threading.Thread(target=create, name=f"create-{self.name}")
+        creation.start()
+        creation.join()
+        if self._extension is None:
+            self._stopped.set()
+            return
+        self._loop = _loop.acquire()
+        self._loop.call_soon_threadsafe(self._begin)
+
+    def send_data(self, data: Data) -> None:
+        self._post(data)
+
+    def send_audio_frame(self, audio_frame: AudioFrame) -> None:
+        self._post(audio_frame)
+
+    def submit_cmd(self, cmd: Cmd) -> "Future[CmdOutcome]":
+        """Send a command; the future gets its final result."""
+        reply = _reply_to(cmd)
+        self._post(cmd)
+        return reply.future
+
+    async def send_cmd(self, cmd: Cmd) -> CmdOutcome:
+        """Send a command and wait for its final result, on any loop."""
+        return await asyncio.wrap_future(self.submit_cmd(cmd))
+
+    def return_result(self, result: CmdResult) -> None:
+        """Answer a command that `on_cmd` was called with."""
+        deliver_result(result)
+
+    def request_stop(self) -> None:
+        """Ask for on_stop and on_deinit; does not wait. Any thread."""
+        if self._loop is not None and not self._stopped.is_set():
+            self._on_loop(lambda: self._stop_asked.set())
+
+    def wait(self) -> None:
+        """Wait until the extension is gone; without limit, as in the real
+        runtime.
+        """
+        wait_without_limit(self._stopped, f"'{self.name}' to stop")
+        if self._ending_loop is not None:
+            self._ending_loop.join()
+        self._drop_inbox()
+
+    def is_gone(self) -> bool:
+        """Whether on_deinit has begun: from then on messages are dropped."""
+        return self._dropping
+
+    def stop(self) -> None:
+        """`request_stop` and `wait`. Not for the extensions' own thread."""
+        self.request_stop()
+        self.wait()
+
+    def _post(self, msg: Msg) -> None:
+        if self._loop is None:
+            raise RuntimeError(f"the host of '{self.name}' is not running")
+        self._inbox.append(take(msg))
+        # One wake-up serves all messages that arrive before it runs.
+        if not self._drain_due:
+            self._drain_due = True
+            self._on_loop(self._drain)
+
+    def _on_loop(self, callback: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:
+            # The loop has ended, and the extension before it.
+            self._drop_inbox()
+
+    def _begin(self) -> None:
+        self._stop_asked = asyncio.Event()
+        self._life = self._loop.create_task(self._live())
+
+    async def _live(self) -> None:
+        try:
+            if not await self._step("on_configure"):
+                return
+            if not await self._step("on_init"):
+                return
+            self._accepting = True
+            self._drain()
+            # A task, so that it begins after the handlers of what was kept.
+            if not await self._loop.create_task(self._step("on_start")):
+                return
+            await self._stop_asked.wait()
+            if not await self._step("on_stop"):
+                return
+            self._accepting = False
+            self._dropping = True
+            await self._step("on_deinit")
+        except asyncio.CancelledError:
+            pass  # only a failure cancels this task
+        finally:
+            self._accepting = False
+            self._dropping = True
+            self._env._closed = True
+            self._drop_inbox()
+            self._ending_loop = _loop.release()
+            self._stopped.set()
+
+    async def _step(self, step: str) -> bool:
+        try:
+            await getattr(self._extension, step)(self._env)
+        except GeneratorExit:
+            raise
+        except BaseException as exc:
+            self._fail(step, exc)
+            return False
+        return self.failure is None
+
+    def _drain(self) -> None:
+        # Before the inbox is looked at: a message that comes later than that
+        # must cause a wake-up of its own.
+        self._drain_due = False
+        if self._dropping:
+            self._drop_inbox()
+            return
+        if not self._accepting:
+            return
+        inbox = self._inbox
+        while inbox:
+            msg = inbox.popleft()
+            reason = self.schemas.mismatch_incoming(msg)
+            if reason is None and not is_locked(msg):
+                task = self._loop.create_task(self._handle(msg))
+                self._handling[msg] = task
+            else:
+                self._refuse(msg, reason or "its buffer is still locked")
+
+    async def _handle(self, msg: Msg) -> None:
+        try:
+            await getattr(self._extension, msg.handler)(self._env, msg)
+        except GeneratorExit:
+            raise
+        except BaseException as exc:
+            self._fail(msg.handler, exc)
+        finally:
+            self._handling.pop(msg, None)
+
+    def _refuse(self, msg: Msg, reason: str) -> None:
+        _log.emit(
+            LogLevel.WARN,
+            self.name,
+            f"{type(msg).__name__} '{msg.get_name()}' dropped: {reason}",
+        )
+        if isinstance(msg, Cmd):
+            result = CmdResult.create(StatusCode.ERROR, msg)
+            result.set_property_string("detail", reason)
+            deliver_result(result)
+
+    def _drop_inbox(self) -> None:
+        while self._inbox:
+            msg = self._inbox.popleft()
+            if isinstance(msg, Cmd) and msg._content().reply is not None:
+                msg._content().reply.give(None, closed())
+
+    def _fail(self, where: str, cause: BaseException) -> None:
+        if self.failure is not None:
+            return
+        failure = HandlerFailed(f"{where} of '{self.name}'", cause)
+        if self._on_failure is None:
+            _exit_process(str(failure))
+        self.failure = failure
+        if self._life is not None:
+            self._life.cancel()
+        self._on_failure(failure)
+
+    def emit(self, msg: Msg) -> TenError | None:
+        """Send what the extension sends. Called on the extensions' loop."""
+        if isinstance(msg, CmdResult):
+            return self._emit_result(msg)
+        sent = take(msg, self._place)
+        if is_locked(sent):
+            return self._unsent(sent, "its buffer is still locked")
+        reason = self.schemas.mismatch_outgoing(sent)
+        if reason is not None:
+            return self._unsent(sent, reason)
+        sink = self._sinks[sent.handler]
+        if sink is None:
+            return not_connected(sent.get_name())
+        try:
+            sink(sent)
+        except Exception as exc:
+            self._fail(f"the {sent.handler} callback of the host", exc)
+        return None
+
+    def emit_cmd(self, cmd: Cmd) -> "Future[CmdOutcome]":
+        """Send a command of the extension's; the future gets the result."""
+        reply = _reply_to(cmd)
+        error = self.emit(cmd)
+        if error is not None:
+            reply.give(None, error)
+        return reply.future
+
+    def _emit_result(self, result: CmdResult) -> TenError | None:
+        reason = self.schemas.mismatch_outgoing(result)
+        if reason is not None:
+            return self._unsent(take(result), reason)
+        deliver_result(result, self._place)
+        return None
+
+    def _unsent(self, msg: Msg, reason: str) -> TenError:
+        text = f"{type(msg).__name__} '{msg.get_name()}' not sent: {reason}"
+        _log.emit(LogLevel.WARN, self.name, text)
+        return TenError.create(TenErrorCode.ErrorCodeGeneric, text)
+
+
+def deliver_result(result: CmdResult, source: Loc | None = None) -> None:
+    """Hand a result to whoever sent the command. Any thread.
+
+    A second result is ignored, and so is one that is not final: send_cmd
+    waits for the final one.
+    """
+    sent = take(result, source)
+    content = sent._content()
+    if content.reply is not None and content.final:
+        content.reply.give(sent)
+
+
+def _reply_to(cmd: Cmd) -> Reply:
+    reply = Reply()
+    # A consumed command ends the process, but in take(), as all messages do.
+    if cmd._held is not None:
+        cmd._held.reply = reply
+    return reply
+
+
+def _as_tree(node_property: dict | str | None) -> dict:
+    if not node_property:
+        return {}
+    tree = (
+        json.loads(node_property)
+        if isinstance(node_property, str)
+        else node_property
+    )
+    if not isinstance(tree, dict):
+        raise ValueError("a node's property must be a JSON object")
+    return tree

@@ -1,0 +1,121 @@
+"""Log lines: to stderr from a threshold on, to observers always.
+
+`TEN_STAND_IN_LOG=debug|info|warn|error|off` is the threshold (default warn),
+read when the package is imported.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ._errors import TenError
+from ._options import DefaultLogOption, LogLevel, LogOption
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One log call, whether it was printed or not."""
+
+    level: LogLevel
+    source: str
+    """Name of the extension (or `app`, `tester`) that logged."""
+    message: str
+    category: str | None
+    fields: Any
+
+
+observers: list[Callable[[LogLine], None]] = []
+"""Called with every line, on the thread that logs. Not in the real runtime."""
+
+_OFF = 100
+
+
+def _threshold() -> int:
+    name = os.environ.get("TEN_STAND_IN_LOG", "warn").strip().upper()
+    if name == "OFF":
+        return _OFF
+    if name in LogLevel.__members__ and name != "INVALID":
+        return LogLevel[name]
+    raise ValueError(
+        f"TEN_STAND_IN_LOG is '{name.lower()}': "
+        "use debug, info, warn, error or off"
+    )
+
+
+_printed_from = _threshold()
+
+
+def emit(
+    level: LogLevel,
+    source: str,
+    message: str,
+    category: str | None = None,
+    fields: Any = None,
+) -> None:
+    """Log one line. ValueError where `message` is no str or holds a NUL."""
+    if not isinstance(message, str) or "\0" in message:
+        raise ValueError("a log message must be a str without NUL")
+    if level >= _printed_from:
+        tag = f" [{category}]" if category else ""
+        # One write: lines of several threads must not mix.
+        sys.stderr.write(f"{LogLevel(level).name[0]} {source}{tag} {message}\n")
+    if observers:
+        line = LogLine(LogLevel(level), source, message, category, fields)
+        for observer in list(observers):
+            observer(line)
+
+
+class LogMethods:
+    """The log calls that every kind of env has. Synchronous, any thread."""
+
+    _log_source = "app"
+
+    def log_debug(
+        self,
+        msg: str,
+        category: str | None = None,
+        fields: Any = None,
+        option: LogOption = DefaultLogOption,
+    ) -> TenError | None:
+        return self.log(LogLevel.DEBUG, msg, category, fields, option)
+
+    def log_info(
+        self,
+        msg: str,
+        category: str | None = None,
+        fields: Any = None,
+        option: LogOption = DefaultLogOption,
+    ) -> TenError | None:
+        return self.log(LogLevel.INFO, msg, category, fields, option)
+
+    def log_warn(
+        self,
+        msg: str,
+        category: str | None = None,
+        fields: Any = None,
+        option: LogOption = DefaultLogOption,
+    ) -> TenError | None:
+        return self.log(LogLevel.WARN, msg, category, fields, option)
+
+    def log_error(
+        self,
+        msg: str,
+        category: str | None = None,
+        fields: Any = None,
+        option: LogOption = DefaultLogOption,
+    ) -> TenError | None:
+        return self.log(LogLevel.ERROR, msg, category, fields, option)
+
+    def log(
+        self,
+        level: LogLevel,
+        msg: str,
+        category: str | None = None,
+        fields: Any = None,
+        option: LogOption = DefaultLogOption,
+    ) -> TenError | None:
+        """Log one line; gives None, or a TenError after on_deinit."""
+        emit(level, self._log_source, msg, category, fields)
+        return None

@@ -1,0 +1,430 @@
+"""Messages: commands and their results, data, audio frames.
+
+A message object is a handle on a content. Sending moves the content to the
+receiver's handle and leaves the sender's empty ("consumed"): its getters then
+raise ValueError, and sending it again ends the process.
+"""
+
+import operator
+from concurrent.futures import Future, InvalidStateError
+from enum import IntEnum
+from typing import Any, TypeVar
+
+from ._errors import TenError
+from ._options import Loc
+from ._process import _abort
+from ._tree import PropertyTree, check_float, check_int, check_str
+
+_NO_PLACE = Loc()
+
+_M = TypeVar("_M", bound="Msg")
+_F = TypeVar("_F", bound="AudioFrame")
+_D = TypeVar("_D", bound="Data")
+_R = TypeVar("_R", bound="CmdResult")
+
+
+class StatusCode(IntEnum):
+    OK = 0
+    ERROR = 1
+
+
+class AudioFrameDataFmt(IntEnum):
+    INTERLEAVE = 1
+    NON_INTERLEAVE = 2
+
+
+class Reply:
+    """Where the result of one sent command goes. Any thread; first wins."""
+
+    __slots__ = ("future",)
+
+    def __init__(self) -> None:
+        self.future: Future[tuple[CmdResult | None, TenError | None]]
+        self.future = Future()
+
+    def give(
+        self, result: "CmdResult | None", error: TenError | None = None
+    ) -> None:
+        try:
+            self.future.set_result((result, error))
+        except InvalidStateError:
+            pass  # a second result is ignored, and so is one nobody awaits
+
+
+class _Content:
+    __slots__ = ("name", "source", "tree")
+
+    locked = 0
+    """Views of the buffer that are still out; only buffers have any."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        # Made on first use: most frames carry no property.
+        self.tree: PropertyTree | None = None
+        self.source: Loc = _NO_PLACE
+
+    def copy_to(self, other: Any) -> Any:
+        if self.tree is not None:
+            other.tree = self.tree.copy()
+        other.source = self.source
+        return other
+
+
+class _CmdContent(_Content):
+    __slots__ = ("reply",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.reply: Reply | None = None
+
+
+class _ResultContent(_Content):
+    __slots__ = ("cmd_name", "final", "reply", "status")
+
+    def __init__(self, status: int, cmd: _CmdContent) -> None:
+        super().__init__("")
+        self.status = status
+        self.reply = cmd.reply
+        self.final = True
+        self.cmd_name = cmd.name
+
+
+class _BufferContent(_Content):
+    __slots__ = ("buffer", "locked")
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.buffer: bytearray | None = None
+        self.locked = 0
+
+    def copy_to(self, other: Any) -> Any:
+        if self.buffer is not None:
+            other.buffer = bytearray(self.buffer)
+        return super().copy_to(other)
+
+
+class _AudioContent(_BufferContent):
+    __slots__ = (
+        "bytes_per_sample",
+        "data_fmt",
+        "eof",
+        "line_size",
+        "number_of_channels",
+        "sample_rate",
+        "samples_per_channel",
+        "timestamp",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.tree = None
+        self.source = _NO_PLACE
+        self.buffer = None
+        self.locked = 0
+        self.sample_rate = 0
+        self.bytes_per_sample = 0
+        self.number_of_channels = 0
+        self.samples_per_channel = 0
+        self.timestamp = 0
+        self.data_fmt = 0
+        self.line_size = 0
+        self.eof = False
+
+    def copy_to(self, other: Any) -> Any:
+        for field in _AudioContent.__slots__:
+            setattr(other, field, getattr(self, field))
+        return super().copy_to(other)
+
+
+class Msg:
+    """What all messages have: a name, a source, a tree of properties.
+
+    Getters give `(value, None)` or `(default, TenError)` and convert nothing;
+    setters give None or a TenError. Both raise ValueError on a consumed
+    message.
+    """
+
+    __slots__ = ("_held",)
+
+    _held: Any
+    handler = ""
+    """Name of the method that receives such a message."""
+    schema_kind = ""
+    """The stem of the manifest's `<kind>_in` and `<kind>_out`."""
+
+    def __init__(self) -> None:
+        kind = type(self).__name__
+        raise NotImplementedError(f"{kind}.create() makes a {kind}.")
+
+    def get_name(self) -> str:
+        return self._content().name
+
+    def get_source(self) -> Loc:
+        return self._content().source
+
+    def get_property_to_json(
+        self, path: str | None = None
+    ) -> tuple[str, TenError | None]:
+        """JSON at a dotted path (None or "": all), indented by 4."""
+        return self._tree().to_json(path)
+
+    def set_property_from_json(
+        self, path: str | None, json_str: str
+    ) -> TenError | None:
+        """Set the value at `path`; None replaces the whole tree."""
+        return self._tree().set_from_json(path, check_str(json_str))
+
+    def get_property_int(self, path: str) -> tuple[int, TenError | None]:
+        return self._tree().get_int(path)
+
+    def set_property_int(self, path: str, value: int) -> TenError | None:
+        return self._tree().set(path, check_int(value))
+
+    def get_property_string(self, path: str) -> tuple[str, TenError | None]:
+        return self._tree().get_string(path)
+
+    def set_property_string(self, path: str, value: str) -> TenError | None:
+        return self._tree().set(path, check_str(value))
+
+    def get_property_bool(self, path: str) -> tuple[bool, TenError | None]:
+        return self._tree().get_bool(path)
+
+    def set_property_bool(self, path: str, value: bool) -> TenError | None:
+        return self._tree().set(path, bool(value))
+
+    def get_property_float(self, path: str) -> tuple[float, TenError | None]:
+        return self._tree().get_float(path)
+
+    def set_property_float(self, path: str, value: float) -> TenError | None:
+        return self._tree().set(path, check_float(value))
+
+    def _content(self) -> Any:
+        content = self._held
+        if content is None:
+            raise ValueError("Msg is invalidated.")
+        return content
+
+    def _tree(self) -> PropertyTree:
+        content = self._content()
+        if content.tree is None:
+            content.tree = PropertyTree()
+        return content.tree
+
+    def __repr__(self) -> str:
+        kind = type(self).__name__
+        if self._held is None:
+            return f"<{kind} (consumed)>"
+        return f"<{kind} {self._held.name!r}>"
+
+
+def _holding(cls: type[_M], content: Any) -> _M:
+    msg = cls.__new__(cls)
+    msg._held = content
+    return msg
+
+
+def take(msg: _M, source: Loc | None = None) -> _M:
+    """Move the content of `msg` into a new handle, as sending does.
+
+    A consumed message ends the process.
+    """
+    content = msg._held
+    if content is None:
+        _abort("a message was sent a second time; clone() it first")
+    if source is not None:
+        content.source = source
+    msg._held = None
+    taken = type(msg).__new__(type(msg))
+    taken._held = content
+    return taken
+
+
+def is_locked(msg: Msg) -> bool:
+    """Whether a view of the buffer is out: such a message is not sent."""
+    return msg._held.locked > 0
+
+
+def properties_of(msg: Msg) -> dict:
+    """The message's property tree itself, for schema checks."""
+    tree = msg._content().tree
+    return {} if tree is None else tree.root
+
+
+class Cmd(Msg):
+    """A command; its sender waits for a CmdResult."""
+
+    __slots__ = ()
+
+    handler = "on_cmd"
+    schema_kind = "cmd"
+
+    @classmethod
+    def create(cls: type[_M], name: str) -> _M:
+        return _holding(cls, _CmdContent(check_str(name)))
+
+    def clone(self) -> "Cmd":
+        content = self._content()
+        return _holding(Cmd, content.copy_to(_CmdContent(content.name)))
+
+
+class CmdResult(Msg):
+    """The answer to a command that was received."""
+
+    __slots__ = ()
+
+    schema_kind = "result"
+
+    @classmethod
+    def create(cls: type[_R], status_code: StatusCode, target_cmd: Cmd) -> _R:
+        return _holding(
+            cls, _ResultContent(int(status_code), target_cmd._content())
+        )
+
+    def clone(self) -> "CmdResult":
+        content = self._content()
+        copy = object.__new__(_ResultContent)
+        copy.name, copy.tree, copy.source = content.name, None, content.source
+        copy.status, copy.reply = content.status, content.reply
+        copy.final, copy.cmd_name = content.final, content.cmd_name
+        return _holding(CmdResult, content.copy_to(copy))
+
+    def get_status_code(self) -> StatusCode:
+        return StatusCode(self._content().status)
+
+    def cmd_name(self) -> str:
+        """Name of the answered command. Not in the real runtime."""
+        return self._content().cmd_name
+
+    def set_final(self, is_final: bool) -> None:
+        self._content().final = bool(is_final)
+
+    def is_final(self) -> bool:
+        return self._content().final
+
+    def is_completed(self) -> bool:
+        return self._content().final
+
+
+class _Buffered(Msg):
+    __slots__ = ()
+
+    def alloc_buf(self, size: int) -> None:
+        """Allocate `size` bytes (more than 0)."""
+        content = self._content()
+        size = operator.index(size)
+        if size <= 0:
+            raise ValueError("a buffer needs more than 0 bytes")
+        content.buffer = bytearray(size)
+
+    def lock_buf(self) -> memoryview:
+        """A writable view of the buffer; unlock it before sending."""
+        content = self._content()
+        if content.buffer is None:
+            raise SystemError("Failed to lock a buffer that is not allocated.")
+        content.locked += 1
+        return memoryview(content.buffer)
+
+    def unlock_buf(self, buf: memoryview) -> None:
+        content = self._content()
+        if buf.obj is not content.buffer or not content.locked:
+            raise RuntimeError("Failed to unlock the buffer.")
+        content.locked -= 1
+
+
+class Data(_Buffered):
+    """Properties and, rarely, a buffer."""
+
+    __slots__ = ()
+
+    handler = "on_data"
+    schema_kind = "data"
+
+    @classmethod
+    def create(cls: type[_D], name: str) -> _D:
+        return _holding(cls, _BufferContent(check_str(name)))
+
+    def clone(self) -> "Data":
+        content = self._content()
+        return _holding(Data, content.copy_to(_BufferContent(content.name)))
+
+    def get_buf(self) -> bytearray:
+        """A copy of the buffer; empty where none was allocated."""
+        return bytearray(self._content().buffer or b"")
+
+
+class AudioFrame(_Buffered):
+    """A piece of PCM audio. All fields start at 0; setters take int only."""
+
+    __slots__ = ()
+
+    handler = "on_audio_frame"
+    schema_kind = "audio_frame"
+
+    @classmethod
+    def create(cls: type[_F], name: str) -> _F:
+        return _holding(cls, _AudioContent(check_str(name)))
+
+    def clone(self) -> "AudioFrame":
+        content = self._content()
+        return _holding(
+            AudioFrame, content.copy_to(_AudioContent(content.name))
+        )
+
+    def get_buf(self) -> bytearray:
+        """A copy of the samples. SystemError if none were allocated."""
+        buffer = self._content().buffer
+        if buffer is None:
+            raise SystemError("Failed to get buffer.")
+        return bytearray(buffer)
+
+    def get_sample_rate(self) -> int:
+        """Samples per second and channel."""
+        return self._content().sample_rate
+
+    def set_sample_rate(self, sample_rate: int) -> None:
+        self._content().sample_rate = operator.index(sample_rate)
+
+    def get_bytes_per_sample(self) -> int:
+        return self._content().bytes_per_sample
+
+    def set_bytes_per_sample(self, bytes_per_sample: int) -> None:
+        self._content().bytes_per_sample = operator.index(bytes_per_sample)
+
+    def get_number_of_channels(self) -> int:
+        return self._content().number_of_channels
+
+    def set_number_of_channels(self, number_of_channels: int) -> None:
+        self._content().number_of_channels = operator.index(number_of_channels)
+
+    def get_samples_per_channel(self) -> int:
+        return self._content().samples_per_channel
+
+    def set_samples_per_channel(self, samples_per_channel: int) -> None:
+        self._content().samples_per_channel = operator.index(
+            samples_per_channel
+        )
+
+    def get_timestamp(self) -> int:
+        return self._content().timestamp
+
+    def set_timestamp(self, timestamp: int) -> None:
+        self._content().timestamp = operator.index(timestamp)
+
+    def get_data_fmt(self) -> int:
+        """An AudioFrameDataFmt's value, or 0 if never set."""
+        return self._content().data_fmt
+
+    def set_data_fmt(self, data_fmt: int) -> None:
+        self._content().data_fmt = operator.index(data_fmt)
+
+    def get_line_size(self) -> int:
+        return self._content().line_size
+
+    def set_line_size(self, line_size: int) -> None:
+        self._content().line_size = operator.index(line_size)
+
+    def is_eof(self) -> bool:
+        return self._content().eof
+
+    def set_eof(self, is_eof: bool) -> None:
+        self._content().eof = bool(is_eof)

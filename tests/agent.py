@@ -1,0 +1,259 @@
+"""A voice agent for tests: it speaks to the extension as TEN's nodes do.
+
+A script (an async function that takes an `Agent`) runs inside TEN's
+standalone tester; what fails in it fails the test.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ten_runtime import (
+    AsyncExtensionTester,
+    AsyncTenEnvTester,
+    AudioFrame,
+    Cmd,
+    CmdResult,
+    Data,
+    StatusCode,
+    TenError,
+    TenErrorCode,
+)
+
+from devkit.motion_server import MotionServer
+
+ADDON = "spatius_avatar_python"
+APP_ID = "0123456789abcdef0123456789abcdef"
+CERTIFICATE = "fedcba9876543210fedcba9876543210"
+RATE = 24000
+
+SERVER_OPTIONS: dict[str, Any] = {
+    "api_keys": {"good-key"},
+    "app_ids": {"good-app"},
+    "avatar_ids": {"good-avatar"},
+    "certificates": {APP_ID: CERTIFICATE},
+}
+
+Payload = dict[str, Any]
+Script = Callable[["Agent"], Awaitable[None]]
+
+
+def properties(server: MotionServer, **params: Any) -> Payload:
+    """Return a node's property that is right for `server`.
+
+    A param that is None is left out.
+    """
+    values = {
+        "spatius_api_key": "good-key",
+        "spatius_app_id": "good-app",
+        "spatius_avatar_id": "good-avatar",
+        "agora_appid": APP_ID,
+        "agora_appcert": CERTIFICATE,
+        "agora_channel": "room",
+        "agora_uid": 1001,
+        "console_endpoint_url": server.console_url,
+        "ingress_endpoint_url": server.ingress_url,
+        **params,
+    }
+    return {"params": {k: v for k, v in values.items() if v is not None}}
+
+
+def speech(duration_ms: float, seed: int = 1) -> bytes:
+    """Return noise that no other seed gives: any part of it can be found."""
+    return random.Random(seed).randbytes(int(RATE * duration_ms / 1000) * 2)
+
+
+def metadata(turn_id: int) -> Payload:
+    return {"session_id": "session", "turn_id": turn_id}
+
+
+def frame(
+    pcm: bytes | None,
+    turn_id: int | None = None,
+    *,
+    rate: int = RATE,
+    channels: int = 1,
+    width: int = 2,
+    name: str = "pcm_frame",
+) -> AudioFrame:
+    """Return an audio frame; without `pcm` it has no buffer."""
+    message = AudioFrame.create(name)
+    message.set_sample_rate(rate)
+    message.set_bytes_per_sample(width)
+    message.set_number_of_channels(channels)
+    if pcm:
+        message.set_samples_per_channel(len(pcm) // width // channels)
+        message.alloc_buf(len(pcm))
+        buffer = message.lock_buf()
+        buffer[:] = pcm
+        message.unlock_buf(buffer)
+    if turn_id is not None:
+        message.set_property_from_json(
+            "metadata", json.dumps(metadata(turn_id))
+        )
+    return message
+
+
+class Agent(AsyncExtensionTester):
+    """Plays `script` against one extension; see `play`."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__()
+        self.reports: list[tuple[str, Payload]] = []
+        """What the extension sent so far, as (name, payload)."""
+        self.failure: BaseException | None = None
+        self._script = script
+        self._env: AsyncTenEnvTester | None = None
+        self._news: asyncio.Event | None = None
+        self._playing: asyncio.Task[None] | None = None
+
+    # What the tester calls
+
+    async def on_start(self, ten_env: AsyncTenEnvTester) -> None:
+        self._env = ten_env
+        self._news = asyncio.Event()
+        self._playing = asyncio.get_running_loop().create_task(self._play())
+
+    async def on_data(self, ten_env: AsyncTenEnvTester, data: Data) -> None:
+        text, _ = data.get_property_to_json(None)
+        self.reports.append((data.get_name(), json.loads(text)))
+        if self._news is not None:
+            self._news.set()
+
+    async def _play(self) -> None:
+        assert self._env is not None
+        error = None
+        try:
+            await self._script(self)
+        except BaseException as failure:
+            self.failure = failure
+            error = TenError.create(
+                TenErrorCode.ErrorCodeGeneric, f"the script failed: {failure}"
+            )
+        self._env.stop_test(error)
+
+    # What a script calls
+
+    async def say(
+        self,
+        pcm: bytes,
+        turn_id: int | None = None,
+        *,
+        frame_ms: float = 10,
+        pace_s: float = 0.0,
+    ) -> None:
+        """Send `pcm` as frames, `pace_s` apart."""
+        size = int(RATE * frame_ms / 1000) * 2
+        for at in range(0, len(pcm), size):
+            await self.send(frame(pcm[at : at + size], turn_id))
+            if pace_s:
+                await asyncio.sleep(pace_s)
+
+    async def send(self, message: AudioFrame | Data) -> None:
+        assert self._env is not None
+        if isinstance(message, AudioFrame):
+            await self._env.send_audio_frame(message)
+        else:
+            await self._env.send_data(message)
+
+    async def tell(self, name: str, text: str | None = None) -> None:
+        """Send a data message with `text` as its properties."""
+        message = Data.create(name)
+        if text is not None:
+            message.set_property_from_json(None, text)
+        await self.send(message)
+
+    async def end(
+        self,
+        turn_id: int | None = None,
+        reason: int | None = 1,
+        name: str = "tts_audio_end",
+    ) -> None:
+        """End the utterance."""
+        payload: Payload = {"request_id": f"tts-{turn_id}"}
+        if reason is not None:
+            payload["reason"] = reason
+        if turn_id is not None:
+            payload["metadata"] = metadata(turn_id)
+        await self.tell(name, json.dumps(payload))
+
+    async def ask(self, name: str) -> CmdResult:
+        """Send a command and return its result."""
+        assert self._env is not None
+        result, error = await self._env.send_cmd(Cmd.create(name))
+        assert result is not None, error
+        return result
+
+    async def flush(self) -> float:
+        """Barge in; return how long the answer took, in seconds."""
+        asked = time.monotonic()
+        result = await self.ask("flush")
+        assert result.get_status_code() == StatusCode.OK
+        return time.monotonic() - asked
+
+    async def report(
+        self,
+        name: str,
+        where: Callable[[Payload], bool] = lambda _: True,
+        timeout_s: float = 10.0,
+    ) -> Payload:
+        """Wait for a report, from now or from before, and return it."""
+        assert self._news is not None
+        until = time.monotonic() + timeout_s
+        while True:
+            for payload in self.sent(name):
+                if where(payload):
+                    return payload
+            self._news.clear()
+            left_s = until - time.monotonic()
+            try:
+                await asyncio.wait_for(self._news.wait(), left_s)
+            except asyncio.TimeoutError:
+                raise AssertionError(
+                    f"no such {name} within {timeout_s} s: {self.reports}"
+                ) from None
+
+    async def state(self, state: str, timeout_s: float = 10.0) -> Payload:
+        """Wait until the avatar's latest state is `state`."""
+        until = time.monotonic() + timeout_s
+        while not self.states or self.states[-1] != state:
+            assert self._news is not None
+            self._news.clear()
+            try:
+                await asyncio.wait_for(
+                    self._news.wait(), until - time.monotonic()
+                )
+            except asyncio.TimeoutError:
+                raise AssertionError(
+                    f"never {state} within {timeout_s} s: {self.reports}"
+                ) from None
+        return self.sent("avatar_state")[-1]
+
+    def sent(self, name: str) -> list[Payload]:
+        """Return the reports of this name so far."""
+        return [payload for kind, payload in self.reports if kind == name]
+
+    @property
+    def states(self) -> list[str]:
+        return [payload["state"] for payload in self.sent("avatar_state")]
+
+    @property
+    def errors(self) -> list[int]:
+        return [payload["code"] for payload in self.sent("error")]
+
+
+def play(
+    script: Script, node_property: Payload, timeout_s: float = 60
+) -> Agent:
+    """Run `script` against the extension and return the agent afterwards."""
+    agent = Agent(script)
+    agent.set_test_mode_single(ADDON, json.dumps(node_property))
+    agent.set_timeout(int(timeout_s * 1_000_000))
+    error = agent.run()
+    if agent.failure is not None:
+        raise agent.failure
+    assert error is None, error.error_message()
+    return agent
