@@ -15,7 +15,7 @@ from typing import Any, Literal, Optional, Protocol
 from . import reports
 from .clock import Clock, Timer
 from .sdk import Failure, SessionError
-from .speech import Interrupt, Overflow, Speech, Turn
+from .speech import Interrupt, Overflow, Speech, Totals, Turn
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 15.0
@@ -224,6 +224,11 @@ class Avatar:
     def state(self) -> str:
         """The latest `avatar_state`, "" before the first."""
         return self._state
+
+    @property
+    def totals(self) -> Totals:
+        """What became of all the audio so far, in samples."""
+        return self._speech.totals
 
     def __repr__(self) -> str:
         return f"<Avatar {self._state or 'new'} {self._speech}>"
@@ -511,7 +516,7 @@ class Avatar:
         )
 
     def _enter(self, state: str, reason: str) -> None:
-        if state == self._state or self._state == "closed":
+        if state == self._state or self._state in ("failed", "closed"):
             return
         self._state = state
         self._outbox.send(

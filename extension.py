@@ -43,7 +43,8 @@ class SpatiusAvatarExtension(AsyncExtension):
         self._clock = clock or SystemClock()
         self._config: Optional[config.Config] = None
         self._problems: list[str] = []  # with the configuration
-        self._avatar: Optional[Avatar] = None
+        self.avatar: Optional[Avatar] = None
+        """None as long as there is no configuration that can be used."""
         self._dump: Optional[Dump] = None
         self._outbox: Optional[_TenOutbox] = None
         # A TTS sends the same metadata with many frames: its text and turn.
@@ -68,9 +69,9 @@ class SpatiusAvatarExtension(AsyncExtension):
         if outbox is None:
             return
         try:
-            if self._avatar is not None:
-                self._start_dump()
-                self._avatar.start()
+            outbox.open()
+            if self.avatar is not None:
+                self.avatar.start()
                 return
             outbox.send(
                 "error",
@@ -92,8 +93,8 @@ class SpatiusAvatarExtension(AsyncExtension):
     async def on_stop(self, ten_env: AsyncTenEnv) -> None:
         """Leave the channel, within 4 s."""
         try:
-            if self._avatar is not None:
-                await self._avatar.stop()
+            if self.avatar is not None:
+                await self.avatar.stop()
             if self._dump is not None:
                 self._dump.close()
             if self._outbox is not None:
@@ -124,8 +125,8 @@ class SpatiusAvatarExtension(AsyncExtension):
         try:
             name = cmd.get_name()
             if name == "flush":
-                if self._avatar is not None:
-                    self._avatar.flush()
+                if self.avatar is not None:
+                    self.avatar.flush()
                 result = CmdResult.create(StatusCode.OK, cmd)
             else:
                 result = CmdResult.create(StatusCode.ERROR, cmd)
@@ -170,9 +171,10 @@ class SpatiusAvatarExtension(AsyncExtension):
             return
         outbox.log("info", f"using {sdk.package()}")
         self._config = settings
+        self._start_dump()
         given = params.agora_token
         facts = token.read(given.get_secret_value()) if given else None
-        self._avatar = Avatar(
+        self.avatar = Avatar(
             speech=Speech(
                 sample_rate=params.sample_rate,
                 max_buffered_s=params.max_buffered_speech_s,
@@ -244,7 +246,7 @@ class SpatiusAvatarExtension(AsyncExtension):
         )
 
     def _take_frame(self, frame: AudioFrame) -> None:
-        avatar = self._avatar
+        avatar = self.avatar
         if avatar is None:
             return
         if frame.get_name() != "pcm_frame":
@@ -292,7 +294,7 @@ class SpatiusAvatarExtension(AsyncExtension):
         )
 
     def _take_data(self, data: Data) -> None:
-        avatar = self._avatar
+        avatar = self.avatar
         if avatar is None:
             return
         name = data.get_name()
@@ -336,9 +338,20 @@ class _TenOutbox:
     def __init__(self, ten_env: AsyncTenEnv) -> None:
         self._ten_env = ten_env
         self._redact = Redactor()
+        # TEN takes messages from on_start on; till then they are kept here.
+        self._kept: list[tuple[str, reports.Payload]] | None = []
         self._sending: set[asyncio.Task[Any]] = set()
 
+    def open(self) -> None:
+        """Send what was kept, and all that follows at once."""
+        kept, self._kept = self._kept or [], None
+        for name, payload in kept:
+            self.send(name, payload)
+
     def send(self, name: str, payload: reports.Payload) -> None:
+        if self._kept is not None:
+            self._kept.append((name, payload))
+            return
         try:
             data = Data.create(name)
             data.set_property_from_json(None, json.dumps(self._clean(payload)))

@@ -1,0 +1,348 @@
+"""Small fakes with the real interfaces: time, a session, an outbox."""
+
+import asyncio
+import heapq
+import itertools
+import selectors
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import contextmanager
+from typing import Any, Optional, TypeVar, Union
+
+from spatius_avatar_python.sdk import Failure, SessionError
+
+Result = TypeVar("Result")
+
+LOST = Failure("the connection was lost", code="connectionClosed")
+
+
+async def settle() -> None:
+    """Let every task of the loop run until it waits for something else."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+class FakeTimer:
+    """What `FakeClock.call_at` returns."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FakeClock:
+    """A clock that stands still until it is advanced."""
+
+    def __init__(self, now: float = 1000.0, epoch: float = 1.8e9) -> None:
+        self._now = now
+        self._epoch_at_0 = epoch - now
+        self._order = itertools.count()
+        self._timers: list[
+            tuple[float, int, FakeTimer, Callable[[], None]]
+        ] = []
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def epoch(self) -> float:
+        return self._epoch_at_0 + self._now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> FakeTimer:
+        timer = FakeTimer()
+        heapq.heappush(
+            self._timers, (when, next(self._order), timer, callback)
+        )
+        return timer
+
+    def pending(self) -> int:
+        """Return how many timers may still go off."""
+        return sum(not timer.cancelled for _, _, timer, _ in self._timers)
+
+    async def advance(self, seconds: float) -> None:
+        """Move on, stopping at each timer for what it sets going."""
+        until = self._now + seconds
+        await settle()
+        while self._timers and self._timers[0][0] <= until:
+            when, _, timer, callback = heapq.heappop(self._timers)
+            if timer.cancelled:
+                continue
+            self._now = max(self._now, when)
+            callback()
+            await settle()
+        self._now = until
+        await settle()
+
+
+class FakeOutbox:
+    """Keeps what the avatar reports."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.lines: list[tuple[str, str]] = []
+        self.secrets: list[str] = []
+
+    def send(self, name: str, payload: dict[str, Any]) -> None:
+        self.sent.append((name, payload))
+
+    def log(self, level: str, text: str, category: str = "") -> None:
+        self.lines.append((level, text))
+
+    def keep_secret(self, secrets: list[str]) -> None:
+        self.secrets += secrets
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        return [payload for name, payload in self.sent if name == "error"]
+
+    @property
+    def error_codes(self) -> list[int]:
+        return [payload["code"] for payload in self.errors]
+
+    @property
+    def states(self) -> list[str]:
+        return [
+            payload["state"]
+            for name, payload in self.sent
+            if name == "avatar_state"
+        ]
+
+    @property
+    def utterances(self) -> list[dict[str, Any]]:
+        return [
+            payload
+            for name, payload in self.sent
+            if name == "metrics" and "audio_ms" in payload["metrics"]
+        ]
+
+
+class FakeSession:
+    """One connection, as strict about its use as the SDK needs it."""
+
+    def __init__(
+        self,
+        service: "FakeService",
+        number: int,
+        on_failure: Callable[[Failure], None],
+    ) -> None:
+        self.number = number
+        self.on_failure = on_failure
+        self.requests: dict[str, bytearray] = {}
+        """What was heard, by request id."""
+        self.messages: list[bytes] = []
+        self.ended: list[str] = []
+        self.interrupted: list[str] = []
+        self.closes = 0
+        self.aborts = 0
+        self._service = service
+        self._call = ""  # the one that goes on
+        self._request: Optional[str] = None  # the open one
+        self._latest: Optional[str] = None
+        self._held: Optional[asyncio.Future[None]] = None
+
+    async def open(self) -> str:
+        with self._one_call("open", may_be_cancelled=True):
+            self._service.tell(self, "open")
+            others = [
+                session.number
+                for session in self._service.sessions
+                if session is not self and session.is_live
+            ]
+            if others:
+                self._service.wrong(f"{others} are live beside {self.number}")
+            self.is_live = True
+            plan = self._service.openings
+            outcome = plan.popleft() if plan else None
+            if outcome == "hang":
+                await asyncio.get_running_loop().create_future()
+            await self._pass(outcome)
+            return f"connection-{self.number}"
+
+    is_live = False
+    """Whether the service may still take it for a publisher."""
+
+    async def send(self, audio: bytes, end: bool) -> str:
+        with self._one_call("send"):
+            if self.closes:
+                self._service.wrong("send after close")
+            if not audio and self._request is None:
+                self._service.wrong("an empty request")
+            await self._pass(self._next_outcome())
+            if self._request is None:
+                self._latest = f"request-{self.number}.{len(self.requests)}"
+                self._request = self._latest
+                self.requests[self._request] = bytearray()
+            req_id = self._request
+            self.requests[req_id] += audio
+            self.messages.append(audio)
+            self._service.tell(self, "send")
+            if end:
+                self.ended.append(req_id)
+                self._request = None
+                self._service.tell(self, "end")
+            return req_id
+
+    async def interrupt(self) -> str:
+        with self._one_call("interrupt"):
+            if self.closes:
+                self._service.wrong("interrupt after close")
+            await self._pass(self._next_outcome())
+            if self._latest is None:
+                self._service.wrong("an interrupt before any audio")
+                return ""
+            if self._latest in self.interrupted:
+                self._service.wrong("a second interrupt of one request")
+            self.interrupted.append(self._latest)
+            self._request = None
+            self._service.tell(self, "interrupt")
+            return self._latest
+
+    async def close(self) -> None:
+        self.closes += 1
+        self._service.tell(self, "close")
+        with self._one_call("close", may_be_cancelled=True):
+            if self._service.close_hangs:
+                await asyncio.get_running_loop().create_future()
+            await self._pass(self._service.close_raises)
+        self.is_live = False
+        self._service.tell(self, "closed")
+
+    def abort(self) -> None:
+        self.aborts += 1
+        self.is_live = False
+        self.fail(LOST)
+
+    def secrets(self) -> list[str]:
+        return [f"token-{self.number}"]
+
+    # What a test does to it
+
+    @property
+    def heard(self) -> bytes:
+        return b"".join(bytes(audio) for audio in self.requests.values())
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a call waits for the socket."""
+        return self._held is not None
+
+    def release(self) -> None:
+        """The socket takes the data of the call that waits."""
+        if self._held is not None and not self._held.done():
+            self._held.set_result(None)
+
+    def fail(self, failure: Failure) -> None:
+        """The call that waits, if one does, meets the loss."""
+        if self._held is not None and not self._held.done():
+            self._held.set_exception(SessionError(failure))
+
+    # How it is done
+
+    def _next_outcome(self) -> "Outcome":
+        return self._service.calls.popleft() if self._service.calls else None
+
+    async def _pass(self, outcome: "Outcome") -> None:
+        if outcome == "hold":
+            self._held = asyncio.get_running_loop().create_future()
+            try:
+                await self._held
+            finally:
+                self._held = None
+        elif isinstance(outcome, Failure):
+            raise SessionError(outcome)
+        elif isinstance(outcome, BaseException):
+            raise outcome
+
+    @contextmanager
+    def _one_call(self, name: str, may_be_cancelled: bool = False):
+        if self._call:
+            self._service.wrong(f"{name} during {self._call}")
+        self._call = name
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not may_be_cancelled and self.is_held_up:
+                self._service.wrong(f"{name} was cancelled")
+            raise
+        finally:
+            self._call = ""
+
+    is_held_up = True
+    """Cleared where the test itself raises CancelledError in a call."""
+
+
+Outcome = Union[None, str, Failure, BaseException]
+"""How a call goes: well, "hang" (open), "hold" (until it is released), or
+with this failure or exception."""
+
+
+class FakeService:
+    """Makes the sessions and decides how their calls go."""
+
+    def __init__(self) -> None:
+        self.sessions: list[FakeSession] = []
+        self.events: list[tuple[int, str]] = []
+        """(session, what) in the order in which it happened."""
+        self.openings: deque[Outcome] = deque()
+        self.calls: deque[Outcome] = deque()
+        self.makings: deque[Outcome] = deque()
+        self.close_hangs = False
+        self.close_raises: Optional[BaseException] = None
+        self.wrongs: list[str] = []
+        """Uses of a session that would do damage in the real SDK."""
+
+    def make(self, on_failure: Callable[[Failure], None]) -> FakeSession:
+        outcome = self.makings.popleft() if self.makings else None
+        if isinstance(outcome, Failure):
+            raise SessionError(outcome)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        session = FakeSession(self, len(self.sessions) + 1, on_failure)
+        self.sessions.append(session)
+        return session
+
+    def tell(self, session: FakeSession, what: str) -> None:
+        self.events.append((session.number, what))
+
+    def wrong(self, what: str) -> None:
+        self.wrongs.append(what)
+
+    @property
+    def session(self) -> FakeSession:
+        """The latest."""
+        return self.sessions[-1]
+
+
+class _SkippingSelector(selectors.SelectSelector):
+    """Does not wait: the time that it would have waited is skipped."""
+
+    skipped_s = 0.0
+
+    def select(self, timeout: Optional[float] = None):
+        ready = super().select(0)
+        if not ready:
+            if timeout is None:
+                raise RuntimeError("nothing will ever happen again")
+            self.skipped_s += max(timeout, 0.0)
+        return ready
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose timeouts pass at once."""
+
+    def __init__(self) -> None:
+        self._skipping = _SkippingSelector()
+        super().__init__(self._skipping)
+
+    def time(self) -> float:
+        return super().time() + self._skipping.skipped_s
+
+
+def in_virtual_time(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run `main` on a loop whose timeouts pass at once."""
+    loop = VirtualTimeLoop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.close()

@@ -1,0 +1,476 @@
+"""What the service and the network can do to the avatar, at each moment.
+
+The verdict comes from the Motion Server's own record and from what the
+extension reported.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+from agent import Agent, play, properties, speech
+from spatius_avatar_python import avatar
+
+from devkit.motion_server import (
+    AudioMessages,
+    Close,
+    Hang,
+    Malformed,
+    MotionServer,
+    OnEnd,
+    OnInterrupt,
+    Refuse,
+    Reset,
+    Resume,
+    ServerError,
+    Silence,
+    Slow,
+    Stall,
+)
+
+pytestmark = [pytest.mark.wire, pytest.mark.faults]
+
+# Start: no trouble of the service's ends the avatar, or loses speech
+
+Plan = Callable[[MotionServer], None]
+
+START_TROUBLE: dict[str, Plan] = {
+    "console 500": lambda s: s.faults.console(Refuse(500), times=2),
+    "console 503": lambda s: s.faults.console(Refuse(503)),
+    "console 429": lambda s: s.faults.console(Refuse(429)),
+    "console answers nonsense": lambda s: s.faults.console(Malformed()),
+    "console hangs": lambda s: s.faults.console(Hang()),
+    "upgrade 503": lambda s: s.faults.upgrade(Refuse(503), times=2),
+    "upgrade 429": lambda s: s.faults.upgrade(Refuse(429)),
+    "upgrade 401 twice": lambda s: s.faults.upgrade(
+        Refuse(401, detail="token is expired"), times=2
+    ),
+    "upgrade hangs": lambda s: s.faults.upgrade(Hang()),
+    "never confirmed": lambda s: s.faults.handshake(Hang()),
+    "egress unavailable": lambda s: s.faults.handshake(
+        ServerError(14, "egress client is not configured on server")
+    ),
+    "time limit at the handshake": lambda s: s.faults.handshake(
+        ServerError(4002, "session time limit reached")
+    ),
+    "closed at the handshake": lambda s: s.faults.handshake(Close(1011)),
+    "reset at the handshake": lambda s: s.faults.handshake(Reset()),
+}
+
+
+@pytest.mark.parametrize("trouble", START_TROUBLE)
+def test_trouble_at_the_start_is_overcome(
+    motion_server: MotionServer, trouble: str
+) -> None:
+    """One error, one ready, and all that was said meanwhile is heard."""
+    START_TROUBLE[trouble](motion_server)
+    pcm = speech(1000)
+
+    async def script(agent: Agent) -> None:
+        assert motion_server.record.connections == []
+        await agent.say(pcm, 1)
+        await agent.end(1)
+        await agent.state("ready", 25)
+        await motion_server.until(lambda r: r.requests[-1].closed)
+
+    agent = play(script, properties(motion_server))
+    assert motion_server.record.heard() == pcm
+    assert agent.errors == [1000]
+    assert agent.states[:3] == ["connecting", "recovering", "ready"]
+    assert motion_server.record.violations == []
+
+
+def test_a_service_that_cannot_be_reached_is_waited_for(
+    motion_server: MotionServer,
+) -> None:
+    """Refused connections are tried again; speech waits."""
+    motion_server.pause_listening()
+    pcm = speech(500)
+
+    async def script(agent: Agent) -> None:
+        await agent.say(pcm, 1)
+        await agent.end(1)
+        await agent.report("error")
+        motion_server.resume_listening()
+        await motion_server.until(lambda r: r.requests[-1].closed, 10)
+
+    agent = play(script, properties(motion_server))
+    assert motion_server.record.heard() == pcm
+    assert agent.errors == [1000]
+    assert "cannot be reached" in agent.sent("error")[0]["message"]
+
+
+def test_a_slow_start_is_no_trouble(motion_server: MotionServer) -> None:
+    """Five seconds to connect: no error, and speech that waited is heard."""
+    motion_server.faults.console(Slow(2.5))
+    motion_server.faults.upgrade(Slow(2.5))
+    pcm = speech(500)
+
+    async def script(agent: Agent) -> None:
+        assert agent.states in ([], ["connecting"])  # nobody waited for it
+        await agent.say(pcm, 1)
+        await agent.end(1)
+        await motion_server.until(lambda r: r.requests[-1].closed, 15)
+
+    agent = play(script, properties(motion_server))
+    assert motion_server.record.heard() == pcm
+    assert agent.errors == []
+
+
+# Loss: a new session with new tokens, and the rest of what was said
+
+LOSSES = {
+    "close 1000": Close(1000),
+    "close 1001": Close(1001),
+    "close 1011": Close(1011, "internal"),
+    "close 1013": Close(1013, "try again later"),
+    "close 4002": Close(4002, "session time limit reached"),
+    "reset": Reset(),
+    "time limit": ServerError(4002, "session time limit reached"),
+    "idle timeout": ServerError(13, "no audio input for 300 s"),
+}
+MOMENTS = ("idle", "mid-utterance", "at the end", "at the interrupt")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_lost_session_is_replaced(
+    motion_server: MotionServer, loss: str, moment: str
+) -> None:
+    """At any point: one error, new tokens, and no byte heard twice."""
+    fault = LOSSES[loss]
+    first, last = speech(1500, 1), speech(400, 2)
+    plan = motion_server.faults.runtime
+    if moment == "mid-utterance":
+        plan(fault, after=AudioMessages(50), connection=1)
+    elif moment == "at the end":
+        plan(fault, after=OnEnd(), connection=1)
+    elif moment == "at the interrupt":
+        plan(fault, after=OnInterrupt(), connection=1)
+
+    async def script(agent: Agent) -> None:
+        await agent.state("ready")
+        if moment == "idle":
+            motion_server.now(fault)
+        else:
+            await agent.say(first, 1, pace_s=0.002)
+            if moment == "at the interrupt":
+                await agent.flush()
+            else:
+                await agent.end(1)
+        await motion_server.until(
+            lambda r: len(r.live_connections) == 1 and len(r.connections) == 2,
+            10,
+        )
+        await agent.state("ready")
+        await agent.say(last, 2)
+        await agent.end(2)
+        await motion_server.until(
+            lambda r: r.heard().endswith(last) and r.requests[-1].closed
+        )
+
+    agent = play(script, properties(motion_server))
+    record = motion_server.record
+    one, two = record.connections
+    assert agent.errors == [1000]
+    assert one.session_token != two.session_token
+    assert one.config and two.config
+    assert one.config.agora_token != two.config.agora_token
+    assert record.violations == []
+    before, after = record.heard(1), record.heard(2)
+    assert first.startswith(before)
+    if moment == "mid-utterance":
+        assert after.endswith(last)
+        rest = after[: -len(last)]
+        assert rest and first.endswith(rest)
+        lost = len(first) - len(before) - len(rest)
+        assert 0 <= lost < 48 * 250  # what was on its way when it broke
+    else:
+        assert after == last
+
+
+def test_a_complaint_does_not_end_the_session(
+    motion_server: MotionServer,
+) -> None:
+    """A server_error alone is reported once; the utterance goes on."""
+    pcm = speech(600)
+    for count in (5, 10, 15):
+        motion_server.faults.runtime(
+            ServerError(13, "driven server request failed"),
+            after=AudioMessages(count),
+        )
+
+    async def script(agent: Agent) -> None:
+        await agent.state("ready")
+        await agent.say(pcm, 1, pace_s=0.002)
+        await agent.end(1)
+        await motion_server.until(lambda r: r.requests[0].closed)
+        await agent.report("error")
+
+    agent = play(script, properties(motion_server))
+    assert motion_server.record.heard() == pcm
+    assert len(motion_server.record.connections) == 1
+    assert agent.errors == [1000]
+
+
+def test_an_error_before_the_close_is_one_outage(
+    motion_server: MotionServer,
+) -> None:
+    """At most two errors however many frames come while it lasts."""
+    motion_server.faults.runtime(
+        ServerError(13, "internal"), after=AudioMessages(20)
+    )
+    motion_server.faults.runtime(Close(1011), after=AudioMessages(20))
+
+    async def script(agent: Agent) -> None:
+        await agent.state("ready")
+        motion_server.faults.console(Refuse(503), times=1)
+        await agent.say(speech(2000), 1, pace_s=0.002)
+        await agent.end(1)
+        await agent.state("recovering")
+        await agent.state("ready")
+
+    agent = play(script, properties(motion_server))
+    assert 1 <= len(agent.errors) <= 2
+    assert set(agent.errors) == {1000}
+
+
+def test_a_silent_peer_is_noticed_in_the_end(
+    motion_server: MotionServer,
+) -> None:
+    """Nothing ever comes back: the SDK's keepalive tells, within 50 s."""
+
+    async def script(agent: Agent) -> None:
+        await agent.state("ready")
+        motion_server.now(Silence())
+        await agent.state("recovering", 55)
+        await agent.state("ready")
+        await agent.say(speech(100), 1)
+        await agent.end(1)
+        await motion_server.until(lambda r: r.requests[-1].closed)
+
+    agent = play(script, properties(motion_server), 90)
+    assert agent.errors == [1000]
+    assert motion_server.record.heard(2) == speech(100)
+
+
+# Fatal: one error that says what to check, and peace
+
+FATAL: dict[str, tuple[Plan, str]] = {
+    "bad key": (
+        lambda s: s.faults.console(Refuse(401, title="Unauthorized")),
+        "params.spatius_api_key",
+    ),
+    "key without the right": (
+        lambda s: s.faults.console(Refuse(403)),
+        "params.spatius_api_key",
+    ),
+    "billing at the console": (
+        lambda s: s.faults.console(Refuse(402)),
+        "billing",
+    ),
+    "unknown app": (
+        lambda s: s.faults.upgrade(Refuse(404, detail="app id unrecognized")),
+        "params.spatius_app_id",
+    ),
+    "app of another key": (
+        lambda s: s.faults.upgrade(Refuse(400, detail="app id mismatch")),
+        "params.spatius_app_id",
+    ),
+    "unknown avatar": (
+        lambda s: s.faults.upgrade(Refuse(404, detail="avatar not found")),
+        "params.spatius_avatar_id",
+    ),
+    "billing at the upgrade": (
+        lambda s: s.faults.upgrade(Refuse(402, detail="session denied")),
+        "billing",
+    ),
+    "no credits at the handshake": (
+        lambda s: s.faults.handshake(ServerError(4001, "credits exhausted")),
+        "credits",
+    ),
+    "invalid egress": (
+        lambda s: s.faults.handshake(
+            ServerError(3, "agora_egress: token is invalid")
+        ),
+        "params.agora_appid",
+    ),
+    "egress unauthenticated": (
+        lambda s: s.faults.handshake(ServerError(16, "unauthenticated")),
+        "agora_appcert",
+    ),
+    "unsupported rate": (
+        lambda s: s.faults.handshake(
+            ServerError(3, "unsupported sample rate: 24000")
+        ),
+        "params.sample_rate",
+    ),
+    "no credits while idle": (
+        lambda s: s.faults.runtime(
+            ServerError(4001, "credits exhausted"), after=AudioMessages(1)
+        ),
+        "credits",
+    ),
+    "closed for credits": (
+        lambda s: s.faults.runtime(Close(4001), after=AudioMessages(1)),
+        "credits",
+    ),
+    "three refused upgrades": (
+        lambda s: s.faults.upgrade(Refuse(401), times=None),
+        "params.spatius_app_id",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FATAL)
+def test_what_cannot_be_mended_stops_the_avatar(
+    motion_server: MotionServer, case: str
+) -> None:
+    """One error -1000 that says what to check, and no further attempt."""
+    plan, advice = FATAL[case]
+    plan(motion_server)
+
+    async def script(agent: Agent) -> None:
+        await agent.say(speech(300), 1)
+        await agent.state("failed", 15)
+        attempts = len(motion_server.record.token_requests)
+        await agent.say(speech(300), 2)
+        await agent.end(2)
+        await agent.flush()
+        # Longer than the first backoff could be: silence has no event.
+        await asyncio.sleep(2.2 * avatar.FIRST_BACKOFF_S)
+        assert len(motion_server.record.token_requests) == attempts
+
+    agent = play(script, properties(motion_server))
+    fatal = [e for e in agent.sent("error") if e["code"] == -1000]
+    assert len(fatal) == 1
+    assert advice in fatal[0]["message"]
+    assert fatal[0]["vendor_info"]["code"]
+    assert agent.states[-1] == "failed"
+    if case != "three refused upgrades":
+        assert agent.errors == [-1000]
+
+
+# Barge-in and bounds while the socket takes nothing
+
+
+def test_a_flush_is_answered_while_the_socket_is_stalled() -> None:
+    """At once, with one interrupt when the socket takes data again; memory
+    stays bounded, one error tells of what was refused, and speech goes on."""
+    from agent import SERVER_OPTIONS
+
+    answer = speech(500, 5)
+    with MotionServer.in_thread(
+        **SERVER_OPTIONS, receive_buffer_bytes=8192
+    ) as server:
+
+        async def script(agent: Agent) -> None:
+            await agent.state("ready")
+            await agent.say(speech(50, 1), 1)
+            await server.until(lambda r: r.requests)
+            server.now(Stall())
+            minute = speech(60_000, 2)
+            for _ in range(10):
+                await agent.say(minute, 1, frame_ms=1000)
+            await agent.report(
+                "error", lambda e: e["vendor_info"]["code"] == "overflow", 15
+            )
+            for _ in range(20):
+                assert await agent.flush() < 0.5
+            await agent.say(answer, 2)
+            await agent.end(2)
+            server.now(Resume())
+            await server.until(lambda r: r.heard().endswith(answer), 15)
+            await server.until(lambda r: r.requests[-1].closed)
+
+        agent = play(script, properties(server))
+        assert len(server.record.interrupts) == 1
+        assert agent.errors == [1000]
+        assert server.record.requests[-1].audio == answer
+        assert server.record.violations == []
+        (cut,) = [
+            m["metrics"]
+            for m in agent.sent("metrics")
+            if m["metrics"].get("interrupted")
+        ]
+        assert cut["audio_ms"] == 600_050
+        assert cut["audio_ms"] == pytest.approx(
+            cut["sent_ms"] + cut["dropped_ms"]
+        )
+        assert cut["dropped_by_flush_ms"] <= 60_000
+        # The rest is what the kernel's buffers took before they were full.
+        assert cut["dropped_by_overflow_ms"] >= 400_000
+
+
+def test_a_stall_without_a_flush_loses_only_what_was_refused() -> None:
+    """After the stall the bounded rest is heard, in order."""
+    from agent import SERVER_OPTIONS
+
+    pcm = speech(30_000)
+    with MotionServer.in_thread(
+        **SERVER_OPTIONS, receive_buffer_bytes=8192
+    ) as server:
+
+        async def script(agent: Agent) -> None:
+            await agent.state("ready")
+            server.now(Stall())
+            await agent.say(pcm, 1, frame_ms=500)
+            await agent.end(1)
+            server.now(Resume())
+            await server.until(lambda r: r.requests[-1].closed, 15)
+
+        agent = play(script, properties(server))
+        assert server.record.heard() == pcm
+        assert agent.errors == []
+
+
+# Stopping, whatever the network does
+
+STOPS: dict[str, Plan] = {
+    "connecting": lambda s: s.faults.console(Hang(), times=None),
+    "upgrading": lambda s: s.faults.upgrade(Hang(), times=None),
+    "unconfirmed": lambda s: s.faults.handshake(Hang(), times=None),
+    "refused": lambda s: s.faults.console(Refuse(503), times=None),
+    "failed": lambda s: s.faults.console(Refuse(401), times=None),
+    "speaking": lambda s: None,
+    "silent peer": lambda s: s.faults.runtime(
+        Silence(), after=AudioMessages(1)
+    ),
+    "stalled": lambda s: s.faults.runtime(Stall(), after=AudioMessages(1)),
+}
+
+
+@pytest.mark.parametrize("case", STOPS)
+def test_stopping_takes_less_than_four_seconds(case: str) -> None:
+    """In every state, with speech under way."""
+    from agent import SERVER_OPTIONS
+
+    stopped: list[float] = []
+    with MotionServer.in_thread(
+        **SERVER_OPTIONS, receive_buffer_bytes=8192
+    ) as server:
+        STOPS[case](server)
+
+        async def script(agent: Agent) -> None:
+            if case in ("speaking", "silent peer", "stalled"):
+                await agent.state("ready")
+            elif case == "failed":
+                await agent.state("failed")
+            elif case == "refused":
+                await agent.state("recovering")
+            else:
+                await server.until(
+                    lambda r: r.token_requests or len(r.events) > 1
+                )
+            await agent.say(speech(100), 1)
+            if case in ("silent peer", "stalled"):
+                await server.until(
+                    lambda r: any(e.kind == "fault" for e in r.events)
+                )
+                for _ in range(3 if case == "stalled" else 1):
+                    await agent.say(speech(20_000), 1, frame_ms=1000)
+            stopped.append(time.monotonic())
+
+        play(script, properties(server))
+        assert time.monotonic() - stopped[0] < 4.3

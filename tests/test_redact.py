@@ -1,0 +1,136 @@
+"""No piece of a secret stays in a text."""
+
+import hashlib
+import string
+import tracemalloc
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from spatius_avatar_python.redact import MASK, PIECE, Redactor
+
+SECRET = "sk-Zx9Qv7Wk3Tm5Rj1Np8"
+
+# The mask's own characters are left out: no real secret holds them.
+letters = st.sampled_from(string.ascii_letters + string.digits + "-_+/=.: ")
+secrets = st.text(letters, min_size=PIECE, max_size=40)
+# Few letters make pieces overlap, within a secret and between two.
+alike = st.text("ab", min_size=PIECE, max_size=20)
+
+
+def pieces(secret: str) -> set[str]:
+    """Return every piece of `secret` that nobody may see."""
+    return {secret[i : i + PIECE] for i in range(len(secret) - PIECE + 1)}
+
+
+@st.composite
+def texts_with_pieces(draw, of=secrets):
+    """Secrets, and a text that repeats parts of them."""
+    known = draw(st.lists(of, min_size=1, max_size=3))
+    parts = []
+    for _ in range(draw(st.integers(1, 5))):
+        parts.append(draw(st.text(letters | st.characters(), max_size=8)))
+        secret = draw(st.sampled_from(known))
+        start = draw(st.integers(0, len(secret)))
+        parts.append(secret[start : draw(st.integers(start, len(secret)))])
+    text = "".join(parts)
+    assume("*" not in text)
+    return known, text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (SECRET, MASK),
+        (f"key {SECRET}, refused", f"key {MASK}, refused"),
+        (f"{SECRET}{SECRET}", MASK),
+        (f"{SECRET} {SECRET}", f"{MASK} {MASK}"),
+        (f"begins {SECRET[:9]}...", f"begins {MASK}..."),
+        (f"...{SECRET[-7:]} ends", f"...{MASK} ends"),
+        (f"has {SECRET[4:10]} within", f"has {MASK} within"),
+        (f"has {SECRET[4:9]} within", f"has {SECRET[4:9]} within"),
+        (SECRET.lower(), SECRET.lower()),
+        ("", ""),
+        ("short", "short"),
+    ],
+)
+def test_masks_each_run_once(text, shown):
+    """A run of secret characters becomes one mask, whatever its length."""
+    assert Redactor([SECRET])(text) == shown
+
+
+@given(texts_with_pieces())
+def test_no_piece_stays(case):
+    """Of six characters in a row of a secret, none are shown as they were."""
+    known, text = case
+    shown = Redactor(known)(text)
+    for secret in known:
+        assert not any(piece in shown for piece in pieces(secret))
+
+
+@given(texts_with_pieces(of=alike))
+def test_no_piece_stays_where_pieces_overlap(case):
+    """Nor where a mask's two sides would make up a piece."""
+    known, text = case
+    shown = Redactor(known)(text)
+    for secret in known:
+        assert not any(piece in shown for piece in pieces(secret))
+
+
+@given(st.lists(secrets, max_size=3), st.text())
+def test_other_text_is_unchanged(known, text):
+    """A text without a piece comes out as it went in."""
+    assume(not any(p in text for secret in known for p in pieces(secret)))
+    assert Redactor(known)(text) == text
+
+
+def test_masks_nothing_but_pieces():
+    """What stands around a piece is kept."""
+    shown = Redactor([SECRET])(f"<{SECRET[2:8]}><{SECRET[3:14]}>")
+    assert shown == f"<{MASK}><{MASK}>"
+
+
+def test_masks_a_short_secret_where_it_stands_whole():
+    """A secret shorter than a piece has none, so that it is masked whole."""
+    redact = Redactor(["k9Q"])
+    assert redact("the key k9Q; k9 is none") == f"the key {MASK}; k9 is none"
+
+
+def test_knows_a_secret_from_when_it_is_added():
+    """Secrets that come later are masked from then on."""
+    redact = Redactor()
+    assert redact(SECRET) == SECRET
+    redact.add(SECRET)
+    assert redact(SECRET) == MASK
+
+
+def test_empty_secret_is_none():
+    """A secret that is missing changes no text."""
+    assert Redactor([""])("a text") == "a text"
+
+
+def test_repr_shows_no_secret():
+    """The redactor itself does not tell what it hides."""
+    shown = repr(Redactor([SECRET, "k9Q"]))
+    assert "k9Q" not in shown
+    assert not any(piece in shown for piece in pieces(SECRET))
+
+
+def test_many_secrets_do_not_pile_up():
+    """Every attempt to connect brings new tokens; old ones are let go of."""
+    redact = Redactor([SECRET])
+
+    def attempts(first: int, last: int) -> None:
+        for number in range(first, last):
+            redact.add(hashlib.sha256(str(number).encode()).hexdigest())
+
+    attempts(0, 1000)
+    tracemalloc.start()
+    try:
+        attempts(1000, 3000)
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown < 1_000_000
+    assert redact(SECRET) == MASK

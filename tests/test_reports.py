@@ -1,0 +1,185 @@
+"""The messages out have the form that TEN's conventions give them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from spatius_avatar_python import reports
+from spatius_avatar_python.speech import Summary, Turn
+
+TURN = Turn("session-1", 3)
+
+
+def summary(**changed: Any) -> Summary:
+    values: dict[str, Any] = {
+        "turn": TURN,
+        "req_id": "req-1",
+        "audio_ms": 1000.0,
+        "sent_ms": 700.0,
+        "flushed_ms": 200.0,
+        "refused_ms": 100.0,
+        "first_audio_delay_ms": 1.26,
+        "interrupted": True,
+    }
+    return Summary(**{**values, **changed})
+
+
+def every_payload() -> dict[str, dict[str, Any]]:
+    """Return payloads with all that is known, and with nothing known."""
+    return {
+        "error": reports.error(
+            reports.NON_FATAL,
+            "the connection was lost",
+            turn=TURN,
+            vendor_code="1011",
+            vendor_message="closed",
+            phase="websocket_runtime",
+            connection_id="conn-1",
+            req_id="req-1",
+        ),
+        "bare error": reports.error(reports.FATAL, "wrong key"),
+        "connected": reports.connected("conn-1", 123.4),
+        "utterance": reports.utterance(summary(), "conn-1"),
+        "bare utterance": reports.utterance(
+            summary(
+                turn=None, req_id="", sent_ms=0.0, first_audio_delay_ms=None
+            ),
+            "",
+        ),
+        "state": reports.state("ready", "conn-1", "connected"),
+    }
+
+
+def values_in(tree: Any) -> list[Any]:
+    if isinstance(tree, dict):
+        return [leaf for item in tree.values() for leaf in values_in(item)]
+    return [tree]
+
+
+@pytest.mark.parametrize("name", every_payload())
+def test_payload_is_json_without_nulls(name):
+    """TEN's messages hold JSON, and no null."""
+    payload = every_payload()[name]
+    assert json.loads(json.dumps(payload)) == payload
+    for value in values_in(payload):
+        assert isinstance(value, (str, int, float, bool))
+
+
+def test_error_has_the_form_of_a_module_error():
+    """An error tells module, code, vendor, and whose speech it met."""
+    assert every_payload()["error"] == {
+        "id": "req-1",
+        "module": "avatar",
+        "code": 1000,
+        "message": "the connection was lost",
+        "vendor_info": {
+            "vendor": "spatius",
+            "code": "1011",
+            "message": "closed",
+        },
+        "metadata": {
+            "session_id": "session-1",
+            "turn_id": 3,
+            "phase": "websocket_runtime",
+            "connection_id": "conn-1",
+            "req_id": "req-1",
+        },
+    }
+
+
+def test_error_leaves_out_what_is_not_known():
+    """The form stays, its metadata is empty."""
+    assert every_payload()["bare error"] == {
+        "id": "",
+        "module": "avatar",
+        "code": -1000,
+        "message": "wrong key",
+        "vendor_info": {"vendor": "spatius", "code": "", "message": ""},
+        "metadata": {},
+    }
+
+
+def test_error_without_a_request_is_of_its_connection():
+    """What no request met is known by its connection."""
+    payload = reports.error(1000, "lost", connection_id="conn-1")
+    assert payload["id"] == "conn-1"
+
+
+@pytest.mark.parametrize(
+    ("turn", "metadata"),
+    [
+        (None, {}),
+        (Turn("s", 3), {"session_id": "s", "turn_id": 3}),
+        (Turn("s", 0), {"session_id": "s", "turn_id": 0}),
+        (Turn("s", "t-3"), {"session_id": "s", "turn_id": "t-3"}),
+        (Turn(None, 3), {"turn_id": 3}),
+    ],
+)
+def test_metadata_names_the_turn(turn, metadata):
+    """The turn is told as the frames told it, without a null."""
+    assert reports.error(1000, "lost", turn=turn)["metadata"] == metadata
+    payload = reports.utterance(summary(turn=turn, req_id=""), "")
+    assert payload["metadata"] == metadata
+
+
+def test_connection_is_measured():
+    """A connection's metrics are the time that it took."""
+    assert every_payload()["connected"] == {
+        "id": "conn-1",
+        "module": "avatar",
+        "vendor": "spatius",
+        "metrics": {"connect_delay_ms": 123},
+        "metadata": {"connection_id": "conn-1"},
+    }
+
+
+def test_utterance_is_measured():
+    """An utterance's metrics are its audio and what became of it."""
+    assert every_payload()["utterance"] == {
+        "id": "req-1",
+        "module": "avatar",
+        "vendor": "spatius",
+        "metrics": {
+            "audio_ms": 1000,
+            "sent_ms": 700,
+            "dropped_ms": 300,
+            "dropped_by_flush_ms": 200,
+            "dropped_by_overflow_ms": 100,
+            "first_audio_delay_ms": 1.3,
+            "interrupted": True,
+        },
+        "metadata": {
+            "session_id": "session-1",
+            "turn_id": 3,
+            "connection_id": "conn-1",
+            "req_id": "req-1",
+        },
+    }
+
+
+def test_delay_that_never_was_is_left_out():
+    """An utterance of which nothing was sent has no delay to tell."""
+    metrics = every_payload()["bare utterance"]["metrics"]
+    assert "first_audio_delay_ms" not in metrics
+    assert metrics["sent_ms"] == 0
+
+
+@pytest.mark.parametrize(
+    ("exact_ms", "told"),
+    [(20.0, 20), (0.0, 0), (1 / 24, 0.042), (1 / 44.1, 0.023)],
+)
+def test_durations_are_told_to_the_microsecond(exact_ms, told):
+    """Whole milliseconds are whole numbers; a sample is not lost."""
+    payload = reports.utterance(summary(audio_ms=exact_ms), "")
+    assert payload["metrics"]["audio_ms"] == told
+    assert isinstance(payload["metrics"]["audio_ms"], type(told))
+
+
+def test_state_tells_name_connection_and_reason():
+    """A state is told with what it is about and why."""
+    assert every_payload()["state"] == {
+        "state": "ready",
+        "connection_id": "conn-1",
+        "reason": "connected",
+    }

@@ -1,0 +1,517 @@
+"""Whatever comes in whatever order, the wire sees only what the rules allow.
+
+A machine drives `Speech` at random, plays the writer, and keeps a model of
+its own: what was said, as numbered samples, and what the wire saw of it.
+"""
+
+import struct
+from dataclasses import dataclass, field
+from typing import Optional
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+from spatius_avatar_python.speech import (
+    PLAYBACK_MARGIN_S,
+    STALE_LIMIT_S,
+    Interrupt,
+    Overflow,
+    Send,
+    Speech,
+    Step,
+    Summary,
+    Turn,
+)
+
+RATE = 100  # few samples per second, so that each has a number of its own
+MESSAGE_SAMPLES = RATE // 10
+TURNS = st.sampled_from([None, *(Turn("session", id_) for id_ in range(4))])
+
+
+@dataclass(eq=False)
+class Said:
+    """One utterance, as the model knows it; counts are in samples."""
+
+    turn: Optional[Turn]
+    last_audio_at: float
+    samples: list[int] = field(default_factory=list)
+    """What was accepted, in order; the rest was refused."""
+    half: bytes = b""
+    refused: int = 0
+    flushed: bool = False
+    ended: bool = False
+    taken: int = 0
+    """How many of the samples are written, or held by the writer."""
+    sent: int = 0
+    requests: list["Request"] = field(default_factory=list)
+    played_at: float = 0.0
+
+
+@dataclass(eq=False)
+class Request:
+    """One request on the wire."""
+
+    said: Said
+    connection: int
+    ended: bool = False
+    interrupted: bool = False
+
+
+class SpeechMachine(RuleBasedStateMachine):
+    """The model, the writer and the wire."""
+
+    @initialize(
+        max_buffered_s=st.sampled_from([0.3, 1.0, 5.0]),
+        end_timeout_s=st.sampled_from([0.0, 1.5]),
+    )
+    def begin(self, max_buffered_s, end_timeout_s):
+        self.speech = Speech(
+            sample_rate=RATE,
+            max_buffered_s=max_buffered_s,
+            end_timeout_s=end_timeout_s,
+        )
+        self.room = round(max_buffered_s * RATE)
+        self.end_timeout_s = end_timeout_s
+        self.now = 100.0
+        self.number = 0  # of the next sample
+        self.all: list[Said] = []
+        self.open: Optional[Said] = None
+        self.whose: dict[int, Said] = {}
+        self.heard = self.sent = self.stale = 0
+        self.refusing = False
+        self.flushed_turns: set[Turn] = set()
+        self.stale_until = float("-inf")
+        # The wire
+        self.connection = 0
+        self.request: Optional[Request] = None  # open
+        self.latest: Optional[Request] = None  # of this connection
+        self.last_sent: Optional[Said] = None
+        self.last_number = -1
+        self.audible_until = float("-inf")
+        self.interrupt_due = False
+        self.held: Optional[Step] = None
+        self.held_said: Optional[Said] = None
+        self.summaries: list[Summary] = []
+        self.overflow_samples = 0
+        self.refused_by_overflow = 0
+
+    # What comes in
+
+    @rule(
+        size=st.integers(0, 24) | st.integers(0, 130),
+        turn=TURNS,
+    )
+    def frame(self, size, turn):
+        if self.is_stale(turn):
+            before = self.speech.totals.flushed
+            self.speech.frame(bytes(size), self.now, turn)
+            assert self.speech.totals.flushed == before + size // 2
+            self.stale += size // 2
+            self.heard += size // 2
+            return
+        said = self.open
+        if said is not None and turn is not None:
+            if said.turn is None:
+                said.turn = turn
+            elif said.turn != turn:
+                said.ended = True
+                self.open = said = None
+        if said is None:
+            if not size:
+                self.speech.frame(b"", self.now, turn)
+                return
+            said = self.open = Said(turn, self.now)
+            self.all.append(said)
+        pcm, numbers = self.bytes_of(said, size)
+        if size:
+            said.last_audio_at = self.now
+
+        refused_before = self.speech.totals.refused
+        self.speech.frame(pcm, self.now, turn)
+        refused = self.speech.totals.refused - refused_before
+
+        waiting = sum(len(s.samples) - s.taken for s in self.waiting_ones())
+        held = len(self.held_audio()) // 2
+        count = len(numbers)
+        if self.refusing:
+            assert refused == count
+        else:
+            # What the writer holds may come back, and may have its room.
+            least = count - max(0, min(count, self.room - waiting))
+            most = count - max(0, min(count, self.room - waiting - held))
+            assert least <= refused <= most
+        self.refusing = self.refusing or refused > 0
+        accepted = numbers[: count - refused]
+        said.samples += accepted
+        said.refused += refused
+        self.refused_by_overflow += refused
+        self.heard += count
+        for number in accepted:
+            self.whose[number] = said
+
+    @rule(turn=TURNS, cut=st.booleans())
+    def end(self, turn, cut):
+        self.speech.end(self.now, turn, cut)
+        self.stale_until = float("-inf")
+        said = self.open
+        if said is None:
+            return
+        if turn is not None and said.turn is not None and turn != said.turn:
+            return
+        if cut:
+            self.model_flush()
+            self.stale_until = float("-inf")
+        else:
+            said.ended = True
+            self.open = None
+
+    @rule(turn=TURNS)
+    def start(self, turn):
+        self.speech.start(turn)
+        if turn not in self.flushed_turns:
+            self.stale_until = float("-inf")
+
+    @rule(times=st.integers(1, 3))
+    def flush(self, times):
+        for _ in range(times):
+            self.speech.flush(self.now)
+        self.model_flush()
+
+    @rule(seconds=st.sampled_from([0.01, 0.2, 0.5, 1.0, 1.6, 4.0]))
+    def wait(self, seconds):
+        until = self.now + seconds
+        while True:
+            deadline = self.speech.deadline()
+            if deadline is None or deadline > until:
+                break
+            assert deadline >= self.now - 20.0
+            self.now = max(self.now, deadline)
+            self.tick()
+            after = self.speech.deadline()
+            assert after is None or after > self.now, "it is due for ever"
+        self.now = until
+        self.tick()
+
+    # What goes out
+
+    @precondition(lambda self: self.held is None)
+    @rule()
+    def take(self):
+        step = self.speech.next()
+        if step is None:
+            assert not self.interrupt_due, "an interrupt is missing"
+            assert self.speech.totals.waiting == 0, "it keeps audio back"
+            if self.request is not None:
+                assert not self.request.said.ended, "an end is missing"
+            return
+        self.held = step
+        if isinstance(step, Interrupt):
+            assert self.interrupt_due, "an interrupt nobody asked for"
+            self.interrupt_due = False
+            return
+        assert not self.interrupt_due, "audio overtakes the interrupt"
+        self.take_send(step)
+
+    @precondition(lambda self: self.held is not None)
+    @rule()
+    def write(self):
+        self.settle()
+
+    @precondition(lambda self: self.held is None)
+    @rule()
+    def take_and_write(self):
+        for _ in range(5):
+            self.take()
+            if self.held is None:
+                return
+            self.settle()
+
+    @precondition(lambda self: self.held is not None)
+    @rule()
+    def fail(self):
+        said = self.held_said
+        self.speech.unwritten()
+        if said is not None:
+            said.taken -= len(self.held_audio()) // 2
+        self.held = self.held_said = None
+        self.lose()
+
+    @precondition(lambda self: self.held is None)
+    @rule()
+    def lose(self):
+        self.speech.connection_lost()
+        self.connection += 1
+        self.request = self.latest = None
+        self.interrupt_due = False
+        self.audible_until = float("-inf")
+
+    def teardown(self):
+        if not hasattr(self, "speech"):
+            return
+        if self.held is not None:
+            self.settle()
+        self.speech.let_go()
+        self.collect()
+        self.account(waiting=0)
+        assert self.speech.totals.sent == self.sent
+        assert sorted(map(summary_key, self.summaries)) == sorted(
+            said_key(said)
+            for said in self.all
+            if said.samples or said.refused
+        )
+
+    # What always holds
+
+    @invariant()
+    def nothing_is_lost_or_made_up(self):
+        if not hasattr(self, "speech"):
+            return
+        self.account(
+            waiting=sum(
+                len(said.samples) - said.sent
+                for said in self.all
+                if not said.flushed
+            )
+            + (
+                len(self.held_audio()) // 2
+                if self.held_said is not None and self.held_said.flushed
+                else 0
+            )
+        )
+
+    @invariant()
+    def what_waits_is_bounded(self):
+        if hasattr(self, "speech"):
+            assert self.speech.waiting_s * RATE <= self.room + 1e-6
+            # The writer holds one message more at the most.
+            most = self.room + MESSAGE_SAMPLES
+            assert self.speech.totals.waiting <= most
+
+    @invariant()
+    def reports_are_right(self):
+        if hasattr(self, "speech"):
+            self.collect()
+            over = [s for s in self.all if s.samples or s.refused]
+            assert len(self.summaries) <= len(over)
+            assert self.overflow_samples <= self.refused_by_overflow
+
+    # The model
+
+    def is_stale(self, turn):
+        if turn is not None:
+            return turn in self.flushed_turns
+        return self.now < self.stale_until
+
+    def waiting_ones(self):
+        return [said for said in self.all if not said.flushed]
+
+    def bytes_of(self, said: Said, size: int):
+        """Return `size` bytes that go on with the utterance's samples, and
+        the numbers of the samples that they complete."""
+        pcm = said.half
+        taken = len(said.half)
+        numbers = []
+        first = self.number if not said.half else self.number - 1
+        while len(pcm) < size + taken:
+            pcm += struct.pack("<H", self.number)
+            self.number += 1
+        pcm = pcm[: size + taken]
+        whole = len(pcm) // 2
+        numbers = list(range(first, first + whole))
+        new = pcm[taken:]
+        said.half = b""
+        if len(pcm) % 2:
+            # The other half comes with the next frame of this utterance, or
+            # never: the number is not used again.
+            said.half = struct.pack("<H", first + whole)
+            self.number = first + whole + 1
+            self.halves = said.half
+            said.half = said.half[:1]
+        return self.completed(said, new, taken, first), numbers
+
+    def completed(self, said, new, taken, first):
+        if not taken or not new:
+            return new
+        return struct.pack("<H", first)[1:] + new[1:]
+
+    def model_flush(self):
+        playing = (
+            self.request is not None
+            or isinstance(self.held, Send)
+            or self.now < self.audible_until + PLAYBACK_MARGIN_S
+        )
+        waiting = [
+            said
+            for said in self.waiting_ones()
+            if not self.is_over(said)
+        ]
+        if not waiting and not playing:
+            return
+        self.refusing = False
+        if playing and not isinstance(self.held, Interrupt):
+            self.interrupt_due = True
+        if playing and self.last_sent is not None:
+            self.mark(self.last_sent)
+        for said in self.all:
+            audible = (
+                said.requests
+                and said.requests[-1].connection == self.connection
+                and said.requests[-1].ended
+                and not said.requests[-1].interrupted
+                and self.now < said.played_at
+            )
+            if said in waiting or audible:
+                said.flushed = True
+                self.mark(said)
+        if self.open is not None:
+            self.stale_until = self.now + STALE_LIMIT_S
+            self.open.ended = True
+            self.open = None
+
+    def mark(self, said):
+        if said.turn is not None:
+            self.flushed_turns.add(said.turn)
+
+    def is_over(self, said):
+        """Whether nothing of the utterance is left to be done."""
+        if said.flushed:
+            return True
+        if not said.ended or len(said.samples) > said.sent:
+            return False
+        if self.held_said is said:
+            return False
+        return self.request is None or self.request.said is not said
+
+    def tick(self):
+        self.speech.tick(self.now)
+        said = self.open
+        if (
+            said is not None
+            and self.end_timeout_s
+            and self.now >= said.last_audio_at + self.end_timeout_s
+        ):
+            said.ended = True
+            self.open = None
+
+    def held_audio(self):
+        return self.held.audio if isinstance(self.held, Send) else b""
+
+    def take_send(self, step: Send):
+        assert len(step.audio) % 2 == 0, "half a sample"
+        assert len(step.audio) <= 2 * MESSAGE_SAMPLES, "too long a message"
+        if not step.audio:
+            assert step.end, "a message without a meaning"
+            assert self.request is not None, "an empty request"
+            said = self.request.said
+        else:
+            numbers = struct.unpack(f"<{len(step.audio) // 2}H", step.audio)
+            said = self.whose[numbers[0]]
+            expected = said.samples[said.taken : said.taken + len(numbers)]
+            assert list(numbers) == expected, "not what was said next"
+            assert not said.flushed, "stale audio"
+            said.taken += len(numbers)
+            if self.request is not None:
+                assert self.request.said is said, "two in one request"
+            older = self.all[: self.all.index(said)]
+            assert all(map(self.is_over, older)), "out of order"
+        if step.end:
+            assert said.ended and said.taken == len(said.samples)
+        self.held_said = said
+
+    def settle(self):
+        step, said = self.held, self.held_said
+        self.speech.wrote(self.now, "request")
+        if isinstance(step, Interrupt):
+            assert self.latest is not None, "nothing to interrupt"
+            assert not self.latest.interrupted, "interrupted twice"
+            self.latest.interrupted = self.latest.ended = True
+            self.request = None
+            self.audible_until = float("-inf")
+        elif isinstance(step, Send):
+            assert said is not None
+            self.write_send(step, said)
+        self.held = self.held_said = None
+        left = sum(len(s.samples) - s.taken for s in self.waiting_ones())
+        if isinstance(step, Send) and left <= self.room // 2:
+            self.refusing = False
+
+    def write_send(self, step: Send, said: Said):
+        count = len(step.audio) // 2
+        if self.request is None:
+            assert count, "an empty request"
+            assert all(
+                request.connection != self.connection
+                for request in said.requests
+            ), "a second request for one utterance"
+            self.request = Request(said, self.connection)
+            said.requests.append(self.request)
+        self.latest = self.request
+        assert not self.request.ended, "a request is used after its end"
+        if count:
+            numbers = struct.unpack(f"<{count}H", step.audio)
+            assert numbers[0] > self.last_number, "said twice, or too late"
+            self.last_number = numbers[-1]
+        said.sent += count
+        self.sent += count
+        self.last_sent = said
+        self.audible_until = max(self.now, self.audible_until) + count / RATE
+        said.played_at = self.audible_until
+        if step.end:
+            self.request.ended = True
+            self.request = None
+
+    def collect(self):
+        for note in self.speech.notes:
+            if isinstance(note, Overflow):
+                self.overflow_samples += round(note.refused_s * RATE)
+            else:
+                self.summaries.append(note)
+        self.speech.notes.clear()
+
+    def account(self, waiting: int):
+        totals = self.speech.totals
+        assert totals.heard == self.heard
+        assert totals.sent == self.sent
+        assert totals.waiting == waiting
+        assert totals.heard == (
+            totals.sent + totals.flushed + totals.refused + totals.waiting
+        )
+
+
+def summary_key(summary: Summary):
+    return (
+        repr(summary.turn),
+        round(summary.audio_ms * RATE / 1000),
+        round(summary.sent_ms * RATE / 1000),
+        round(summary.flushed_ms * RATE / 1000),
+        round(summary.refused_ms * RATE / 1000),
+        summary.interrupted,
+    )
+
+
+def said_key(said: Said):
+    rest = len(said.samples) - said.sent
+    return (
+        repr(said.turn),
+        len(said.samples) + said.refused,
+        said.sent,
+        rest if said.flushed else 0,
+        said.refused + (0 if said.flushed else rest),
+        said.flushed,
+    )
+
+
+TestSpeech = SpeechMachine.TestCase
+TestSpeech.settings = settings(
+    max_examples=300,
+    stateful_step_count=40,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
