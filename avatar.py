@@ -470,6 +470,8 @@ class Avatar:
         """Take what the session of an attempt says without being asked."""
         if attempt != self._attempt:
             return  # an older session; it no longer matters
+        if self._session is not None:
+            self._outbox.keep_secret(self._session.secrets())
         if failure.ends_session:
             if self._loss is None:
                 self._loss = failure

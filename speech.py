@@ -189,6 +189,7 @@ class Speech:
             MESSAGE_MS / 1000 * self._bytes_per_s
         )
         self._end_timeout_s = end_timeout_s
+        self._half = 0  # bytes of a sample that was dropped by halves
         self._deaf = False  # no avatar will ever speak: let audio go
         self._queue: deque[_Utterance] = deque()
         self._open: Optional[_Utterance] = None  # the queue's last, or none
@@ -578,8 +579,8 @@ class Speech:
         return size * 1000 / self._bytes_per_s
 
     def _count(self, size: int, fate: str) -> None:
-        """Count audio that never waits."""
-        samples = size // BYTES_PER_SAMPLE
+        """Count audio that never waits; half samples add up."""
+        samples, self._half = divmod(size + self._half, BYTES_PER_SAMPLE)
         self.totals.heard += samples
         setattr(self.totals, fate, getattr(self.totals, fate) + samples)
 

@@ -9,7 +9,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from ..window import Window, page_url
 from .agora import APP_ID_LENGTH
+from .guard import is_loopback
 from .record import Event, event_line
 from .server import MotionServer
 
@@ -32,7 +34,9 @@ def _certificate(text: str) -> tuple[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m devkit.motion_server",
-        description="A local Spatius service: console and ingress.",
+        description="A local Spatius service, console and ingress, with a "
+        "page that shows what comes in. Point a TEN graph at it by the two "
+        "endpoint URLs that it prints.",
     )
     parser.add_argument(
         "--host", default="127.0.0.1", help="default: loopback only"
@@ -72,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="count audio, but do not keep it (for long runs)",
     )
+    parser.add_argument(
+        "--no-window",
+        action="store_true",
+        help="serve no page that shows what happens (for measurements)",
+    )
     parser.add_argument("--quiet", action="store_true", help="print no events")
     parser.add_argument(
         "--json",
@@ -106,6 +115,7 @@ async def _run(options: argparse.Namespace) -> None:
         # Windows has no signal handlers on loops; Ctrl-C raises there.
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stopped.set)
+    window = None if options.no_window else Window()
     server = MotionServer(
         host=options.host,
         port=options.port,
@@ -114,7 +124,16 @@ async def _run(options: argparse.Namespace) -> None:
         avatar_ids=options.avatar_id,
         certificates=dict(options.certificate),
         keep_audio=not options.no_audio,
+        routes=() if window is None else window.routes,
     )
+    if window is not None:
+        window.attach(server)
+    if not is_loopback(options.host):
+        print(
+            f"warning: {options.host} is not loopback: whoever reaches this "
+            "machine can use the service, listen, and press the buttons",
+            file=sys.stderr,
+        )
     async with server:
         if options.json:
             urls = {
@@ -122,10 +141,14 @@ async def _run(options: argparse.Namespace) -> None:
                 "ingress_url": server.ingress_url,
                 "control_url": server.control_url,
             }
+            if window is not None:
+                urls["page_url"] = page_url(server)
             print(json.dumps(urls), flush=True)
         else:
             print(f"console_endpoint_url  {server.console_url}")
             print(f"ingress_endpoint_url  {server.ingress_url}", flush=True)
+            if window is not None:
+                print(f"the window            {page_url(server)}", flush=True)
         if not options.quiet:
             server.record.on_event(_Printer(server.record.started_s))
         await stopped.wait()

@@ -47,6 +47,10 @@ class SessionTokens:
         self._by_text[token.text] = token
         return token
 
+    def texts(self) -> list[str]:
+        """All of them, for tests that look for leaks."""
+        return list(self._by_text)
+
     def find(self, text: str) -> SessionToken | None:
         """The token with this text, ended or not."""
         return self._by_text.get(text)

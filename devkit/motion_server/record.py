@@ -220,6 +220,7 @@ class Record:
         # Those who wait on event loops.
         self._sleepers: set[tuple[asyncio.AbstractEventLoop, Any]] = set()
         self._listeners: list[Callable[[Event], None]] = []
+        self._hearers: list[Callable[[Connection, Request, bytes], None]] = []
         self._connection_count = 0
         self._token_uses: dict[int, int] = {}
         self.started_s = clock()
@@ -311,14 +312,31 @@ class Record:
             wav.setframerate(sample_rate)
             wav.writeframes(self.heard(connection))
 
-    def on_event(self, listener: Callable[[Event], None]) -> None:
+    def on_event(
+        self, listener: Callable[[Event], None], *, past: bool = False
+    ) -> None:
         """Call `listener` with each event from now on.
 
         It is called on the server's thread and must not block; audio events
-        come too when they are not kept.
+        come too when they are not kept. `past`: at once with each event so
+        far, on this thread.
         """
         with self._changed:
+            if past:
+                for event in self.events:
+                    listener(event)
             self._listeners.append(listener)
+
+    def on_audio(
+        self, hearer: Callable[["Connection", "Request", bytes], None]
+    ) -> None:
+        """Call `hearer` with the audio of each message from now on.
+
+        Kept or not, before the event of the same message, and as listeners
+        are called: on the server's thread, not to block.
+        """
+        with self._changed:
+            self._hearers.append(hearer)
 
     def wait_for(
         self, predicate: Callable[["Record"], T], timeout_s: float = 5.0
@@ -543,6 +561,8 @@ class Record:
             unusual = judge_size(connection, request, audio)
             if audio:
                 self._add_audio(connection, request, audio, now_s)
+                for hearer in self._hearers:
+                    hearer(connection, request, audio)
             event = Event(
                 now_s, "audio", connection.number, req_id, "", len(audio)
             )

@@ -20,6 +20,7 @@ from .faults import (
     fault_from_json,
     trigger_from_json,
 )
+from .guard import refusal
 from .ingress import SAMPLE_RATES, Ingress, Rules
 from .record import Record
 
@@ -82,7 +83,7 @@ class MotionServer:
         self.port = port
         self.record = Record(clock, keep_audio=keep_audio)
         self.faults = Faults()
-        tokens = SessionTokens()
+        tokens = self._tokens = SessionTokens()
         self._console = Console(
             self.record, self.faults, tokens, api_keys=api_keys, now=now
         )
@@ -122,6 +123,10 @@ class MotionServer:
         """Where /record, /fault and /reset stand."""
         return f"http://{self.host}:{self.port}/control"
 
+    def session_tokens(self) -> list[str]:
+        """The session tokens that were handed out, for tests of leaks."""
+        return self._tokens.texts()
+
     # Running.
 
     async def start(self) -> None:
@@ -130,7 +135,7 @@ class MotionServer:
             raise RuntimeError("already started")
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
-        app = web.Application(middlewares=[self._watched])
+        app = web.Application(middlewares=[self._watched, self._guarded])
         app.router.add_post(
             f"{CONSOLE_PATH}/session-tokens", self._console.handle
         )
@@ -325,6 +330,22 @@ class MotionServer:
             return await handler(request)
         finally:
             self._handlers.discard(task)
+
+    @web.middleware
+    async def _guarded(
+        self,
+        request: web.Request,
+        handler: Callable[[web.Request], Any],
+    ) -> web.StreamResponse:
+        """Keep other web pages away from all but the service itself.
+
+        The service's clients may call this machine by whatever name.
+        """
+        if not request.path.startswith((CONSOLE_PATH, INGRESS_PATH)):
+            reason = refusal(request.headers, self.host)
+            if reason is not None:
+                return web.json_response({"error": reason}, status=403)
+        return await handler(request)
 
     # Control over HTTP, for a server in a process of its own.
 
