@@ -4,7 +4,12 @@ Everything goes the way it goes in a TEN app; only the service is local. What
 the local Motion Server recorded is held against what was sent.
 """
 
+import contextlib
+import os
+import sys
+import threading
 import time
+import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from . import package
+from .motion_server.guard import is_loopback
 from .motion_server.record import Record, Request
 from .stage import (
     FRAME_MS,
@@ -27,11 +33,11 @@ from .stage import (
     open_stage,
     read_speech,
 )
+from .window import Window, page_url
+from .window.performer import STALE_FRAMES, Performer, report_to
 
 SENTENCE = package.ROOT / "devkit" / "assets" / "sentence_24k.wav"
 BARGE_IN_AFTER_S = 1.5
-STALE_FRAMES = 20
-"""Frames of the cut answer that the TTS still sends after the flush."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,29 @@ def main(
         Path,
         typer.Option(help="Where to write what the Motion Server heard."),
     ] = package.ROOT / "out" / "heard.wav",
+    window: Annotated[
+        bool,
+        typer.Option(
+            "--window",
+            help="Serve a page that shows the avatar, with buttons to speak, "
+            "barge in and make the service go wrong; until Ctrl-C.",
+        ),
+    ] = False,
+    host: Annotated[
+        str, typer.Option(help="Where the page is served.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="The page's port; 0: any free one.")
+    ] = 0,
+    browser: Annotated[
+        bool,
+        typer.Option(help="Open the page, where there is a desktop."),
+    ] = True,
 ) -> None:
     """Speak a sentence, then barge in on a second one, without credentials.
 
     Exit code 0 only if the local Motion Server heard just what it should.
+    With --window the page does the talking, and Ctrl-C is the way out.
     """
     console = Console(highlight=False)
     try:
@@ -62,6 +87,8 @@ def main(
     except SpeechFileError as error:
         console.print(f"[red]{error}[/red]", soft_wrap=True)
         raise typer.Exit(2) from None
+    if window:
+        raise typer.Exit(_show(console, pcm, host, port, browser))
     checks = _run(console, pcm, speech, heard)
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 
@@ -126,6 +153,52 @@ def _run(
         server.record.write_wav(heard)
     _print_verdict(console, checks, delays, heard)
     return checks
+
+
+def _show(
+    console: Console, pcm: bytes, host: str, port: int, browser: bool
+) -> int:
+    """Serve the window until Ctrl-C; the exit status."""
+    if not is_loopback(host):
+        console.print(
+            f"[yellow]{host} is not loopback: whoever reaches this machine "
+            "can listen and press the buttons[/yellow]",
+            soft_wrap=True,
+        )
+    window = Window()
+    try:
+        with contextlib.ExitStack() as stack:
+            stage = stack.enter_context(
+                open_stage(
+                    on_report=lambda report: report_to(window.feed, report),
+                    host=host,
+                    port=port,
+                    routes=window.routes,
+                    keep_audio=False,
+                )
+            )
+            performer = Performer(stage, pcm, window.feed)
+            stack.callback(performer.leave)
+            window.put_on_stage(performer.buttons())
+            window.attach(stage.server)
+            url = page_url(stage.server)
+            console.print(f"The window: [bold]{url}[/bold]   (Ctrl-C ends it)")
+            if browser and _has_desktop():
+                webbrowser.open(url)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        console.print("")
+    except OSError as error:
+        console.print(f"[red]cannot listen: {error}[/red]", soft_wrap=True)
+        return 1
+    return 0
+
+
+def _has_desktop() -> bool:
+    """Whether a browser would open beside this terminal, and not in it."""
+    return sys.platform in ("darwin", "win32") or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
 
 
 def _speak(

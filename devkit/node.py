@@ -5,17 +5,23 @@ graph node's `property` merged over it, placeholders, manifest types. Where
 the runtime would end its process, a problem is noted here, with all others.
 """
 
+import importlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import package
+
 # The stand-in's rules under the name devkit.ten_runtime: the name ten_runtime
 # itself may belong to the real runtime, which has no such modules.
 from .ten_runtime._properties import _PLACEHOLDER as PLACEHOLDER
 from .ten_runtime._properties import merge
 from .ten_runtime._schema import Schemas, mismatch
+
+package.load()
+config: Any = importlib.import_module(".config", package.NAME)
 
 Tree = dict[str, Any]
 
@@ -235,10 +241,36 @@ def resolve(
     for path, reason in _mismatches(schema, resolved.tree):
         resolved.problems.setdefault(
             path,
-            f"TEN aborts the whole process when it loads this: {reason} in "
-            "manifest.json",
+            f"the value {reason} in manifest.json: TEN aborts the whole "
+            "process when it loads that",
         )
     return resolved
+
+
+def configure(resolved: Resolved, now_s: float) -> Any:
+    """Return the `config.Config` of what was resolved.
+
+    Raises the package's `ConfigError`, with TEN's problems before its own.
+    """
+    problems = [f"{path}: {text}" for path, text in resolved.problems.items()]
+    try:
+        loaded = config.load(resolved.tree, now_s)
+    except config.ConfigError as error:
+        # A value that is wrong for TEN already needs no second sentence.
+        problems += [
+            problem
+            for problem in error.problems
+            if resolved.problems.keys().isdisjoint(paths_of(problem))
+        ]
+        raise config.ConfigError(problems) from None
+    if problems:
+        raise config.ConfigError(problems)
+    return loaded
+
+
+def paths_of(problem: str) -> list[str]:
+    """Return the paths that a sentence of a `ConfigError` begins with."""
+    return problem.partition(":")[0].split(" or ")
 
 
 def base_properties(package_dir: Path) -> Tree:
@@ -363,10 +395,10 @@ def _mismatches(
     if isinstance(declared, dict) and isinstance(value, dict):
         for name, inner in declared.items():
             if name in value:
-                yield from _mismatches(
-                    inner, value[name], _joined(path, name)
-                )
+                yield from _mismatches(inner, value[name], _joined(path, name))
         return
+    if value is None:
+        return  # told once, with all nulls of the file
     reason = mismatch(schema, value, path)
     if reason is not None:
         yield path, reason.removeprefix(f"'{path}' ")

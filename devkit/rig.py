@@ -107,8 +107,8 @@ class RigEnv:
         self.lines: list[tuple[str, str]] = []
         """What was logged, as (level, text)."""
         self.news = asyncio.Event()
-        self.keeps_reports = True
-        self.on_report: Callable[[str, Payload], None] | None = None
+        self.keeps_lines = True
+        self.renewals = 0
         self._properties = properties
 
     async def get_property_to_json(self, path: str) -> tuple[str, None]:
@@ -117,17 +117,15 @@ class RigEnv:
     async def send_data(self, data: Data) -> None:
         text, _ = data.get_property_to_json(None)
         name, payload = data.get_name(), json.loads(text)
-        if self.keeps_reports:
-            self.reports.append((name, payload))
-        if self.on_report is not None:
-            self.on_report(name, payload)
+        self.reports.append((name, payload))
+        self.renewals += payload.get("reason") == "renewed"
         self.news.set()
 
     async def return_result(self, result: CmdResult) -> None:
         self.last_result = result
 
     def _log(self, level: str, text: str) -> None:
-        if self.keeps_reports:
+        if self.keeps_lines:
             self.lines.append((level, text))
 
     def log_debug(self, text: str, category: Any = None) -> None:

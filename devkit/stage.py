@@ -21,9 +21,10 @@ from . import package
 # its place is still taken by the stand-in, which can run without an App.
 sys.path.insert(0, str(package.ROOT / "devkit"))
 
-from ten_runtime import AudioFrame, Cmd, Data, StatusCode
+from ten_runtime import Cmd, Data, StatusCode
 from ten_runtime._host import ExtensionHost
 
+from .messages import audio_frame, tts_data
 from .motion_server import MotionServer
 
 FRAME_MS = 10
@@ -130,30 +131,14 @@ class Stage:
         self, pcm: bytes, said: Said, sample_rate: int = 24000
     ) -> None:
         """Send one pcm_frame of the utterance `said`."""
-        frame = AudioFrame.create("pcm_frame")
-        frame.set_sample_rate(sample_rate)
-        frame.set_bytes_per_sample(2)
-        frame.set_number_of_channels(1)
-        frame.set_samples_per_channel(len(pcm) // 2)
-        frame.alloc_buf(len(pcm))
-        buffer = frame.lock_buf()
-        buffer[:] = pcm
-        frame.unlock_buf(buffer)
-        frame.set_property_from_json("metadata", _metadata(said.turn_id))
+        frame = audio_frame(pcm, said.turn_id, sample_rate=sample_rate)
         said.audio += pcm
         said.frames.append((time.monotonic(), len(said.audio)))
         self.host.send_audio_frame(frame)
 
     def send_data(self, name: str, turn_id: int, **values: Any) -> None:
         """Send what a TTS says about a request of its."""
-        data = Data.create(name)
-        payload = {
-            "request_id": f"tts-{turn_id}",
-            "metadata": json.loads(_metadata(turn_id)),
-            **values,
-        }
-        data.set_property_from_json(None, json.dumps(payload))
-        self.host.send_data(data)
+        self.host.send_data(tts_data(name, turn_id, **values))
 
     def flush(self, timeout_s: float = 5.0) -> float:
         """Barge in; return how long the answer took, in seconds.
@@ -230,7 +215,3 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _metadata(turn_id: int) -> str:
-    return json.dumps({"session_id": "demo", "turn_id": turn_id})

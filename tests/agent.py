@@ -23,6 +23,7 @@ from ten_runtime import (
     TenErrorCode,
 )
 
+from devkit.messages import audio_frame, tts_data
 from devkit.motion_server import MotionServer
 
 ADDON = "spatius_avatar_python"
@@ -64,37 +65,6 @@ def properties(server: MotionServer, **params: Any) -> Payload:
 def speech(duration_ms: float, seed: int = 1) -> bytes:
     """Return noise that no other seed gives: any part of it can be found."""
     return random.Random(seed).randbytes(int(RATE * duration_ms / 1000) * 2)
-
-
-def metadata(turn_id: int) -> Payload:
-    return {"session_id": "session", "turn_id": turn_id}
-
-
-def frame(
-    pcm: bytes | None,
-    turn_id: int | None = None,
-    *,
-    rate: int = RATE,
-    channels: int = 1,
-    width: int = 2,
-    name: str = "pcm_frame",
-) -> AudioFrame:
-    """Return an audio frame; without `pcm` it has no buffer."""
-    message = AudioFrame.create(name)
-    message.set_sample_rate(rate)
-    message.set_bytes_per_sample(width)
-    message.set_number_of_channels(channels)
-    if pcm:
-        message.set_samples_per_channel(len(pcm) // width // channels)
-        message.alloc_buf(len(pcm))
-        buffer = message.lock_buf()
-        buffer[:] = pcm
-        message.unlock_buf(buffer)
-    if turn_id is not None:
-        message.set_property_from_json(
-            "metadata", json.dumps(metadata(turn_id))
-        )
-    return message
 
 
 class Agent(AsyncExtensionTester):
@@ -148,7 +118,7 @@ class Agent(AsyncExtensionTester):
         """Send `pcm` as frames, `pace_s` apart."""
         size = int(RATE * frame_ms / 1000) * 2
         for at in range(0, len(pcm), size):
-            await self.send(frame(pcm[at : at + size], turn_id))
+            await self.send(audio_frame(pcm[at : at + size], turn_id))
             if pace_s:
                 await asyncio.sleep(pace_s)
 
@@ -173,12 +143,8 @@ class Agent(AsyncExtensionTester):
         name: str = "tts_audio_end",
     ) -> None:
         """End the utterance."""
-        payload: Payload = {"request_id": f"tts-{turn_id}"}
-        if reason is not None:
-            payload["reason"] = reason
-        if turn_id is not None:
-            payload["metadata"] = metadata(turn_id)
-        await self.tell(name, json.dumps(payload))
+        given = {} if reason is None else {"reason": reason}
+        await self.send(tts_data(name, turn_id, **given))
 
     async def ask(self, name: str) -> CmdResult:
         """Send a command and return its result."""

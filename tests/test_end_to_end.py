@@ -12,7 +12,6 @@ from agent import (
     APP_ID,
     CERTIFICATE,
     Agent,
-    frame,
     play,
     properties,
     speech,
@@ -20,6 +19,7 @@ from agent import (
 from spatius_avatar_python import sdk, token
 from ten_runtime import Data, StatusCode
 
+from devkit.messages import audio_frame
 from devkit.motion_server import MotionServer
 
 pytestmark = pytest.mark.wire
@@ -311,12 +311,12 @@ def test_frames_of_another_format_are_refused_with_one_error(
 
     async def script(agent: Agent) -> None:
         for _ in range(10):
-            await agent.send(frame(bytes(320), rate=16000))
+            await agent.send(audio_frame(bytes(320), sample_rate=16000))
         await agent.say(good)
         for _ in range(10):
-            await agent.send(frame(bytes(960), channels=2))
+            await agent.send(audio_frame(bytes(960), channels=2))
         for _ in range(10):
-            await agent.send(frame(bytes(960), width=4))
+            await agent.send(audio_frame(bytes(960), sample_width=4))
         await agent.end()
         await motion_server.until(_is_over(1))
 
@@ -335,14 +335,14 @@ def test_bad_input_harms_nothing(motion_server: MotionServer) -> None:
     pcm = speech(300)
 
     async def script(agent: Agent) -> None:
-        await agent.send(frame(None))
+        await agent.send(audio_frame(None))
         await agent.say(pcm[:101], frame_ms=10)
-        await agent.send(frame(pcm[101:102]))
-        await agent.send(frame(None, 1))
+        await agent.send(audio_frame(pcm[101:102]))
+        await agent.send(audio_frame(None, 1))
         await agent.tell("no_such_data", '{"a": [1]}')
-        await agent.send(frame(speech(50, 9), name="other_frame"))
-        await agent.send(frame(pcm[102:2005]))
-        await agent.send(frame(pcm[2005:]))
+        await agent.send(audio_frame(speech(50, 9), name="other_frame"))
+        await agent.send(audio_frame(pcm[102:2005]))
+        await agent.send(audio_frame(pcm[2005:]))
         await agent.end()
         await motion_server.until(_is_over(1))
 
@@ -493,7 +493,7 @@ def test_no_turn_and_no_metadata_are_the_same(
         for at, text in enumerate(
             ("{}", '{"turn_id": null}', '{"turn_id": []}', '{"a": 1}', "7")
         ):
-            message = frame(pcm[at * 960 : at * 960 + 960])
+            message = audio_frame(pcm[at * 960 : at * 960 + 960])
             message.set_property_from_json("metadata", text)
             await agent.send(message)
         await agent.end()

@@ -10,13 +10,12 @@ from agent import (
     APP_ID,
     CERTIFICATE,
     SERVER_OPTIONS,
-    frame,
-    metadata,
     properties,
     speech,
 )
 from spatius_avatar_python import token
 
+from devkit.messages import audio_frame, metadata
 from devkit.motion_server import MotionServer
 from devkit.rig import MovableClock, Rig
 
@@ -39,7 +38,7 @@ async def stage(**params: Any) -> AsyncIterator[tuple[Any, Any, Any]]:
 
 async def say(rig: Rig, pcm: bytes, turn_id: int, end: bool = True) -> None:
     for at in range(0, len(pcm), 960):
-        await rig.send_frame(frame(pcm[at : at + 960], turn_id))
+        await rig.send_frame(audio_frame(pcm[at : at + 960], turn_id))
     if end:
         await rig.send_data(
             "tts_audio_end", {"reason": 1, "metadata": metadata(turn_id)}

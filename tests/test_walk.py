@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from agent import APP_ID, RATE, frame
+from agent import APP_ID, RATE
 
+from devkit.messages import audio_frame
 from devkit.motion_server import (
     AudioMessages,
     Close,
@@ -265,7 +266,7 @@ class Walk:
             cut = self.rng.randrange(1, len(pcm), 2)
         for part in (pcm[:cut], pcm[cut:]):
             if part:
-                await self.rig.send_frame(frame(part, turn))
+                await self.rig.send_frame(audio_frame(part, turn))
 
     def metadata(self) -> dict[str, Any]:
         if not self.with_turns:

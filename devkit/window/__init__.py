@@ -1,0 +1,8 @@
+"""A page that shows what an avatar does: seen, heard, and line by line.
+
+It is served by a Motion Server, beside the service itself.
+"""
+
+from .page import Refused, Window, page_url
+
+__all__ = ["Refused", "Window", "page_url"]

@@ -1,0 +1,154 @@
+"""The page and what it talks to, as routes of a Motion Server.
+
+The server itself keeps pages from elsewhere away, see its guard.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import WSMsgType, web
+
+from ..motion_server import MotionServer, wire
+from .faults import FaultButtons
+from .feed import Feed
+from .viewers import Viewer
+
+STATIC = Path(__file__).parent / "static"
+
+_TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+}
+
+# No other page may frame this one and have its buttons clicked.
+_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+Button = Callable[[], Awaitable[str]]
+"""Does something and says what it did. Raises `Refused`."""
+
+
+class Refused(RuntimeError):
+    """The button does nothing now; the text says why."""
+
+
+class Window:
+    """What shows a Motion Server to a browser.
+
+        window = Window()
+        server = MotionServer(routes=window.routes)
+        window.attach(server)
+
+    The page is at `/` of the server.
+    """
+
+    def __init__(self) -> None:
+        self.feed = Feed()
+        self._server: MotionServer | None = None
+        self._buttons: dict[str, Button] = {}
+        self._has_stage = False
+
+    @property
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """What the server has to serve beside its own."""
+        return [
+            web.get("/", self._get_file),
+            web.get("/window/live", self._live),
+            web.post("/window/do/{name}", self._press),
+            web.get("/window/{name}", self._get_file),
+        ]
+
+    def attach(self, server: MotionServer) -> None:
+        """Show what happens on this server, from its beginning."""
+        self._server = server
+        faults = FaultButtons(server, self.feed)
+        for press in (faults.drop, faults.stall, faults.refuse, faults.exhaust):
+            self._buttons[press.__name__] = _at_once(press)
+        self.feed.attach(server.record)
+
+    def put_on_stage(self, buttons: dict[str, Button]) -> None:
+        """Add the buttons of an extension that is hosted here."""
+        self._has_stage = True
+        self._buttons.update(buttons)
+
+    # Handlers.
+
+    async def _get_file(self, request: web.Request) -> web.StreamResponse:
+        path = STATIC / request.match_info.get("name", "index.html")
+        if path.parent != STATIC or not path.is_file():
+            raise web.HTTPNotFound
+        kind = _TYPES.get(path.suffix, "application/octet-stream")
+        return web.FileResponse(
+            path, headers={**_HEADERS, "Content-Type": f"{kind}; charset=utf-8"}
+        )
+
+    async def _press(self, request: web.Request) -> web.Response:
+        """POST /window/do/{button}, answered with what was done."""
+        if request.content_type != "application/json":
+            # Any web page could send a form here, but not JSON.
+            return web.json_response({"said": "not JSON"}, status=415)
+        button = self._buttons.get(request.match_info["name"])
+        if button is None:
+            return web.json_response({"said": "no such button"}, status=404)
+        try:
+            return web.json_response({"said": await button()})
+        except Refused as refused:
+            return web.json_response({"said": str(refused)}, status=409)
+
+    async def _live(self, request: web.Request) -> web.StreamResponse:
+        """The websocket over which a page gets everything."""
+        # Compression would cost more than it saves on one machine.
+        websocket = web.WebSocketResponse(compress=False, heartbeat=20)
+        await websocket.prepare(request)
+        viewer = Viewer(websocket, asyncio.get_running_loop())
+        self.feed.subscribe(viewer, self._about(request))
+        sending = asyncio.create_task(viewer.serve())
+        try:
+            async for message in websocket:
+                if message.type is WSMsgType.ERROR:
+                    break
+        finally:
+            self.feed.unsubscribe(viewer)
+            sending.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await sending
+        return websocket
+
+    def _about(self, request: web.Request) -> dict[str, Any]:
+        assert self._server is not None
+        # By the name under which the page reaches it: the server may listen
+        # on an address that is none, such as 0.0.0.0.
+        console = urlsplit(self._server.console_url)
+        ingress = urlsplit(self._server.ingress_url)
+        return {
+            "hasStage": self._has_stage,
+            "sdk": f"{wire.sdk_name} {metadata.version(wire.sdk_name)}",
+            "urls": {
+                "console_endpoint_url": f"http://{request.host}{console.path}",
+                "ingress_endpoint_url": f"ws://{request.host}{ingress.path}",
+            },
+        }
+
+
+def page_url(server: MotionServer) -> str:
+    """Where the page of a running server is."""
+    return f"http://{server.host}:{server.port}/"
+
+
+def _at_once(press: Callable[[], str]) -> Button:
+    async def button() -> str:
+        return press()
+
+    return button
