@@ -9,7 +9,7 @@ taken in at once whatever the network does.
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Optional, Protocol
 
 from . import reports
@@ -34,6 +34,7 @@ STOP_LIMIT_S = 3.8
 TOKEN_NOTICE_S = 300.0
 """How long before its end a given Agora token is told of."""
 
+COMPLAINT_DELAY_S = 0.5
 COMPLAINT_PAUSE_S = 10.0
 """The service's harmless complaints are passed on no more often than this."""
 
@@ -165,6 +166,8 @@ class Avatar:
         self._state = ""
         self._in_trouble = False  # an error has told of it
         self._complained_at = float("-inf")
+        # Told a moment later: it may be the reason of a loss.
+        self._complaint: Optional[Failure] = None
         self._token_told = False
 
     # What TEN's handlers call; none of it waits
@@ -217,6 +220,7 @@ class Avatar:
         if task is None or task.done():
             self._speech.let_go()
         self._cancel_timer()
+        self._tell_complaint()
         self._report_notes()
         self._enter("closed", "stopped")
 
@@ -409,6 +413,8 @@ class Avatar:
             soonest = deadline
         if self._wake_at is not None and self._wake_at < soonest:
             soonest = self._wake_at
+        if self._complaint is not None:
+            soonest = min(soonest, self._complained_at + COMPLAINT_DELAY_S)
         if soonest < self._timer_at:
             self._cancel_timer()
             self._timer_at = soonest
@@ -426,6 +432,8 @@ class Avatar:
         now = self._clock.monotonic()
         self._speech.tick(now)
         self._report_notes()
+        if now >= self._complained_at + COMPLAINT_DELAY_S:
+            self._tell_complaint()
         self._watch_call(now)
         self._watch_token()
         self._wake()
@@ -480,10 +488,24 @@ class Avatar:
         now = self._clock.monotonic()
         if now >= self._complained_at + COMPLAINT_PAUSE_S:
             self._complained_at = now
-            self._report_error(reports.NON_FATAL, failure)
+            self._complaint = failure
+            self._arm()
+
+    def _tell_complaint(self) -> None:
+        complaint, self._complaint = self._complaint, None
+        if complaint is not None:
+            self._report_error(reports.NON_FATAL, complaint)
 
     def _trouble(self, failure: Failure) -> None:
         """Tell once of an outage."""
+        if self._complaint is not None:
+            # What the service said right before is the better explanation.
+            failure = replace(
+                failure,
+                message=f"{failure.message}. Before that: "
+                f"{self._complaint.message}",
+            )
+            self._complaint = None
         if not self._in_trouble:
             self._in_trouble = True
             self._report_error(reports.NON_FATAL, failure)
@@ -491,6 +513,7 @@ class Avatar:
 
     def _fail(self, failure: Failure) -> None:
         """Give up for good; what is said from here on is let go of."""
+        self._complaint = None  # the failure says more
         self._speech.let_go()
         self._report_notes()
         self._cancel_timer()

@@ -8,6 +8,7 @@ a task of its own: what must stay in order is done before the first await.
 import asyncio
 import contextlib
 import json
+from collections import deque
 from typing import Any, Optional
 
 from ten_runtime import (
@@ -30,6 +31,16 @@ from .speech import BYTES_PER_SAMPLE, Speech, Turn
 KEY_POINT = "key_point"
 """TEN's log category of the line that holds the configuration."""
 
+MAX_COMPLAINTS = 10
+COMPLAINTS_WITHIN_S = 60.0
+"""No more errors than this about bad input: frames come by the hundred."""
+
+_PLAIN = frozenset(
+    ("module", "vendor", "state", "phase", "session_id", "turn_id")
+)
+# Values of a report that nobody outside had a hand in, or that must come back
+# as they came.
+
 REASON_INTERRUPTED = 2
 """The `reason` of a tts_audio_end whose speech was cut."""
 
@@ -51,6 +62,7 @@ class SpatiusAvatarExtension(AsyncExtension):
         self._metadata = ""
         self._turn: Optional[Turn] = None
         self._refused_format = ""  # what the frames refused last looked like
+        self._complaints: deque[float] = deque(maxlen=MAX_COMPLAINTS)
         self._unknown: set[str] = set()  # names already warned of
 
     # Lifecycle
@@ -320,7 +332,13 @@ class SpatiusAvatarExtension(AsyncExtension):
                 self._outbox.log("warn", f"unknown {what} is not used")
 
     def _complain(self, problem: str) -> None:
-        """Send a non-fatal error of the extension's own."""
+        """Send a non-fatal error of the extension's own; not too many."""
+        now = self._clock.monotonic()
+        if len(self._complaints) == self._complaints.maxlen and (
+            now - self._complaints[0] < COMPLAINTS_WITHIN_S
+        ):
+            return
+        self._complaints.append(now)
         if self._outbox is not None:
             self._outbox.send(
                 "error",
@@ -388,7 +406,10 @@ class _TenOutbox:
         if isinstance(value, str):
             return self._redact(value)
         if isinstance(value, dict):
-            return {name: self._clean(item) for name, item in value.items()}
+            return {
+                name: item if name in _PLAIN else self._clean(item)
+                for name, item in value.items()
+            }
         return value
 
 

@@ -147,11 +147,11 @@ def package() -> str:
     return f"{_sdk.__name__} {version}"
 
 
-def problem(settings_ogg_opus: bool = False) -> str:
+def problem(ogg_opus: bool = False) -> str:
     """Return what keeps the SDK from working here, "" if nothing does."""
     if _sdk is None:
         return _import_problem
-    if settings_ogg_opus:
+    if ogg_opus:
         return _opus_problem(_sdk)
     return ""
 
@@ -259,6 +259,7 @@ class Session:
         Raises `SessionError`. May be cancelled.
         """
         opening = self._opening = asyncio.ensure_future(self._open())
+        opening.add_done_callback(_look_at)
         try:
             await asyncio.wait({opening}, timeout=OPEN_DEADLINE_S)
         finally:
@@ -331,12 +332,11 @@ class Session:
             await asyncio.wait({self._opening}, timeout=CLOSE_DEADLINE_S)
             self._is_open = False
         closing = asyncio.ensure_future(self._session.close())
+        closing.add_done_callback(_look_at)
         await asyncio.wait({closing}, timeout=CLOSE_DEADLINE_S)
         if not closing.done():
             self._abort_transport()
             await asyncio.wait({closing})
-        if not closing.cancelled():
-            closing.exception()  # there is nobody left to tell
 
     def _abort_transport(self) -> None:
         # The SDK has no call for it, and its own close waits for a silent
@@ -360,11 +360,18 @@ class Session:
                 self._on_failure(
                     Failure(
                         "Spatius closed the connection",
-                        code="1000",
+                        code="connectionClosed",
                         phase="websocket_runtime",
                         connection_id=self._connection_id,
                     )
                 )
+
+
+def _look_at(task: "asyncio.Task[Any]") -> None:
+    """Keep asyncio from logging an error that nobody waits for any more: its
+    text is the service's, and may repeat a secret."""
+    if not task.cancelled():
+        task.exception()
 
 
 # Closes that go on in the background; the loop itself holds them weakly.

@@ -25,7 +25,7 @@ MESSAGE_MS = 100
 STALE_LIMIT_S = 1.0
 """How long audio without a turn is taken for the rest of a flushed one."""
 
-PLAYBACK_MARGIN_S = 2.0
+PLAYBACK_MARGIN_S = 1.0
 """How much later than its length in audio an utterance may still be heard:
 the service and the network hold it back by about as much."""
 

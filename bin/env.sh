@@ -35,7 +35,7 @@ need() {
   want=$(cksum <"$root/pyproject.toml")
   if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
     echo "Installing what this command needs (once) ..." >&2
-    "$python" -m pip install --quiet --disable-pip-version-check \
+    "$python" -m pip install --quiet --quiet --disable-pip-version-check \
       --editable "$root[$1]" >&2 || exit 1
     echo "$want" >"$stamp"
   fi
