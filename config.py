@@ -250,6 +250,22 @@ class Params(BaseModel):
             _hex_32(value.get_secret_value())
         return value
 
+    def issue_agora_token(self, ends_at_s: int) -> str:
+        """Return the given token verbatim, or one signed now.
+
+        `ends_at_s` (seconds since the epoch) is the end of a signed one.
+        """
+        if self.agora_token is not None:
+            return self.agora_token.get_secret_value()
+        assert self.agora_appcert is not None  # one of them is required
+        return token.sign(
+            self.agora_appid,
+            self.agora_appcert.get_secret_value(),
+            self.agora_channel,
+            self.agora_uid,
+            ends_at_s,
+        )
+
 
 class Config(BaseModel):
     """A configuration that can be used; `params.agora_channel` is the one."""
@@ -275,7 +291,7 @@ class Config(BaseModel):
             if name in _SECRETS:
                 value = "set" if value else "not set"
             elif name.endswith("_url") and value:
-                value = _bare_url(value)
+                value = bare_url(value)
             shown[name] = value
         return {
             "dump": self.dump,
@@ -484,7 +500,7 @@ def _in_words(duration_s: float) -> str:
     return f"{duration_s / 3600:.0f} h"
 
 
-def _bare_url(url: str) -> str:
+def bare_url(url: str) -> str:
     """Return `url` without the parts that can hold a password or a key."""
     parts = urlsplit(url)
     host = parts.hostname or ""

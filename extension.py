@@ -166,7 +166,9 @@ class SpatiusAvatarExtension(AsyncExtension):
             ]
             return
         try:
-            settings = config.load(json.loads(text or "{}"), self._epoch())
+            settings = config.load(
+                json.loads(text or "{}"), self._clock.epoch()
+            )
         except config.ConfigError as wrong:
             self._problems = wrong.problems
             return
@@ -205,40 +207,12 @@ class SpatiusAvatarExtension(AsyncExtension):
         """Make a session with tokens that are new."""
         assert self._config is not None and self._outbox is not None
         params = self._config.params
-        expires_at_s = int(self._epoch()) + params.session_expire_minutes * 60
-        if params.agora_token is not None:
-            agora_token = params.agora_token.get_secret_value()
-        else:
-            assert params.agora_appcert is not None
-            agora_token = token.sign(
-                params.agora_appid,
-                params.agora_appcert.get_secret_value(),
-                params.agora_channel,
-                params.agora_uid,
-                expires_at_s,
-            )
-            self._outbox.keep_secret([agora_token])
-        return sdk.Session(
-            sdk.SessionSettings(
-                api_key=params.spatius_api_key.get_secret_value(),
-                app_id=params.spatius_app_id,
-                avatar_id=params.spatius_avatar_id,
-                channel=params.agora_channel,
-                agora_token=agora_token,
-                uid=params.agora_uid,
-                expires_at_s=expires_at_s,
-                sample_rate=params.sample_rate,
-                ogg_opus=params.audio_format == "ogg_opus",
-                region=params.region,
-                console_endpoint_url=params.console_endpoint_url,
-                ingress_endpoint_url=params.ingress_endpoint_url,
-                telemetry=params.telemetry,
-            ),
-            on_failure,
+        expires_at_s = (
+            int(self._clock.epoch()) + params.session_expire_minutes * 60
         )
-
-    def _epoch(self) -> float:
-        return self._clock.epoch()
+        agora_token = params.issue_agora_token(expires_at_s)
+        self._outbox.keep_secret([agora_token])
+        return sdk.Session(params, agora_token, expires_at_s, on_failure)
 
     def _start_dump(self) -> None:
         assert self._config is not None

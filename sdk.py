@@ -17,6 +17,8 @@ from datetime import datetime, timezone
 from types import ModuleType
 from typing import Any, Optional
 
+from .config import Params
+
 OPEN_DEADLINE_S = 10.0
 """avatarkit waits 300 s for a silent console, and for ever for a handshake."""
 
@@ -27,6 +29,7 @@ PACKAGES = ("spatius", "avatarkit")
 """The successor goes first; they cannot both be loaded into one process."""
 
 DEFAULT_REGION = "us-west"
+AUTO_REGION = "auto"
 
 SDK_VARIABLE = "SPATIUS_SDK"
 """Environment variable that decides between the two packages."""
@@ -58,28 +61,6 @@ class SessionError(Exception):
     def __init__(self, failure: Failure) -> None:
         self.failure = failure
         super().__init__(failure.message)
-
-
-@dataclass(frozen=True)
-class SessionSettings:
-    """What one session is opened with; `expires_at_s` is epoch seconds."""
-
-    api_key: str
-    app_id: str
-    avatar_id: str
-    channel: str
-    agora_token: str
-    uid: int
-    expires_at_s: float
-    sample_rate: int
-    ogg_opus: bool = False
-    region: Optional[str] = None
-    console_endpoint_url: Optional[str] = None
-    ingress_endpoint_url: Optional[str] = None
-    telemetry: bool = False
-
-    def __repr__(self) -> str:  # it holds secrets
-        return f"<SessionSettings of avatar {self.avatar_id}>"
 
 
 def _choose_package() -> Optional[str]:
@@ -184,26 +165,36 @@ def configure_telemetry(enabled: bool) -> None:
         pass
 
 
-def _endpoints(settings: SessionSettings, sdk_name: str) -> dict[str, str]:
-    """Return the SDK's arguments that say where the service is."""
-    if settings.console_endpoint_url and settings.ingress_endpoint_url:
-        return {
-            "console_endpoint_url": settings.console_endpoint_url,
-            "ingress_endpoint_url": settings.ingress_endpoint_url,
-        }
-    region = settings.region
-    if sdk_name == "spatius":
-        return {"region": region} if region else {}
-    # avatarkit knows no regions and ignores the argument in silence.
-    if not region or region == "auto":
+def endpoints(params: Params) -> Optional[tuple[str, str]]:
+    """Return the URLs of console and ingress, None where the SDK asks the
+    service itself for the nearest region."""
+    if params.console_endpoint_url and params.ingress_endpoint_url:
+        return params.console_endpoint_url, params.ingress_endpoint_url
+    region = params.region or AUTO_REGION
+    if region == AUTO_REGION:
+        if _has_regions():
+            return None
         region = DEFAULT_REGION
     domain = "spatialwalk.top" if region.startswith("cn-") else "spatius.ai"
-    return {
-        "console_endpoint_url": f"https://console.{region}.{domain}/v1/console",
-        "ingress_endpoint_url": (
-            f"wss://api.{region}.{domain}/v2/driveningress"
-        ),
-    }
+    return (
+        f"https://console.{region}.{domain}/v1/console",
+        f"wss://api.{region}.{domain}/v2/driveningress",
+    )
+
+
+def _has_regions() -> bool:
+    """Return whether the SDK knows regions: avatarkit ignores the argument
+    in silence."""
+    return _sdk is not None and _sdk.__name__ == "spatius"
+
+
+def _place(params: Params) -> dict[str, str]:
+    """Return the SDK's arguments that say where the service is."""
+    if _has_regions() and not params.console_endpoint_url:
+        return {"region": params.region} if params.region else {}
+    urls = endpoints(params)
+    assert urls is not None
+    return {"console_endpoint_url": urls[0], "ingress_endpoint_url": urls[1]}
 
 
 class Session:
@@ -211,13 +202,16 @@ class Session:
 
     `on_failure` is called, on the event loop, when the service complains or
     the connection ends without our doing; never after `close` has begun.
-    Its calls must come one after the other from one task, and none may be
+    `expires_at_s` (seconds since the epoch) is the end that its session token
+    gets. Its calls must come one after the other from one task, and none may be
     cancelled (`open` may be): see the SDK's facts on requests.
     """
 
     def __init__(
         self,
-        settings: SessionSettings,
+        params: Params,
+        agora_token: str,
+        expires_at_s: float,
         on_failure: Callable[[Failure], None],
     ) -> None:
         if _sdk is None:
@@ -230,27 +224,25 @@ class Session:
         self._reported = False
         self._connection_id = ""
         arguments: dict[str, Any] = {
-            "api_key": settings.api_key,
-            "app_id": settings.app_id,
-            "avatar_id": settings.avatar_id,
-            "expire_at": datetime.fromtimestamp(
-                settings.expires_at_s, timezone.utc
-            ),
-            "sample_rate": settings.sample_rate,
+            "api_key": params.spatius_api_key.get_secret_value(),
+            "app_id": params.spatius_app_id,
+            "avatar_id": params.spatius_avatar_id,
+            "expire_at": datetime.fromtimestamp(expires_at_s, timezone.utc),
+            "sample_rate": params.sample_rate,
             "agora_egress": sdk.AgoraEgressConfig(
-                channel_name=settings.channel,
-                token=settings.agora_token,
-                uid=settings.uid,
-                publisher_id=str(settings.uid),
+                channel_name=params.agora_channel,
+                token=agora_token,
+                uid=params.agora_uid,
+                publisher_id=str(params.agora_uid),
             ),
             "on_error": self._sdk_complains,
             "on_close": self._sdk_closed,
-            **_endpoints(settings, sdk.__name__),
+            **_place(params),
         }
-        if settings.ogg_opus:
+        if params.audio_format == "ogg_opus":
             arguments["audio_format"] = sdk.AudioFormat.OGG_OPUS
             arguments["ogg_opus_encoder"] = sdk.OggOpusEncoderConfig()
-        configure_telemetry(settings.telemetry)
+        configure_telemetry(params.telemetry)
         self._session = sdk.new_avatar_session(**arguments)
 
     async def open(self) -> str:

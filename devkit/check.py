@@ -230,25 +230,12 @@ def _shown(value: Any) -> str:
     if "${env:" in text:
         return "a placeholder, see below"  # its default may be a secret
     if "://" in text:
-        return _bare_url(text)
+        return config.bare_url(text)
     return text
 
 
 def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _bare_url(url: str) -> str:
-    """Return a URL without what can hold a password or a key."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "a URL"
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
-
-
-# What it amounts to.
 
 
 def _facts(report: Report, now_s: float) -> list[tuple[str, str]]:
@@ -263,22 +250,11 @@ def _facts(report: Report, now_s: float) -> list[tuple[str, str]]:
 
 
 def _endpoints(params: Any) -> tuple[str, str]:
-    if params.console_endpoint_url:
-        return (
-            _bare_url(params.console_endpoint_url),
-            _bare_url(params.ingress_endpoint_url),
-        )
-    region = params.region
-    if region in (None, "auto"):
-        if sdk.package().startswith("spatius"):
-            nearest = "of the region that Spatius names (auto)"
-            return nearest, nearest
-        region = sdk.DEFAULT_REGION
-    domain = "spatialwalk.top" if region.startswith("cn-") else "spatius.ai"
-    return (
-        f"https://console.{region}.{domain}/v1/console",
-        f"wss://api.{region}.{domain}/v2/driveningress",
-    )
+    urls = sdk.endpoints(params)
+    if urls is None:
+        nearest = "of the region that Spatius names (auto)"
+        return nearest, nearest
+    return config.bare_url(urls[0]), config.bare_url(urls[1])
 
 
 def _agora_token(params: Any, now_s: float) -> str:
@@ -446,7 +422,10 @@ async def _connect(console: Console, report: Report) -> bool:
 
     session = None
     try:
-        session = sdk.Session(_settings(params, hide.add), note)
+        ends_at_s = int(time.time()) + params.session_expire_minutes * 60
+        agora_token = params.issue_agora_token(ends_at_s)
+        hide.add(agora_token)
+        session = sdk.Session(params, agora_token, ends_at_s, note)
         connection_id = await session.open()
         took_s = time.monotonic() - began
         say(f"Session {connection_id} opened after {took_s:.2f} s.")
@@ -470,36 +449,6 @@ async def _connect(console: Console, report: Report) -> bool:
         f"{SILENCE_S:.0f} s of silence sent, session closed: it works.", "green"
     )
     return True
-
-
-def _settings(params: Any, keep_secret: Callable[[str], None]) -> Any:
-    expires_at_s = int(time.time()) + params.session_expire_minutes * 60
-    if params.agora_token is not None:
-        agora_token = params.agora_token.get_secret_value()
-    else:
-        agora_token = token.sign(
-            params.agora_appid,
-            params.agora_appcert.get_secret_value(),
-            params.agora_channel,
-            params.agora_uid,
-            expires_at_s,
-        )
-        keep_secret(agora_token)
-    return sdk.SessionSettings(
-        api_key=params.spatius_api_key.get_secret_value(),
-        app_id=params.spatius_app_id,
-        avatar_id=params.spatius_avatar_id,
-        channel=params.agora_channel,
-        agora_token=agora_token,
-        uid=params.agora_uid,
-        expires_at_s=expires_at_s,
-        sample_rate=params.sample_rate,
-        ogg_opus=params.audio_format == "ogg_opus",
-        region=params.region,
-        console_endpoint_url=params.console_endpoint_url,
-        ingress_endpoint_url=params.ingress_endpoint_url,
-        telemetry=params.telemetry,
-    )
 
 
 async def _send_silence(session: Any, sample_rate: int) -> None:

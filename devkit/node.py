@@ -365,7 +365,7 @@ def _graph_of(tree: Tree, name: str, path: str, file: Path) -> Graph:
                 f"{file}: {_joined(path, key)} holds {_kind(value)}; expected "
                 "a list"
             )
-        lists[key] = [item for item in value if isinstance(item, dict)]
+        lists[key] = _objects(value)
     return Graph(name, path, lists["nodes"], lists["connections"])
 
 
@@ -378,12 +378,14 @@ def _imported(uri: str, file: Path) -> Any:
 def _wires_of(connection: Tree) -> Iterator[Wire]:
     here = str(connection.get("extension", ""))
     for kind in _KINDS:
-        for flow in connection.get(kind) or ():
-            names = flow.get("names") or [flow.get("name", "")]
-            for name in names:
-                for end in flow.get("dest") or ():
+        for flow in _objects(connection.get(kind)):
+            names = flow.get("names")
+            if not isinstance(names, list):
+                names = [flow.get("name", "")]
+            for name in map(str, names):
+                for end in _objects(flow.get("dest")):
                     yield Wire(kind, name, here, str(end.get("extension")))
-                for end in flow.get("source") or ():
+                for end in _objects(flow.get("source")):
                     yield Wire(kind, name, str(end.get("extension")), here)
 
 
@@ -425,6 +427,12 @@ def _joined(path: str, name: str) -> str:
 
 def _object(value: Any) -> Tree:
     return value if isinstance(value, dict) else {}
+
+
+def _objects(value: Any) -> list[Tree]:
+    """Return the objects in a list; what else a file may hold is passed by."""
+    items = value if isinstance(value, list) else []
+    return [item for item in items if isinstance(item, dict)]
 
 
 def _kind(value: Any) -> str:

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -52,6 +53,8 @@ class GraphRun:
         self._wires = graph.wires()
         self._on_unwired = on_unwired
         self._hosts: dict[str, ExtensionHost] = {}
+        # The first node may send before the last one can receive.
+        self._all_started = threading.Event()
         for node in graph.nodes:
             name, addon = str(node.get("name")), str(node.get("addon"))
             _load_addon(addon, folder)
@@ -70,8 +73,11 @@ class GraphRun:
                     raise FileError(f"a connection names no node: {end!r}")
 
     def __enter__(self) -> "GraphRun":
-        for host in self._hosts.values():
-            host.start()
+        try:
+            for host in self._hosts.values():
+                host.start()
+        finally:
+            self._all_started.set()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -93,6 +99,8 @@ class GraphRun:
     def _receivers(
         self, kind: str, message: str, source: str
     ) -> list[ExtensionHost]:
+        # Starting a host does not need the loop that this holds up.
+        self._all_started.wait()
         return [
             self._hosts[wire.dest]
             for wire in self._wires

@@ -30,9 +30,9 @@ from .motion_server import MotionServer
 FRAME_MS = 10
 
 CREDENTIALS = {
-    "SPATIUS_API_KEY": "local-api-key",
-    "SPATIUS_APP_ID": "local-app",
-    "SPATIUS_AVATAR_ID": "local-avatar",
+    "SPATIUS_API_KEY": "demo-key",
+    "SPATIUS_APP_ID": "demo-app",
+    "SPATIUS_AVATAR_ID": "demo-avatar",
     "AGORA_APP_ID": "0123456789abcdef0123456789abcdef",
     "AGORA_APP_CERTIFICATE": "fedcba9876543210fedcba9876543210",
     "AGORA_CHANNEL": "demo",

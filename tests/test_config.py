@@ -3,13 +3,11 @@
 import json
 import string
 import traceback
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-
 from spatius_avatar_python import config, token
 
 NOW_S = 1_800_000_000.0
@@ -40,6 +38,7 @@ REQUIRED: dict[str, Any] = {
     "agora_uid": 1001,
 }
 GIVEN = {**REQUIRED, "agora_token": AGORA_TOKEN, "agora_appcert": ""}
+NOTHING: dict[str, Any] = {}
 OWN_SERVICE = {
     "console_endpoint_url": "https://console.test/v1/console",
     "ingress_endpoint_url": "wss://ingress.test/v2/driveningress",
@@ -47,8 +46,8 @@ OWN_SERVICE = {
 
 
 def tree(
-    params: Mapping[str, Any] = REQUIRED,
-    top: Mapping[str, Any] = {},
+    params: Any = REQUIRED,
+    top: Any = NOTHING,
     **changed: Any,
 ) -> dict[str, Any]:
     """Return a node's properties with some params changed; None removes."""
@@ -60,16 +59,16 @@ def tree(
 
 
 def loaded(
-    params: Mapping[str, Any] = REQUIRED,
-    top: Mapping[str, Any] = {},
+    params: Any = REQUIRED,
+    top: Any = NOTHING,
     **changed: Any,
 ) -> config.Config:
     return config.load(tree(params, top, **changed), NOW_S)
 
 
 def problems(
-    params: Mapping[str, Any] = REQUIRED,
-    top: Mapping[str, Any] = {},
+    params: Any = REQUIRED,
+    top: Any = NOTHING,
     **changed: Any,
 ) -> list[str]:
     with pytest.raises(config.ConfigError) as caught:
@@ -984,8 +983,10 @@ json_values = st.recursive(
     | st.floats()
     | st.text(st.characters(categories=None), max_size=70)
     | st.sampled_from(["${env:A|b}", "\ud800", "\0", "", " ", "7", "auto"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 NAMES = [*config.Params.model_fields]

@@ -7,7 +7,6 @@ import tracemalloc
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-
 from spatius_avatar_python.redact import MASK, PIECE, Redactor
 
 SECRET = "sk-Zx9Qv7Wk3Tm5Rj1Np8"

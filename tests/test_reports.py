@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-
 from spatius_avatar_python import reports
 from spatius_avatar_python.speech import Summary, Turn
 

@@ -7,67 +7,100 @@ token.py in place of the standard library's.
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# What a .pth file of the environment imports is there before the root is
+# searched, and may hide that the root's token.py is found: -S has none.
+MODES = pytest.mark.parametrize("mode", [(), ("-S",)], ids=["", "-S"])
 
-def python(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run Python in the root, as a shell that knows no PYTHONPATH does."""
-    environment = {
+
+def run(
+    *command: "str | Path", **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command in the root, as a shell that sets nothing does."""
+    inherited = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("PYTHONPATH", "PYTHONSAFEPATH", "PYTHONSTARTUP")
+        if not name.startswith("PYTHON")
     }
     return subprocess.run(
-        [sys.executable, *arguments],
+        command,
         cwd=ROOT,
-        env=environment,
+        env={**inherited, **environment},
         capture_output=True,
         text=True,
         timeout=120,
     )
 
 
-def test_root_hides_the_standard_library():
+def python(
+    *arguments: str, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    return run(sys.executable, *arguments, **environment)
+
+
+def in_venv(folder: Path) -> Path:
+    """Return the Python of the environment in `folder`."""
+    if sys.platform == "win32":
+        return folder / "Scripts" / "python.exe"
+    return folder / "bin" / "python"
+
+
+def test_root_comes_before_the_standard_library():
     """The root's token.py is what Python finds first: the guard is needed."""
-    shown = python("-c", "import sys; print(sys.path[0] == '')")
-    assert shown.stdout == "True\n"
-    assert (ROOT / "token.py").is_file()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (("-m", "pip", "--version"), "pip "),
-        (("-m", "pytest", "--version"), "pytest "),
-    ],
-)
-def test_module_runs(arguments, says):
-    """`python -m` of a tool does what it does elsewhere."""
-    done = python(*arguments)
-    assert done.returncode == 0, done.stderr
-    assert (done.stdout + done.stderr).startswith(says)
-
-
-def test_venv_is_made(tmp_path):
-    """`python -m venv` makes an environment whose Python runs here too."""
-    done = python("-m", "venv", "--without-pip", str(tmp_path / "venv"))
-    assert done.returncode == 0, done.stderr
-    scripts = "Scripts" if sys.platform == "win32" else "bin"
-    interpreter = tmp_path / "venv" / scripts / "python"
-    subprocess.run(
-        [interpreter, "-c", "import inspect"], cwd=ROOT, check=True, timeout=60
+    done = python(
+        "-S",
+        "-c",
+        "import sys\n"
+        "from importlib.machinery import PathFinder\n"
+        "assert 'token' not in sys.modules\n"
+        "print(PathFinder.find_spec('token').origin)",
     )
+    assert Path(done.stdout.strip()).resolve() == ROOT / "token.py"
 
 
+@MODES
+@pytest.mark.parametrize("tool", ["pip", "pytest"])
+def test_tool_runs(mode, tool):
+    """`python -m` of a tool does what it does elsewhere."""
+    packages = {"PYTHONPATH": sysconfig.get_path("purelib")} if mode else {}
+    done = python(*mode, "-m", tool, "--version", **packages)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).startswith(f"{tool} ")
+
+
+@MODES
+def test_venv_is_made(tmp_path, mode):
+    """`python -m venv` makes an environment whose Python runs here too."""
+    folder = tmp_path / "venv"
+    done = python(*mode, "-m", "venv", "--without-pip", str(folder))
+    assert done.returncode == 0, done.stderr
+    done = run(in_venv(folder), "-c", "import inspect")
+    assert done.returncode == 0, done.stderr
+
+
+def test_venv_has_pip(tmp_path):
+    """A new environment gets its pip, which runs in the root."""
+    folder = tmp_path / "venv"
+    done = python("-m", "venv", str(folder))
+    assert done.returncode == 0, done.stderr
+    done = run(in_venv(folder), "-m", "pip", "--version")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("pip ")
+
+
+@MODES
 @pytest.mark.parametrize(
     "module",
     [
         "inspect",
         "tokenize",
+        "token",
         "dataclasses",
         "linecache",
         "traceback",
@@ -77,16 +110,18 @@ def test_venv_is_made(tmp_path):
         "logging",
     ],
 )
-def test_module_is_imported(module):
+def test_module_is_imported(mode, module):
     """The standard library's users of token find all they need."""
-    done = python("-c", f"import {module}")
+    done = python(*mode, "-c", f"import {module}")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 
 
-def test_token_is_the_standard_librarys():
+@MODES
+def test_token_is_the_standard_librarys(mode):
     """`import token` gives the standard library's module, in full."""
     done = python(
+        *mode,
         "-c",
         "import os, sys, token\n"
         "assert token is sys.modules['token']\n"
@@ -99,9 +134,10 @@ def test_token_is_the_standard_librarys():
     assert done.returncode == 0, done.stderr
 
 
-def test_source_is_tokenised():
+@MODES
+def test_source_is_tokenised(mode):
     """What the standard library makes of its token works."""
-    done = python("-m", "tokenize", "addon.py")
+    done = python(*mode, "-m", "tokenize", "addon.py")
     assert done.returncode == 0, done.stderr
     assert "NAME" in done.stdout
 

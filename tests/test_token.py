@@ -10,7 +10,6 @@ import pytest
 from agora_token_builder.AccessToken import AccessToken
 from hypothesis import given
 from hypothesis import strategies as st
-
 from spatius_avatar_python import token
 
 APP_ID = "970CA35de60c44645bbae8a215061b33"
@@ -59,7 +58,7 @@ def privileges_of(message: bytes) -> dict[int, int]:
 
 def built_006(privileges: dict[int, int], ts: int = 1111111) -> str:
     """Return a token as Agora's own builder makes it."""
-    builder = AccessToken(APP_ID, CERTIFICATE, CHANNEL, UID)
+    builder = AccessToken(APP_ID, CERTIFICATE, CHANNEL, str(UID))
     builder.salt = 1
     builder.ts = ts
     for privilege, ends_at_s in privileges.items():
