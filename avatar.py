@@ -29,7 +29,7 @@ STALL_LIMIT_S = 30.0
 """How long one call may wait for the socket. The SDK's own keepalive cannot
 notice a dead peer while the socket's buffer is full."""
 
-STOP_LIMIT_S = 3.8
+STOP_LIMIT_S = 3.5
 
 TOKEN_NOTICE_S = 300.0
 """How long before its end a given Agora token is told of."""
@@ -164,7 +164,9 @@ class Avatar:
         self._call_since: Optional[float] = None
         self._connection_id = ""
         self._state = ""
-        self._in_trouble = False  # an error has told of it
+        # An error has told of the outage. A session that is lost again at
+        # once has not ended it.
+        self._in_trouble = False
         self._complained_at = float("-inf")
         # Told a moment later: it may be the reason of a loss.
         self._complaint: Optional[Failure] = None
@@ -242,6 +244,10 @@ class Avatar:
     async def _run(self) -> None:
         try:
             await self._keep_a_session()
+        except asyncio.CancelledError:
+            if not self._stopping:
+                self._fail(Failure("the avatar was cancelled", fatal=True))
+            raise
         except Exception as error:  # a defect of ours; say so, and stay quiet
             self._fail(
                 Failure(
@@ -260,12 +266,13 @@ class Avatar:
         while not self._stopping:
             session, failure = await self._connect()
             if session is not None:
-                rejected_upgrades = 0
                 ready_at = self._clock.monotonic()
                 failure = await self._serve(session)
                 self._speech.connection_lost()
+                self._report_notes()
                 if self._clock.monotonic() - ready_at >= STABLE_S:
                     backoff.reset()
+                    self._in_trouble = False
             if failure is not None and failure.rejected_upgrade:
                 rejected_upgrades += 1
                 if rejected_upgrades == MAX_REJECTED_UPGRADES:
@@ -274,9 +281,9 @@ class Avatar:
                 rejected_upgrades = 0
             if failure is not None and failure.fatal:
                 self._fail(failure)
-            elif failure is not None:
+            elif failure is not None and not self._stopping:
                 self._trouble(failure)
-            elif not self._stopping:
+            elif failure is None and not self._stopping:
                 self._enter("connecting", "renewal")
             await self._leave_session()
             if failure is None:
@@ -291,6 +298,7 @@ class Avatar:
         """Close the session, before another may be opened: two publishers
         with one uid would throw each other out of the channel."""
         session = self._session
+        self._attempt += 1
         if session is not None:
             await session.close()
             self._session = None
@@ -319,7 +327,9 @@ class Avatar:
             await asyncio.wait({opening})
         self._outbox.keep_secret(session.secrets())
         if opening.cancelled():
-            return None, None
+            if self._stopping:
+                return None, None
+            return None, Failure("the opening was cancelled")
         error = opening.exception()
         if isinstance(error, SessionError):
             return None, error.failure
@@ -332,7 +342,6 @@ class Avatar:
         )
         reason = "renewed" if renewing else "connected"
         self._enter("ready", "recovered" if self._in_trouble else reason)
-        self._in_trouble = False
         return session, None
 
     async def _serve(self, session: Session) -> Optional[Failure]:
@@ -359,6 +368,8 @@ class Avatar:
                 )
                 continue
             self._call_since = now
+            if self._timer is None:
+                self._arm()  # somebody must watch the call
             try:
                 if isinstance(step, Interrupt):
                     req_id = await session.interrupt()
@@ -514,10 +525,10 @@ class Avatar:
     def _fail(self, failure: Failure) -> None:
         """Give up for good; what is said from here on is let go of."""
         self._complaint = None  # the failure says more
+        self._report_error(reports.FATAL, failure)
         self._speech.let_go()
         self._report_notes()
         self._cancel_timer()
-        self._report_error(reports.FATAL, failure)
         self._enter("failed", failure.code or "failed")
 
     def _report_error(self, code: int, failure: Failure) -> None:
@@ -554,6 +565,11 @@ class Avatar:
     def _report_notes(self) -> None:
         notes, self._speech.notes = self._speech.notes, []
         for note in notes:
+            if isinstance(note, Overflow) and note.is_rest:
+                self._outbox.log(
+                    "warn", f"{note.refused_s:.1f} s more were refused"
+                )
+                continue
             if isinstance(note, Overflow):
                 self._report_error(
                     reports.NON_FATAL,

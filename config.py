@@ -15,6 +15,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -36,9 +37,10 @@ MAX_SESSION_MINUTES = 24 * 60
 """Agora ends every token after 24 hours."""
 
 MAX_CHANNEL_BYTES = 64
+MAX_SHOWN = 16  # characters of a text that is wrong
 
 _CHANNEL = re.compile(r"[a-zA-Z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]+")
-_PLACEHOLDER = re.compile(r"\$\{env:([^|}]*)")
+_PLACEHOLDER = re.compile(r"\$\{env:([A-Z][A-Z0-9_]*(?=[|}]))?")
 _SECRETS = ("spatius_api_key", "agora_token", "agora_appcert")
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
@@ -60,10 +62,19 @@ def _wrong(expected: str, got: object = None) -> PydanticCustomError:
     """Return pydantic's error for a value that is not what was expected."""
     text = f"expected {expected}"
     if got is not None:
-        shown = repr(got)
-        text += f", got {shown if len(shown) <= 60 else shown[:57] + '...'}"
+        text += f", got {_shown(got)}"
     # Pydantic would take braces in the text for fields.
     return PydanticCustomError("wrong", "{text}", {"text": text})
+
+
+def _shown(value: object) -> str:
+    """Return what a message may say of a value that is in the wrong place:
+    a long text may be a secret that was meant for another property."""
+    if isinstance(value, str) and len(value) > MAX_SHOWN:
+        return f"text of {len(value)} characters"
+    if isinstance(value, (str, int, float)):
+        return repr(value)
+    return f"a value of type {type(value).__name__}"
 
 
 def _number(value: Any) -> Any:
@@ -114,7 +125,19 @@ def _flag(value: Any) -> bool:
 
 def _text(value: Any) -> Any:
     if not isinstance(value, (str, SecretStr)):
+        # Numbers are not shown: the text may have been a secret.
         raise _wrong(f"text, got a value of type {type(value).__name__}")
+    return value
+
+
+def _folder(value: Any) -> str:
+    _text(value)
+    try:
+        ok = "\0" not in value and bool(value.encode())
+    except UnicodeEncodeError:
+        ok = False
+    if not ok:
+        raise _wrong("the path of a folder")
     return value
 
 
@@ -146,9 +169,10 @@ def _url(*schemes: str) -> AfterValidator:
     def check(value: str) -> str:
         # The value is not shown: a URL can hold a password or a key.
         try:
-            parts = urlsplit(value)
+            # urlsplit drops white space where a server would stumble on it.
+            parts = urlsplit(_header_safe(value))
             _ = parts.port  # raises where it is no number
-        except ValueError:
+        except (ValueError, PydanticCustomError):
             raise _wrong(expected) from None
         if f"{parts.scheme}://" not in schemes or not parts.hostname:
             raise _wrong(expected)
@@ -184,12 +208,13 @@ class Params(BaseModel):
     session_expire_minutes: Annotated[
         int, _whole(1, MAX_SESSION_MINUTES, " minutes")
     ] = 30
+    # Not in the repr: a URL can hold a password or a key.
     console_endpoint_url: Annotated[
         Optional[Text], _url("http://", "https://")
-    ] = None
+    ] = Field(default=None, repr=False)
     ingress_endpoint_url: Annotated[
         Optional[Text], _url("ws://", "wss://", "http://", "https://")
-    ] = None
+    ] = Field(default=None, repr=False)
     end_of_speech_timeout_ms: Annotated[int, _whole(0, 3_600_000, " ms")] = 1500
     max_buffered_speech_s: Annotated[float, _decimal(0.1, 3600, " s")] = 60
     telemetry: Flag = False
@@ -222,9 +247,7 @@ class Params(BaseModel):
     @field_validator("agora_channel")
     @classmethod
     def _channel_name(cls, value: str) -> str:
-        if len(value.encode()) > MAX_CHANNEL_BYTES or not _CHANNEL.fullmatch(
-            value
-        ):
+        if len(value) > MAX_CHANNEL_BYTES or not _CHANNEL.fullmatch(value):
             raise _wrong(
                 f"1 to {MAX_CHANNEL_BYTES} of the characters that Agora "
                 "allows in a channel name (a-z A-Z 0-9 space and "
@@ -290,6 +313,9 @@ class Config(BaseModel):
             value = getattr(self.params, name)
             if name in _SECRETS:
                 value = "set" if value else "not set"
+            elif name == "agora_appid":
+                # It stands in each token, of which no piece is ever shown.
+                value = f"{value[:4]}..."
             elif name.endswith("_url") and value:
                 value = bare_url(value)
             shown[name] = value
@@ -321,6 +347,7 @@ def load(tree: Any, now_s: float) -> Config:
         str(raw_params[name])
         for name in _SECRETS
         if not _is_missing(raw_params.get(name))
+        and not _placeholder_problem("", raw_params[name])
     )
     given = {
         name: value.strip()
@@ -341,9 +368,9 @@ def load(tree: Any, now_s: float) -> Config:
         given["agora_channel"] = top["channel"]
 
     unexpanded = _unexpanded(given, channel_path)
-    for name, value in top.items():
-        unexpanded += _placeholder_problem(name, value)
-    problems += unexpanded
+    for name in ("dump", "dump_path"):
+        unexpanded += _placeholder_problem(name, top.get(name))
+    problems += map(redact, unexpanded)
     broken = {problem.partition(":")[0] for problem in unexpanded}
 
     params: Optional[Params] = None
@@ -355,15 +382,16 @@ def load(tree: Any, now_s: float) -> Config:
                 problems.append(f"{path}: {redact(problem)}")
     problems += _problems_between(given, now_s, broken)
 
+    top = {name: top[name] for name in top if name not in broken}
     dump = _top_level(top, "dump", _flag, False, problems, redact)
-    dump_path = _top_level(top, "dump_path", _text, "", problems, redact)
+    dump_path = _top_level(top, "dump_path", _folder, "", problems, redact)
     if problems or params is None:
         raise ConfigError(problems)
     return Config(
         params=params,
         dump=dump,
         dump_path=dump_path,
-        warnings=tuple(_warnings(params, unknown, now_s)),
+        warnings=tuple(map(redact, _warnings(params, unknown, now_s))),
     )
 
 
@@ -386,11 +414,12 @@ def _placeholder_problem(path: str, value: Any) -> list[str]:
     found = _PLACEHOLDER.search(value) if isinstance(value, str) else None
     if found is None:
         return []
-    # Only the variable's name is shown: what follows it is a default value.
+    # No more than the variable's name is shown, where it looks like one: what
+    # follows it is a default value, and what stands there may be one, too.
+    name = f" ${{env:{found.group(1)}}}" if found.group(1) else ""
     return [
-        f"{path}: expected a value, got the unexpanded placeholder "
-        f"${{env:{found.group(1)}}}; TEN expands a placeholder only where it "
-        "is the whole value"
+        f"{path}: expected a value, got an unexpanded placeholder{name}; TEN "
+        "expands a placeholder only where it is the whole value"
     ]
 
 

@@ -12,8 +12,8 @@ from typing import Optional
 ROLL_OVER_BYTES = 2**30
 """A WAV ends at 4 GiB, and some readers at 2: a new file begins here."""
 
-MAX_WAITING_FRAMES = 10_000
-"""Frames that may wait for a slow disk before some are left out."""
+MAX_WAITING_BYTES = 10 * 2**20
+"""How much may wait for a slow disk before some is left out."""
 
 _GATHER_S = 0.1  # frames are written in batches: few switches of threads
 
@@ -40,6 +40,8 @@ class Dump:
         self._sample_rate = sample_rate
         self._on_problem = on_problem
         self._frames: "queue.SimpleQueue[object]" = queue.SimpleQueue()
+        self._waiting_bytes = 0
+        self._lock = threading.Lock()  # of the line above
         self._ended = threading.Event()  # by `close`, or by a problem
         self._thread = threading.Thread(
             target=self._run, name=f"{self._name}-dump", daemon=True
@@ -51,10 +53,11 @@ class Dump:
 
         Where the disk is too slow it is left out: speech must not wait.
         """
-        if not self._ended.is_set() and (
-            self._frames.qsize() < MAX_WAITING_FRAMES
-        ):
-            self._frames.put(pcm)
+        if self._ended.is_set() or self._waiting_bytes > MAX_WAITING_BYTES:
+            return
+        with self._lock:
+            self._waiting_bytes += len(pcm)
+        self._frames.put(pcm)
 
     def close(self) -> None:
         """Have the rest written and the file closed; never waits."""
@@ -69,7 +72,7 @@ class Dump:
         try:
             while self._write_file():
                 pass
-        except (OSError, wave.Error) as error:
+        except (OSError, ValueError, wave.Error) as error:
             self._ended.set()
             self._on_problem(
                 f"the dump cannot be written to {self._folder!r}: "
@@ -104,9 +107,13 @@ class Dump:
         item = self._frames.get()
         self._ended.wait(_GATHER_S)
         parts: list[bytes] = []
-        while isinstance(item, bytes):
+        while item is not _END:
+            assert isinstance(item, bytes)
             parts.append(item)
             if self._frames.empty():
-                return b"".join(parts), False
+                break
             item = self._frames.get()
-        return b"".join(parts), True
+        batch = b"".join(parts)
+        with self._lock:
+            self._waiting_bytes -= len(batch)
+        return batch, item is _END

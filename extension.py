@@ -41,6 +41,9 @@ _PLAIN = frozenset(
 # Values of a report that nobody outside had a hand in, or that must come back
 # as they came.
 
+DUMP_CLOSE_S = 0.3
+"""How long a stop waits for the last audio to be written."""
+
 REASON_INTERRUPTED = 2
 """The `reason` of a tts_audio_end whose speech was cut."""
 
@@ -109,6 +112,7 @@ class SpatiusAvatarExtension(AsyncExtension):
                 await self.avatar.stop()
             if self._dump is not None:
                 self._dump.close()
+                await asyncio.to_thread(self._dump.join, DUMP_CLOSE_S)
             if self._outbox is not None:
                 await self._outbox.sent()
         except BaseException as error:
@@ -173,7 +177,7 @@ class SpatiusAvatarExtension(AsyncExtension):
             self._problems = wrong.problems
             return
         params = settings.params
-        outbox.keep_secret(settings.secrets())
+        outbox.keep_secrets_for_good(settings.secrets())
         summary = json.dumps(settings.summary(), ensure_ascii=False)
         outbox.log("info", f"config: {summary}", KEY_POINT)
         for warning in settings.warnings:
@@ -363,6 +367,10 @@ class _TenOutbox:
             getattr(self._ten_env, f"log_{level}")(text, category or None)
 
     def keep_secret(self, secrets: list[str]) -> None:
+        for secret in secrets:
+            self._redact.add_recent(secret)
+
+    def keep_secrets_for_good(self, secrets: list[str]) -> None:
         for secret in secrets:
             self._redact.add(secret)
 

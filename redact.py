@@ -1,9 +1,10 @@
-"""Keeps secrets out of texts that somebody else wrote.
+"""Keeps secrets out of texts that somebody else had a hand in.
 
 Our own sentences hold no secrets; the words of a service, of an exception or
 of a configuration value may repeat one, in whole or in part.
 """
 
+from collections import deque
 from collections.abc import Iterable
 
 PIECE = 6
@@ -11,46 +12,70 @@ PIECE = 6
 
 MASK = "***"
 
+MAX_RECENT = 16
+"""Tokens are new with each connection; those of older ones are forgotten, or
+they would pile up for ever."""
+
+_OUR_WORDS = """
+spatius_avatar_python Spatius spatius_api_key spatius_app_id spatius_avatar_id
+agora_appid agora_appcert agora_token agora_channel agora_uid params. channel
+session_expire_minutes sample_rate connection session_token websocket_runtime
+websocket_connect websocket_handshake websocket_send recovering connecting
+avatar_state
+"""
+
+
+def _pieces(text: str) -> set[str]:
+    return {text[i : i + PIECE] for i in range(len(text) - PIECE + 1)}
+
 
 class Redactor:
     """Masks every piece of the known secrets in a text.
 
-    Secrets may be added at any time; those shorter than `PIECE` characters
-    are masked where they stand whole.
+    A secret that shares a piece with our own words (a key that begins with
+    "spatius") does not make them unreadable.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._pieces: set[str] = set()
-        self._short: set[str] = set()
+        self._ours = _pieces(_OUR_WORDS)
+        self._lasting: set[str] = set()
+        self._recent: deque[str] = deque(maxlen=MAX_RECENT)
+        self._hidden: set[str] = set()
         for secret in secrets:
             self.add(secret)
 
     def add(self, secret: str) -> None:
         """Keep `secret` out of every text from now on."""
-        if len(secret) < PIECE:
-            if secret:
-                self._short.add(secret)
-            return
-        self._pieces.update(
-            secret[i : i + PIECE] for i in range(len(secret) - PIECE + 1)
-        )
+        self._lasting |= _pieces(secret)
+        self._gather()
+
+    def add_recent(self, secret: str) -> None:
+        """Keep `secret` out of texts until there are newer ones enough."""
+        if secret not in self._recent:
+            self._recent.append(secret)
+            self._gather()
+
+    def _gather(self) -> None:
+        self._hidden = set(self._lasting)
+        for secret in self._recent:
+            self._hidden |= _pieces(secret)
+        self._hidden -= self._ours
 
     def __call__(self, text: str) -> str:
         """Return `text` with each run of secret characters masked."""
-        hidden = bytearray(len(text))
+        secret = bytearray(len(text))
         for i in range(len(text) - PIECE + 1):
-            if text[i : i + PIECE] in self._pieces:
-                hidden[i : i + PIECE] = b"\x01" * PIECE
+            if text[i : i + PIECE] in self._hidden:
+                secret[i : i + PIECE] = b"\x01" * PIECE
+        if not any(secret):
+            return text
         shown: list[str] = []
         for i, character in enumerate(text):
-            if not hidden[i]:
+            if not secret[i]:
                 shown.append(character)
-            elif i == 0 or not hidden[i - 1]:
+            elif i == 0 or not secret[i - 1]:
                 shown.append(MASK)
-        result = "".join(shown)
-        for secret in self._short:
-            result = result.replace(secret, MASK)
-        return result
+        return "".join(shown)
 
     def __repr__(self) -> str:
-        return f"<Redactor of {len(self._pieces)} pieces>"
+        return f"<Redactor of {len(self._hidden)} pieces>"

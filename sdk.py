@@ -443,9 +443,14 @@ _CODES_OF_WORDS = {
     "invalid session token": "sessionTokenInvalid",
     "session token expired": "sessionTokenExpired",
     "token is expired": "sessionTokenExpired",
+    "empty token": "sessionTokenInvalid",
     "credits exhausted": "creditsExhausted",
+    "session denied": "billingRequired",
     "session time limit reached": "sessionDurationExceeded",
+    "maximum session duration": "sessionDurationExceeded",
+    "no audio input for": "idleTimeout",
 }
+_EGRESS_WORDS = ("agora", "egress", "livekit")  # its tokens are not ours
 _CLOSE_CODES = {4001: "creditsExhausted", 4002: "sessionDurationExceeded"}
 
 
@@ -456,7 +461,9 @@ def failure_of(error: BaseException) -> Failure:
     phase = str(getattr(error, "phase", ""))
     status = getattr(error, "http_status", None)
     close_code = getattr(error, "close_code", None)
-    vendor_message = str(getattr(error, "message", "") or error)
+    vendor_message = (
+        str(getattr(error, "message", "") or error) or type(error).__name__
+    )
     if isinstance(error, ValueError) and "connection" in vendor_message:
         # The SDK forgets a closed connection and then misses it.
         code, phase = "connectionClosed", "websocket_send"
@@ -466,17 +473,19 @@ def failure_of(error: BaseException) -> Failure:
     meaning = _MEANINGS.get(code, "the Spatius session failed")
     fatal = code in _FATAL
     rejected_upgrade = False
-    if phase == "session_token" and code != "connectionFailed":
-        if status in (401, 403):
-            meaning, fatal = _BAD_API_KEY, True
-        elif status == 429 or (status or 0) >= 500:
-            meaning, fatal = "the Spatius console is not available", False
-    elif phase == "websocket_connect" and status == 401:
-        rejected_upgrade, fatal = True, False
-    elif phase == "websocket_connect" and (
-        status == 429 or (status or 0) >= 500
+    is_busy = status == 429 or (status or 0) >= 500
+    if phase == "session_token" and is_busy:
+        meaning, fatal = "the Spatius console is not available", False
+    elif phase == "session_token" and (
+        status in (401, 403) or code == "invalidEgressConfig"
     ):
+        # The SDK takes the word "Unauthorized" for the egress's.
+        meaning, fatal = _BAD_API_KEY, True
+    elif phase == "websocket_connect" and is_busy:
         meaning, fatal = "the Spatius ingress is not available", False
+    elif phase == "websocket_connect" and status == 401:
+        meaning = _MEANINGS["sessionTokenExpired"]
+        rejected_upgrade, fatal = True, False
 
     details = [f"HTTP {status}"] if status is not None else []
     if close_code is not None:
@@ -505,7 +514,8 @@ def _closer_code(code: str, close_code: Optional[int], message: str) -> str:
     if close_code in _CLOSE_CODES:
         return _CLOSE_CODES[close_code]
     lowered = message.lower()
+    is_of_egress = any(word in lowered for word in _EGRESS_WORDS)
     for words, meant in _CODES_OF_WORDS.items():
-        if words in lowered:
+        if words in lowered and not (is_of_egress and "token" in words):
             return meant
     return code

@@ -97,6 +97,8 @@ class Overflow:
 
     refused_s: float
     turn: Optional[Turn]
+    is_rest: bool = False
+    """An earlier note has told of this episode; this is what came after."""
 
 
 Note = Union[Summary, Overflow]
@@ -162,7 +164,6 @@ class _Utterance:
         self.frames.clear()
         self.offset = 0
         self.waiting = 0
-        self.odd_byte = b""
         return dropped
 
 
@@ -189,7 +190,9 @@ class Speech:
             MESSAGE_MS / 1000 * self._bytes_per_s
         )
         self._end_timeout_s = end_timeout_s
-        self._half = 0  # bytes of a sample that was dropped by halves
+        self._half_sample_bytes = (
+            0  # bytes of a sample that was dropped by halves
+        )
         self._deaf = False  # no avatar will ever speak: let audio go
         self._queue: deque[_Utterance] = deque()
         self._open: Optional[_Utterance] = None  # the queue's last, or none
@@ -203,6 +206,7 @@ class Speech:
         self._playing: deque[_Utterance] = deque()  # sent, not yet heard out
         self._playing_until = float("-inf")
         self._last_turn: Optional[Turn] = None
+        self._started_turn: Optional[Turn] = None  # and not ended since
         self._flushed_turns: dict[Turn, None] = {}  # a set with an order
         self._stale_until: Optional[float] = None
         # An episode of refusal: how much, since when, and when to tell.
@@ -228,7 +232,7 @@ class Speech:
         if utterance is not None and turn is not None:
             if utterance.turn is None:
                 utterance.turn = turn
-            elif utterance.turn != turn:
+            elif not _is_same(utterance.turn, turn):
                 self._end_open()
                 utterance = None
         if utterance is None:
@@ -236,7 +240,8 @@ class Speech:
                 return
             utterance = self._open = _Utterance(turn, now, now)
             self._queue.append(utterance)
-        utterance.last_audio_at = now
+        if pcm:
+            utterance.last_audio_at = now
         if utterance.odd_byte:
             pcm = utterance.odd_byte + pcm
             utterance.odd_byte = b""
@@ -249,6 +254,7 @@ class Speech:
         """Take a `tts_audio_start`: what follows is not stale (rule 5)."""
         if turn not in self._flushed_turns:
             self._stale_until = None
+            self._started_turn = turn
 
     def end(
         self, now: float, turn: Optional[Turn] = None, cut: bool = False
@@ -259,10 +265,11 @@ class Speech:
         utterance has been ended already, and this one goes on.
         """
         self._stale_until = None
+        self._started_turn = None
         utterance = self._open
-        if utterance is None:
+        if utterance is None or turn in self._flushed_turns:
             return
-        if turn and utterance.turn and turn != utterance.turn:
+        if turn and utterance.turn and not _is_same(turn, utterance.turn):
             return
         if cut:
             self.flush(now)
@@ -273,7 +280,8 @@ class Speech:
     def flush(self, now: float) -> None:
         """Drop what waits, and ask for an interrupt if there is something
         to interrupt (rules 4 and 5)."""
-        self._refusal_over()
+        self._end_refusal()
+        self._mark_flushed(self._started_turn)
         playing = self._may_be_playing(now)
         if not self._queue and not playing:
             return
@@ -343,7 +351,6 @@ class Speech:
             utterance = self._queue[0]
             if utterance.waiting:
                 audio = utterance.take(self._message_bytes)
-                self._waiting_bytes -= len(audio)
                 end = utterance.ended and not utterance.waiting
                 self._step = Send(audio, end)
                 self._step_owner = utterance
@@ -368,14 +375,15 @@ class Speech:
             return
         assert utterance is not None
         size = len(step.audio)
-        self._account(size, "sent")
+        self._move_waiting(size, "sent")
         utterance.sent_bytes += size
         utterance.req_id = req_id
         if utterance.first_sent_at is None:
             utterance.first_sent_at = now
-        self._playing_until = (
-            max(now, self._playing_until) + size / self._bytes_per_s
-        )
+        if size:
+            self._playing_until = (
+                max(now, self._playing_until) + size / self._bytes_per_s
+            )
         utterance.played_at = self._playing_until
         self._last_turn = utterance.turn
         self._in_request = not step.end
@@ -386,7 +394,7 @@ class Speech:
             self._queue.popleft()
             self._finish(utterance)
         if self._refusing and self._waiting_bytes <= self._max_bytes // 2:
-            self._refusal_over()
+            self._end_refusal()
 
     def unwritten(self) -> None:
         """Settle the step: it did not reach the wire.
@@ -398,12 +406,11 @@ class Speech:
             return
         size = len(step.audio)
         if utterance.flushed:
-            self._account(size, "flushed")
+            self._move_waiting(size, "flushed")
             utterance.flushed_bytes += size
             self._summarise(utterance)
         elif size:
             utterance.put_back(step.audio)
-            self._waiting_bytes += size
 
     def connection_lost(self) -> None:
         """Forget what the lost connection was at: nothing plays, nothing is
@@ -440,12 +447,12 @@ class Speech:
             and self._step is None
             and not self._interrupt_due
             and not self._in_request
-            and now >= self._playing_until
+            and now >= self._playing_until + PLAYBACK_MARGIN_S
         )
 
     @property
     def waiting_s(self) -> float:
-        """How much audio waits, in seconds."""
+        """How much audio waits, the writer's part included, in seconds."""
         return self._waiting_bytes / self._bytes_per_s
 
     @property
@@ -509,20 +516,22 @@ class Speech:
                 now + OVERFLOW_PAUSE_S, self._refused_since + OVERFLOW_LIMIT_S
             )
 
-    def _refusal_over(self) -> None:
-        if self._tell_overflow_at is not None:
+    def _end_refusal(self) -> None:
+        if self._refused_bytes:
             self._tell_overflow()
         self._refusing = False
         self._refused_since = None
-        self._refused_bytes = 0
 
     def _tell_overflow(self) -> None:
         self.notes.append(
             Overflow(
-                self._refused_bytes / self._bytes_per_s, self._refused_turn
+                self._refused_bytes / self._bytes_per_s,
+                self._refused_turn,
+                is_rest=self._tell_overflow_at is None,
             )
         )
         self._tell_overflow_at = None
+        self._refused_bytes = 0
 
     def _end_open(self) -> None:
         if self._open is not None:
@@ -580,20 +589,27 @@ class Speech:
 
     def _count(self, size: int, fate: str) -> None:
         """Count audio that never waits; half samples add up."""
-        samples, self._half = divmod(size + self._half, BYTES_PER_SAMPLE)
+        samples, self._half_sample_bytes = divmod(
+            size + self._half_sample_bytes, BYTES_PER_SAMPLE
+        )
         self.totals.heard += samples
         setattr(self.totals, fate, getattr(self.totals, fate) + samples)
 
-    def _account(self, size: int, fate: str) -> None:
-        """Count audio that the writer held, and that has waited."""
+    def _move_waiting(self, size: int, fate: str) -> None:
+        """Count audio that has waited, and waits no more."""
         samples = size // BYTES_PER_SAMPLE
+        self._waiting_bytes -= size
         self.totals.waiting -= samples
         setattr(self.totals, fate, getattr(self.totals, fate) + samples)
 
-    def _move_waiting(self, size: int, fate: str) -> None:
-        """Count audio that waited and is dropped."""
-        self._waiting_bytes -= size
-        self._account(size, fate)
+
+def _is_same(one: Turn, other: Turn) -> bool:
+    """Return whether both name one turn; a session may be left out."""
+    return one.id == other.id and (
+        one.session == other.session
+        or one.session is None
+        or other.session is None
+    )
 
 
 def _whole_samples(size: float) -> int:

@@ -78,14 +78,14 @@ def _end_of_006(text: str) -> Optional[int]:
         content.uint32()  # the uid's checksum
         message = _Unpacker(content.string())
         message.uint32()  # the salt
-        token_end_s = message.uint32()
+        message.uint32()  # the time of its making, and a day
         privileges = {
             message.uint16(): message.uint32() for _ in range(message.uint16())
         }
     except (binascii.Error, struct.error, ValueError):
         return None
-    # A privilege that ends at 0 has no end of its own.
-    return privileges.get(_JOIN_CHANNEL, 0) or token_end_s
+    # A privilege that ends at 0 has no end.
+    return privileges.get(_JOIN_CHANNEL) or None
 
 
 def _read_007(text: str) -> Optional[TokenFacts]:

@@ -6,6 +6,7 @@ the local Motion Server recorded is held against what was sent.
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -166,6 +167,9 @@ def _show(
             soft_wrap=True,
         )
     window = Window()
+    asked_to_end = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked_to_end.set())
     try:
         with contextlib.ExitStack() as stack:
             stage = stack.enter_context(
@@ -185,9 +189,7 @@ def _show(
             console.print(f"The window: [bold]{url}[/bold]   (Ctrl-C ends it)")
             if browser and _has_desktop():
                 webbrowser.open(url)
-            threading.Event().wait()
-    except KeyboardInterrupt:
-        console.print("")
+            asked_to_end.wait()
     except OSError as error:
         console.print(f"[red]cannot listen: {error}[/red]", soft_wrap=True)
         return 1

@@ -5,6 +5,7 @@ standalone tester; what fails in it fails the test.
 """
 
 import asyncio
+import contextlib
 import json
 import random
 import time
@@ -28,15 +29,25 @@ from devkit.motion_server import MotionServer
 
 ADDON = "spatius_avatar_python"
 APP_ID = "0123456789abcdef0123456789abcdef"
-CERTIFICATE = "fedcba9876543210fedcba9876543210"
+CERTIFICATE = "e93c07d1b86a4f52d0f7183b5ac96e24"
+API_KEY = "Zq7mXw4Lp9Vt2Rk8"
 RATE = 24000
 
 SERVER_OPTIONS: dict[str, Any] = {
-    "api_keys": {"good-key"},
+    "api_keys": {API_KEY},
     "app_ids": {"good-app"},
     "avatar_ids": {"good-avatar"},
     "certificates": {APP_ID: CERTIFICATE},
 }
+
+told: list[str] = []
+"""All that the extension has sent, and where it can be seen has logged, since
+this was last cleared."""
+
+with contextlib.suppress(ImportError):  # the real runtime logs elsewhere
+    from ten_runtime import _log
+
+    _log.observers.append(lambda line: told.append(line.message))
 
 Payload = dict[str, Any]
 Script = Callable[["Agent"], Awaitable[None]]
@@ -48,7 +59,7 @@ def properties(server: MotionServer, **params: Any) -> Payload:
     A param that is None is left out.
     """
     values = {
-        "spatius_api_key": "good-key",
+        "spatius_api_key": API_KEY,
         "spatius_app_id": "good-app",
         "spatius_avatar_id": "good-avatar",
         "agora_appid": APP_ID,
@@ -90,6 +101,7 @@ class Agent(AsyncExtensionTester):
     async def on_data(self, ten_env: AsyncTenEnvTester, data: Data) -> None:
         text, _ = data.get_property_to_json(None)
         self.reports.append((data.get_name(), json.loads(text)))
+        told.append(text)
         if self._news is not None:
             self._news.set()
 
@@ -209,6 +221,22 @@ class Agent(AsyncExtensionTester):
     @property
     def errors(self) -> list[int]:
         return [payload["code"] for payload in self.sent("error")]
+
+
+def assert_no_secret_was_told(server: MotionServer) -> None:
+    """Hold `told` against every secret that `server` has met."""
+    tokens = [
+        connection.config.agora_token
+        for connection in server.record.connections
+        if connection.config is not None
+    ]
+    text = "\n".join(told)
+    shown = {text[at : at + 6] for at in range(len(text) - 5)}
+    for secret in [API_KEY, CERTIFICATE, *server.session_tokens(), *tokens]:
+        # The App ID in a token is no secret, and its version neither.
+        begin = 35 if secret.startswith("006") else 0
+        for at in range(begin, len(secret) - 5):
+            assert secret[at : at + 6] not in shown, "a secret was told"
 
 
 def play(

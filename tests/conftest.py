@@ -4,6 +4,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,19 @@ def ten_app() -> Iterator[None]:
 @pytest.fixture
 def motion_server() -> Iterator[MotionServer]:
     """A local Motion Server that knows the credentials of `agent`."""
-    from agent import SERVER_OPTIONS
+    yield from _server()
 
-    with MotionServer.in_thread(**SERVER_OPTIONS) as server:
+
+@pytest.fixture
+def cramped_server() -> Iterator[MotionServer]:
+    """One with small buffers: a client soon feels it when it stops reading."""
+    yield from _server(receive_buffer_bytes=8192)
+
+
+def _server(**options: Any) -> Iterator[MotionServer]:
+    import agent
+
+    agent.told.clear()
+    with MotionServer.in_thread(**agent.SERVER_OPTIONS, **options) as server:
         yield server
+        agent.assert_no_secret_was_told(server)

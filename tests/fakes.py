@@ -51,14 +51,21 @@ class FakeClock:
 
     def call_at(self, when: float, callback: Callable[[], None]) -> FakeTimer:
         timer = FakeTimer()
-        heapq.heappush(
-            self._timers, (when, next(self._order), timer, callback)
-        )
+        heapq.heappush(self._timers, (when, next(self._order), timer, callback))
         return timer
 
     def pending(self) -> int:
         """Return how many timers may still go off."""
         return sum(not timer.cancelled for _, _, timer, _ in self._timers)
+
+    async def advance_to_timer(self) -> None:
+        """Move on to the next timer, and let it go off."""
+        await settle()
+        due = [
+            when for when, _, timer, _ in self._timers if not timer.cancelled
+        ]
+        assert due, "nothing will ever happen again"
+        await self.advance(max(0.0, min(due) - self._now))
 
     async def advance(self, seconds: float) -> None:
         """Move on, stopping at each timer for what it sets going."""
@@ -135,6 +142,8 @@ class FakeSession:
         self.interrupted: list[str] = []
         self.closes = 0
         self.aborts = 0
+        self.is_live = False
+        """Whether the service may still take it for a publisher."""
         self._service = service
         self._call = ""  # the one that goes on
         self._request: Optional[str] = None  # the open one
@@ -158,9 +167,6 @@ class FakeSession:
                 await asyncio.get_running_loop().create_future()
             await self._pass(outcome)
             return f"connection-{self.number}"
-
-    is_live = False
-    """Whether the service may still take it for a publisher."""
 
     async def send(self, audio: bytes, end: bool) -> str:
         with self._one_call("send"):
@@ -245,10 +251,7 @@ class FakeSession:
     async def _pass(self, outcome: "Outcome") -> None:
         if outcome == "hold":
             self._held = asyncio.get_running_loop().create_future()
-            try:
-                await self._held
-            finally:
-                self._held = None
+            await self._held
         elif isinstance(outcome, Failure):
             raise SessionError(outcome)
         elif isinstance(outcome, BaseException):
@@ -262,14 +265,13 @@ class FakeSession:
         try:
             yield
         except asyncio.CancelledError:
-            if not may_be_cancelled and self.is_held_up:
+            # One that the call raised by itself was planned by the test.
+            if not may_be_cancelled and self._held is not None:
                 self._service.wrong(f"{name} was cancelled")
             raise
         finally:
+            self._held = None
             self._call = ""
-
-    is_held_up = True
-    """Cleared where the test itself raises CancelledError in a call."""
 
 
 Outcome = Union[None, str, Failure, BaseException]

@@ -294,11 +294,12 @@ def test_write_after_close_is_left_out(make, tmp_path):
 def test_close_writes_all_that_waits(make, tmp_path):
     """What was handed in before the end is in the file, at once."""
     writing = make()
-    for _ in range(dump.MAX_WAITING_FRAMES - 1):
+    count = dump.MAX_WAITING_BYTES // len(FRAME)
+    for _ in range(count):
         writing.write(FRAME)
     finish(writing)
     audio = read(the_wav(tmp_path))[1]
-    assert audio == FRAME * (dump.MAX_WAITING_FRAMES - 1)
+    assert audio == FRAME * count
 
 
 def test_neither_write_nor_close_waits_for_the_disk(make, told):

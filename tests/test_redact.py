@@ -90,10 +90,17 @@ def test_masks_nothing_but_pieces():
     assert shown == f"<{MASK}><{MASK}>"
 
 
-def test_masks_a_short_secret_where_it_stands_whole():
-    """A secret shorter than a piece has none, so that it is masked whole."""
-    redact = Redactor(["k9Q"])
-    assert redact("the key k9Q; k9 is none") == f"the key {MASK}; k9 is none"
+def test_a_secret_without_a_piece_changes_no_text():
+    """One so short hides nothing, and would garble every sentence."""
+    assert Redactor(["on"])("the connection is on") == "the connection is on"
+
+
+def test_our_own_words_stay_readable():
+    """A key that begins with our name does not hide our name."""
+    redact = Redactor(["spatius-9f3kq27x"])
+    assert redact("params.spatius_api_key: no 9f3kq27x") == (
+        f"params.spatius_api_key: no {MASK}"
+    )
 
 
 def test_knows_a_secret_from_when_it_is_added():
@@ -122,7 +129,9 @@ def test_many_secrets_do_not_pile_up():
 
     def attempts(first: int, last: int) -> None:
         for number in range(first, last):
-            redact.add(hashlib.sha256(str(number).encode()).hexdigest())
+            digest = hashlib.sha256(str(number).encode()).hexdigest()
+            redact.add_recent(digest)
+            assert redact(digest) == MASK
 
     attempts(0, 1000)
     tracemalloc.start()

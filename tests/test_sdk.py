@@ -15,12 +15,15 @@ from typing import Any, Optional
 
 import pytest
 from spatius_avatar_python import sdk
+from spatius_avatar_python.config import Params
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.frames import Close
 from websockets.http11 import Response
 from websockets.uri import parse_uri
+
+pytestmark = pytest.mark.wire
 
 pytestmark = pytest.mark.wire
 
@@ -450,27 +453,34 @@ def test_failure_keeps_the_services_words():
 # Where the service is
 
 
-def settings(**changed: Any) -> sdk.SessionSettings:
+def params(**changed: Any) -> Params:
     values: dict[str, Any] = {
-        "api_key": "key-Zx9Qv7Wk3T",
-        "app_id": "app",
-        "avatar_id": "avatar",
-        "channel": "room",
+        "spatius_api_key": "key-Zx9Qv7Wk3T",
+        "spatius_app_id": "app",
+        "spatius_avatar_id": "avatar",
         "agora_token": "token-Mm5Rj1Np8",
-        "uid": 1001,
-        "expires_at_s": 1_800_000_000.0,
+        "agora_appid": "agora",
+        "agora_channel": "room",
+        "agora_uid": 1001,
         "sample_rate": 16000,
     }
-    return sdk.SessionSettings(**{**values, **changed})
+    values.update(changed)
+    return Params(**{k: v for k, v in values.items() if v is not None})
 
 
 def given_to_the_sdk(**changed: Any) -> Any:
-    """Return the SDK's own configuration of a session with `settings`."""
-    session = sdk.Session(settings(**changed), lambda failure: None)
+    """Return the SDK's own configuration of a session with `params`."""
+    session = sdk.Session(
+        params(**changed),
+        "token-Mm5Rj1Np8",
+        1_800_000_000.0,
+        lambda failure: None,
+    )
     return session._session.config
 
 
 def endpoints(**changed: Any) -> tuple[str, str]:
+    """Return what the SDK will connect to."""
     config = given_to_the_sdk(**changed)
     return config.console_endpoint_url, config.ingress_endpoint_url
 
@@ -498,6 +508,7 @@ def endpoints(**changed: Any) -> tuple[str, str]:
 def test_region_gives_the_endpoints(region, console, ingress):
     """A region means the same hosts with either package."""
     assert endpoints(region=region) == (console, ingress)
+    assert sdk.endpoints(params(region=region)) == (console, ingress)
 
 
 @pytest.mark.parametrize("region", [None, "auto"])
@@ -507,22 +518,22 @@ def test_region_is_the_sdks_own(region):
     if NAME == "spatius":
         assert config.region == "auto"
         assert config.console_endpoint_url == ""
+        assert sdk.endpoints(params(region=region)) is None
     else:
-        assert endpoints(region=region) == endpoints(region="us-west")
+        us_west = endpoints(region="us-west")
+        assert endpoints(region=region) == us_west
+        assert sdk.endpoints(params(region=region)) == us_west
 
 
 @pytest.mark.parametrize("region", [None, "ap-northeast", "cn-x"])
 def test_endpoints_override_the_region(region):
     """Endpoints that are given are used as they are."""
-    own = ("http://127.0.0.1:1/v1", "ws://127.0.0.1:2/v2")
-    assert (
-        endpoints(
-            region=region,
-            console_endpoint_url=own[0],
-            ingress_endpoint_url=own[1],
-        )
-        == own
-    )
+    own = {
+        "console_endpoint_url": "http://127.0.0.1:1/v1",
+        "ingress_endpoint_url": "ws://127.0.0.1:2/v2",
+    }
+    assert endpoints(region=region, **own) == tuple(own.values())
+    assert sdk.endpoints(params(region=region, **own)) == tuple(own.values())
 
 
 def test_session_is_given_what_was_configured():
@@ -544,16 +555,9 @@ def test_session_is_given_what_was_configured():
 
 def test_opus_is_encoded_by_the_sdk():
     """With ogg_opus the SDK takes PCM and encodes it."""
-    config = given_to_the_sdk(ogg_opus=True, sample_rate=24000)
+    config = given_to_the_sdk(audio_format="ogg_opus", sample_rate=24000)
     assert config.audio_format.value == "ogg_opus"
     assert config.ogg_opus_encoder is not None
-
-
-def test_settings_show_no_secret():
-    """Settings in a log or a traceback do not give the secrets away."""
-    shown = repr(settings())
-    assert "Zx9Qv7" not in shown
-    assert "Mm5Rj1" not in shown
 
 
 # Telemetry
@@ -616,13 +620,23 @@ TELL = """
 import json, sys
 from devkit import package
 package.load()
-from spatius_avatar_python import sdk
+from spatius_avatar_python import config, sdk
 told = {"package": sdk.package(), "problem": sdk.problem()}
 told["opus_problem"] = sdk.problem(True)
 told["loaded"] = [name for name in sdk.PACKAGES if name in sys.modules]
 try:
     sdk.Session(
-        sdk.SessionSettings("k", "a", "v", "room", "token", 1, 2e9, 24000),
+        config.Params(
+            spatius_api_key="key",
+            spatius_app_id="app",
+            spatius_avatar_id="avatar",
+            agora_token="token",
+            agora_appid="agora",
+            agora_channel="room",
+            agora_uid=1,
+        ),
+        "token",
+        2e9,
         print,
     )
 except sdk.SessionError as error:

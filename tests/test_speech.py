@@ -121,6 +121,15 @@ def test_odd_byte_waits_for_the_next_frame():
     assert speech.totals.sent == len(audio) // 2
 
 
+def test_odd_frames_go_on_and_on():
+    """Frames of odd lengths in a row lose and repeat no byte."""
+    speech = make()
+    audio = pcm(100)
+    for start in range(0, len(audio), 75):
+        speech.frame(audio[start : start + 75], 0.0)
+    assert audio_of(write(speech)) == audio
+
+
 def test_frames_of_one_byte_make_samples():
     """Two frames of half a sample each are one sample."""
     speech = make()
@@ -508,6 +517,18 @@ def test_late_frames_of_a_turn_that_had_ended_are_dropped():
     assert write(speech, 0.3) == [Interrupt()]
 
 
+def test_late_frames_of_a_turn_that_was_perhaps_heard_out():
+    """What is interrupted at the very end is a flushed turn like any."""
+    speech = make()
+    speech.frame(pcm(500), 0.0, FIRST)
+    speech.end(0.0, FIRST)
+    write(speech)
+    speech.tick(1.0)
+    speech.flush(1.0)
+    speech.frame(pcm(20), 1.1, FIRST)
+    assert write(speech, 1.1) == [Interrupt()]
+
+
 def test_late_frames_of_all_flushed_turns_are_dropped():
     """Every turn that waited is stale, not only the one that was heard."""
     speech = make()
@@ -810,6 +831,17 @@ def test_every_sample_is_accounted_for():
     assert totals.heard == (700 + 220) * BYTES_PER_MS // 2 + 1
     assert totals.sent == 300 * BYTES_PER_MS // 2
     assert totals.waiting == 0
+
+
+def test_stale_halves_of_samples_add_up():
+    """Odd frames that come too late are counted to the sample."""
+    speech = make()
+    speech.frame(pcm(20), 0.0, FIRST)
+    speech.flush(0.0)
+    for _ in range(4):
+        speech.frame(b"\x00" * 101, 0.0, FIRST)
+    check_sum(speech)
+    assert speech.totals.flushed == 20 * BYTES_PER_MS // 2 + 202
 
 
 def test_let_go_drops_all_and_takes_no_more():

@@ -175,13 +175,13 @@ def test_signs_anew_each_time():
     [
         ({JOIN: 2000}, 2000),
         ({JOIN: 2000, 2: 10, 3: 10}, 2000),  # it stays, though silent
-        ({JOIN: 0}, 5000),
-        ({2: 2000}, 5000),
-        ({}, 5000),
+        ({JOIN: 0}, None),
+        ({2: 2000}, None),
+        ({}, None),
     ],
 )
 def test_end_is_that_of_the_right_to_join(privileges, ends_at_s):
-    """The right to join ends the token, else the token's own end does."""
+    """The right to join ends the token; without its end there is none."""
     facts = token.read(built_006(privileges, ts=5000))
     assert facts is not None
     assert facts.ends_at_s == ends_at_s
