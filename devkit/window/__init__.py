@@ -3,6 +3,6 @@
 It is served by a Motion Server, beside the service itself.
 """
 
-from .page import Refused, Window, page_url
+from .page import Window, page_url
 
-__all__ = ["Refused", "Window", "page_url"]
+__all__ = ["Window", "page_url"]

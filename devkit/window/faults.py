@@ -10,6 +10,7 @@ from ..motion_server import (
     Stall,
 )
 from ..motion_server.record import Connection
+from .button import Refused
 from .feed import Feed
 
 REFUSAL = "refused from the window"
@@ -19,7 +20,7 @@ CREDITS_EXHAUSTED = 4001
 class FaultButtons:
     """Each method does one thing to the service and says what it did.
 
-    On the server's own thread.
+    On the server's own thread. Raises `Refused`.
     """
 
     def __init__(self, server: MotionServer, feed: Feed) -> None:
@@ -30,7 +31,7 @@ class FaultButtons:
         """Break every open connection."""
         open_ones = self._open()
         if not open_ones:
-            return "No connection is open: there is nothing to drop."
+            raise Refused("No connection is open: nothing to drop.")
         self._server.now(Reset())
         return f"Broke {_named(open_ones)} with a TCP reset."
 
@@ -41,7 +42,7 @@ class FaultButtons:
             self._server.now(Resume())
             return "The service reads on: what has waited arrives at once."
         if not open_ones:
-            return "No connection is open: there is nothing to stall."
+            raise Refused("No connection is open: nothing to stall.")
         self._server.now(Stall())
         return f"The service has stopped reading from {_named(open_ones)}."
 

@@ -21,23 +21,9 @@ from ..motion_server.record import (
 from . import words
 from .utterance import Outcome, Utterance
 from .viewers import Sound, Viewer
+from .words import Kind
 
 MAX_ENTRIES = 300
-
-Kind = Literal[
-    "speech",  # an utterance, with its waveform
-    "session",  # a connection, and what it said of itself
-    "good",  # it works (again)
-    "interrupt",
-    "gap",
-    "loss",  # something went wrong that mends itself
-    "fatal",  # something went wrong for good
-    "fault",  # the service was told to go wrong
-    "broken",  # the client broke a rule of the protocol
-    "report",  # what the extension says of itself
-    "metrics",
-    "note",
-]
 
 
 @dataclass
@@ -192,10 +178,17 @@ class Feed:
             self._session.refusals_planned += 1
             self._tell_session()
 
-    def note(self, title: str, detail: str = "") -> None:
-        """Add a line that stands in nobody's record."""
+    def start_over(self) -> None:
+        """Note that another extension takes the former one's place."""
         with self._lock:
-            self._add("note", "service", title, detail, self._clock())
+            self._ended_s = self._lost_s = None
+            self._add(
+                "note",
+                "extension",
+                "The extension is started again",
+                "",
+                self._clock(),
+            )
 
     # The record's listeners. The record's lock is held here, and never
     # asked for while only the feed's is.
@@ -354,7 +347,7 @@ class Feed:
             "service",
             title,
             f"channel {config.channel}, uid {config.uid}, "
-            f"{config.sample_rate} Hz {config.audio_format}",
+            f"{config.sample_rate / 1000:g} kHz {config.audio_format}",
             event.time_s,
         )
         self._lost_s = None

@@ -5,7 +5,7 @@ The server itself keeps pages from elsewhere away, see its guard.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from ..motion_server import MotionServer, wire
+from .button import Button, Refused
 from .faults import FaultButtons
 from .feed import Feed
 from .viewers import Viewer
@@ -35,13 +36,6 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-
-Button = Callable[[], Awaitable[str]]
-"""Does something and says what it did. Raises `Refused`."""
-
-
-class Refused(RuntimeError):
-    """The button does nothing now; the text says why."""
 
 
 class Window:
@@ -103,9 +97,10 @@ class Window:
         if button is None:
             return web.json_response({"said": "no such button"}, status=404)
         try:
-            return web.json_response({"said": await button()})
+            return web.json_response({"said": await button(), "done": True})
         except Refused as refused:
-            return web.json_response({"said": str(refused)}, status=409)
+            # No error status: browsers log those as faults of the page.
+            return web.json_response({"said": str(refused), "done": False})
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
         """The websocket over which a page gets everything."""

@@ -3,13 +3,14 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent import futures
 
 from .. import package
 
 # The stage knows where ten_runtime is.
 from ..stage import Data, ExtensionHost, Report, Said, Stage
+from .button import Button, Refused
 from .feed import Feed
-from .page import Button, Refused
 
 STALE_FRAMES = 20
 """Frames of a cut answer that the TTS still sends after the flush."""
@@ -60,7 +61,10 @@ class Performer:
         with self._lock:
             was_speaking = self._is_speaking()
             self._hush()
-            took_s = self._stage.flush()
+            try:
+                took_s = self._stage.flush()
+            except (RuntimeError, futures.TimeoutError) as error:
+                raise Refused(f"flush got no good answer: {error}") from error
             said = self._said
             if was_speaking and said is not None:
                 for _ in range(STALE_FRAMES):
@@ -87,7 +91,7 @@ class Performer:
                 },
                 on_data=self._take,
             )
-            self._feed.note("The extension is started again")
+            self._feed.start_over()
             stage.host.start()
         return "The extension was started again."
 

@@ -68,7 +68,7 @@ class Utterance:
     # Samples of a peak that is not complete yet.
     _tail: array = field(default_factory=lambda: array("h"), repr=False)
     # When a listener would run out of audio.
-    _plays_until_s: float = 0.0
+    _plays_until_s: float = float("-inf")
 
     @property
     def audio_ms(self) -> float:
@@ -97,10 +97,6 @@ class Utterance:
         if self.over_s is None or outcome == "interrupted":
             self.outcome = outcome
             self.over_s = now_s
-
-    def may_be_heard(self, now_s: float) -> bool:
-        """Whether a listener has not heard all of its audio yet."""
-        return now_s < self._plays_until_s
 
     def as_json(self) -> dict[str, Any]:
         """The utterance as JSON values, without its waveform."""

@@ -1,9 +1,24 @@
 """What happened, in words for the timeline."""
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from ..motion_server.record import Connection, Event
+
+Kind = Literal[
+    "speech",  # an utterance, with its waveform
+    "session",  # a connection, and what it said of itself
+    "good",  # it works (again)
+    "interrupt",
+    "gap",
+    "loss",  # something went wrong that mends itself
+    "fatal",  # something went wrong for good
+    "fault",  # the service was told to go wrong
+    "broken",  # the client broke a rule of the protocol
+    "report",  # what the extension says of itself
+    "metrics",
+    "note",
+]
 
 _FAULTS = {
     "Animate": "The service sent an animation",
@@ -72,14 +87,18 @@ def refused_token(event: Event) -> bool:
     return not event.detail.startswith("status 200")
 
 
-def report(name: str, payload: dict[str, Any]) -> tuple[str, str, str]:
+def report(name: str, payload: dict[str, Any]) -> tuple[Kind, str, str]:
     """Kind, title and detail of a message that the extension sent.
 
     Only what is named here is passed on.
     """
     if name == "avatar_state":
         state = payload.get("state", "?")
-        kind = {"failed": "fatal", "recovering": "loss", "ready": "good"}
+        kind: dict[str, Kind] = {
+            "failed": "fatal",
+            "recovering": "loss",
+            "ready": "good",
+        }
         return (
             kind.get(state, "report"),
             f"avatar_state: {state}",
@@ -93,7 +112,8 @@ def report(name: str, payload: dict[str, Any]) -> tuple[str, str, str]:
             f"error {code}" + (f" ({vendor})" if vendor else ""),
             str(payload.get("message", "")),
         )
-    metrics = payload.get("metrics", {})
+    # Zeros and noes would hide what there is to see.
+    metrics = {k: v for k, v in payload.get("metrics", {}).items() if v}
     return (
         "metrics",
         name,
@@ -104,6 +124,5 @@ def report(name: str, payload: dict[str, Any]) -> tuple[str, str, str]:
 def _metric(name: str, value: Any) -> str:
     if name.endswith("_ms"):
         return f"{name[:-3].replace('_', ' ')} {value} ms"
-    if isinstance(value, bool):
-        return name.replace("_", " ") if value else f"not {name}"
-    return f"{name.replace('_', ' ')} {value}"
+    words = name.replace("_", " ")
+    return words if value is True else f"{words} {value}"

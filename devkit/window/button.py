@@ -1,0 +1,10 @@
+"""What stands behind a button of the page."""
+
+from collections.abc import Awaitable, Callable
+
+Button = Callable[[], Awaitable[str]]
+"""Does something and says what it did. Raises `Refused`."""
+
+
+class Refused(RuntimeError):
+    """The button does nothing now; the text says why."""

@@ -1,0 +1,125 @@
+/** The session's facts, with the countdowns to the ends of its tokens. */
+
+import { element, plural, seconds } from "./timeline.js";
+
+const STATES = {
+  waiting: "Waiting for a client",
+  connecting: "Connecting",
+  ready: "Ready",
+  recovering: "Recovering",
+  failed: "Failed for good",
+  closed: "Not connected",
+};
+
+export class SessionPanel {
+  constructor({ list, counts, state }) {
+    this.list = list;
+    this.countLine = counts;
+    this.state = state;
+    this.values = new Map(); // label -> the element that holds its value
+    this.session = null;
+    this.aheadMs = 0; // of the service's clock against this machine's
+    this.isSpeaking = false;
+    setInterval(() => this.tick(), 1000);
+  }
+
+  hello({ nowEpochS, sdk, hasStage }) {
+    this.aheadMs = nowEpochS * 1000 - Date.now();
+    this.sdk = hasStage ? sdk : `not told on the wire (read with ${sdk})`;
+  }
+
+  show(session) {
+    this.session = session;
+    const { counts } = session;
+    this.showCounts();
+    const stalled = session.isStalled ? ", stalled" : "";
+    const { connection, isOpen, sampleRate } = session;
+    this.set("Connection", connection
+      ? `${connection}, ${isOpen ? `open${stalled}` : "closed"}` : "none yet");
+    this.set("Connection id", session.connectionId || "–");
+    this.set("Channel", session.channel || "–");
+    this.set("Avatar's uid", session.uid ?? "–");
+    this.set("Audio", sampleRate
+      ? `${sampleRate} Hz, ${session.audioFormat.replaceAll("_", " ")}` : "–");
+    this.set("Avatar", session.avatarId || "–");
+    this.tick();
+    this.set("SDK", this.sdk);
+    this.set("Last end", session.lastClose || "none");
+    if (session.refusalsPlanned || this.values.has("Planned")) {
+      this.set("Planned", session.refusalsPlanned
+        ? `${plural(session.refusalsPlanned, "refusal")} ahead` : "nothing");
+    }
+    if (counts.violations) this.set("Rules broken", counts.violations);
+    this.showState();
+  }
+
+  /** Counts speech between two tellings of the whole session. */
+  hear({ pcm, rate, missingMs }) {
+    if (!this.session) return;
+    this.session.counts.audioMs += (1000 * pcm.length) / rate + missingMs;
+    this.showCounts();
+  }
+
+  showCounts() {
+    const { counts } = this.session;
+    this.countLine.textContent = [
+      plural(counts.utterances, "utterance"),
+      `${seconds(counts.audioMs)} of speech`,
+      plural(counts.interrupts, "interrupt"),
+      plural(counts.gaps, "gap"),
+    ].join(" · ");
+  }
+
+  speaking(isSpeaking) {
+    if (isSpeaking === this.isSpeaking) return;
+    this.isSpeaking = isSpeaking;
+    this.showState();
+  }
+
+  gone() {
+    this.session = null;
+    this.setState("offline", "The service is gone; waiting for it");
+  }
+
+  showState() {
+    if (!this.session) return;
+    const { state, isStalled } = this.session;
+    if (isStalled) this.setState("stalled", "Stalled");
+    else if (this.isSpeaking) this.setState("speaking", "Speaking");
+    else this.setState(state, STATES[state] ?? state);
+  }
+
+  setState(state, text) {
+    // The same text again would be read out again.
+    if (this.state.textContent !== text) this.state.textContent = text;
+    this.state.dataset.state = state;
+  }
+
+  tick() {
+    if (!this.session) return;
+    const { agoraTokenEnd, sessionTokenEnd, sessionToken } = this.session;
+    this.set("Agora token", this.left(agoraTokenEnd));
+    const number = sessionToken ? ` (number ${sessionToken})` : "";
+    this.set("Session token", this.left(sessionTokenEnd) + number);
+  }
+
+  left(endS) {
+    if (!endS) return "–";
+    const leftS = Math.round(endS - (Date.now() + this.aheadMs) / 1000);
+    if (leftS <= 0) return "has ended";
+    const minutes = Math.floor(leftS / 60);
+    return `ends in ${minutes}:${String(leftS % 60).padStart(2, "0")}`;
+  }
+
+  set(label, value) {
+    let shown = this.values.get(label);
+    if (!shown) {
+      shown = element("dd");
+      this.values.set(label, shown);
+      const row = element("div");
+      row.append(element("dt", { textContent: label }), shown);
+      this.list.append(row);
+    }
+    shown.textContent = value;
+  }
+}
