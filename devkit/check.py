@@ -177,6 +177,8 @@ def _rows(report: Report) -> list[Row]:
         if name == "agora_channel" and not _is_missing(tree.get("channel")):
             path, given = "channel", tree["channel"]
         value = loaded["params"][name] if loaded else given
+        if name == "agora_appid":
+            value = given  # a log shortens it, but it is no secret
         rows.append(_row(report.resolved, path, given, value, default, broken))
     for name, default in (("dump", False), ("dump_path", None)):
         given = tree.get(name)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent import API_KEY, APP_ID, CERTIFICATE
 from agora_token_builder import RtcTokenBuilder
 from typer.testing import CliRunner, Result
 
@@ -15,12 +16,10 @@ from devkit.check import app
 from devkit.motion_server import Close, MotionServer, OnEnd, Refuse
 
 ROOT = Path(__file__).resolve().parent.parent
-APP_ID = "0123456789abcdef0123456789abcdef"
-CERTIFICATE = "fedcba9876543210fedcba9876543210"
 
 # Nothing of the caller's own environment may decide.
 ENVIRONMENT: dict[str, str | None] = {
-    "SPATIUS_API_KEY": "good-key",
+    "SPATIUS_API_KEY": API_KEY,
     "SPATIUS_APP_ID": "good-app",
     "SPATIUS_AVATAR_ID": "good-avatar",
     "AGORA_APP_ID": APP_ID,

@@ -19,7 +19,7 @@ CERTIFICATE = "fedcba9876543210fedcba9876543210"
 VOICE_ASSISTANT = ROOT / "examples" / "voice-assistant" / "property.json"
 
 ENVIRONMENT: dict[str, str | None] = {
-    "SPATIUS_API_KEY": "good-key",
+    "SPATIUS_API_KEY": "some-key",
     "SPATIUS_APP_ID": "good-app",
     "SPATIUS_AVATAR_ID": "good-avatar",
     "AGORA_APP_ID": APP_ID,

@@ -20,7 +20,7 @@ WAV_PLAYER = EXAMPLES / "wav-player" / "property.json"
 ADDON = "spatius_avatar_python"
 
 ENVIRONMENT = {
-    "SPATIUS_API_KEY": "good-key",
+    "SPATIUS_API_KEY": "some-key",
     "SPATIUS_APP_ID": "good-app",
     "SPATIUS_AVATAR_ID": "good-avatar",
     "AGORA_APP_ID": "0123456789abcdef0123456789abcdef",
