@@ -88,13 +88,31 @@ class Report:
 
 
 class Stage:
-    """The running extension and its service; see `open_stage`."""
+    """The extension and its service; see `open_stage`."""
 
-    def __init__(self, server: MotionServer, host: ExtensionHost) -> None:
+    def __init__(
+        self,
+        server: MotionServer,
+        node_property: dict[str, Any],
+        on_report: Callable[[Report], None],
+    ) -> None:
         self.server = server
-        self.host = host
         self.reports: list[Report] = []
+        self._node_property = node_property
+        self._on_report = on_report
         self._turn_id = 0
+        self.start()
+
+    def start(self) -> None:
+        """Start an extension; after `stop` a new one."""
+        self.host = ExtensionHost(
+            package.NAME, self._node_property, on_data=self._take_report
+        )
+        self.host.start()
+
+    def stop(self) -> None:
+        """Stop the extension, and wait until it is gone."""
+        self.host.stop()
 
     def speak(
         self,
@@ -154,11 +172,11 @@ class Stage:
             raise RuntimeError(f"flush was not answered with OK: {error}")
         return took_s
 
-    def take_report(self, data: Data) -> None:
+    def _take_report(self, data: Data) -> None:
         text, _ = data.get_property_to_json(None)
-        self.reports.append(
-            Report(time.monotonic(), data.get_name(), json.loads(text))
-        )
+        report = Report(time.monotonic(), data.get_name(), json.loads(text))
+        self.reports.append(report)
+        self._on_report(report)
 
 
 @contextlib.contextmanager
@@ -191,16 +209,11 @@ def open_stage(
             "ingress_endpoint_url": server.ingress_url,
             **tree.get("params", {}),
         }
-        stage: Stage
-
-        def take(data: Data) -> None:
-            stage.take_report(data)
-            on_report(stage.reports[-1])
-
-        host = ExtensionHost(package.NAME, tree, on_data=take)
-        stage = Stage(server, host)
-        with host:
+        stage = Stage(server, tree, on_report)
+        try:
             yield stage
+        finally:
+            stage.stop()
 
 
 @contextlib.contextmanager

@@ -5,10 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent import futures
 
-from .. import package
-
-# The stage knows where ten_runtime is.
-from ..stage import Data, ExtensionHost, Report, Said, Stage
+from ..stage import Report, Said, Stage
 from .button import Button, Refused
 from .feed import Feed
 
@@ -79,31 +76,16 @@ class Performer:
         """Stop the extension and start a new one."""
         with self._lock:
             self._hush()
-            stage = self._stage
-            stage.host.stop()
-            stage.host = ExtensionHost(
-                package.NAME,
-                {
-                    "params": {
-                        "console_endpoint_url": stage.server.console_url,
-                        "ingress_endpoint_url": stage.server.ingress_url,
-                    }
-                },
-                on_data=self._take,
-            )
+            self._stage.stop()
             self._feed.start_over()
-            stage.host.start()
+            self._stage.start()
         return "The extension was started again."
 
     def leave(self) -> None:
         """Fall silent, and stop an extension that was started again."""
         with self._lock:
             self._hush()
-            self._stage.host.stop()
-
-    def _take(self, data: Data) -> None:
-        self._stage.take_report(data)
-        report_to(self._feed, self._stage.reports[-1])
+            self._stage.stop()
 
     def _is_speaking(self) -> bool:
         return self._speaking is not None and self._speaking.is_alive()
