@@ -145,7 +145,7 @@ class Conversation:
     async def _perhaps_a_fault(self) -> None:
         if self._clock.monotonic() < self._next_fault_s:
             return
-        self._next_fault_s += self._rng.uniform(20, 160)
+        self._next_fault_s += self._rng.uniform(20, 240)
         name = self._rng.choice(tuple(_FAULTS))
         self.tally.faults[name] += 1
         _FAULTS[name](self._server, self._clock, self._rng)
@@ -197,7 +197,7 @@ async def _soak(
                     "agora_appcert": CERTIFICATE,
                     "agora_channel": "soak",
                     "agora_uid": 1001,
-                    "session_expire_minutes": 10,
+                    "session_expire_minutes": 2,
                     "console_endpoint_url": server.console_url,
                     "ingress_endpoint_url": server.ingress_url,
                 }
