@@ -41,10 +41,9 @@ COMPLAINT_PAUSE_S = 10.0
 QUIET_POLL_S = 0.25
 """How often a session that is due for renewal looks for a quiet moment."""
 
-PCM_STEPS = 16
-OPUS_STEPS = 1
-"""How many messages in a row go out before other tasks of the loop have their
-turn: about 0.2 ms of sending PCM, more than 1 ms of encoding Opus."""
+GIVE_WAY_S = 0.001
+"""How long a backlog is sent before the other tasks of the event loop have
+their turn. One message takes about 0.02 ms, or 1.5 ms of encoding Opus."""
 
 LogLevel = Literal["info", "warn", "error"]
 
@@ -139,7 +138,6 @@ class Avatar:
         lifetime: Lifetime,
         clock: Clock,
         rng: Optional[random.Random] = None,
-        steps_per_turn: int = PCM_STEPS,
     ) -> None:
         self._speech = speech
         self._open_session = open_session
@@ -147,7 +145,6 @@ class Avatar:
         self._lifetime = lifetime
         self._clock = clock
         self._rng = rng or random.Random()
-        self._steps_per_turn = steps_per_turn
         self._task: Optional[asyncio.Task[None]] = None
         self._stopping = False
         # The task waits here for something to do; others wake it.
@@ -351,7 +348,7 @@ class Avatar:
         monotonic = self._clock.monotonic
         renew_at = self._began_at + self._lifetime.renew_after_s
         renew_latest_at = self._began_at + self._lifetime.renew_latest_s
-        steps = 0
+        turn_began = monotonic()
         while not self._stopping:
             if self._loss is not None:
                 return self._loss
@@ -362,10 +359,10 @@ class Avatar:
                 return None
             step = speech.next()
             if step is None:
-                steps = 0
                 await self._wait(
                     renew_at if now < renew_at else now + QUIET_POLL_S
                 )
+                turn_began = monotonic()
                 continue
             self._call_since = now
             if self._timer is None:
@@ -384,13 +381,13 @@ class Avatar:
                 raise
             finally:
                 self._call_since = None
-            speech.wrote(monotonic(), req_id)
+            now = monotonic()
+            speech.wrote(now, req_id)
             if speech.notes:
                 self._report_notes()
-            steps += 1
-            if steps >= self._steps_per_turn:
-                steps = 0
+            if now - turn_began >= GIVE_WAY_S:
                 await asyncio.sleep(0)
+                turn_began = monotonic()
         return None
 
     # Waiting and waking

@@ -6,6 +6,7 @@ check, and whether a new attempt can help.
 """
 
 import asyncio
+import contextlib
 import importlib
 import importlib.util
 import logging
@@ -108,6 +109,16 @@ def _import_package() -> tuple[Optional[ModuleType], str]:
 # Imported with the extension: doing it later would hold the event loop that
 # all extensions of the worker share.
 _sdk, _import_problem = _import_package()
+
+
+def _load_what_is_put_off() -> None:
+    """Do what the SDK leaves to its first connection: on the event loop, the
+    websocket client and the machine's certificates would hold it for 30 ms.
+    """
+    with contextlib.suppress(Exception):  # then it does so itself
+        importlib.import_module("websockets.asyncio.client")
+        if _sdk is not None and _sdk.__name__ == "spatius":
+            importlib.import_module("spatius.net").get_ssl_context()
 
 
 class _NoSessionKey(logging.Filter):
@@ -273,6 +284,7 @@ class Session:
         return opening.result()
 
     async def _open(self) -> str:
+        await asyncio.to_thread(_load_what_is_put_off)
         await self._session.init()
         self._connection_id = await self._session.start()
         # Before the loop runs on: the connection may be closed again at once.

@@ -54,6 +54,10 @@ class FakeClock:
         heapq.heappush(self._timers, (when, next(self._order), timer, callback))
         return timer
 
+    def spend(self, seconds: float) -> None:
+        """Let time pass in the midst of a call; no timer goes off."""
+        self._now += seconds
+
     def pending(self) -> int:
         """Return how many timers may still go off."""
         return sum(not timer.cancelled for _, _, timer, _ in self._timers)
@@ -182,6 +186,7 @@ class FakeSession:
             req_id = self._request
             self.requests[req_id] += audio
             self.messages.append(audio)
+            self._service.on_send()
             self._service.tell(self, "send")
             if end:
                 self.ended.append(req_id)
@@ -289,6 +294,8 @@ class FakeService:
         self.openings: deque[Outcome] = deque()
         self.calls: deque[Outcome] = deque()
         self.makings: deque[Outcome] = deque()
+        self.on_send: Callable[[], None] = lambda: None
+        """Called within each send: what it costs."""
         self.close_hangs = False
         self.close_raises: Optional[BaseException] = None
         self.wrongs: list[str] = []
