@@ -1,0 +1,124 @@
+"""Measure the extension beside the bare SDK: `bin/bench`."""
+
+import json
+import os
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from . import (
+    cpu,
+    flush,
+    holds,
+    latency,
+    memory,
+    pictures,
+    scale,
+    startup,
+)
+from .apart import apart
+from .figures import Outcome, Settings
+from .table import as_json, heard_line, machine, notes, table
+
+BENCHMARKS: dict[str, Callable[[Settings], Outcome]] = {
+    "cpu": cpu.run,
+    "latency": latency.run,
+    "flush": flush.run,
+    "holds": holds.run,
+    "scale": scale.run,
+    "startup": startup.run,
+    "memory": memory.run,
+}
+
+_WIDE = 120  # columns, where no terminal says how many it has
+
+
+class Name(str, Enum):
+    """The benchmarks, by name."""
+
+    CPU = "cpu"
+    LATENCY = "latency"
+    FLUSH = "flush"
+    HOLDS = "holds"
+    SCALE = "scale"
+    STARTUP = "startup"
+    MEMORY = "memory"
+
+
+def main(
+    short: Annotated[
+        bool,
+        typer.Option(
+            "--short",
+            help="Only see that all of it runs: the figures mean nothing.",
+        ),
+    ] = False,
+    json_to: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--json", metavar="FILE", help="Write JSON there; - is stdout."
+        ),
+    ] = None,
+    only: Annotated[
+        Optional[list[Name]],
+        typer.Option(help="Just this one; may be repeated."),
+    ] = None,
+    runs: Annotated[
+        Optional[int],
+        typer.Option(min=1, help="How often to repeat each measurement."),
+    ] = None,
+    draw_to: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--pictures", metavar="FOLDER", help="Draw pictures there."
+        ),
+    ] = None,
+) -> None:
+    """Measure the extension beside the bare SDK, in turn, on this machine.
+
+    The exit status tells whether all that was sent was heard; whether the
+    goals were met is said by the table.
+    """
+    to_stdout = json_to is not None and str(json_to) == "-"
+    console = Console(highlight=False, stderr=to_stdout)
+    if not console.is_terminal:
+        console = Console(highlight=False, stderr=to_stdout, width=_WIDE)
+    os.environ.setdefault("TEN_STAND_IN_LOG", "error")
+    settings = Settings(short, runs)
+    names = [one.value for one in only] if only else list(BENCHMARKS)
+    outcomes: dict[str, Outcome] = {}
+    for name in names:
+        with console.status(f"measuring {name} ..."):
+            outcomes[name] = apart(BENCHMARKS[name], settings)
+        console.print(heard_line(name, outcomes[name]))
+    console.print()
+    console.print(table(outcomes))
+    for note in notes(outcomes):
+        console.print(f"[dim]{note}[/]")
+    console.print(", ".join(f"{k}: {v}" for k, v in machine().items()))
+    if draw_to is not None:
+        curves = {
+            name: values
+            for outcome in outcomes.values()
+            for name, values in outcome.curves.items()
+        }
+        for path in pictures.draw(curves, draw_to):
+            console.print(f"drew {path}")
+    text = json.dumps(as_json(outcomes, short), indent=2)
+    if to_stdout:
+        print(text)
+    elif json_to is not None:
+        json_to.write_text(text + "\n", encoding="utf-8")
+    heard = all(
+        outcome.heard_bytes == outcome.sent_bytes
+        for outcome in outcomes.values()
+    )
+    raise typer.Exit(0 if heard else 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

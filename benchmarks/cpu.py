@@ -1,0 +1,239 @@
+"""CPU from a frame's arrival to the socket, against the bare SDK's.
+
+The frames come one by one, a millisecond apart: the loop falls asleep in
+between, and so does the service, as they do at real time. What pacing costs
+is taken out of both sides, what delivery costs (an extension that does
+nothing) out of ours. The sides take turns, in random order, so that a noisy
+machine disturbs them alike.
+"""
+
+import asyncio
+import gc
+import random
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from devkit.messages import audio_frame
+
+from .figures import Outcome, Row, Settings, median, middle_half
+from .service import Service, motion_server
+from .sides import (
+    BYTES_PER_S,
+    Bare,
+    Nothing,
+    Ours,
+    Reading,
+    on_shared_loop,
+)
+
+FRAME_MS = (10, 20, 100)
+GAP_S = 0.001
+"""Between frames; uvloop's timers know nothing shorter."""
+
+FRAMES_PER_RUN = 50
+PACED_GOAL = 1.5
+
+BURST_S = 30
+BURST_FRAME_MS = 10
+BURST_GOAL = 1.0
+
+_SETTLE_S = 0.02
+
+Samples = dict[str, list[float]]
+
+
+def run(settings: Settings) -> Outcome:
+    """Measure paced frames and a burst."""
+    with motion_server() as service:
+        return on_shared_loop(_run(service, settings))
+
+
+async def _run(service: Service, settings: Settings) -> Outcome:
+    outcome = Outcome()
+    async with (
+        Ours(service) as ours,
+        Bare(service) as bare,
+        Nothing() as nothing,
+        Reading() as reading,
+    ):
+        bench = _Bench(ours, bare, nothing, reading)
+        for frame_ms in FRAME_MS:
+            samples = await bench.paced(frame_ms, settings.choose(60, 2))
+            outcome.rows.append(_paced_row(frame_ms, samples))
+        samples = await bench.burst(settings.choose(9, 1))
+        outcome.rows.append(_burst_row(samples))
+        outcome.sent_bytes = bench.bare_bytes + ours.totals.sent * 2
+        outcome.heard_bytes = await asyncio.to_thread(
+            service.heard_all, outcome.sent_bytes
+        )
+    return outcome
+
+
+class _Bench:
+    def __init__(
+        self, ours: Ours, bare: Bare, nothing: Nothing, reading: Reading
+    ) -> None:
+        self.bare_bytes = 0
+        self._hosted = {"ours": ours, "nothing": nothing, "reading": reading}
+        self._ours = ours
+        self._bare = bare
+        self._turn_id = 0
+
+    async def paced(self, frame_ms: int, runs: int) -> Samples:
+        """Return seconds of CPU per second of audio, by side."""
+        pcm = bytes(BYTES_PER_S * frame_ms // 1000)
+        return await self._take_turns(
+            {
+                "pacing": partial(self._pace, FRAMES_PER_RUN),
+                "bare": partial(self._bare_paced, pcm),
+                **{
+                    name: partial(self._hosted_paced, name, pcm)
+                    for name in self._hosted
+                },
+            },
+            runs,
+            FRAMES_PER_RUN * frame_ms / 1000,
+        )
+
+    async def burst(self, runs: int) -> Samples:
+        """Return seconds of CPU per second of audio, by side."""
+        pcm = bytes(BYTES_PER_S * BURST_FRAME_MS // 1000)
+        count = BURST_S * 1000 // BURST_FRAME_MS
+        return await self._take_turns(
+            {
+                "bare": partial(self._bare_burst, pcm, count),
+                **{
+                    name: partial(self._hosted_burst, name, pcm, count)
+                    for name in self._hosted
+                },
+            },
+            runs,
+            BURST_S,
+        )
+
+    async def _take_turns(
+        self,
+        sides: dict[str, Callable[[], Awaitable[float]]],
+        runs: int,
+        audio_s: float,
+    ) -> Samples:
+        samples: Samples = {name: [] for name in sides}
+        order = list(sides)
+        for _ in range(runs):
+            random.shuffle(order)
+            for name in order:
+                gc.collect()
+                cpu_s = await sides[name]()
+                samples[name].append(cpu_s / audio_s)
+                # Ends the utterance now, not within another's measurement.
+                self._ours.flush()
+                await asyncio.sleep(_SETTLE_S)
+        return samples
+
+    async def _pace(self, count: int) -> float:
+        began = time.thread_time()
+        for _ in range(count):
+            await asyncio.sleep(GAP_S)
+        return time.thread_time() - began
+
+    async def _bare_paced(self, pcm: bytes) -> float:
+        send = self._bare.session.send_audio
+        self.bare_bytes += FRAMES_PER_RUN * len(pcm)
+        began = time.thread_time()
+        for _ in range(FRAMES_PER_RUN):
+            await send(pcm)
+            await asyncio.sleep(GAP_S)
+        return time.thread_time() - began
+
+    async def _hosted_paced(self, name: str, pcm: bytes) -> float:
+        side = self._hosted[name]
+        self._turn_id += 1
+        frames = [
+            audio_frame(pcm, self._turn_id) for _ in range(FRAMES_PER_RUN)
+        ]
+        began = time.thread_time()
+        for frame in frames:
+            side.send(frame)
+            await asyncio.sleep(GAP_S)
+        cpu_s = time.thread_time() - began
+        await self._ours.silent()
+        return cpu_s
+
+    async def _bare_burst(self, pcm: bytes, count: int) -> float:
+        send = self._bare.session.send_audio
+        self.bare_bytes += count * len(pcm)
+        began = time.thread_time()
+        for _ in range(count):
+            await send(pcm)
+        return time.thread_time() - began
+
+    async def _hosted_burst(self, name: str, pcm: bytes, count: int) -> float:
+        side = self._hosted[name]
+        self._turn_id += 1
+        frames = [audio_frame(pcm, self._turn_id) for _ in range(count)]
+        began = time.thread_time()
+        for frame in frames:
+            side.send(frame)
+        await side.delivered()
+        await self._ours.silent()
+        return time.thread_time() - began
+
+
+def _paced_row(frame_ms: int, samples: Samples) -> Row:
+    middle = {name: median(values) for name, values in samples.items()}
+    ours = middle["ours"] - middle["nothing"]
+    bare = middle["bare"] - middle["pacing"]
+    ratio = ours / bare
+    each = [
+        (one - nothing) / (bare - pacing)
+        for one, nothing, bare, pacing in zip(
+            samples["ours"],
+            samples["nothing"],
+            samples["bare"],
+            samples["pacing"],
+        )
+        if bare > pacing
+    ]
+    frames_per_s = 1000 / frame_ms
+    delivery = (middle["nothing"] - middle["pacing"]) / frames_per_s
+    reading = (middle["reading"] - middle["nothing"]) / frames_per_s
+    return Row(
+        f"CPU per s of audio, {frame_ms} ms frames",
+        "ms",
+        ours * 1000,
+        bare * 1000,
+        ratio,
+        middle_half(each),
+        f"<= {PACED_GOAL} x",
+        ratio <= PACED_GOAL,
+        f"per frame: taken out for delivery {delivery * 1e6:.0f} us; in "
+        f"ours, reading the frame {reading * 1e6:.0f} us",
+    )
+
+
+def _burst_row(samples: Samples) -> Row:
+    middle = {name: median(values) for name, values in samples.items()}
+    ours = middle["ours"] - middle["nothing"]
+    bare = middle["bare"]
+    each = [
+        (one - nothing) / bare
+        for one, nothing, bare in zip(
+            samples["ours"], samples["nothing"], samples["bare"]
+        )
+    ]
+    frames_per_s = 1000 / BURST_FRAME_MS
+    reading = (middle["reading"] - middle["nothing"]) / frames_per_s
+    return Row(
+        f"CPU per s of audio, {BURST_S} s at once",
+        "ms",
+        ours * 1000,
+        bare * 1000,
+        ours / bare,
+        middle_half(each),
+        f"<= {BURST_GOAL} x",
+        ours / bare <= BURST_GOAL,
+        f"per frame: taken out for delivery "
+        f"{middle['nothing'] / frames_per_s * 1e6:.0f} us; in ours, reading "
+        f"the frame {reading * 1e6:.0f} us",
+    )

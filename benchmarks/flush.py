@@ -1,0 +1,186 @@
+"""How soon a barge-in is answered, and how soon the avatar falls silent."""
+
+import asyncio
+import time
+
+from devkit.messages import audio_frame
+
+from .figures import Outcome, Row, Settings, middle_half, percentile
+from .service import Service, motion_server
+from .sides import BYTES_PER_S, RATE, Bare, Ours, on_shared_loop
+
+QUEUED_S = 60
+FRAME_MS = 100
+
+WIRE_GOAL_MS = 5.0
+RESULT_GOAL_MS = 2.0
+
+_HELD_BY_WRITER = 16
+"""Messages that the writer sends in a row; the bare SDK's interrupt is sent
+behind as many."""
+
+
+def run(settings: Settings) -> Outcome:
+    """Measure with a service that reads, and with one that does not."""
+    with motion_server() as service:
+        return on_shared_loop(_run(service, settings))
+
+
+async def _run(service: Service, settings: Settings) -> Outcome:
+    count = settings.choose(200, 10)
+    # Room for what the writer holds, too: nothing is to be refused.
+    room_s = QUEUED_S + 5
+    async with (
+        Ours(service, max_buffered_speech_s=room_s) as ours,
+        Bare(service) as bare,
+    ):
+        bare_ms, bare_bytes = await _bare_interrupts(service, bare, count)
+        flushes = _Flushes(ours)
+        wire_ms, result_ms, queued_s = await flushes.while_writing(
+            service, count
+        )
+        stalled_ms, stalled_s = await flushes.while_stalled(service, count)
+        await ours.silent()
+        sent = bare_bytes + ours.totals.sent * 2
+        heard = await asyncio.to_thread(service.heard_all, sent)
+    rows = [
+        _row(
+            "flush to interrupt on the wire",
+            wire_ms,
+            WIRE_GOAL_MS,
+            f"{queued_s:.0f} s or more queued",
+            bare_ms,
+        ),
+        _row(
+            "flush to result",
+            result_ms,
+            RESULT_GOAL_MS,
+            f"{queued_s:.0f} s or more queued",
+        ),
+        _row(
+            "flush to result, socket stalled",
+            stalled_ms,
+            RESULT_GOAL_MS,
+            f"{stalled_s:.0f} s or more queued",
+        ),
+    ]
+    return Outcome(rows, sent, heard)
+
+
+def _row(
+    what: str,
+    ours_ms: list[float],
+    goal_ms: float,
+    note: str,
+    bare_ms: list[float] | None = None,
+) -> Row:
+    ours = percentile(ours_ms, 99)
+    bare = None if bare_ms is None else percentile(bare_ms, 99)
+    return Row(
+        f"{what}, p99",
+        "ms",
+        ours,
+        bare,
+        None if bare is None else ours / bare,
+        None if bare is not None else middle_half(ours_ms),
+        f"<= {goal_ms} ms",
+        ours <= goal_ms,
+        f"median {percentile(ours_ms, 50):.2f} ms; {note}",
+    )
+
+
+async def _bare_interrupts(
+    service: Service, bare: Bare, count: int
+) -> tuple[list[float], int]:
+    """Return the SDK's own times to the wire in ms, and the bytes sent."""
+    pcm = bytes(BYTES_PER_S * FRAME_MS // 1000)
+    asked: list[float] = []
+    for _ in range(count):
+        for _ in range(_HELD_BY_WRITER):
+            await bare.session.send_audio(pcm)
+        asked.append(time.monotonic())
+        await bare.session.interrupt()
+        await asyncio.sleep(0.02)
+    sent = count * _HELD_BY_WRITER * len(pcm)
+    await asyncio.to_thread(service.heard_all, sent)
+    return _to_wire_ms(service, asked), sent
+
+
+def _to_wire_ms(service: Service, asked: list[float]) -> list[float]:
+    """Return how long the latest interrupts took to be read, in ms."""
+    read = sorted(
+        interrupt["time_s"]
+        for connection in service.record()["connections"]
+        for interrupt in connection["interrupts"]
+    )[-len(asked) :]
+    assert len(read) == len(asked), "an interrupt is missing"
+    return [(to - since) * 1000 for since, to in zip(asked, read)]
+
+
+class _Flushes:
+    def __init__(self, ours: Ours) -> None:
+        self._ours = ours
+        self._turn_id = 0
+
+    async def while_writing(
+        self, service: Service, count: int
+    ) -> tuple[list[float], list[float], float]:
+        """Flush while the writer is at 60 s of speech.
+
+        Return ms to the wire, ms to the result, and the least that was
+        queued, in seconds.
+        """
+        asked: list[float] = []
+        result_ms: list[float] = []
+        queued_s = float("inf")
+        for _ in range(count):
+            await self._say()
+            queued_s = min(queued_s, self._ours.totals.waiting / RATE)
+            asked.append(time.monotonic())
+            result_ms.append(await self._flush())
+            await asyncio.sleep(0.03)
+        return _to_wire_ms(service, asked), result_ms, queued_s
+
+    async def while_stalled(
+        self, service: Service, count: int
+    ) -> tuple[list[float], float]:
+        """Flush while the socket takes nothing.
+
+        Return ms to the result, and the least that was queued, in seconds.
+        """
+        service.now("stall")
+        taken = -1
+        while self._ours.totals.sent != taken:  # the kernel's buffers fill
+            taken = self._ours.totals.sent
+            await self._flush()
+            await self._say()
+            await asyncio.sleep(0.05)
+        result_ms: list[float] = []
+        queued_s = float("inf")
+        for _ in range(count):
+            await self._flush()
+            await self._say()
+            queued_s = min(queued_s, self._ours.totals.waiting / RATE)
+            result_ms.append(await self._flush())
+        service.now("resume")
+        return result_ms, queued_s
+
+    async def _say(self) -> None:
+        """Have 60 s of a new turn taken in by the extension."""
+        self._turn_id += 1
+        pcm = bytes(BYTES_PER_S * FRAME_MS // 1000)
+        totals = self._ours.totals
+        before = totals.heard
+        for _ in range(QUEUED_S * 1000 // FRAME_MS):
+            self._ours.send(audio_frame(pcm, self._turn_id))
+        while totals.heard - before < QUEUED_S * RATE:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    async def _flush(self) -> float:
+        """Barge in, and return after how many ms the result came."""
+        answered: list[float] = []
+        asked = time.monotonic()
+        future = self._ours.flush()
+        future.add_done_callback(lambda _: answered.append(time.monotonic()))
+        await asyncio.wrap_future(future)
+        return (answered[0] - asked) * 1000

@@ -1,0 +1,113 @@
+"""The pictures of a run, to be read on a dark page as on a light one."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+
+from matplotlib import pyplot
+
+from .figures import percentile
+
+FOLDER = Path(__file__).resolve().parent / "pictures"
+
+_GREY = "#808080"
+_COLOURS = {"ours": "#2f81d7", "bare": "#d9822b"}
+_NAMES = {"ours": "the extension", "bare": "the bare SDK"}
+
+matplotlib.rcParams.update(
+    {
+        "axes.edgecolor": _GREY,
+        "axes.grid": True,
+        "axes.labelcolor": _GREY,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlecolor": _GREY,
+        "figure.figsize": (7.2, 3.4),
+        "font.size": 10,
+        "grid.alpha": 0.25,
+        "grid.color": _GREY,
+        "legend.frameon": False,
+        "legend.labelcolor": _GREY,
+        "savefig.transparent": True,
+        "svg.fonttype": "none",  # text stays text, and the file small
+        "svg.hashsalt": "spatius_avatar_python",
+        "text.color": _GREY,
+        "xtick.color": _GREY,
+        "ytick.color": _GREY,
+    }
+)
+
+
+def draw(curves: dict[str, list[float]], folder: Path = FOLDER) -> list[Path]:
+    """Draw what there are samples for; return the files."""
+    drawn: list[Path] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    if "latency ours" in curves:
+        drawn.append(_draw_latency(curves, folder / "latency.svg"))
+    if "avatars" in curves:
+        drawn.append(_draw_scaling(curves, folder / "scaling.svg"))
+    return drawn
+
+
+def _draw_latency(curves: dict[str, list[float]], path: Path) -> Path:
+    """Draw how many frames took longer than a given time."""
+    figure, axes = pyplot.subplots()
+    for side, colour in _COLOURS.items():
+        values = sorted(curves[f"latency {side}"])
+        # Every percent, and every tenth of one in the tail.
+        percents = [at / 10 for at in range(1, 1000)]
+        axes.plot(
+            [percentile(values, percent) for percent in percents],
+            [100 - percent for percent in percents],
+            color=colour,
+            label=_NAMES[side],
+        )
+    axes.set(
+        title="Latency from a frame's arrival until the service has it",
+        xlabel="ms",
+        ylabel="% of frames that took longer",
+        xscale="log",
+        yscale="log",
+    )
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+    axes.legend()
+    return _save(figure, path)
+
+
+def _draw_scaling(curves: dict[str, list[float]], path: Path) -> Path:
+    figure, (late, cpu) = pyplot.subplots(1, 2)
+    avatars = curves["avatars"]
+    for side, colour in _COLOURS.items():
+        look: dict[str, Any] = {"color": colour, "marker": "o"}
+        late.plot(avatars, curves[f"late {side}"], **look)
+        cpu.plot(
+            avatars,
+            [
+                each * count
+                for each, count in zip(curves[f"cpu {side}"], avatars)
+            ],
+            label=_NAMES[side],
+            **look,
+        )
+    late.set(title="Lateness of a frame, p99", ylabel="ms", ylim=(0, None))
+    cpu.set(
+        title="CPU, delivery included", ylabel="% of one core", yscale="log"
+    )
+    cpu.yaxis.set_major_formatter("{x:g}")
+    for axes in (late, cpu):
+        axes.set(xlabel="avatars that speak", xscale="log", xticks=avatars)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+    cpu.legend()
+    return _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> Path:
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None, "Creator": None})
+    pyplot.close(figure)
+    return path

@@ -1,0 +1,108 @@
+"""The result of a run, for people and for machines."""
+
+import os
+import platform
+from dataclasses import asdict
+from typing import Any
+
+import psutil
+from rich.table import Table
+from spatius_avatar_python import sdk
+
+from .figures import Outcome, Row
+
+
+def table(outcomes: dict[str, Outcome]) -> Table:
+    """Return the rows of all benchmarks as a table for a terminal."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    drawn.add_column("what", no_wrap=True)
+    for name in ("ours", "bare SDK", "ratio", "spread"):
+        drawn.add_column(name, justify="right", no_wrap=True)
+    drawn.add_column("goal", no_wrap=True)
+    drawn.add_column("met", no_wrap=True)
+    for outcome in outcomes.values():
+        for row in outcome.rows:
+            drawn.add_row(*_cells(row))
+        drawn.add_row()
+    return drawn
+
+
+def _cells(row: Row) -> list[str]:
+    met = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[row.met]
+    low, high = row.spread or (None, None)
+    return [
+        row.what,
+        f"{_number(row.ours)} {row.unit}",
+        "" if row.bare is None else f"{_number(row.bare)} {row.unit}",
+        "" if row.ratio is None else f"{row.ratio:.2f}",
+        "" if row.spread is None else f"{_number(low)} to {_number(high)}",
+        row.goal,
+        met,
+    ]
+
+
+def notes(outcomes: dict[str, Outcome]) -> list[str]:
+    """Return what the table has no room for."""
+    return [
+        f"{row.what}: {row.note}"
+        for outcome in outcomes.values()
+        for row in outcome.rows
+        if row.note
+    ]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}"
+
+
+def heard_line(name: str, outcome: Outcome) -> str:
+    """Say whether all that was sent in a benchmark was heard."""
+    if outcome.heard_bytes == outcome.sent_bytes:
+        return f"{name}: all {outcome.sent_bytes} bytes sent were heard"
+    return (
+        f"[red]{name}: {outcome.sent_bytes} bytes were sent, and "
+        f"{outcome.heard_bytes} heard[/]"
+    )
+
+
+def machine() -> dict[str, Any]:
+    """Return what figures depend on."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "python": platform.python_version(),
+        "loop": os.environ.get("TEN_STAND_IN_LOOP") or "uvloop",
+        "sdk": sdk.package(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                name, _, value = line.partition(":")
+                if name.strip() == "model name":
+                    return value.strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def as_json(outcomes: dict[str, Outcome], short: bool) -> dict[str, Any]:
+    """Return the whole result as JSON values, without the samples."""
+    return {
+        "machine": machine(),
+        "short": short,
+        "benchmarks": {
+            name: {
+                "rows": [asdict(row) for row in outcome.rows],
+                "sent_bytes": outcome.sent_bytes,
+                "heard_bytes": outcome.heard_bytes,
+            }
+            for name, outcome in outcomes.items()
+        },
+    }
