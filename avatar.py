@@ -20,8 +20,9 @@ from .speech import Interrupt, Overflow, Speech, Totals, Turn
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 15.0
 
-STABLE_S = 2.0
-"""A session that lasted this long was a good one: backoff starts anew."""
+STABLE_S = 5.0
+"""A session that lasts this long has ended the outage before it: backoff
+starts anew, and the next loss is another outage."""
 
 MAX_REJECTED_UPGRADES = 3
 
@@ -161,9 +162,11 @@ class Avatar:
         self._call_since: Optional[float] = None
         self._connection_id = ""
         self._state = ""
-        # An error has told of the outage. A session that is lost again at
-        # once has not ended it.
-        self._in_trouble = False
+        self._ready_at = float("inf")  # when the session was opened
+        # What errors have told of the outage, until a session is stable: one
+        # that is lost again at once has not ended it.
+        self._outage_told = False
+        self._overflow_told = False
         self._complained_at = float("-inf")
         # Told a moment later: it may be the reason of a loss.
         self._complaint: Optional[Failure] = None
@@ -263,13 +266,13 @@ class Avatar:
         while not self._stopping:
             session, failure = await self._connect()
             if session is not None:
-                ready_at = self._clock.monotonic()
                 failure = await self._serve(session)
                 self._speech.connection_lost()
                 self._report_notes()
-                if self._clock.monotonic() - ready_at >= STABLE_S:
+                if self._is_stable():
                     backoff.reset()
-                    self._in_trouble = False
+                    self._outage_told = False
+                self._ready_at = float("inf")
             if failure is not None and failure.rejected_upgrade:
                 rejected_upgrades += 1
                 if rejected_upgrades == MAX_REJECTED_UPGRADES:
@@ -303,7 +306,7 @@ class Avatar:
     async def _connect(self) -> tuple[Optional[Session], Optional[Failure]]:
         """Open one session. Neither is returned when it was stopped."""
         began_at = self._began_at = self._clock.monotonic()
-        renewing = bool(self._connection_id) and not self._in_trouble
+        renewing = bool(self._connection_id) and not self._in_outage()
         self._connection_id = ""
         self._loss = None
         self._attempt += 1
@@ -333,12 +336,13 @@ class Avatar:
         if error is not None:
             return None, Failure(f"the session could not be opened: {error!r}")
         self._connection_id = opening.result()
-        delay_ms = (self._clock.monotonic() - began_at) * 1000
+        self._ready_at = self._clock.monotonic()
+        delay_ms = (self._ready_at - began_at) * 1000
         self._outbox.send(
             "metrics", reports.connected(self._connection_id, delay_ms)
         )
         reason = "renewed" if renewing else "connected"
-        self._enter("ready", "recovered" if self._in_trouble else reason)
+        self._enter("ready", "recovered" if self._outage_told else reason)
         return session, None
 
     async def _serve(self, session: Session) -> Optional[Failure]:
@@ -499,9 +503,22 @@ class Avatar:
             self._complaint = failure
             self._arm()
 
+    def _is_stable(self) -> bool:
+        return self._clock.monotonic() >= self._ready_at + STABLE_S
+
+    def _in_outage(self) -> bool:
+        """Return whether an error has told of an outage that is not over."""
+        if self._outage_told and self._is_stable():
+            self._outage_told = False
+        return self._outage_told
+
     def _tell_complaint(self) -> None:
         complaint, self._complaint = self._complaint, None
-        if complaint is not None:
+        if complaint is None:
+            return
+        if self._in_outage():  # which has been told of
+            self._outbox.log("warn", complaint.message, "vendor")
+        else:
             self._report_error(reports.NON_FATAL, complaint)
 
     def _trouble(self, failure: Failure) -> None:
@@ -514,8 +531,8 @@ class Avatar:
                 f"{self._complaint.message}",
             )
             self._complaint = None
-        if not self._in_trouble:
-            self._in_trouble = True
+        if not self._in_outage():
+            self._outage_told = True
             self._report_error(reports.NON_FATAL, failure)
         self._enter("recovering", failure.code or "lost")
 
@@ -562,7 +579,9 @@ class Avatar:
     def _report_notes(self) -> None:
         notes, self._speech.notes = self._speech.notes, []
         for note in notes:
-            if isinstance(note, Overflow) and note.is_rest:
+            if isinstance(note, Overflow) and (
+                note.is_rest or self._is_overflow_told()
+            ):
                 self._outbox.log(
                     "warn", f"{note.refused_s:.1f} s more were refused"
                 )
@@ -582,6 +601,12 @@ class Avatar:
             payload = reports.utterance(note, self._connection_id)
             self._outbox.send("metrics", payload)
             self._outbox.log("info", f"utterance: {_line(payload)}")
+
+    def _is_overflow_told(self) -> bool:
+        """Return whether this outage's refusals have had their error."""
+        is_over = self._state == "ready" and not self._in_outage()
+        told, self._overflow_told = self._overflow_told, not is_over
+        return told and not is_over
 
 
 class _Backoff:

@@ -42,6 +42,7 @@ class Dump:
         self._frames: "queue.SimpleQueue[object]" = queue.SimpleQueue()
         self._waiting_bytes = 0
         self._lock = threading.Lock()  # of the line above
+        self._on_closed: Optional[Callable[[], None]] = None
         self._ended = threading.Event()  # by `close`, or by a problem
         self._thread = threading.Thread(
             target=self._run, name=f"{self._name}-dump", daemon=True
@@ -59,8 +60,12 @@ class Dump:
             self._waiting_bytes += len(pcm)
         self._frames.put(pcm)
 
-    def close(self) -> None:
-        """Have the rest written and the file closed; never waits."""
+    def close(self, on_closed: Optional[Callable[[], None]] = None) -> None:
+        """Have the rest written and the file closed; never waits.
+
+        `on_closed` is called, from the writing thread, when that is done.
+        """
+        self._on_closed = on_closed
         self._ended.set()
         self._frames.put(_END)
 
@@ -79,6 +84,10 @@ class Dump:
                 f"{getattr(error, 'strerror', None) or error}; speech goes "
                 "on without it: check dump_path and the disk"
             )
+            while self._frames.get() is not _END:
+                pass
+        if self._on_closed is not None:
+            self._on_closed()
 
     def _write_file(self) -> bool:
         """Write one file and return whether another is to follow."""

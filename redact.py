@@ -16,13 +16,15 @@ MAX_RECENT = 16
 """Tokens are new with each connection; those of older ones are forgotten, or
 they would pile up for ever."""
 
-_OUR_WORDS = """
+OUR_WORDS = """
 spatius_avatar_python Spatius spatius_api_key spatius_app_id spatius_avatar_id
 agora_appid agora_appcert agora_token agora_channel agora_uid params. channel
 session_expire_minutes sample_rate connection session_token websocket_runtime
 websocket_connect websocket_handshake websocket_send recovering connecting
 avatar_state
 """
+"""No piece of these is masked, or a key that begins with "spatius" would make
+our sentences unreadable."""
 
 
 def _pieces(text: str) -> set[str]:
@@ -30,14 +32,10 @@ def _pieces(text: str) -> set[str]:
 
 
 class Redactor:
-    """Masks every piece of the known secrets in a text.
-
-    A secret that shares a piece with our own words (a key that begins with
-    "spatius") does not make them unreadable.
-    """
+    """Masks every piece of the known secrets in a text."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._ours = _pieces(_OUR_WORDS)
+        self._ours = _pieces(OUR_WORDS)
         self._lasting: set[str] = set()
         self._recent: deque[str] = deque(maxlen=MAX_RECENT)
         self._hidden: set[str] = set()

@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -19,6 +20,13 @@ from types import ModuleType
 from typing import Any, Optional
 
 from .config import Params
+
+OPUS_FRAME_MS = 20
+"""The encoder's step: it sends nothing of a request that is shorter so far,
+and an interrupt would name a request that the service has never seen."""
+
+MAX_VENDOR_TEXT = 500
+"""No more of a service's words is passed on: they may be a whole page."""
 
 OPEN_DEADLINE_S = 10.0
 """avatarkit waits 300 s for a silent console, and for ever for a handshake."""
@@ -111,24 +119,47 @@ def _import_package() -> tuple[Optional[ModuleType], str]:
 _sdk, _import_problem = _import_package()
 
 
-def _load_what_is_put_off() -> None:
+_is_loaded = False
+
+
+async def _load_what_is_put_off() -> None:
     """Do what the SDK leaves to its first connection: on the event loop, the
     websocket client and the machine's certificates would hold it for 30 ms.
+
+    On a thread of its own: others may keep the loop's own threads busy.
     """
+    global _is_loaded
+    if _is_loaded:
+        return
+    _is_loaded = True
+    loop = asyncio.get_running_loop()
+    loaded = asyncio.Event()
+
+    def load() -> None:
+        _load()
+        with contextlib.suppress(RuntimeError):  # the loop is gone
+            loop.call_soon_threadsafe(loaded.set)
+
+    threading.Thread(target=load, name="load-spatius", daemon=True).start()
+    await loaded.wait()
+
+
+def _load() -> None:
     with contextlib.suppress(Exception):  # then it does so itself
         importlib.import_module("websockets.asyncio.client")
         if _sdk is not None and _sdk.__name__ == "spatius":
             importlib.import_module("spatius.net").get_ssl_context()
 
 
-class _NoSessionKey(logging.Filter):
-    """Drops the websocket library's debug line that shows the session key."""
+class _NoDebug(logging.Filter):
+    """Drops the websocket library's debug lines: they show the session key,
+    and whatever the service says, as it came."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return "X-Session-Key" not in record.getMessage()
+        return record.levelno > logging.DEBUG
 
 
-logging.getLogger("websockets.client").addFilter(_NoSessionKey())
+logging.getLogger("websockets.client").addFilter(_NoDebug())
 
 
 def package() -> str:
@@ -284,7 +315,7 @@ class Session:
         return opening.result()
 
     async def _open(self) -> str:
-        await asyncio.to_thread(_load_what_is_put_off)
+        await _load_what_is_put_off()
         await self._session.init()
         self._connection_id = await self._session.start()
         # Before the loop runs on: the connection may be closed again at once.
@@ -476,6 +507,8 @@ def failure_of(error: BaseException) -> Failure:
     vendor_message = (
         str(getattr(error, "message", "") or error) or type(error).__name__
     )
+    if len(vendor_message) > MAX_VENDOR_TEXT:
+        vendor_message = f"{vendor_message[:MAX_VENDOR_TEXT]} ..."
     if isinstance(error, ValueError) and "connection" in vendor_message:
         # The SDK forgets a closed connection and then misses it.
         code, phase = "connectionClosed", "websocket_send"
@@ -515,8 +548,8 @@ def failure_of(error: BaseException) -> Failure:
         code=str(close_code) if close_code is not None else code,
         vendor_message=vendor_message,
         phase=phase,
-        connection_id=getattr(error, "connection_id", None) or "",
-        req_id=getattr(error, "req_id", None) or "",
+        connection_id=(getattr(error, "connection_id", None) or "")[:100],
+        req_id=(getattr(error, "req_id", None) or "")[:100],
         rejected_upgrade=rejected_upgrade,
     )
 

@@ -34,6 +34,10 @@ OVERFLOW_LIMIT_S = 10.0
 """Refused audio is told of once none has come for a pause, or when it has
 been coming for the limit: one report with most of it, yet not too late."""
 
+SENTENCE_GAP_S = 5.0
+"""How long after its last audio was heard a turn may go on with its next
+sentence: a flush in the gap is meant for it."""
+
 _TURNS_KEPT = 64  # a flushed turn's frames arrive within seconds or never
 
 
@@ -171,7 +175,8 @@ class Speech:
     """The queue between the frames that come in and the writer.
 
     `sample_rate` is in Hz, `max_buffered_s` in seconds of audio,
-    `end_timeout_s` in seconds (0 = never).
+    `end_timeout_s` in seconds (0 = never). No request is begun with less than
+    `first_message_ms` of audio, unless there is no more of it.
     """
 
     def __init__(
@@ -180,6 +185,7 @@ class Speech:
         sample_rate: int,
         max_buffered_s: float = 60.0,
         end_timeout_s: float = 1.5,
+        first_message_ms: int = 0,
     ) -> None:
         self.notes: list[Note] = []
         """What is to be reported; whoever reads it empties it."""
@@ -188,6 +194,9 @@ class Speech:
         self._max_bytes = _whole_samples(max_buffered_s * self._bytes_per_s)
         self._message_bytes = _whole_samples(
             MESSAGE_MS / 1000 * self._bytes_per_s
+        )
+        self._first_bytes = _whole_samples(
+            first_message_ms / 1000 * self._bytes_per_s
         )
         self._end_timeout_s = end_timeout_s
         self._half_sample_bytes = (
@@ -252,7 +261,7 @@ class Speech:
 
     def start(self, turn: Optional[Turn] = None) -> None:
         """Take a `tts_audio_start`: what follows is not stale (rule 5)."""
-        if turn not in self._flushed_turns:
+        if not self._is_flushed(turn):
             self._stale_until = None
             self._started_turn = turn
 
@@ -265,9 +274,10 @@ class Speech:
         utterance has been ended already, and this one goes on.
         """
         self._stale_until = None
-        self._started_turn = None
+        if turn is None or turn == self._started_turn:
+            self._started_turn = None
         utterance = self._open
-        if utterance is None or turn in self._flushed_turns:
+        if utterance is None or self._is_flushed(turn):
             return
         if turn and utterance.turn and not _is_same(turn, utterance.turn):
             return
@@ -283,6 +293,8 @@ class Speech:
         self._end_refusal()
         self._mark_flushed(self._started_turn)
         playing = self._may_be_playing(now)
+        if playing or now < self._playing_until + SENTENCE_GAP_S:
+            self._mark_flushed(self._last_turn)
         if not self._queue and not playing:
             return
         for utterance in self._queue:
@@ -293,7 +305,6 @@ class Speech:
             self._move_waiting(dropped, "flushed")
         if playing:
             self._interrupt_due = not isinstance(self._step, Interrupt)
-            self._mark_flushed(self._last_turn)
         if self._open is not None:
             self._open.ended = True
             self._open = None
@@ -349,6 +360,12 @@ class Speech:
             return self._step
         while self._queue:
             utterance = self._queue[0]
+            if (
+                utterance.waiting < self._first_bytes
+                and not self._in_request
+                and not utterance.ended
+            ):
+                return None
             if utterance.waiting:
                 audio = utterance.take(self._message_bytes)
                 end = utterance.ended and not utterance.waiting
@@ -470,7 +487,7 @@ class Speech:
 
     def _is_stale(self, turn: Optional[Turn], now: float) -> bool:
         if turn is not None:
-            return turn in self._flushed_turns
+            return self._is_flushed(turn)
         if self._stale_until is None:
             return False
         if now < self._stale_until:
@@ -534,9 +551,18 @@ class Speech:
         self._refused_bytes = 0
 
     def _end_open(self) -> None:
-        if self._open is not None:
-            self._open.ended = True
-            self._open = None
+        utterance, self._open = self._open, None
+        if utterance is None:
+            return
+        utterance.ended = True
+        if (
+            not utterance.waiting
+            and not utterance.sent_bytes
+            and utterance is not self._step_owner
+        ):
+            # All of it was refused: nothing is left for the writer to do.
+            self._queue.pop()
+            self._summarise(utterance)
 
     def _may_be_playing(self, now: float) -> bool:
         return (
@@ -551,6 +577,13 @@ class Speech:
         self._flushed_turns[turn] = None
         if len(self._flushed_turns) > _TURNS_KEPT:
             del self._flushed_turns[next(iter(self._flushed_turns))]
+
+    def _is_flushed(self, turn: Optional[Turn]) -> bool:
+        if turn is None or not self._flushed_turns:
+            return False
+        return turn in self._flushed_turns or any(
+            _is_same(turn, flushed) for flushed in self._flushed_turns
+        )
 
     def _settle(self) -> tuple[Step, Optional[_Utterance]]:
         step, utterance = self._step, self._step_owner

@@ -71,11 +71,21 @@ def _draw_latency(curves: dict[str, list[float]], path: Path) -> Path:
         ylabel="% of frames that took longer",
         xscale="log",
         yscale="log",
+        xticks=(0.1, 0.2, 0.5, 1, 2, 5, 10, 20),
+        yticks=(0.1, 1, 10, 100),
     )
+    axes.set_xlim(*_range(curves))
+    axes.minorticks_off()
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
     axes.legend()
     return _save(figure, path)
+
+
+def _range(curves: dict[str, list[float]]) -> tuple[float, float]:
+    """Return between which times in ms all but the rarest frames lie."""
+    values = curves["latency ours"] + curves["latency bare"]
+    return percentile(values, 0.1) * 0.9, percentile(values, 99.9) * 1.1
 
 
 def _draw_scaling(curves: dict[str, list[float]], path: Path) -> Path:
@@ -95,7 +105,11 @@ def _draw_scaling(curves: dict[str, list[float]], path: Path) -> Path:
         )
     late.set(title="Lateness of a frame, p99", ylabel="ms", ylim=(0, None))
     cpu.set(
-        title="CPU, delivery included", ylabel="% of one core", yscale="log"
+        title="CPU, delivery included",
+        ylabel="% of one core",
+        yscale="log",
+        ylim=(1, 100),
+        yticks=(1, 10, 100),
     )
     cpu.yaxis.set_major_formatter("{x:g}")
     for axes in (late, cpu):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from agent import (
+    API_KEY,
     APP_ID,
     CERTIFICATE,
     Agent,
@@ -20,7 +21,7 @@ from spatius_avatar_python import sdk, token
 from ten_runtime import Data, StatusCode
 
 from devkit.messages import audio_frame
-from devkit.motion_server import MotionServer
+from devkit.motion_server import MotionServer, ServerError
 
 pytestmark = pytest.mark.wire
 
@@ -528,3 +529,49 @@ def test_an_error_is_what_ten_expects(motion_server: MotionServer) -> None:
     assert error["code"] == 1000
     assert error["vendor_info"]["vendor"] == "spatius"
     json.dumps(error)
+
+
+def test_a_secret_is_not_told_in_disguise(motion_server: MotionServer) -> None:
+    """NUL between its letters, which TEN does not take, hides no key."""
+    spaced = "\0".join(API_KEY)
+    motion_server.faults.handshake(ServerError(14, f"no {spaced} here"))
+
+    async def script(agent: Agent) -> None:
+        await agent.report("error")
+        await agent.state("ready")
+
+    agent = play(script, properties(motion_server))
+    assert agent.errors == [1000]
+
+
+def test_a_page_for_an_error_is_cut_short(motion_server: MotionServer) -> None:
+    """A megabyte of a service's words holds nobody up."""
+    motion_server.faults.handshake(ServerError(14, "very sorry " * 100_000))
+
+    async def script(agent: Agent) -> None:
+        await agent.state("ready")
+
+    agent = play(script, properties(motion_server))
+    (error,) = agent.sent("error")
+    assert len(error["message"]) < 2000
+
+
+def test_metadata_that_cannot_be_read_loses_no_speech(
+    motion_server: MotionServer,
+) -> None:
+    """Nested so deeply that reading it fails: taken as if there were none."""
+    pcm = speech(100)
+    deep = json.dumps("[" * 100_000)
+
+    async def script(agent: Agent) -> None:
+        message = audio_frame(pcm)
+        message.set_property_from_json("metadata", deep)
+        await agent.send(message)
+        end = Data.create("tts_audio_end")
+        end.set_property_from_json("metadata", deep)
+        await agent.send(end)
+        await motion_server.until(_is_over(1))
+
+    agent = play(script, properties(motion_server))
+    assert motion_server.record.heard() == pcm
+    assert agent.errors == []

@@ -239,6 +239,32 @@ def test_an_error_before_the_close_is_one_outage(
     assert set(agent.errors) == {1000}
 
 
+def test_a_service_that_comes_and_goes_is_one_outage(
+    motion_server: MotionServer,
+) -> None:
+    """It complains and closes, again and again; speech overflows meanwhile,
+    and users barge in: two errors, whatever happens."""
+
+    async def script(agent: Agent) -> None:
+        await agent.state("ready")
+        for turn_id in range(4):
+            motion_server.now(ServerError(13, "internal"))
+            motion_server.now(Close(1011))
+            await agent.state("recovering")
+            await agent.say(speech(1000), 2 * turn_id)
+            await agent.flush()
+            await agent.say(speech(1000), 2 * turn_id + 1)
+            await agent.end(2 * turn_id + 1)
+            await agent.state("ready", 20)
+
+    agent = play(script, properties(motion_server, max_buffered_speech_s=0.5))
+    assert len(agent.errors) == 2
+    assert {e["vendor_info"]["code"] for e in agent.sent("error")} == {
+        "1011",
+        "overflow",
+    }
+
+
 def test_a_silent_peer_is_noticed_in_the_end(
     motion_server: MotionServer,
 ) -> None:

@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from spatius_avatar_python.redact import MASK, PIECE, Redactor
+from spatius_avatar_python.redact import MASK, OUR_WORDS, PIECE, Redactor
 
 SECRET = "sk-Zx9Qv7Wk3Tm5Rj1Np8"
 
@@ -63,6 +63,10 @@ def test_masks_each_run_once(text, shown):
 def test_no_piece_stays(case):
     """Of six characters in a row of a secret, none are shown as they were."""
     known, text = case
+    # What is a piece of our own words, too, is left to be read.
+    assume(
+        not any(piece in OUR_WORDS for one in known for piece in pieces(one))
+    )
     shown = Redactor(known)(text)
     for secret in known:
         assert not any(piece in shown for piece in pieces(secret))

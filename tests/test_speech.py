@@ -1204,3 +1204,87 @@ def test_repr_shows_state_and_counts():
     assert "1 utterance" in repr(speech)
     assert "0.50 s waiting" in repr(speech)
     assert "heard=12000" in repr(speech)
+
+
+# What is under way when the user barges in
+
+
+def test_a_request_that_has_begun_is_flushed_before_its_first_frame():
+    """tts_audio_start names the turn; a late end of another changes nothing."""
+    speech = make()
+    speech.start(SECOND)
+    speech.end(0.1, FIRST)
+    speech.flush(0.2)
+    speech.frame(pcm(100), 0.3, SECOND)
+    assert write(speech, 0.3) == []
+    speech.frame(pcm(100), 0.4, THIRD)
+    assert len(write(speech, 0.4)) == 1
+
+
+def test_a_turn_is_flushed_between_two_of_its_sentences():
+    """The sentence was heard out, but its turn goes on: not after a flush."""
+    speech = make()
+    speech.frame(pcm(100), 0.0, FIRST)
+    speech.end(0.0, FIRST)
+    write(speech)
+    speech.flush(3.0)
+    assert interrupts_of(write(speech, 3.0)) == 0
+    speech.frame(pcm(100), 3.5, FIRST)
+    assert write(speech, 3.5) == []
+
+
+def test_a_turn_long_over_is_not_flushed():
+    """A flush in silence concerns nobody."""
+    speech = make()
+    speech.frame(pcm(100), 0.0, FIRST)
+    speech.end(0.0, FIRST)
+    write(speech)
+    speech.flush(60.0)
+    speech.frame(pcm(100), 61.0, FIRST)
+    assert len(write(speech, 61.0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("flushed", "late"), [(Turn(None, 1), FIRST), (FIRST, Turn(None, 1))]
+)
+def test_a_late_frame_is_stale_with_or_without_its_session(flushed, late):
+    """Some messages of a turn name the session, others do not."""
+    speech = make()
+    speech.frame(pcm(100), 0.0, flushed)
+    write(speech)
+    speech.flush(0.1)
+    speech.frame(pcm(100), 0.2, late)
+    assert audio_of(write(speech, 0.2)) == b""
+
+
+def test_a_request_is_not_begun_with_less_than_an_encoder_sends():
+    """An interrupt would name a request that nobody has seen."""
+    speech = Speech(sample_rate=RATE, first_message_ms=20)
+    speech.frame(pcm(10), 0.0)
+    assert speech.next() is None
+    speech.flush(0.0)
+    assert speech.next() is None
+    speech.start()
+    speech.frame(pcm(10), 2.0)
+    speech.frame(pcm(10), 2.0)
+    assert len(write(speech, 2.0)) == 1
+    speech.frame(pcm(5), 2.1)
+    assert len(write(speech, 2.1)) == 1
+    speech.end(2.2)
+    write(speech, 2.2)
+    speech.frame(pcm(10), 2.3)
+    speech.end(2.3)
+    assert ends_of(write(speech, 2.3)) == 1
+
+
+def test_utterances_that_were_refused_do_not_pile_up():
+    """A long outage leaves no more behind than what waits."""
+    speech = make(max_buffered_s=0.1)
+    speech.frame(pcm(100), 0.0)
+    speech.end(0.0)
+    for _ in range(100):
+        speech.frame(pcm(100), 0.0)
+        speech.end(0.0)
+    assert len(summaries_of(speech)) == 100
+    assert "1 utterances" in repr(speech)
+    check_sum(speech)

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 from spatius_avatar_python.speech import (
     PLAYBACK_MARGIN_S,
+    SENTENCE_GAP_S,
     STALE_LIMIT_S,
     Interrupt,
     Overflow,
@@ -55,6 +56,11 @@ class Said:
     requests: list["Request"] = field(default_factory=list)
     played_at: float = 0.0
     heard_out: bool = False
+
+    def end(self) -> None:
+        self.ended = True
+        # Nothing of it was accepted: the writer has nothing to do with it.
+        self.gone = self.gone or not self.samples
 
 
 @dataclass(eq=False)
@@ -126,7 +132,7 @@ class SpeechMachine(RuleBasedStateMachine):
             if said.turn is None:
                 said.turn = turn
             elif said.turn != turn:
-                said.ended = True
+                said.end()
                 self.open = said = None
         if said is None:
             if not size:
@@ -175,7 +181,7 @@ class SpeechMachine(RuleBasedStateMachine):
             self.model_flush()
             self.stale_until = float("-inf")
         else:
-            said.ended = True
+            said.end()
             self.open = None
 
     @rule(turn=TURNS)
@@ -355,6 +361,10 @@ class SpeechMachine(RuleBasedStateMachine):
             or isinstance(self.held, Send)
             or self.now < self.audible_until + PLAYBACK_MARGIN_S
         )
+        if self.last_sent is not None and (
+            playing or self.now < self.audible_until + SENTENCE_GAP_S
+        ):
+            self.mark(self.last_sent)
         waiting = [said for said in self.waiting_ones() if not said.gone]
         if not waiting and not playing:
             return
@@ -401,7 +411,7 @@ class SpeechMachine(RuleBasedStateMachine):
             and self.end_timeout_s
             and self.now >= said.last_audio_at + self.end_timeout_s
         ):
-            said.ended = True
+            said.end()
             self.open = None
         for said in self.all:
             if said.gone and self.now >= said.played_at:
@@ -471,7 +481,9 @@ class SpeechMachine(RuleBasedStateMachine):
         said.sent += count
         self.sent += count
         self.last_sent = said
-        self.audible_until = max(self.now, self.audible_until) + count / RATE
+        if count:
+            begin = max(self.now, self.audible_until)
+            self.audible_until = begin + count / RATE
         said.played_at = self.audible_until
         if step.end:
             self.request.ended = True
