@@ -42,7 +42,7 @@ COMPLAINT_PAUSE_S = 10.0
 QUIET_POLL_S = 0.25
 """How often a session that is due for renewal looks for a quiet moment."""
 
-GIVE_WAY_S = 0.0002
+GIVE_WAY_S = 0.0004
 """How long a backlog is sent before the other tasks of the event loop have
 their turn. One message takes about 0.02 ms, or 1.5 ms of encoding Opus."""
 
