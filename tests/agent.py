@@ -250,4 +250,10 @@ def play(
     if agent.failure is not None:
         raise agent.failure
     assert error is None, error.error_message()
+    for utterance in agent.sent("metrics"):
+        values = utterance["metrics"]
+        if "audio_ms" in values:
+            dropped_ms = values["dropped_ms"]
+            lost_ms = values["audio_ms"] - values["sent_ms"] - dropped_ms
+            assert abs(lost_ms) < 0.01, f"not accounted for: {utterance}"
     return agent
