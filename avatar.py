@@ -98,7 +98,7 @@ class Outbox(Protocol):
 
 @dataclass(frozen=True)
 class Lifetime:
-    """How long a session may be used, in seconds from its opening.
+    """How long a session may be used, in seconds from the begin of its opening.
 
     From `renew_after_s` on it is renewed in a quiet moment, at
     `renew_latest_s` in any. `token_ends_at_s` (epoch) is the end of a given

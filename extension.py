@@ -35,11 +35,11 @@ MAX_COMPLAINTS = 10
 COMPLAINTS_WITHIN_S = 60.0
 """No more errors than this about bad input: frames come by the hundred."""
 
+# Values of a report that nobody outside had a hand in, or that must go back
+# as they came.
 _PLAIN = frozenset(
     ("module", "vendor", "state", "phase", "session_id", "turn_id")
 )
-# Values of a report that nobody outside had a hand in, or that must come back
-# as they came.
 
 DUMP_CLOSE_S = 0.3
 """How long a stop waits for the last audio to be written."""

@@ -216,7 +216,8 @@ class Speech:
         self._playing_until = float("-inf")
         self._last_turn: Optional[Turn] = None
         self._started_turn: Optional[Turn] = None  # and not ended since
-        self._flushed_turns: dict[Turn, None] = {}  # a set with an order
+        # The sessions in which a turn of this id was flushed, oldest id first.
+        self._flushed_turns: dict[Hashable, set[Hashable]] = {}
         self._stale_until: Optional[float] = None
         # An episode of refusal: how much, since when, and when to tell.
         self._refusing = False
@@ -572,17 +573,19 @@ class Speech:
         )
 
     def _mark_flushed(self, turn: Optional[Turn]) -> None:
-        if turn is None or turn in self._flushed_turns:
+        if turn is None:
             return
-        self._flushed_turns[turn] = None
+        self._flushed_turns.setdefault(turn.id, set()).add(turn.session)
         if len(self._flushed_turns) > _TURNS_KEPT:
             del self._flushed_turns[next(iter(self._flushed_turns))]
 
     def _is_flushed(self, turn: Optional[Turn]) -> bool:
-        if turn is None or not self._flushed_turns:
+        # Asked for each frame: a look-up, however many turns were flushed.
+        sessions = None if turn is None else self._flushed_turns.get(turn.id)
+        if turn is None or sessions is None:
             return False
-        return turn in self._flushed_turns or any(
-            _is_same(turn, flushed) for flushed in self._flushed_turns
+        return (
+            turn.session is None or None in sessions or turn.session in sessions
         )
 
     def _settle(self) -> tuple[Step, Optional[_Utterance]]:
