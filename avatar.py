@@ -42,10 +42,6 @@ COMPLAINT_PAUSE_S = 10.0
 QUIET_POLL_S = 0.25
 """How often a session that is due for renewal looks for a quiet moment."""
 
-GIVE_WAY_S = 0.0004
-"""How long a backlog is sent before the other tasks of the event loop have
-their turn. One message takes about 0.02 ms, or 1.5 ms of encoding Opus."""
-
 LogLevel = Literal["info", "warn", "error"]
 
 
@@ -201,8 +197,10 @@ class Avatar:
     def flush(self) -> None:
         """Fall silent: drop what waits, interrupt what plays."""
         self._speech.flush(self._clock.monotonic())
-        self._report_notes()
         self._wake()
+        if self._speech.notes:
+            # After the command's result and the interrupt: both are urgent.
+            asyncio.get_running_loop().call_soon(self._report_notes)
 
     async def stop(self) -> None:
         """Close the session and return within 4 s, whatever it is at."""
@@ -352,7 +350,6 @@ class Avatar:
         monotonic = self._clock.monotonic
         renew_at = self._began_at + self._lifetime.renew_after_s
         renew_latest_at = self._began_at + self._lifetime.renew_latest_s
-        turn_began = monotonic()
         while not self._stopping:
             if self._loss is not None:
                 return self._loss
@@ -366,7 +363,6 @@ class Avatar:
                 await self._wait(
                     renew_at if now < renew_at else now + QUIET_POLL_S
                 )
-                turn_began = monotonic()
                 continue
             self._call_since = now
             if self._timer is None:
@@ -385,13 +381,12 @@ class Avatar:
                 raise
             finally:
                 self._call_since = None
-            now = monotonic()
-            speech.wrote(now, req_id)
+            speech.wrote(monotonic(), req_id)
             if speech.notes:
                 self._report_notes()
-            if now - turn_began >= GIVE_WAY_S:
+            if speech.waiting_s:
+                # In a backlog, others have their turn after each message.
                 await asyncio.sleep(0)
-                turn_began = monotonic()
         return None
 
     # Waiting and waking
@@ -403,6 +398,8 @@ class Avatar:
 
     async def _wait(self, until: Optional[float]) -> None:
         """Wait until woken, or until the time `until`."""
+        if self._speech.notes:
+            self._report_notes()
         self._wake_at = until
         self._arm()
         self._waiter = asyncio.get_running_loop().create_future()
@@ -411,8 +408,6 @@ class Avatar:
         finally:
             self._waiter = None
             self._wake_at = None
-        if self._speech.notes:
-            self._report_notes()
 
     def _arm(self) -> None:
         """Have the timer go off in time for whatever is due next.

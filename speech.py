@@ -232,24 +232,13 @@ class Speech:
         self, pcm: bytes, now: float, turn: Optional[Turn] = None
     ) -> None:
         """Take the audio of one frame (rules 1, 5, 6 and 9)."""
-        if self._deaf:
-            self._count(len(pcm), "refused")
-            return
-        if self._is_stale(turn, now):
-            self._count(len(pcm), "flushed")
-            return
         utterance = self._open
-        if utterance is not None and turn is not None:
-            if utterance.turn is None:
-                utterance.turn = turn
-            elif not _is_same(utterance.turn, turn):
-                self._end_open()
-                utterance = None
-        if utterance is None:
-            if not pcm:
+        if turn is None or utterance is None or turn is not utterance.turn:
+            # Mostly it is the very turn that is open, and not flushed: a
+            # flush leaves nothing open.
+            utterance = self._utterance_of(turn, pcm, now)
+            if utterance is None:
                 return
-            utterance = self._open = _Utterance(turn, now, now)
-            self._queue.append(utterance)
         if pcm:
             utterance.last_audio_at = now
         if utterance.odd_byte:
@@ -303,7 +292,7 @@ class Speech:
             dropped = utterance.drop()
             utterance.flushed_bytes += dropped
             utterance.flushed = True
-            self._move_waiting(dropped, "flushed")
+            self.totals.flushed += self._take_out(dropped)
         if playing:
             self._interrupt_due = not isinstance(self._step, Interrupt)
         if self._open is not None:
@@ -393,7 +382,7 @@ class Speech:
             return
         assert utterance is not None
         size = len(step.audio)
-        self._move_waiting(size, "sent")
+        self.totals.sent += self._take_out(size)
         utterance.sent_bytes += size
         utterance.req_id = req_id
         if utterance.first_sent_at is None:
@@ -424,7 +413,7 @@ class Speech:
             return
         size = len(step.audio)
         if utterance.flushed:
-            self._move_waiting(size, "flushed")
+            self.totals.flushed += self._take_out(size)
             utterance.flushed_bytes += size
             self._summarise(utterance)
         elif size:
@@ -451,7 +440,7 @@ class Speech:
         for utterance in self._queue:
             dropped = utterance.drop()
             utterance.refused_bytes += dropped
-            self._move_waiting(dropped, "refused")
+            self.totals.refused += self._take_out(dropped)
             self._summarise(utterance)
         self._queue.clear()
         self.connection_lost()
@@ -485,6 +474,28 @@ class Speech:
         )
 
     # How it is done
+
+    def _utterance_of(
+        self, turn: Optional[Turn], pcm: bytes, now: float
+    ) -> Optional[_Utterance]:
+        """Return where a frame belongs, None where it is not spoken."""
+        if self._deaf:
+            self.totals.refused += self._hear(len(pcm))
+            return None
+        if self._is_stale(turn, now):
+            self.totals.flushed += self._hear(len(pcm))
+            return None
+        utterance = self._open
+        if utterance is not None and turn is not None:
+            if utterance.turn is None:
+                utterance.turn = turn
+            elif not _is_same(utterance.turn, turn):
+                self._end_open()
+                utterance = None
+        if utterance is None and pcm:
+            utterance = self._open = _Utterance(turn, now, now)
+            self._queue.append(utterance)
+        return utterance
 
     def _is_stale(self, turn: Optional[Turn], now: float) -> bool:
         if turn is not None:
@@ -522,7 +533,7 @@ class Speech:
         what is heard has few gaps and there is one report for all of it.
         """
         utterance.refused_bytes += size
-        self._count(size, "refused")
+        self.totals.refused += self._hear(size)
         self._refusing = True
         self._refused_bytes += size
         self._refused_turn = utterance.turn
@@ -623,20 +634,21 @@ class Speech:
     def _ms(self, size: int) -> float:
         return size * 1000 / self._bytes_per_s
 
-    def _count(self, size: int, fate: str) -> None:
-        """Count audio that never waits; half samples add up."""
+    def _hear(self, size: int) -> int:
+        """Count audio that never waits as heard, and return its samples;
+        half samples add up."""
         samples, self._half_sample_bytes = divmod(
             size + self._half_sample_bytes, BYTES_PER_SAMPLE
         )
         self.totals.heard += samples
-        setattr(self.totals, fate, getattr(self.totals, fate) + samples)
+        return samples
 
-    def _move_waiting(self, size: int, fate: str) -> None:
-        """Count audio that has waited, and waits no more."""
+    def _take_out(self, size: int) -> int:
+        """Count audio as waiting no more, and return its samples."""
         samples = size // BYTES_PER_SAMPLE
         self._waiting_bytes -= size
         self.totals.waiting -= samples
-        setattr(self.totals, fate, getattr(self.totals, fate) + samples)
+        return samples
 
 
 def _is_same(one: Turn, other: Turn) -> bool:

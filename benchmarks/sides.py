@@ -196,8 +196,9 @@ class _Reader(AsyncExtension):
         _audio_frame.get_sample_rate()
         _audio_frame.get_bytes_per_sample()
         _audio_frame.get_number_of_channels()
-        _audio_frame.get_buf()
-        _audio_frame.get_property_to_json("metadata")
+        bytes(_audio_frame.get_buf())
+        _audio_frame.get_property_int("metadata.turn_id")
+        _audio_frame.get_property_string("metadata.session_id")
 
 
 @register_addon_as_extension("reading", _MANIFEST)

@@ -140,7 +140,7 @@ async def test_memory_stays_within_the_bound_while_the_socket_is_stalled() -> (
         # Fill the kernel's buffers first: what is in them is nobody's.
         while rig.totals.waiting < bound_s * 24000:
             await rig.send_frame(audio_frame(second, 1))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
         gc.collect()
         tracemalloc.start()
         for _ in range(600):

@@ -28,6 +28,7 @@ from ._messages import (
     Msg,
     Reply,
     StatusCode,
+    is_consumed,
     is_locked,
     take,
 )
@@ -295,8 +296,8 @@ class ExtensionHost:
     def _drop_inbox(self) -> None:
         while self._inbox:
             msg = self._inbox.popleft()
-            if isinstance(msg, Cmd) and msg._content().reply is not None:
-                msg._content().reply.give(None, closed())
+            if isinstance(msg, Cmd) and msg._content.reply is not None:
+                msg._content.reply.give(None, closed())
 
     def _fail(self, where: str, cause: BaseException) -> None:
         if self.failure is not None:
@@ -356,7 +357,7 @@ def deliver_result(result: CmdResult, source: Loc | None = None) -> None:
     waits for the final one.
     """
     sent = take(result, source)
-    content = sent._content()
+    content = sent._content
     if content.reply is not None and content.final:
         content.reply.give(sent)
 
@@ -364,8 +365,8 @@ def deliver_result(result: CmdResult, source: Loc | None = None) -> None:
 def _reply_to(cmd: Cmd) -> Reply:
     reply = Reply()
     # A consumed command ends the process, but in take(), as all messages do.
-    if cmd._held is not None:
-        cmd._held.reply = reply
+    if not is_consumed(cmd):
+        cmd._content.reply = reply
     return reply
 
 

@@ -136,6 +136,23 @@ class _AudioContent(_BufferContent):
         return super().copy_to(other)
 
 
+class _Consumed:
+    """In place of the content: whoever reads or sets anything meets it, so
+    that getters, which come by the thousand, need no check of their own.
+    """
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        raise ValueError("Msg is invalidated.")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise ValueError("Msg is invalidated.")
+
+
+_CONSUMED = _Consumed()
+
+
 class Msg:
     """What all messages have: a name, a source, a tree of properties.
 
@@ -144,9 +161,9 @@ class Msg:
     message.
     """
 
-    __slots__ = ("_held",)
+    __slots__ = ("_content",)
 
-    _held: Any
+    _content: Any
     handler = ""
     """Name of the method that receives such a message."""
     schema_kind = ""
@@ -157,10 +174,10 @@ class Msg:
         raise NotImplementedError(f"{kind}.create() makes a {kind}.")
 
     def get_name(self) -> str:
-        return self._content().name
+        return self._content.name
 
     def get_source(self) -> Loc:
-        return self._content().source
+        return self._content.source
 
     def get_property_to_json(
         self, path: str | None = None
@@ -198,29 +215,28 @@ class Msg:
     def set_property_float(self, path: str, value: float) -> TenError | None:
         return self._tree().set(path, check_float(value))
 
-    def _content(self) -> Any:
-        content = self._held
-        if content is None:
-            raise ValueError("Msg is invalidated.")
-        return content
-
     def _tree(self) -> PropertyTree:
-        content = self._content()
+        content = self._content
         if content.tree is None:
             content.tree = PropertyTree()
         return content.tree
 
     def __repr__(self) -> str:
         kind = type(self).__name__
-        if self._held is None:
+        if is_consumed(self):
             return f"<{kind} (consumed)>"
-        return f"<{kind} {self._held.name!r}>"
+        return f"<{kind} {self._content.name!r}>"
 
 
 def _holding(cls: type[_M], content: Any) -> _M:
     msg = cls.__new__(cls)
-    msg._held = content
+    msg._content = content
     return msg
+
+
+def is_consumed(msg: Msg) -> bool:
+    """Whether it has been sent."""
+    return msg._content is _CONSUMED
 
 
 def take(msg: _M, source: Loc | None = None) -> _M:
@@ -228,25 +244,25 @@ def take(msg: _M, source: Loc | None = None) -> _M:
 
     A consumed message ends the process.
     """
-    content = msg._held
-    if content is None:
+    content = msg._content
+    if content is _CONSUMED:
         _abort("a message was sent a second time; clone() it first")
     if source is not None:
         content.source = source
-    msg._held = None
+    msg._content = _CONSUMED
     taken = type(msg).__new__(type(msg))
-    taken._held = content
+    taken._content = content
     return taken
 
 
 def is_locked(msg: Msg) -> bool:
     """Whether a view of the buffer is out: such a message is not sent."""
-    return msg._held.locked > 0
+    return msg._content.locked > 0
 
 
 def properties_of(msg: Msg) -> dict:
     """The message's property tree itself, for schema checks."""
-    tree = msg._content().tree
+    tree = msg._content.tree
     return {} if tree is None else tree.root
 
 
@@ -263,7 +279,7 @@ class Cmd(Msg):
         return _holding(cls, _CmdContent(check_str(name)))
 
     def clone(self) -> "Cmd":
-        content = self._content()
+        content = self._content
         return _holding(Cmd, content.copy_to(_CmdContent(content.name)))
 
 
@@ -277,11 +293,11 @@ class CmdResult(Msg):
     @classmethod
     def create(cls: type[_R], status_code: StatusCode, target_cmd: Cmd) -> _R:
         return _holding(
-            cls, _ResultContent(int(status_code), target_cmd._content())
+            cls, _ResultContent(int(status_code), target_cmd._content)
         )
 
     def clone(self) -> "CmdResult":
-        content = self._content()
+        content = self._content
         copy = object.__new__(_ResultContent)
         copy.name, copy.tree, copy.source = content.name, None, content.source
         copy.status, copy.reply = content.status, content.reply
@@ -289,20 +305,20 @@ class CmdResult(Msg):
         return _holding(CmdResult, content.copy_to(copy))
 
     def get_status_code(self) -> StatusCode:
-        return StatusCode(self._content().status)
+        return StatusCode(self._content.status)
 
     def cmd_name(self) -> str:
         """Name of the answered command. Not in the real runtime."""
-        return self._content().cmd_name
+        return self._content.cmd_name
 
     def set_final(self, is_final: bool) -> None:
-        self._content().final = bool(is_final)
+        self._content.final = bool(is_final)
 
     def is_final(self) -> bool:
-        return self._content().final
+        return self._content.final
 
     def is_completed(self) -> bool:
-        return self._content().final
+        return self._content.final
 
 
 class _Buffered(Msg):
@@ -310,7 +326,7 @@ class _Buffered(Msg):
 
     def alloc_buf(self, size: int) -> None:
         """Allocate `size` bytes (more than 0)."""
-        content = self._content()
+        content = self._content
         size = operator.index(size)
         if size <= 0:
             raise ValueError("a buffer needs more than 0 bytes")
@@ -318,14 +334,14 @@ class _Buffered(Msg):
 
     def lock_buf(self) -> memoryview:
         """A writable view of the buffer; unlock it before sending."""
-        content = self._content()
+        content = self._content
         if content.buffer is None:
             raise SystemError("Failed to lock a buffer that is not allocated.")
         content.locked += 1
         return memoryview(content.buffer)
 
     def unlock_buf(self, buf: memoryview) -> None:
-        content = self._content()
+        content = self._content
         if buf.obj is not content.buffer or not content.locked:
             raise RuntimeError("Failed to unlock the buffer.")
         content.locked -= 1
@@ -344,12 +360,12 @@ class Data(_Buffered):
         return _holding(cls, _BufferContent(check_str(name)))
 
     def clone(self) -> "Data":
-        content = self._content()
+        content = self._content
         return _holding(Data, content.copy_to(_BufferContent(content.name)))
 
     def get_buf(self) -> bytearray:
         """A copy of the buffer; empty where none was allocated."""
-        return bytearray(self._content().buffer or b"")
+        return bytearray(self._content.buffer or b"")
 
 
 class AudioFrame(_Buffered):
@@ -365,66 +381,64 @@ class AudioFrame(_Buffered):
         return _holding(cls, _AudioContent(check_str(name)))
 
     def clone(self) -> "AudioFrame":
-        content = self._content()
+        content = self._content
         return _holding(
             AudioFrame, content.copy_to(_AudioContent(content.name))
         )
 
     def get_buf(self) -> bytearray:
         """A copy of the samples. SystemError if none were allocated."""
-        buffer = self._content().buffer
+        buffer = self._content.buffer
         if buffer is None:
             raise SystemError("Failed to get buffer.")
         return bytearray(buffer)
 
     def get_sample_rate(self) -> int:
         """Samples per second and channel."""
-        return self._content().sample_rate
+        return self._content.sample_rate
 
     def set_sample_rate(self, sample_rate: int) -> None:
-        self._content().sample_rate = operator.index(sample_rate)
+        self._content.sample_rate = operator.index(sample_rate)
 
     def get_bytes_per_sample(self) -> int:
-        return self._content().bytes_per_sample
+        return self._content.bytes_per_sample
 
     def set_bytes_per_sample(self, bytes_per_sample: int) -> None:
-        self._content().bytes_per_sample = operator.index(bytes_per_sample)
+        self._content.bytes_per_sample = operator.index(bytes_per_sample)
 
     def get_number_of_channels(self) -> int:
-        return self._content().number_of_channels
+        return self._content.number_of_channels
 
     def set_number_of_channels(self, number_of_channels: int) -> None:
-        self._content().number_of_channels = operator.index(number_of_channels)
+        self._content.number_of_channels = operator.index(number_of_channels)
 
     def get_samples_per_channel(self) -> int:
-        return self._content().samples_per_channel
+        return self._content.samples_per_channel
 
     def set_samples_per_channel(self, samples_per_channel: int) -> None:
-        self._content().samples_per_channel = operator.index(
-            samples_per_channel
-        )
+        self._content.samples_per_channel = operator.index(samples_per_channel)
 
     def get_timestamp(self) -> int:
-        return self._content().timestamp
+        return self._content.timestamp
 
     def set_timestamp(self, timestamp: int) -> None:
-        self._content().timestamp = operator.index(timestamp)
+        self._content.timestamp = operator.index(timestamp)
 
     def get_data_fmt(self) -> int:
         """An AudioFrameDataFmt's value, or 0 if never set."""
-        return self._content().data_fmt
+        return self._content.data_fmt
 
     def set_data_fmt(self, data_fmt: int) -> None:
-        self._content().data_fmt = operator.index(data_fmt)
+        self._content.data_fmt = operator.index(data_fmt)
 
     def get_line_size(self) -> int:
-        return self._content().line_size
+        return self._content.line_size
 
     def set_line_size(self, line_size: int) -> None:
-        self._content().line_size = operator.index(line_size)
+        self._content.line_size = operator.index(line_size)
 
     def is_eof(self) -> bool:
-        return self._content().eof
+        return self._content.eof
 
     def set_eof(self, is_eof: bool) -> None:
-        self._content().eof = bool(is_eof)
+        self._content.eof = bool(is_eof)

@@ -3,6 +3,7 @@
 A path is `name`, `outer.inner` or `list[0].name`; None and "" are the root.
 """
 
+import functools
 import itertools
 import json
 import re
@@ -113,7 +114,11 @@ class PropertyTree:
         node: Any = self.root
         steps = _steps(path)
         for step in steps:
-            node = _child(node, step)
+            # Most of what is read is in objects: no call for those.
+            if isinstance(node, dict):
+                node = node.get(step, _NOTHING)
+            else:
+                node = _child(node, step)
             if node is _NOTHING:
                 return None, False
         return (node, True) if steps else (None, False)
@@ -151,8 +156,11 @@ def _child(node: Any, step: str | int) -> Any:
     return _NOTHING
 
 
-def _steps(path: str) -> list[str | int]:
-    return [name if name else int(index) for name, index in _STEP.findall(path)]
+@functools.lru_cache
+def _steps(path: str) -> tuple[str | int, ...]:
+    return tuple(
+        name if name else int(index) for name, index in _STEP.findall(path)
+    )
 
 
 def _missing(path: str | None) -> TenError:
