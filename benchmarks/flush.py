@@ -15,6 +15,7 @@ FRAME_MS = 100
 WIRE_GOAL_MS = 5.0
 RESULT_GOAL_MS = 2.0
 
+
 def run(settings: Settings) -> Outcome:
     """Measure with a service that reads, and with one that does not."""
     with motion_server() as service:
