@@ -143,6 +143,8 @@ class Avatar:
         self._clock = clock
         self._rng = rng or random.Random()
         self._task: Optional[asyncio.Task[None]] = None
+        # Kept, since up to Python 3.11 asking for it is a system call.
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stopping = False
         # The task waits here for something to do; others wake it.
         self._waiter: Optional[asyncio.Future[None]] = None
@@ -173,7 +175,8 @@ class Avatar:
     def start(self) -> None:
         """Begin to connect; what is said before is spoken afterwards."""
         if self._task is None and not self._stopping:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._loop = asyncio.get_running_loop()
+            self._task = self._loop.create_task(self._run())
 
     def speak(self, pcm: bytes, turn: Optional[Turn] = None) -> None:
         """Take one frame's audio, signed 16-bit mono."""
@@ -402,7 +405,8 @@ class Avatar:
             self._report_notes()
         self._wake_at = until
         self._arm()
-        self._waiter = asyncio.get_running_loop().create_future()
+        assert self._loop is not None, "not started"
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
