@@ -386,6 +386,8 @@ def load(tree: Any, now_s: float) -> Config:
     dump = _top_level(top, "dump", _flag, False, problems, redact)
     dump_path = _top_level(top, "dump_path", _folder, "", problems, redact)
     if problems or params is None:
+        # What is missing may stand there under a name that was mistyped.
+        problems += map(redact, _unknown(unknown))
         raise ConfigError(problems)
     return Config(
         params=params,
@@ -477,14 +479,17 @@ def _problems_between(
     return problems
 
 
+def _unknown(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    # Names only: a secret may stand behind a name that was mistyped.
+    return [
+        f"unknown params, not used: {', '.join(names)}; look for a typing error"
+    ]
+
+
 def _warnings(params: Params, unknown: list[str], now_s: float) -> list[str]:
-    warnings = []
-    if unknown:
-        # Names only: a secret may stand behind a name that was mistyped.
-        warnings.append(
-            f"unknown params, not used: {', '.join(unknown)}; look for a "
-            "typing error"
-        )
+    warnings = _unknown(unknown)
     if params.agora_uid == 0:
         warnings.append(
             "params.agora_uid is 0: Agora assigns the avatar's uid, so a "

@@ -538,7 +538,9 @@ def failure_of(error: BaseException) -> Failure:
     if details:
         meaning += f" ({', '.join(details)})"
     if vendor_message and vendor_message not in meaning:
-        meaning += f". Spatius says: {vendor_message}"
+        # Where nobody could be reached, the words are the SDK's own.
+        who = "The SDK" if code == "connectionFailed" else "Spatius"
+        meaning += f". {who} says: {vendor_message}"
     return Failure(
         message=meaning,
         fatal=fatal,

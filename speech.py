@@ -216,8 +216,7 @@ class Speech:
         self._playing_until = float("-inf")
         self._last_turn: Optional[Turn] = None
         self._started_turn: Optional[Turn] = None  # and not ended since
-        # The sessions in which a turn of this id was flushed, oldest id first.
-        self._flushed_turns: dict[Hashable, set[Hashable]] = {}
+        self._flushed_turns: dict[Turn, None] = {}  # the latest last
         self._stale_until: Optional[float] = None
         # An episode of refusal: how much, since when, and when to tell.
         self._refusing = False
@@ -586,17 +585,15 @@ class Speech:
     def _mark_flushed(self, turn: Optional[Turn]) -> None:
         if turn is None:
             return
-        self._flushed_turns.setdefault(turn.id, set()).add(turn.session)
+        self._flushed_turns.pop(turn, None)
+        self._flushed_turns[turn] = None
         if len(self._flushed_turns) > _TURNS_KEPT:
             del self._flushed_turns[next(iter(self._flushed_turns))]
 
     def _is_flushed(self, turn: Optional[Turn]) -> bool:
-        # Asked for each frame: a look-up, however many turns were flushed.
-        sessions = None if turn is None else self._flushed_turns.get(turn.id)
-        if turn is None or sessions is None:
-            return False
-        return (
-            turn.session is None or None in sessions or turn.session in sessions
+        return turn is not None and (
+            turn in self._flushed_turns
+            or any(_is_same(turn, flushed) for flushed in self._flushed_turns)
         )
 
     def _settle(self) -> tuple[Step, Optional[_Utterance]]:

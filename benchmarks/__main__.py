@@ -84,6 +84,8 @@ def main(
     goals were met is said by the table.
     """
     to_stdout = json_to is not None and str(json_to) == "-"
+    if json_to is not None and not json_to.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {json_to.parent}")
     console = Console(highlight=False, stderr=to_stdout)
     if not console.is_terminal:
         console = Console(highlight=False, stderr=to_stdout, width=_WIDE)
@@ -120,5 +122,8 @@ def main(
     raise typer.Exit(0 if heard else 1)
 
 
+app = typer.Typer(add_completion=False)
+app.command()(main)
+
 if __name__ == "__main__":
-    typer.run(main)
+    app(prog_name="bin/bench")

@@ -1,7 +1,7 @@
 """CPU from a frame's arrival to the socket, against the bare SDK's.
 
 The frames come one by one, a millisecond apart: the loop falls asleep in
-between, and so does the service, as they do at real time. What pacing costs
+between, and so does the service, as they do at real pace. What pacing costs
 is taken out of both sides, what delivery costs (an extension that does
 nothing) out of ours. The sides take turns, in random order, and what is taken
 out is of the same round, so that a noisy machine disturbs them alike.
@@ -210,7 +210,9 @@ def _difference(samples: Samples, side: str, without: str) -> list[float]:
 def _row(
     what: str, ours: list[float], bare: list[float], goal: float, note: str
 ) -> Row:
-    ratio = median(ours) / median(bare)
+    # Less than nothing is noise, and says nothing.
+    is_sound = median(ours) > 0 and median(bare) > 0
+    ratio = median(ours) / median(bare) if is_sound else None
     each = [one / other for one, other in zip(ours, bare) if other > 0]
     return Row(
         f"CPU per s of audio, {what}",
@@ -220,7 +222,7 @@ def _row(
         ratio,
         middle_half(each),
         f"<= {goal} x",
-        ratio <= goal,
+        ratio is not None and ratio <= goal,
         note,
     )
 

@@ -1,7 +1,7 @@
 """How long one step of ours holds the loop that all extensions share.
 
-Every step of a task that runs our code, and every callback of our timers, is
-measured by itself. What is judged is the thread's CPU time, which other
+Every step of a task that runs our code, and every callback of ours that the
+loop calls soon or at a time, is measured by itself. What is judged is the thread's CPU time, which other
 processes do not disturb; the time on the wall, and the longest that a probe
 on the same loop had to wait, are printed beside it. Python's own collections
 of garbage go over all that the process holds and meet whoever is at work:
@@ -60,6 +60,18 @@ class Steps:
         if cpu_ms > self.cpu_ms:
             self.cpu_ms, self.where = cpu_ms, where
 
+    def callback(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a callback that is measured."""
+
+        def measured(*args: Any) -> None:
+            began = self.begin()
+            try:
+                callback(*args)
+            finally:
+                self.end(began, callback.__qualname__)
+
+        return measured
+
     def on_collection(self, phase: str, _: Any) -> None:
         """Take what Python says of a collection (`gc.callbacks`)."""
         now = time.thread_time()
@@ -115,18 +127,29 @@ class _SteppedClock(SystemClock):
         self._steps = steps
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        def measured() -> None:
-            began = self._steps.begin()
-            try:
-                callback()
-            finally:
-                self._steps.end(began, callback.__qualname__)
+        return super().call_at(when, self._steps.callback(callback))
 
-        return super().call_at(when, measured)
+
+def _stepped_loop(kind: Any) -> Any:
+    """Return a loop of a kind that measures our callbacks of `call_soon`,
+    where its `steps` are set."""
+
+    class Loop(kind):
+        steps: Steps | None = None
+
+        def call_soon(
+            self, callback: Callable[..., Any], *args: Any, context: Any = None
+        ) -> asyncio.Handle:
+            if self.steps is not None and _is_ours(callback):
+                callback = self.steps.callback(callback)
+            return super().call_soon(callback, *args, context=context)
+
+    return Loop()
 
 
 def _is_ours(work: Any) -> bool:
-    code = getattr(work, "cr_code", None)
+    """Return whether a coroutine or a callback is of our code."""
+    code = getattr(work, "cr_code", getattr(work, "__code__", None))
     file = code.co_filename if code is not None else ""
     root = f"{package.ROOT}/"
     return file.startswith(root) and not file[len(root) :].startswith(
@@ -157,12 +180,17 @@ class _Probe:
 def run(settings: Settings) -> Outcome:
     """Measure what makes long steps likely."""
     with motion_server() as service:
-        work = _run(service, settings)
-        if os.environ.get("TEN_STAND_IN_LOOP") == "asyncio":
-            return asyncio.run(work)
-        import uvloop
+        kind: Any = asyncio.SelectorEventLoop
+        if os.environ.get("TEN_STAND_IN_LOOP") != "asyncio":
+            import uvloop
 
-        return uvloop.run(work)
+            kind = uvloop.Loop
+        loop = _stepped_loop(kind)
+        try:
+            return loop.run_until_complete(_run(service, settings))
+        finally:
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
 
 
 async def _run(service: Service, settings: Settings) -> Outcome:
@@ -204,7 +232,7 @@ class _Run:
 
 
 async def _measure(service: Service, scene: _Scene) -> _Run:
-    loop = asyncio.get_running_loop()
+    loop: Any = asyncio.get_running_loop()
     steps = Steps()
     with tempfile.TemporaryDirectory() as folder:
         rig = Rig(
@@ -218,6 +246,7 @@ async def _measure(service: Service, scene: _Scene) -> _Run:
         rig.env.keeps_lines = False
         gc.collect()
         loop.set_task_factory(steps.tasks)
+        loop.steps = steps
         gc.callbacks.append(steps.on_collection)
         probe = _Probe()
         try:
@@ -231,6 +260,7 @@ async def _measure(service: Service, scene: _Scene) -> _Run:
             probe.end()
             gc.callbacks.remove(steps.on_collection)
             loop.set_task_factory(None)
+            loop.steps = None
         await asyncio.sleep(0.2)  # the dump's thread closes its file
     return _Run(steps, probe.longest_ms, rig.totals.sent * 2)
 

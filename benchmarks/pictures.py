@@ -11,8 +11,6 @@ from matplotlib import pyplot
 
 from .figures import percentile
 
-FOLDER = Path(__file__).resolve().parent / "pictures"
-
 _GREY = "#808080"
 _COLOURS = {"ours": "#2f81d7", "bare": "#d9822b"}
 _NAMES = {"ours": "the extension", "bare": "the bare SDK"}
@@ -41,7 +39,7 @@ matplotlib.rcParams.update(
 )
 
 
-def draw(curves: dict[str, list[float]], folder: Path = FOLDER) -> list[Path]:
+def draw(curves: dict[str, list[float]], folder: Path) -> list[Path]:
     """Draw what there are samples for; return the files."""
     drawn: list[Path] = []
     folder.mkdir(parents=True, exist_ok=True)

@@ -23,14 +23,14 @@ from .latency import Sent, latencies, messages
 from .service import Service, motion_server
 from .sides import BYTES_PER_S, Bare, Ours, on_shared_loop
 
-COUNTS = (1, 10, 100)
+COUNTS = (1, 10, 50, 100)
 SHORT_COUNTS = (1, 5)
 FRAME_MS = 20
 
 LATE_GOAL_MS = 20.0
 MEMORY_GOAL_KB = 1024.0
 GROWTH_GOAL = 1.2
-"""CPU per avatar at the largest number, against that at the one before."""
+"""CPU per avatar at the largest number, against that at half of it."""
 
 
 @dataclass(frozen=True)

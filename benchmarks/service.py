@@ -54,10 +54,6 @@ class Service:
         """Let a fault, such as "stall" or "resume", act on all sessions."""
         self._post("fault", {"at": "now", "fault": {"name": name, **values}})
 
-    def reset(self) -> None:
-        """Have it forget what it saw; open connections stay."""
-        self._post("reset", {})
-
     def _post(self, what: str, body: dict[str, Any]) -> None:
         request = urllib.request.Request(
             f"{self.control_url}/{what}",

@@ -475,15 +475,19 @@ def _explain(say: Callable[..., None], report: Report, failure: Any) -> None:
 def _what_to_do(report: Report, failure: Any) -> list[str]:
     facts = dict(report.facts)
     if failure.code == "connectionFailed":
-        console = facts["console"]
-        host = urlsplit(console).hostname
+        is_ingress = failure.phase.startswith("websocket")
+        target = facts["ingress" if is_ingress else "console"]
+        host = urlsplit(target).hostname
         if host in LOOPBACK:
+            port = urlsplit(facts["console"]).port or 80
             return [
-                f"Nothing answers at {console}. Is the local Motion Server "
-                "running? python -m devkit.motion_server --port "
-                f"{urlsplit(console).port or 80}"
+                f"Nothing answers at {target}. Is the local Motion Server "
+                "running? PYTHONPATH=. .venv/bin/python -m "
+                f"devkit.motion_server --port {port}"
             ]
-        target = console if host else "https://console.us-west.spatius.ai"
+        if not host:
+            target = "https://console.us-west.spatius.ai"
+        target = re.sub("^ws", "http", target)  # which curl knows better
         return [
             f"Try from this machine: curl -sv {target}",
             "No address: check the region's spelling and the DNS. No "

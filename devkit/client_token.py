@@ -13,7 +13,16 @@ import typer
 from rich.console import Console
 
 from . import package
-from .node import FileError, Node, configure, expand, read, resolve
+from .node import (
+    FileError,
+    Node,
+    Resolved,
+    configure,
+    expand,
+    paths_of,
+    read,
+    resolve,
+)
 
 package.load()
 config: Any = importlib.import_module(".config", package.NAME)
@@ -105,10 +114,14 @@ def sign(
 
     Raises `Refused`, `FileError`.
     """
+    resolved = resolve(node, package.ROOT, os.environ)
+    _leave_out_spatius(resolved)
     try:
-        loaded = configure(resolve(node, package.ROOT, os.environ), now_s)
+        loaded = configure(resolved, now_s)
     except config.ConfigError as error:
-        raise Refused(error.problems) from error
+        raise Refused(
+            [_with_source(problem, resolved) for problem in error.problems]
+        ) from error
     params = loaded.params
     _refuse_uid(node, params, uid)
     certificate = _certificate(params)
@@ -129,6 +142,27 @@ def sign(
         ).isoformat(),
         "tokenEndsAtEpochS": ends_at_s,
     }
+
+
+def _leave_out_spatius(resolved: Resolved) -> None:
+    """Ask for nothing that an Agora token has nothing to do with."""
+    params = resolved.tree.get("params")
+    for name in ("spatius_api_key", "spatius_app_id", "spatius_avatar_id"):
+        resolved.problems.pop(f"params.{name}", None)
+        if isinstance(params, dict):
+            params[name] = "not-needed"
+
+
+def _with_source(problem: str, resolved: Resolved) -> str:
+    """Add the environment variables that the values come from."""
+    variables = [
+        f"${resolved.origins[path].variable}"
+        for path in paths_of(problem)
+        if path in resolved.origins and resolved.origins[path].variable
+    ]
+    return (
+        f"{problem} (from {' or '.join(variables)})" if variables else problem
+    )
 
 
 def _refuse_uid(node: Node, params: Any, uid: int) -> None:

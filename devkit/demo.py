@@ -321,5 +321,8 @@ def _print_verdict(
     console.print(f"what the server heard: {heard}", soft_wrap=True)
 
 
+app = typer.Typer(add_completion=False)
+app.command()(main)
+
 if __name__ == "__main__":
-    typer.run(main)
+    app(prog_name="bin/demo")

@@ -294,21 +294,26 @@ def _print_result(
     console.print(table)
     for violation in record.violations[:5]:
         console.print(f"[red]{violation}[/red]")
-    return not (
-        balance
-        or errors["-1000"]
-        or record.violations
-        or totals.waiting
-        or not tally.whole
-    )
+    wrongs = {
+        "samples are unaccounted for": balance,
+        "an error -1000 came: the avatar gave up": errors["-1000"],
+        "the protocol was broken": record.violations,
+        "speech still waits at the end": totals.waiting,
+        "no utterance was heard whole": not tally.whole,
+    }
+    for wrong, is_so in wrongs.items():
+        if is_so:
+            console.print(f"[red]not right: {wrong}[/red]")
+    return not any(wrongs.values())
 
 
 def main(
     minutes: Annotated[
-        float, typer.Option(help="How long to talk, in minutes.")
+        float, typer.Option(min=2, help="How long to talk, in minutes.")
     ] = 60.0,
     speed: Annotated[
-        float, typer.Option(help="How many times as fast as real time.")
+        float,
+        typer.Option(min=1, help="How many times as fast as real time."),
     ] = 40.0,
     seed: Annotated[int, typer.Option(help="Another one, another talk.")] = 1,
 ) -> None:
@@ -325,5 +330,8 @@ def main(
     raise typer.Exit(0 if ok else 1)
 
 
+app = typer.Typer(add_completion=False)
+app.command()(main)
+
 if __name__ == "__main__":
-    typer.run(main)
+    app(prog_name="bin/soak")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -422,6 +423,30 @@ def test_connect_sends_one_second_of_silence(tmp_path, motion_server):
     assert record.requests[0].ended_at_s is not None
     assert record.connections[0].closed_by == "client"
     assert not record.violations
+
+
+def closed_port() -> int:
+    """Return a port where nothing listens."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("missing", ["console", "ingress"])
+def test_connect_names_who_does_not_answer(tmp_path, motion_server, missing):
+    """The endpoint where nothing listens, and how to start what would."""
+    nowhere = f"http://127.0.0.1:{closed_port()}"
+    params = {
+        "console_endpoint_url": motion_server.console_url,
+        "ingress_endpoint_url": motion_server.ingress_url,
+        f"{missing}_endpoint_url": nowhere,
+    }
+    path = write(tmp_path, graph({"params": params}))
+    code, words = check(path, "--connect")
+    assert code == 3
+    assert f"Nothing answers at {nowhere}" in words
+    assert "The SDK says: " in words
 
 
 @pytest.mark.wire

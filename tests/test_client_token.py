@@ -132,10 +132,18 @@ def test_certificate_beside_a_given_token_is_still_checked():
 
 
 def test_wrong_configuration_is_told_as_everywhere():
-    """The problems are config.load's."""
-    result = client_token("--uid", "1001", SPATIUS_APP_ID=None)
+    """The problems are config.load's, with the variables to look at."""
+    result = client_token("--uid", "1001", AGORA_APP_ID=None)
     assert result.exit_code == 1
-    assert "params.spatius_app_id: required" in result.stderr
+    assert "params.agora_appid: required" in result.stderr
+    assert "(from $AGORA_APP_ID)" in result.stderr
+
+
+def test_spatius_has_nothing_to_do_with_it():
+    """Agora's values are enough."""
+    spatius = ("SPATIUS_API_KEY", "SPATIUS_APP_ID", "SPATIUS_AVATAR_ID")
+    result = client_token("--uid", "1001", **dict.fromkeys(spatius))
+    assert result.exit_code == 0, result.stderr
 
 
 def test_file_that_cannot_be_used_is_said(tmp_path):

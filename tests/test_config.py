@@ -720,6 +720,14 @@ def test_unknown_param_shows_no_value():
     assert not leaks(only(list(warnings)))
 
 
+def test_unknown_params_are_named_beside_what_is_missing():
+    """A required value under a mistyped name is found at once."""
+    missing, unknown = problems(spatius_api_key=None, spatius_apikey=API_KEY)
+    assert missing.startswith("params.spatius_api_key: required")
+    assert "spatius_apikey" in unknown
+    assert not leaks(unknown)
+
+
 def test_unknown_params_do_no_harm():
     """The warning is all that becomes of them."""
     assert loaded(anything={"a": [1, None]}).params == loaded().params

@@ -553,6 +553,28 @@ def test_turns_of_another_session_are_others():
     assert audio_of(write(speech)) == audio
 
 
+def test_flushed_turns_are_forgotten_in_the_end():
+    """Sessions that all count their turns from 1 do not pile up; a turn that
+    is flushed again is kept again."""
+    speech = make()
+    for number in range(64):
+        speech.frame(pcm(20), 0.0, Turn(f"session {number}", 1))
+        speech.flush(0.0)
+        if number == 10:
+            speech.start(Turn("again", 1))
+            speech.flush(0.0)
+        if number == 60:
+            # No more than its begin is known of a turn that has no audio.
+            speech.start(Turn("again", 1))
+            speech.flush(0.0)
+    speech.frame(pcm(20), 0.0, Turn("session 63", 1))
+    speech.frame(pcm(20), 0.0, Turn("again", 1))
+    assert speech.next() is None
+    audio = pcm(20)
+    speech.frame(audio, 0.0, Turn("session 0", 1))
+    assert audio_of(write(speech)) == audio
+
+
 @pytest.mark.parametrize("until", ["start", "end", "cut", "limit"])
 def test_without_ids_audio_is_stale_until_something_tells(until):
     """Frames without ids after a flush are dropped until the first sign."""
