@@ -15,7 +15,15 @@ from typing import Any, Literal, Optional, Protocol
 from . import reports
 from .clock import Clock, Timer
 from .sdk import Failure, SessionError
-from .speech import Interrupt, Overflow, Speech, Totals, Turn
+from .speech import (
+    LATE_TURN_S,
+    Interrupt,
+    LateTurn,
+    Overflow,
+    Speech,
+    Totals,
+    Turn,
+)
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 15.0
@@ -166,8 +174,11 @@ class Avatar:
         self._outage_told = False
         self._overflow_told = False
         self._complained_at = float("-inf")
-        # Told a moment later: it may be the reason of a loss.
+        # The latest complaint. It is told of a moment later: it may be the
+        # reason of a loss.
         self._complaint: Optional[Failure] = None
+        self._complaint_at = float("-inf")
+        self._complaint_due_at = float("inf")
         self._token_told = False
 
     # What TEN's handlers call; none of it waits
@@ -384,7 +395,7 @@ class Avatar:
                 raise
             finally:
                 self._call_since = None
-            speech.wrote(monotonic(), req_id)
+            speech.wrote(monotonic(), req_id, self._connection_id)
             if speech.notes:
                 self._report_notes()
             if speech.waiting_s:
@@ -424,8 +435,8 @@ class Avatar:
             soonest = deadline
         if self._wake_at is not None and self._wake_at < soonest:
             soonest = self._wake_at
-        if self._complaint is not None:
-            soonest = min(soonest, self._complained_at + COMPLAINT_DELAY_S)
+        if self._complaint_due_at < soonest:
+            soonest = self._complaint_due_at
         if soonest < self._timer_at:
             self._cancel_timer()
             self._timer_at = soonest
@@ -443,7 +454,7 @@ class Avatar:
         now = self._clock.monotonic()
         self._speech.tick(now)
         self._report_notes()
-        if now >= self._complained_at + COMPLAINT_DELAY_S:
+        if now >= self._complaint_due_at:
             self._tell_complaint()
         self._watch_call(now)
         self._watch_token()
@@ -454,7 +465,7 @@ class Avatar:
     def _watch_call(self, now: float) -> None:
         since = self._call_since
         if since is not None and now >= since + STALL_LIMIT_S:
-            self._loss = Failure(
+            self._loss = self._loss or Failure(
                 f"Spatius has taken no data for {STALL_LIMIT_S:.0f} s",
                 code="stalled",
                 phase="websocket_send",
@@ -494,12 +505,16 @@ class Avatar:
         if failure.ends_session:
             if self._loss is None:
                 self._loss = failure
+            if self._call_since is not None and self._session is not None:
+                self._session.abort()  # it may wait for long
             self._wake()
             return
         now = self._clock.monotonic()
+        self._complaint = failure
+        self._complaint_at = now
         if now >= self._complained_at + COMPLAINT_PAUSE_S:
             self._complained_at = now
-            self._complaint = failure
+            self._complaint_due_at = now + COMPLAINT_DELAY_S
             self._arm()
 
     def _is_stable(self) -> bool:
@@ -512,24 +527,31 @@ class Avatar:
         return self._outage_told
 
     def _tell_complaint(self) -> None:
-        complaint, self._complaint = self._complaint, None
-        if complaint is None:
+        complaint = self._complaint
+        if complaint is None or self._complaint_due_at == float("inf"):
             return
+        self._forget_complaint()
         if self._in_outage():  # which has been told of
             self._outbox.log("warn", complaint.message, "vendor")
         else:
             self._report_error(reports.NON_FATAL, complaint)
 
+    def _forget_complaint(self) -> None:
+        self._complaint = None
+        self._complaint_due_at = float("inf")
+
     def _trouble(self, failure: Failure) -> None:
         """Tell once of an outage."""
-        if self._complaint is not None:
+        if self._complaint is not None and (
+            self._clock.monotonic() <= self._complaint_at + COMPLAINT_DELAY_S
+        ):
             # What the service said right before is the better explanation.
             failure = replace(
                 failure,
                 message=f"{failure.message}. Before that: "
                 f"{self._complaint.message}",
             )
-            self._complaint = None
+            self._forget_complaint()
         if not self._in_outage():
             self._outage_told = True
             self._report_error(reports.NON_FATAL, failure)
@@ -537,20 +559,22 @@ class Avatar:
 
     def _fail(self, failure: Failure) -> None:
         """Give up for good; what is said from here on is let go of."""
-        self._complaint = None  # the failure says more
+        self._forget_complaint()  # the failure says more
         self._report_error(reports.FATAL, failure)
         self._speech.let_go()
         self._report_notes()
         self._cancel_timer()
         self._enter("failed", failure.code or "failed")
 
-    def _report_error(self, code: int, failure: Failure) -> None:
+    def _report_error(
+        self, code: int, failure: Failure, turn: Optional[Turn] = None
+    ) -> None:
         self._outbox.send(
             "error",
             reports.error(
                 code,
                 failure.message,
-                turn=self._speech.turn,
+                turn=turn or self._speech.turn,
                 vendor_code=failure.code,
                 vendor_message=failure.vendor_message,
                 phase=failure.phase,
@@ -595,9 +619,15 @@ class Avatar:
                         "slowly",
                         code="overflow",
                     ),
+                    note.turn,
                 )
                 continue
-            payload = reports.utterance(note, self._connection_id)
+            if isinstance(note, LateTurn):
+                self._outbox.log("warn", _late_turn(note.turn))
+                continue
+            payload = reports.utterance(
+                note, note.connection_id or self._connection_id
+            )
             self._outbox.send("metrics", payload)
             self._outbox.log("info", f"utterance: {_line(payload)}")
 
@@ -634,6 +664,15 @@ def _keeps_rejecting(failure: Failure) -> Failure:
         code=failure.code,
         vendor_message=failure.vendor_message,
         phase=failure.phase,
+    )
+
+
+def _late_turn(turn: Turn) -> str:
+    return (
+        f"turn_id {turn.id} was cut by a barge-in more than "
+        f"{LATE_TURN_S:.0f} s ago and still speaks, unheard. Should the "
+        "avatar be silent from now on, then all turns go by this one id: "
+        "have the agent count them in metadata.turn_id, or leave it out"
     )
 
 

@@ -37,11 +37,13 @@ MAX_SESSION_MINUTES = 24 * 60
 """Agora ends every token after 24 hours."""
 
 MAX_CHANNEL_BYTES = 64
-MAX_SHOWN = 16  # characters of a text that is wrong
+MAX_SHOWN = 8  # characters of a text that is wrong
+MAX_DIGITS = 20
 
 _CHANNEL = re.compile(r"[a-zA-Z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]+")
 _PLACEHOLDER = re.compile(r"\$\{env:([A-Z][A-Z0-9_]*(?=[|}]))?")
 _SECRETS = ("spatius_api_key", "agora_token", "agora_appcert")
+_IDS = ("agora_appid", "spatius_app_id")
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
 
@@ -72,6 +74,8 @@ def _shown(value: object) -> str:
     a long text may be a secret that was meant for another property."""
     if isinstance(value, str) and len(value) > MAX_SHOWN:
         return f"text of {len(value)} characters"
+    if isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:
+        return f"a number of more than {MAX_DIGITS} digits"
     if isinstance(value, (str, int, float)):
         return repr(value)
     return f"a value of type {type(value).__name__}"
@@ -304,7 +308,13 @@ class Config(BaseModel):
     def secrets(self) -> list[str]:
         """Return the secret values, for a `Redactor`."""
         values = (getattr(self.params, name) for name in _SECRETS)
-        return [value.get_secret_value() for value in values if value]
+        secrets = [value.get_secret_value() for value in values if value]
+        for url in (
+            self.params.console_endpoint_url,
+            self.params.ingress_endpoint_url,
+        ):
+            secrets += _hidden_in(url or "")
+        return secrets
 
     def summary(self) -> dict[str, Any]:
         """Return all of it for a log, secrets as `set` or `not set`."""
@@ -313,8 +323,9 @@ class Config(BaseModel):
             value = getattr(self.params, name)
             if name in _SECRETS:
                 value = "set" if value else "not set"
-            elif name == "agora_appid":
-                # It stands in each token, of which no piece is ever shown.
+            elif name in _IDS:
+                # Agora's stands in each token, of which no piece is ever
+                # shown; in the place of the other a key may stand.
                 value = f"{value[:4]}..."
             elif name.endswith("_url") and value:
                 value = bare_url(value)
@@ -532,6 +543,13 @@ def _in_words(duration_s: float) -> str:
     if duration_s < 7200:
         return f"{duration_s / 60:.0f} min"
     return f"{duration_s / 3600:.0f} h"
+
+
+def _hidden_in(url: str) -> list[str]:
+    """Return the parts of `url` that `bare_url` leaves out."""
+    parts = urlsplit(url)
+    hidden = (parts.username, parts.password, parts.query, parts.fragment)
+    return [part for part in hidden if part]
 
 
 def bare_url(url: str) -> str:

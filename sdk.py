@@ -28,8 +28,13 @@ and an interrupt would name a request that the service has never seen."""
 MAX_VENDOR_TEXT = 500
 """No more of a service's words is passed on: they may be a whole page."""
 
+MAX_ID = 100
+
 OPEN_DEADLINE_S = 10.0
 """avatarkit waits 300 s for a silent console, and for ever for a handshake."""
+
+ABORTED_S = 0.2
+"""How long a call may take to notice that its connection was dropped."""
 
 CLOSE_DEADLINE_S = 3.0
 """The SDK waits up to 20 s for a silent peer."""
@@ -296,11 +301,17 @@ class Session:
         opening.add_done_callback(_look_at)
         try:
             await asyncio.wait({opening}, timeout=OPEN_DEADLINE_S)
+            is_late = not opening.done()
+            if is_late:
+                # A handshake that was refused is told of after the SDK's own
+                # close, which waits for a peer that does not answer.
+                self._abort_transport()
+                await asyncio.wait({opening}, timeout=ABORTED_S)
         finally:
             if not opening.done():
                 # A start() that was cancelled must be followed by close().
                 self._begin_close()
-        if not opening.done():
+        if is_late and not _is_refused(opening):
             raise SessionError(
                 Failure(
                     f"Spatius did not answer within {OPEN_DEADLINE_S:.0f} s; "
@@ -317,7 +328,7 @@ class Session:
     async def _open(self) -> str:
         await _load_what_is_put_off()
         await self._session.init()
-        self._connection_id = await self._session.start()
+        self._connection_id = _short(await self._session.start())
         # Before the loop runs on: the connection may be closed again at once.
         self._is_open = True
         return self._connection_id
@@ -351,7 +362,7 @@ class Session:
     def secrets(self) -> list[str]:
         """Return the secrets that this connection got on its way."""
         session_token = getattr(self._session, "_session_token", None)
-        return [session_token] if isinstance(session_token, str) else []
+        return [str(session_token)] if session_token else []
 
     def _begin_close(self) -> "asyncio.Task[None]":
         self._is_open = False
@@ -400,6 +411,18 @@ class Session:
                         connection_id=self._connection_id,
                     )
                 )
+
+
+def _is_refused(opening: "asyncio.Task[str]") -> bool:
+    """Return whether an opening failed for a reason that the service gave."""
+    if not opening.done() or opening.cancelled():
+        return False
+    error = opening.exception()
+    return error is not None and failure_of(error).code not in (
+        "connectionClosed",
+        "connectionFailed",
+        "",
+    )
 
 
 def _look_at(task: "asyncio.Task[Any]") -> None:
@@ -504,11 +527,10 @@ def failure_of(error: BaseException) -> Failure:
     phase = str(getattr(error, "phase", ""))
     status = getattr(error, "http_status", None)
     close_code = getattr(error, "close_code", None)
-    vendor_message = (
-        str(getattr(error, "message", "") or error) or type(error).__name__
-    )
-    if len(vendor_message) > MAX_VENDOR_TEXT:
-        vendor_message = f"{vendor_message[:MAX_VENDOR_TEXT]} ..."
+    words = str(getattr(error, "message", "") or error)
+    vendor_message = _printable(words[:MAX_VENDOR_TEXT]) or type(error).__name__
+    if len(words) > MAX_VENDOR_TEXT:
+        vendor_message += " ..."
     if isinstance(error, ValueError) and "connection" in vendor_message:
         # The SDK forgets a closed connection and then misses it.
         code, phase = "connectionClosed", "websocket_send"
@@ -550,10 +572,21 @@ def failure_of(error: BaseException) -> Failure:
         code=str(close_code) if close_code is not None else code,
         vendor_message=vendor_message,
         phase=phase,
-        connection_id=(getattr(error, "connection_id", None) or "")[:100],
-        req_id=(getattr(error, "req_id", None) or "")[:100],
+        connection_id=_short(getattr(error, "connection_id", None)),
+        req_id=_short(getattr(error, "req_id", None)),
         rejected_upgrade=rejected_upgrade,
     )
+
+
+def _printable(text: str) -> str:
+    """Return `text` as one line that forges no other in a log."""
+    spaced = " ".join(text.split())
+    return "".join(one for one in spaced if one.isprintable())
+
+
+def _short(id_: Any) -> str:
+    """Return an id of the service's: its length and letters are not ours."""
+    return _printable(str(id_ or "")[:MAX_ID])
 
 
 def _closer_code(code: str, close_code: Optional[int], message: str) -> str:

@@ -38,6 +38,10 @@ SENTENCE_GAP_S = 5.0
 """How long after its last audio was heard a turn may go on with its next
 sentence: a flush in the gap is meant for it."""
 
+LATE_TURN_S = 10.0
+"""A turn that still speaks so long after its flush does not trail behind:
+more likely all turns go by one id."""
+
 _TURNS_KEPT = 64  # a flushed turn's frames arrive within seconds or never
 
 
@@ -82,6 +86,8 @@ class Summary:
 
     turn: Optional[Turn]
     req_id: str
+    connection_id: str
+    """Of the connection that its latest audio was sent on, "" if none was."""
     audio_ms: float
     sent_ms: float
     flushed_ms: float
@@ -105,7 +111,14 @@ class Overflow:
     """An earlier note has told of this episode; this is what came after."""
 
 
-Note = Union[Summary, Overflow]
+@dataclass(frozen=True)
+class LateTurn:
+    """A turn goes on long after its flush, unheard. Told once."""
+
+    turn: Turn
+
+
+Note = Union[Summary, Overflow, LateTurn]
 
 
 @dataclass(slots=True, eq=False)
@@ -128,6 +141,7 @@ class _Utterance:
     first_sent_at: Optional[float] = None
     played_at: float = 0.0  # when its audio has been heard to the end
     req_id: str = ""
+    connection_id: str = ""
 
     def take(self, size: int) -> bytes:
         """Remove and return up to `size` bytes, without a copy if it can."""
@@ -214,9 +228,14 @@ class Speech:
         self._interrupt_due = False
         self._playing: deque[_Utterance] = deque()  # sent, not yet heard out
         self._playing_until = float("-inf")
+        # What was written last, and when it is heard out, had nothing come
+        # between: its turn may go on, whatever became of the connection.
         self._last_turn: Optional[Turn] = None
+        self._last_turn_until = float("-inf")
         self._started_turn: Optional[Turn] = None  # and not ended since
-        self._flushed_turns: dict[Turn, None] = {}  # the latest last
+        # When each was flushed, the latest last.
+        self._flushed_turns: dict[Turn, float] = {}
+        self._late_turn_told = False
         self._stale_until: Optional[float] = None
         # An episode of refusal: how much, since when, and when to tell.
         self._refusing = False
@@ -280,14 +299,14 @@ class Speech:
         """Drop what waits, and ask for an interrupt if there is something
         to interrupt (rules 4 and 5)."""
         self._end_refusal()
-        self._mark_flushed(self._started_turn)
+        self._mark_flushed(self._started_turn, now)
         playing = self._may_be_playing(now)
-        if playing or now < self._playing_until + SENTENCE_GAP_S:
-            self._mark_flushed(self._last_turn)
+        if playing or now < self._last_turn_until + SENTENCE_GAP_S:
+            self._mark_flushed(self._last_turn, now)
         if not self._queue and not playing:
             return
         for utterance in self._queue:
-            self._mark_flushed(utterance.turn)
+            self._mark_flushed(utterance.turn, now)
             dropped = utterance.drop()
             utterance.flushed_bytes += dropped
             utterance.flushed = True
@@ -300,7 +319,7 @@ class Speech:
             self._stale_until = now + STALE_LIMIT_S
         for utterance in self._playing:
             utterance.flushed = True
-            self._mark_flushed(utterance.turn)
+            self._mark_flushed(utterance.turn, now)
             self._summarise(utterance)
         self._playing.clear()
         for utterance in self._queue:
@@ -372,7 +391,9 @@ class Speech:
             self._finish(self._queue.popleft())
         return None
 
-    def wrote(self, now: float, req_id: str = "") -> None:
+    def wrote(
+        self, now: float, req_id: str = "", connection_id: str = ""
+    ) -> None:
         """Settle the step: it is on the wire, as a part of `req_id`."""
         step, utterance = self._settle()
         if isinstance(step, Interrupt):
@@ -384,6 +405,7 @@ class Speech:
         self.totals.sent += self._take_out(size)
         utterance.sent_bytes += size
         utterance.req_id = req_id
+        utterance.connection_id = connection_id
         if utterance.first_sent_at is None:
             utterance.first_sent_at = now
         if size:
@@ -392,6 +414,7 @@ class Speech:
             )
         utterance.played_at = self._playing_until
         self._last_turn = utterance.turn
+        self._last_turn_until = self._playing_until
         self._in_request = not step.end
         if utterance.flushed:
             # It was cut while the writer held a part of it.
@@ -483,6 +506,7 @@ class Speech:
             return None
         if self._is_stale(turn, now):
             self.totals.flushed += self._hear(len(pcm))
+            self._tell_late_turn(turn, now)
             return None
         utterance = self._open
         if utterance is not None and turn is not None:
@@ -582,19 +606,34 @@ class Speech:
             or now < self._playing_until + PLAYBACK_MARGIN_S
         )
 
-    def _mark_flushed(self, turn: Optional[Turn]) -> None:
+    def _mark_flushed(self, turn: Optional[Turn], now: float) -> None:
         if turn is None:
             return
         self._flushed_turns.pop(turn, None)
-        self._flushed_turns[turn] = None
+        self._flushed_turns[turn] = now
         if len(self._flushed_turns) > _TURNS_KEPT:
             del self._flushed_turns[next(iter(self._flushed_turns))]
 
     def _is_flushed(self, turn: Optional[Turn]) -> bool:
-        return turn is not None and (
-            turn in self._flushed_turns
-            or any(_is_same(turn, flushed) for flushed in self._flushed_turns)
-        )
+        return self._flushed_at(turn) is not None
+
+    def _flushed_at(self, turn: Optional[Turn]) -> Optional[float]:
+        if turn is None:
+            return None
+        if turn in self._flushed_turns:  # as nearly all that are asked for
+            return self._flushed_turns[turn]
+        for flushed, at in self._flushed_turns.items():
+            if _is_same(turn, flushed):
+                return at
+        return None
+
+    def _tell_late_turn(self, turn: Optional[Turn], now: float) -> None:
+        at = self._flushed_at(turn)
+        if turn is None or at is None or self._late_turn_told:
+            return
+        if now >= at + LATE_TURN_S:
+            self._late_turn_told = True
+            self.notes.append(LateTurn(turn))
 
     def _settle(self) -> tuple[Step, Optional[_Utterance]]:
         step, utterance = self._step, self._step_owner
@@ -617,6 +656,7 @@ class Speech:
             Summary(
                 turn=utterance.turn,
                 req_id=utterance.req_id,
+                connection_id=utterance.connection_id,
                 audio_ms=self._ms(utterance.heard_bytes),
                 sent_ms=self._ms(utterance.sent_bytes),
                 flushed_ms=self._ms(utterance.flushed_bytes),

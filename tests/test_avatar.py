@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 import pytest
@@ -914,6 +914,20 @@ async def test_call_that_a_timer_led_to_is_watched_too():
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("code", ["", "creditsExhausted"])
+async def test_failure_ends_a_call_that_is_blocked(code):
+    """The service's words are not held up by the socket, nor forgotten."""
+    stage = await held()
+    failure = replace(LOST, code=code, message="why", fatal=bool(code))
+    stage.session.on_failure(failure)
+    await stage.clock.advance(0.1)
+    assert stage.session.aborts == 1
+    assert stage.outbox.errors[0]["message"] == "why"
+    assert (stage.avatar.state == "failed") == bool(code)
+    await stage.finish()
+
+
+@pytest.mark.asyncio
 async def test_overflow_is_told_while_a_call_is_blocked():
     """What is refused behind a stalled socket is told of in time."""
     stage = await held(max_buffered_s=1.0)
@@ -923,6 +937,18 @@ async def test_overflow_is_told_while_a_call_is_blocked():
     assert stage.session.is_held
     [error] = stage.outbox.errors
     assert error["vendor_info"]["code"] == "overflow"
+    await stage.finish()
+
+
+@pytest.mark.asyncio
+async def test_overflow_names_the_turn_that_was_refused():
+    """Not the one whose speech is in its way."""
+    stage = await held(max_buffered_s=1.0)
+    stage.avatar.speak(pcm(980), FIRST)
+    stage.avatar.speak(pcm(500), SECOND)
+    await stage.clock.advance(1.1)
+    [error] = stage.outbox.errors
+    assert error["metadata"]["turn_id"] == SECOND.id
     await stage.finish()
 
 
@@ -981,6 +1007,22 @@ async def test_complaint_before_a_loss_explains_it():
     await stage.clock.advance(20.0)
     [error] = stage.outbox.errors
     assert COMPLAINT.message in error["message"]
+    await stage.finish()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("later_s", [0.0, 5.0])
+async def test_latest_complaint_explains_a_loss(later_s):
+    """Also where another was told of shortly before; an old one does not."""
+    stage = await ready()
+    stage.session.on_failure(COMPLAINT)
+    await stage.clock.advance(2.0)
+    stage.session.on_failure(replace(COMPLAINT, message="node is drained"))
+    await stage.clock.advance(later_s)
+    stage.session.on_failure(LOST)
+    await stage.clock.advance(20.0)
+    _, outage = stage.outbox.errors
+    assert ("node is drained" in outage["message"]) == (later_s == 0)
     await stage.finish()
 
 
@@ -1107,6 +1149,22 @@ async def test_summary_names_the_connection_that_it_was_sent_on(why):
     await stage.clock.advance(30.0)
     assert len(stage.service.sessions) == 2
     await stage.clock.advance(20.0)
+    [utterance] = stage.outbox.utterances
+    assert utterance["metadata"]["connection_id"] == "connection-1"
+    await stage.finish()
+
+
+@pytest.mark.asyncio
+async def test_summary_of_what_a_later_connection_never_had():
+    """It was sent before the loss, and cut by a flush after it."""
+    stage = await ready()
+    stage.avatar.speak(pcm(500), FIRST)
+    await settle()
+    stage.session.on_failure(LOST)
+    await stage.until_attempt(2)
+    await settle()
+    stage.avatar.flush()
+    await settle()
     [utterance] = stage.outbox.utterances
     assert utterance["metadata"]["connection_id"] == "connection-1"
     await stage.finish()

@@ -262,7 +262,7 @@ def test_origin_of_each_value_is_told(tmp_path):
     _, words = check(write(tmp_path, tree))
     assert "sample_rate 16000 graph node" in words
     assert "session_expire_minutes 30 property.json" in words
-    assert "spatius_app_id good-app $SPATIUS_APP_ID" in words
+    assert "spatius_app_id good... $SPATIUS_APP_ID" in words
     assert "agora_token not set $AGORA_TOKEN, unset" in words
 
 

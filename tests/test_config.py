@@ -341,7 +341,7 @@ def test_numbers_are_taken_as_text_too(name, given, value):
     [
         ("session_expire_minutes", 0),
         ("session_expire_minutes", 1441),
-        ("session_expire_minutes", "half an hour"),
+        ("session_expire_minutes", "half"),
         ("session_expire_minutes", 1.5),
         ("sample_rate", "24k"),
         ("sample_rate", 0),
@@ -718,6 +718,21 @@ def test_unknown_param_shows_no_value():
     """A secret may stand behind a name that was mistyped."""
     warnings = loaded(spatius_apikey=API_KEY, agora_cert=CERTIFICATE).warnings
     assert not leaks(only(list(warnings)))
+
+
+def test_what_an_endpoint_url_hides_is_a_secret():
+    """A service or a library may repeat the whole URL."""
+    secrets = loaded(
+        console_endpoint_url="https://someone:pass-word@a.example/c?key=a-key",
+        ingress_endpoint_url="wss://a.example/i?token=a-token",
+    ).secrets()
+    assert {"someone", "pass-word", "key=a-key", "token=a-token"} <= {*secrets}
+
+
+def test_huge_number_is_not_repeated():
+    """No more digits than a number has that somebody may have meant."""
+    problem = only(problems(session_expire_minutes=10**5000))
+    assert len(problem) < 200
 
 
 def test_unknown_params_are_named_beside_what_is_missing():

@@ -321,6 +321,12 @@ FATAL: dict[str, tuple[Plan, str]] = {
         lambda s: s.faults.handshake(ServerError(4001, "credits exhausted")),
         "credits",
     ),
+    "no credits at the handshake, and no close": (
+        lambda s: s.faults.handshake(
+            ServerError(4001, "credits exhausted", then_silent=True)
+        ),
+        "credits",
+    ),
     "invalid egress": (
         lambda s: s.faults.handshake(
             ServerError(3, "agora_egress: {agora_token} is invalid")
@@ -381,6 +387,32 @@ def test_what_cannot_be_mended_stops_the_avatar(
     assert agent.states[-1] == "failed"
     if case != "three refused upgrades":
         assert agent.errors == [-1000]
+
+
+def test_a_fatal_error_is_heard_while_the_socket_is_stalled(
+    cramped_server: MotionServer,
+) -> None:
+    """The call that waits for the socket does not hold it up."""
+    server = cramped_server
+
+    async def script(agent: Agent) -> None:
+        await agent.state("ready")
+        await agent.say(speech(50, 1), 1)
+        await server.until(lambda r: r.requests)
+        server.now(Stall())
+        minute = speech(60_000, 2)
+        for _ in range(5):
+            await agent.say(minute, 1, frame_ms=1000)
+        # The socket is full once the queue is.
+        await agent.report(
+            "error", lambda e: e["vendor_info"]["code"] == "overflow", 15
+        )
+        server.now(ServerError(4001, "credits exhausted"))
+        await agent.state("failed", 5)
+
+    agent = play(script, properties(server))
+    assert agent.errors == [1000, -1000]
+    assert "credits" in agent.sent("error")[-1]["message"]
 
 
 # Barge-in and bounds while the socket takes nothing

@@ -13,6 +13,7 @@ TURN = Turn("session-1", 3)
 def summary(**changed: Any) -> Summary:
     values: dict[str, Any] = {
         "turn": TURN,
+        "connection_id": "conn-1",
         "req_id": "req-1",
         "audio_ms": 1000.0,
         "sent_ms": 700.0,

@@ -25,8 +25,6 @@ from websockets.uri import parse_uri
 
 pytestmark = pytest.mark.wire
 
-pytestmark = pytest.mark.wire
-
 ROOT = Path(__file__).resolve().parent.parent
 NAME = sdk.package().partition(" ")[0]
 
@@ -439,6 +437,22 @@ def test_every_code_of_the_sdk_has_a_meaning():
         assert failure.code == code.value
         if code.value != "unknown":
             assert "the Spatius session failed" not in failure.message
+
+
+def test_services_words_forge_no_lines():
+    """Ids and messages are one line, of a length that a log can bear."""
+    error = _sdk_errors.AvatarSDKError(
+        code=_sdk_errors.AvatarSDKErrorCode.serverError,
+        message="first\nsecond\x1b[31m",
+        phase="websocket_runtime",
+        connection_id="a\nb" * 1000,
+        req_id="\x1b" + "r" * 1000,
+    )
+    failure = sdk.failure_of(error)
+    assert failure.vendor_message == "first second[31m"
+    assert len(failure.connection_id) <= 100
+    assert failure.req_id == "r" * 99
+    assert failure.connection_id.isprintable()
 
 
 def test_failure_keeps_the_services_words():

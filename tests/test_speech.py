@@ -11,6 +11,7 @@ from spatius_avatar_python.speech import (
     PLAYBACK_MARGIN_S,
     STALE_LIMIT_S,
     Interrupt,
+    LateTurn,
     Overflow,
     Send,
     Speech,
@@ -45,11 +46,16 @@ def make(max_buffered_s: float = 60.0, end_timeout_s: float = 1.5) -> Speech:
     )
 
 
-def write(speech: Speech, now: float = 0.0, req_id: str = "r") -> list[Step]:
+def write(
+    speech: Speech,
+    now: float = 0.0,
+    req_id: str = "r",
+    connection_id: str = "",
+) -> list[Step]:
     """Carry out all steps that there are, and return them."""
     steps: list[Step] = []
     while (step := speech.next()) is not None:
-        speech.wrote(now, req_id)
+        speech.wrote(now, req_id, connection_id)
         steps.append(step)
     check_sum(speech)
     return steps
@@ -551,6 +557,30 @@ def test_turns_of_another_session_are_others():
     audio = pcm(20)
     speech.frame(audio, 0.0, Turn("another", 1))
     assert audio_of(write(speech)) == audio
+
+
+def test_flush_after_a_lost_connection_means_the_turn_too():
+    """The avatar froze in the midst of a turn: its next sentence is stale."""
+    speech = make()
+    speech.frame(pcm(2000), 0.0, FIRST)
+    speech.end(0.0, FIRST)
+    write(speech)
+    speech.connection_lost()
+    speech.flush(1.0)
+    speech.frame(pcm(20), 1.5, FIRST)
+    assert write(speech, 1.5) == []
+
+
+def test_turn_that_speaks_on_long_after_its_flush_is_told_of():
+    """Once, and not when frames only trail behind."""
+    speech = make()
+    speech.frame(pcm(20), 0.0, FIRST)
+    speech.flush(0.0)
+    speech.notes.clear()
+    for now in (0.5, 9.0, 10.5, 11.0):
+        speech.frame(pcm(20), now, FIRST)
+        assert speech.notes == [LateTurn(FIRST)] * (now > 10)
+    check_sum(speech)
 
 
 def test_flushed_turns_are_forgotten_in_the_end():
@@ -1095,7 +1125,7 @@ def test_summary_comes_when_it_has_been_heard():
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     speech.end(0.0, FIRST)
-    write(speech, now=0.25, req_id="request-7")
+    write(speech, 0.25, "request-7", "connection-7")
     speech.tick(0.7)
     assert summaries_of(speech) == []
     assert speech.deadline() == pytest.approx(0.75)
@@ -1104,6 +1134,7 @@ def test_summary_comes_when_it_has_been_heard():
         Summary(
             turn=FIRST,
             req_id="request-7",
+            connection_id="connection-7",
             audio_ms=500,
             sent_ms=500,
             flushed_ms=0,

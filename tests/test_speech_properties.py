@@ -22,6 +22,7 @@ from spatius_avatar_python.speech import (
     SENTENCE_GAP_S,
     STALE_LIMIT_S,
     Interrupt,
+    LateTurn,
     Overflow,
     Send,
     Speech,
@@ -106,6 +107,7 @@ class SpeechMachine(RuleBasedStateMachine):
         self.last_sent: Optional[Said] = None
         self.last_number = -1
         self.audible_until = float("-inf")
+        self.latest_until = float("-inf")  # had nothing come between
         self.interrupt_due = False
         self.held: Optional[Step] = None
         self.held_said: Optional[Said] = None
@@ -171,7 +173,8 @@ class SpeechMachine(RuleBasedStateMachine):
     def end(self, turn, cut):
         self.speech.end(self.now, turn, cut)
         self.stale_until = float("-inf")
-        self.started = None
+        if turn in (None, self.started):
+            self.started = None
         said = self.open
         if said is None or turn in self.flushed_turns:
             return
@@ -362,7 +365,7 @@ class SpeechMachine(RuleBasedStateMachine):
             or self.now < self.audible_until + PLAYBACK_MARGIN_S
         )
         if self.last_sent is not None and (
-            playing or self.now < self.audible_until + SENTENCE_GAP_S
+            playing or self.now < self.latest_until + SENTENCE_GAP_S
         ):
             self.mark(self.last_sent)
         waiting = [said for said in self.waiting_ones() if not said.gone]
@@ -484,6 +487,7 @@ class SpeechMachine(RuleBasedStateMachine):
         if count:
             begin = max(self.now, self.audible_until)
             self.audible_until = begin + count / RATE
+            self.latest_until = self.audible_until
         said.played_at = self.audible_until
         if step.end:
             self.request.ended = True
@@ -492,7 +496,9 @@ class SpeechMachine(RuleBasedStateMachine):
 
     def collect(self):
         for note in self.speech.notes:
-            if isinstance(note, Overflow):
+            if isinstance(note, LateTurn):
+                assert note.turn in self.flushed_turns
+            elif isinstance(note, Overflow):
                 self.overflow_samples += round(note.refused_s * RATE)
             else:
                 self.summaries.append(note)

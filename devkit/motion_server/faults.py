@@ -66,6 +66,8 @@ class ServerError:
     # exhausted, 4002 session time limit.
     code: int
     message: str = ""
+    # At the handshake: no close behind it, and no reply to the client's.
+    then_silent: bool = False
 
 
 @dataclass(frozen=True)

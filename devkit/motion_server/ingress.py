@@ -317,6 +317,11 @@ class Ingress:
             return False
         if isinstance(fault, ServerError):
             await link.act(fault)
+            if fault.then_silent:
+                await link.act(Silence())
+                while await link.receive() is not None:
+                    pass
+                return False
             await link.close(POLICY_VIOLATION)
             return False
         if isinstance(fault, Hang):
