@@ -389,6 +389,22 @@ def test_what_cannot_be_mended_stops_the_avatar(
         assert agent.errors == [-1000]
 
 
+async def say_more_than_a_stalled_socket_takes(
+    agent: Agent, server: MotionServer
+) -> None:
+    """Say 50 ms, then ten minutes; the socket is full once the queue is."""
+    await agent.state("ready")
+    await agent.say(speech(50, 1), 1)
+    await server.until(lambda r: r.requests)
+    server.now(Stall())
+    minute = speech(60_000, 2)
+    for _ in range(10):
+        await agent.say(minute, 1, frame_ms=1000)
+    await agent.report(
+        "error", lambda e: e["vendor_info"]["code"] == "overflow", 15
+    )
+
+
 def test_a_fatal_error_is_heard_while_the_socket_is_stalled(
     cramped_server: MotionServer,
 ) -> None:
@@ -396,17 +412,7 @@ def test_a_fatal_error_is_heard_while_the_socket_is_stalled(
     server = cramped_server
 
     async def script(agent: Agent) -> None:
-        await agent.state("ready")
-        await agent.say(speech(50, 1), 1)
-        await server.until(lambda r: r.requests)
-        server.now(Stall())
-        minute = speech(60_000, 2)
-        for _ in range(5):
-            await agent.say(minute, 1, frame_ms=1000)
-        # The socket is full once the queue is.
-        await agent.report(
-            "error", lambda e: e["vendor_info"]["code"] == "overflow", 15
-        )
+        await say_more_than_a_stalled_socket_takes(agent, server)
         server.now(ServerError(4001, "credits exhausted"))
         await agent.state("failed", 5)
 
@@ -427,16 +433,7 @@ def test_a_flush_is_answered_while_the_socket_is_stalled(
     server = cramped_server
 
     async def script(agent: Agent) -> None:
-        await agent.state("ready")
-        await agent.say(speech(50, 1), 1)
-        await server.until(lambda r: r.requests)
-        server.now(Stall())
-        minute = speech(60_000, 2)
-        for _ in range(10):
-            await agent.say(minute, 1, frame_ms=1000)
-        await agent.report(
-            "error", lambda e: e["vendor_info"]["code"] == "overflow", 15
-        )
+        await say_more_than_a_stalled_socket_takes(agent, server)
         for _ in range(20):
             assert await agent.flush() < 0.5
         await agent.say(answer, 2)
