@@ -628,10 +628,10 @@ class Speech:
         return None
 
     def _tell_late_turn(self, turn: Optional[Turn], now: float) -> None:
-        at = self._flushed_at(turn)
-        if turn is None or at is None or self._late_turn_told:
+        if turn is None or self._late_turn_told:
             return
-        if now >= at + LATE_TURN_S:
+        at = self._flushed_at(turn)
+        if at is not None and now >= at + LATE_TURN_S:
             self._late_turn_told = True
             self.notes.append(LateTurn(turn))
 
