@@ -24,7 +24,7 @@ from ten_runtime import (
     TenErrorCode,
 )
 
-from devkit.messages import audio_frame, tts_data
+from devkit.harness.messages import audio_frame, tts_data
 from devkit.motion_server import MotionServer
 
 ADDON = "spatius_avatar_python"

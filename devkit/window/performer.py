@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent import futures
 
-from ..stage import Report, Said, Stage
+from ..harness.stage import Report, Said, Stage
 from .button import Button, Refused
 from .feed import Feed
 

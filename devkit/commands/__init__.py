@@ -1,0 +1,1 @@
+"""The commands in bin/, one module each."""

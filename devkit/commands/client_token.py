@@ -1,0 +1,231 @@
+"""Signs what a browser or a phone needs to join the avatar's channel."""
+
+import importlib
+import json
+import os
+import re
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .. import package
+from ..node import (
+    FileError,
+    Node,
+    Resolved,
+    configure,
+    expand,
+    paths_of,
+    read,
+    resolve,
+)
+
+package.load()
+config: Any = importlib.import_module(".config", package.NAME)
+token: Any = importlib.import_module(".token", package.NAME)
+
+REFUSED, UNUSABLE = 1, 2
+
+
+class Refused(Exception):
+    """No token is signed; `reasons` say why, one sentence each."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        self.reasons = reasons
+        super().__init__("; ".join(reasons))
+
+
+def main(
+    uid: Annotated[
+        int,
+        typer.Option(
+            help="The client's uid in the channel; not the avatar's.",
+            show_default=False,
+        ),
+    ],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="[FILE]",
+            help="The extension's property.json, a TEN app's, or a graph "
+            "file; without one the property.json of this package.",
+            show_default=False,
+        ),
+    ] = package.ROOT / "property.json",
+    node: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The node, where a graph has several avatars."
+        ),
+    ] = None,
+    minutes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=24 * 60,
+            help="How long the token is to be valid; without it as long as "
+            "the session (session_expire_minutes).",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Print what a client needs to join, as JSON for player.connect({...}).
+
+    It is signed with the App Certificate of the avatar's configuration. For
+    development only: in production your own backend signs short-lived tokens
+    for the users it knows.
+
+    Exit code: 0 the token is on stdout, 1 none was signed, 2 the file cannot
+    be used.
+    """
+    errors = Console(stderr=True, highlight=False)
+    try:
+        nodes = read(file).nodes(package.NAME, node)
+        if len(nodes) > 1:
+            names = ", ".join(found.name for found in nodes)
+            raise FileError(
+                f"{file} has several avatars ({names}); name one with --node"
+            )
+        answer = sign(nodes[0], uid, minutes, time.time())
+    except FileError as error:
+        errors.print(str(error), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(UNUSABLE) from None
+    except Refused as refused:
+        for reason in refused.reasons:
+            errors.print(reason, style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(REFUSED) from None
+    errors.print(
+        "For development only. In production your own backend signs "
+        "short-lived tokens; the App Certificate never goes to a client.",
+        style="yellow",
+        soft_wrap=True,
+    )
+    print(json.dumps(answer, indent=2))
+
+
+def sign(
+    node: Node, uid: int, minutes: int | None, now_s: float
+) -> dict[str, Any]:
+    """Return the arguments of `player.connect` and the token's end.
+
+    Raises `Refused`, `FileError`.
+    """
+    resolved = resolve(node, package.ROOT, os.environ)
+    _leave_out_spatius(resolved)
+    try:
+        loaded = configure(resolved, now_s)
+    except config.ConfigError as error:
+        raise Refused(
+            [_with_source(problem, resolved) for problem in error.problems]
+        ) from error
+    params = loaded.params
+    _refuse_uid(node, params, uid)
+    certificate = _certificate(params)
+    ends_at_s = int(now_s) + 60 * (minutes or params.session_expire_minutes)
+    return {
+        "appId": params.agora_appid,
+        "channel": params.agora_channel,
+        "token": token.sign(
+            params.agora_appid,
+            certificate,
+            params.agora_channel,
+            uid,
+            ends_at_s,
+        ),
+        "uid": uid,
+        "tokenEndsAt": datetime.fromtimestamp(
+            ends_at_s, timezone.utc
+        ).isoformat(),
+        "tokenEndsAtEpochS": ends_at_s,
+    }
+
+
+def _leave_out_spatius(resolved: Resolved) -> None:
+    """Ask for nothing that an Agora token has nothing to do with."""
+    params = resolved.tree.get("params")
+    for name in ("spatius_api_key", "spatius_app_id", "spatius_avatar_id"):
+        resolved.problems.pop(f"params.{name}", None)
+        if isinstance(params, dict):
+            params[name] = "not-needed"
+
+
+def _with_source(problem: str, resolved: Resolved) -> str:
+    """Add the environment variables that the values come from."""
+    variables = [
+        f"${resolved.origins[path].variable}"
+        for path in paths_of(problem)
+        if path in resolved.origins and resolved.origins[path].variable
+    ]
+    return (
+        f"{problem} (from {' or '.join(variables)})" if variables else problem
+    )
+
+
+def _refuse_uid(node: Node, params: Any, uid: int) -> None:
+    if not 1 <= uid <= config.MAX_UID:
+        reason = "a token for uid 0 would let anybody in as anybody. "
+        raise Refused(
+            [
+                f"--uid {uid}: {'' if uid else reason}Expected a whole "
+                f"number from 1 to {config.MAX_UID}"
+            ]
+        )
+    if uid == params.agora_uid:
+        raise Refused(
+            [
+                f"--uid {uid} is the avatar's own (params.agora_uid): two "
+                "participants with one uid throw each other out of the "
+                "channel. Choose another one"
+            ]
+        )
+    if node.graph is None:
+        return
+    for other in node.graph.nodes:
+        if other.get("addon") != "agora_rtc":
+            continue
+        properties = expand(other.get("property") or {}, os.environ, {})
+        if str(properties.get("stream_id")) == str(uid):
+            raise Refused(
+                [
+                    f"--uid {uid} is the agent's own (stream_id of "
+                    f"{other.get('name')}). Choose another one"
+                ]
+            )
+
+
+def _certificate(params: Any) -> str:
+    if params.agora_appcert is None:
+        raise Refused(
+            [
+                "params.agora_appcert: needed to sign a token for a client, "
+                "and not set. The given params.agora_token is the avatar's "
+                "and lets no other uid in, unless whoever made it signed it "
+                "for uid 0, that is for any uid. Set AGORA_APP_CERTIFICATE, "
+                "or have the same backend make a token for the client's uid"
+            ]
+        )
+    certificate = params.agora_appcert.get_secret_value()
+    # With a given token config.py lets these pass, because it signs nothing.
+    reasons = [
+        f"params.{name}: expected 32 hexadecimal digits to sign with, got "
+        f"{len(value)} characters"
+        for name, value in (
+            ("agora_appid", params.agora_appid),
+            ("agora_appcert", certificate),
+        )
+        if not re.fullmatch("[0-9a-fA-F]{32}", value)
+    ]
+    if reasons:
+        raise Refused(reasons)
+    return certificate
+
+
+app = typer.Typer(add_completion=False)
+app.command()(main)
+
+if __name__ == "__main__":
+    app(prog_name="bin/client-token")

@@ -1,0 +1,1 @@
+"""The extension hosted in this process, for commands and tests."""

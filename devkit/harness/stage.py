@@ -1,0 +1,230 @@
+"""The extension on a stage: hosted as TEN does, with a local Motion Server.
+
+What the demo, the window and the tests share: an agent's speech goes in as a
+TTS sends it, and what came of it can be read from the server's record.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+import wave
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import package
+
+# The stage is for machines without TEN; where the real runtime is installed
+# its place is still taken by the stand-in, which can run without an App.
+sys.path.insert(0, str(package.ROOT / "devkit"))
+
+from ten_runtime import Cmd, Data, StatusCode
+from ten_runtime._host import ExtensionHost
+
+from ..motion_server import MotionServer
+from .messages import audio_frame, tts_data
+
+FRAME_MS = 10
+
+CREDENTIALS = {
+    "SPATIUS_API_KEY": "demo-key",
+    "SPATIUS_APP_ID": "demo-app",
+    "SPATIUS_AVATAR_ID": "demo-avatar",
+    "AGORA_APP_ID": "0123456789abcdef0123456789abcdef",
+    "AGORA_APP_CERTIFICATE": "fedcba9876543210fedcba9876543210",
+    "AGORA_CHANNEL": "demo",
+    "AGORA_AVATAR_UID": "1001",
+}
+"""Environment variables of property.json; they open nothing but the local
+Motion Server."""
+
+
+class SpeechFileError(ValueError):
+    """The WAV cannot be played; the text says what was expected."""
+
+
+def read_speech(path: Path, sample_rate: int = 24000) -> bytes:
+    """Return a WAV's samples: signed 16-bit mono at `sample_rate` Hz.
+
+    Raises `SpeechFileError`.
+    """
+    try:
+        with wave.open(str(path), "rb") as wav:
+            got = (wav.getframerate(), wav.getnchannels(), wav.getsampwidth())
+            pcm = wav.readframes(wav.getnframes())
+    except (OSError, EOFError, wave.Error) as error:
+        raise SpeechFileError(f"{path} cannot be read: {error}") from error
+    if got != (sample_rate, 1, 2):
+        raise SpeechFileError(
+            f"{path} is {got[0]} Hz, {got[1]} channel(s), {8 * got[2]} bit; "
+            f"expected {sample_rate} Hz, 1 channel, 16 bit. Convert it with: "
+            f"sox {path} -r {sample_rate} -c 1 -b 16 speech.wav"
+        )
+    if not pcm:
+        raise SpeechFileError(f"{path} holds no audio")
+    return pcm
+
+
+@dataclass
+class Said:
+    """One utterance as it went in; times are monotonic seconds."""
+
+    turn_id: int
+    audio: bytearray = field(default_factory=bytearray)
+    frames: list[tuple[float, int]] = field(default_factory=list)
+    """When each frame went in, and how many bytes had gone in by then."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A message that the extension sent."""
+
+    time_s: float
+    name: str
+    payload: dict[str, Any]
+
+
+class Stage:
+    """The extension and its service; see `open_stage`."""
+
+    def __init__(
+        self,
+        server: MotionServer,
+        node_property: dict[str, Any],
+        on_report: Callable[[Report], None],
+    ) -> None:
+        self.server = server
+        self.reports: list[Report] = []
+        self._node_property = node_property
+        self._on_report = on_report
+        self._turn_id = 0
+        self.start()
+
+    def start(self) -> None:
+        """Start an extension; after `stop` a new one."""
+        self.host = ExtensionHost(
+            package.NAME, self._node_property, on_data=self._take_report
+        )
+        self.host.start()
+
+    def stop(self) -> None:
+        """Stop the extension, and wait until it is gone."""
+        self.host.stop()
+
+    def speak(
+        self,
+        pcm: bytes,
+        *,
+        end: bool = True,
+        frame_ms: int = FRAME_MS,
+        sample_rate: int = 24000,
+        on_progress: Callable[[float], None] = lambda _: None,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> Said:
+        """Play `pcm` at real time, as a TTS would; blocks until it is said.
+
+        `on_progress` gets the part that was played, 0 to 1; once `is_over`
+        is true nothing more is played.
+        """
+        self._turn_id += 1
+        said = Said(self._turn_id)
+        self.send_data("tts_audio_start", said.turn_id)
+        size = sample_rate * frame_ms // 1000 * 2
+        due = time.monotonic()
+        for at in range(0, len(pcm), size):
+            if is_over():
+                break
+            self.send_frame(pcm[at : at + size], said, sample_rate)
+            on_progress(min(1.0, (at + size) / len(pcm)))
+            due += frame_ms / 1000
+            time.sleep(max(0.0, due - time.monotonic()))
+        if end:
+            self.send_data("tts_audio_end", said.turn_id, reason=1)
+        return said
+
+    def send_frame(
+        self, pcm: bytes, said: Said, sample_rate: int = 24000
+    ) -> None:
+        """Send one pcm_frame of the utterance `said`."""
+        frame = audio_frame(pcm, said.turn_id, sample_rate=sample_rate)
+        said.audio += pcm
+        said.frames.append((time.monotonic(), len(said.audio)))
+        self.host.send_audio_frame(frame)
+
+    def send_data(self, name: str, turn_id: int, **values: Any) -> None:
+        """Send what a TTS says about a request of its."""
+        self.host.send_data(tts_data(name, turn_id, **values))
+
+    def flush(self, timeout_s: float = 5.0) -> float:
+        """Barge in; return how long the answer took, in seconds.
+
+        Raises RuntimeError where the answer is not OK, TimeoutError.
+        """
+        asked = time.monotonic()
+        result, error = self.host.submit_cmd(Cmd.create("flush")).result(
+            timeout_s
+        )
+        took_s = time.monotonic() - asked
+        if result is None or result.get_status_code() != StatusCode.OK:
+            raise RuntimeError(f"flush was not answered with OK: {error}")
+        return took_s
+
+    def _take_report(self, data: Data) -> None:
+        text, _ = data.get_property_to_json(None)
+        report = Report(time.monotonic(), data.get_name(), json.loads(text))
+        self.reports.append(report)
+        self._on_report(report)
+
+
+@contextlib.contextmanager
+def open_stage(
+    node_property: dict[str, Any] | None = None,
+    *,
+    on_report: Callable[[Report], None] = lambda _: None,
+    **server_options: Any,
+) -> Iterator[Stage]:
+    """Start a Motion Server and the extension, by its addon and property.json.
+
+    `node_property` is merged over property.json, as a graph node's is.
+    """
+    package.load()
+    app_id = CREDENTIALS["AGORA_APP_ID"]
+    certificate = CREDENTIALS["AGORA_APP_CERTIFICATE"]
+    with (
+        _environment(CREDENTIALS),
+        MotionServer.in_thread(
+            certificates={app_id: certificate},
+            api_keys={CREDENTIALS["SPATIUS_API_KEY"]},
+            app_ids={CREDENTIALS["SPATIUS_APP_ID"]},
+            avatar_ids={CREDENTIALS["SPATIUS_AVATAR_ID"]},
+            **server_options,
+        ) as server,
+    ):
+        tree = dict(node_property or {})
+        tree["params"] = {
+            "console_endpoint_url": server.console_url,
+            "ingress_endpoint_url": server.ingress_url,
+            **tree.get("params", {}),
+        }
+        stage = Stage(server, tree, on_report)
+        try:
+            yield stage
+        finally:
+            stage.stop()
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,520 @@
+"""bin/check says what is wrong before any agent is started."""
+
+import json
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent import API_KEY, APP_ID, CERTIFICATE
+from agora_token_builder import RtcTokenBuilder
+from typer.testing import CliRunner, Result
+
+from devkit.commands.check import app
+from devkit.motion_server import Close, MotionServer, OnEnd, Refuse
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Nothing of the caller's own environment may decide.
+ENVIRONMENT: dict[str, str | None] = {
+    "SPATIUS_API_KEY": API_KEY,
+    "SPATIUS_APP_ID": "good-app",
+    "SPATIUS_AVATAR_ID": "good-avatar",
+    "AGORA_APP_ID": APP_ID,
+    "AGORA_APP_CERTIFICATE": CERTIFICATE,
+    "AGORA_TOKEN": None,
+    "AGORA_CHANNEL": "room",
+    "AGORA_AVATAR_UID": "2000",
+    "COLUMNS": "80",
+}
+
+Tree = dict[str, Any]
+
+
+def check(
+    path: Path, *arguments: str, **environment: str | None
+) -> tuple[int, str]:
+    """Run the command; return its exit code and its words."""
+    result: Result = CliRunner().invoke(
+        app, [str(path), *arguments], env={**ENVIRONMENT, **environment}
+    )
+    if result.exception is not None:
+        assert isinstance(result.exception, SystemExit), result.exception
+    # Lines are broken to fit the terminal.
+    return result.exit_code, re.sub(r"\s+", " ", result.output)
+
+
+def write(folder: Path, tree: Any) -> Path:
+    """Write a property.json and return its path."""
+    path = folder / "property.json"
+    path.write_text(tree if isinstance(tree, str) else json.dumps(tree))
+    return path
+
+
+def graph(node_property: Tree, connections: Any = (), *others: Tree) -> Tree:
+    """Return a graph with the avatar and `others` as its nodes."""
+    avatar = {
+        "type": "extension",
+        "name": "avatar",
+        "addon": "spatius_avatar_python",
+        "property": {"channel": "", **node_property},
+    }
+    return {"nodes": [avatar, *others], "connections": list(connections)}
+
+
+def wired_from(source: str, **names: list[str]) -> Tree:
+    """Return a connection that sends the messages of each kind to avatar."""
+    return {
+        "extension": source,
+        **{
+            kind: [{"names": wanted, "dest": [{"extension": "avatar"}]}]
+            for kind, wanted in names.items()
+        },
+    }
+
+
+ALL_WIRED = wired_from(
+    "tts",
+    cmd=["flush"],
+    data=["tts_audio_start", "tts_audio_end"],
+    audio_frame=["pcm_frame"],
+)
+
+
+# What may be given
+
+
+def test_own_property_file_is_fine_with_the_documented_variables():
+    """The package's property.json needs only environment variables."""
+    code, words = check(ROOT / "property.json")
+    assert code == 0
+    assert "No problems." in words
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda g: {"ten": {"predefined_graphs": [{"name": "g", "graph": g}]}},
+        lambda g: {"ten": {"predefined_graphs": [{"name": "g", **g}]}},
+        lambda g: {"_ten": {"predefined_graphs": [{"name": "g", "graph": g}]}},
+        lambda g: {"predefined_graphs": [{"name": "g", "graph": g}]},
+        lambda g: {"graph": g},
+        lambda g: g,
+    ],
+    ids=["app", "app, flat", "_ten", "no ten", "graph file", "bare graph"],
+)
+def test_every_form_of_a_graph_is_read(tmp_path, wrap):
+    """The node is found by its addon, however the graph is wrapped."""
+    path = write(tmp_path, wrap(graph({"channel": "studio"}, [ALL_WIRED])))
+    code, words = check(path)
+    assert code == 0
+    assert "node avatar" in words
+    assert "channel studio graph node" in words
+    assert "warning" not in words
+
+
+def test_graph_in_a_file_of_its_own_is_followed(tmp_path):
+    """An app may import its graph from a file beside its property.json."""
+    (tmp_path / "g.json").write_text(json.dumps(graph({"channel": "studio"})))
+    entry = {"name": "g", "graph": {"import_uri": "g.json"}}
+    path = write(tmp_path, {"ten": {"predefined_graphs": [entry]}})
+    code, words = check(path)
+    assert code == 0
+    assert "channel studio graph node" in words
+
+
+def test_each_of_several_avatars_is_checked(tmp_path):
+    """One broken node of two makes the exit code 1, and both are shown."""
+    tree = graph({})
+    tree["nodes"].append(
+        {
+            "name": "second",
+            "addon": "spatius_avatar_python",
+            "property": {"channel": "", "params": {"agora_uid": -1}},
+        }
+    )
+    code, words = check(write(tmp_path, tree))
+    assert code == 1
+    assert "node avatar" in words and "node second" in words
+
+
+def test_one_of_several_avatars_is_chosen_by_name(tmp_path):
+    """With --node the broken other one does not matter."""
+    tree = graph({})
+    tree["nodes"].append(
+        {
+            "name": "second",
+            "addon": "spatius_avatar_python",
+            "property": {"params": {"agora_uid": -1}},
+        }
+    )
+    code, words = check(write(tmp_path, tree), "--node", "avatar")
+    assert code == 0
+    assert "second" not in words
+
+
+# What cannot be used
+
+
+def test_missing_file_is_said(tmp_path):
+    """A file that is not there ends with exit code 2."""
+    code, words = check(tmp_path / "nowhere.json")
+    assert code == 2
+    assert "does not exist" in words
+
+
+def test_broken_json_is_said_with_line_and_column(tmp_path):
+    """Where the JSON breaks stands in the message."""
+    code, words = check(write(tmp_path, '{"params": {\n  "a": ]}}'))
+    assert code == 2
+    assert "line 2, column 8" in words
+
+
+def test_graph_without_the_avatar_is_said_with_its_addons(tmp_path):
+    """Who looks for a node sees which addons there are."""
+    path = write(tmp_path, {"nodes": [{"name": "x", "addon": "some_tts"}]})
+    code, words = check(path)
+    assert code == 2
+    assert "addons in it: some_tts" in words
+
+
+def test_unknown_node_name_is_said_with_the_known_ones(tmp_path):
+    """A name that no node has ends with exit code 2."""
+    code, words = check(write(tmp_path, graph({})), "--node", "face")
+    assert code == 2
+    assert "its nodes with that addon: avatar" in words
+
+
+def test_file_of_another_kind_is_said_with_what_is_expected(tmp_path):
+    """A manifest is no configuration."""
+    code, words = check(ROOT / "manifest.json")
+    assert code == 2
+    assert "ten.predefined_graphs" in words
+
+
+# What is wrong
+
+
+def test_everything_wrong_is_said_at_once(tmp_path):
+    """One run is enough to learn of all mistakes."""
+    params = {"agora_uid": "two", "sample_rate": 11025, "telemetry": "maybe"}
+    code, words = check(
+        write(tmp_path, graph({"params": params})), SPATIUS_API_KEY=None
+    )
+    assert code == 1
+    assert "4 problems" in words
+    for name in (*params, "spatius_api_key"):
+        assert f"params.{name}: " in words
+
+
+def test_value_of_another_type_than_declared_is_said_to_abort(tmp_path):
+    """What would abort TEN is said here in words, with the path."""
+    tree = graph({"dump": "yes", "params": {"spatius_app_id": 5}})
+    code, words = check(write(tmp_path, tree))
+    assert code == 1
+    assert (
+        "params.spatius_app_id: the value is an integer, declared string in "
+        "manifest.json: TEN aborts the whole process" in words
+    )
+    assert "dump: the value is a string, declared bool" in words
+    assert "2 problems" in words
+
+
+def test_unset_variable_without_default_is_said_to_end_the_process(tmp_path):
+    """TEN ends where a placeholder without default has no variable."""
+    tree = graph({"params": {"spatius_api_key": "${env:MY_KEY}"}})
+    code, words = check(write(tmp_path, tree), MY_KEY=None)
+    assert code == 1
+    assert "the environment variable MY_KEY is not set" in words
+    assert "1 problem " in words
+
+
+def test_null_is_said_to_make_ten_ignore_the_file(tmp_path):
+    """A null anywhere is a problem of the whole file, with its path."""
+    tree = graph({"params": {"region": None}})
+    code, words = check(write(tmp_path, tree))
+    assert code == 1
+    assert "nodes[0].property.params.region: null" in words
+    assert "ignores a whole property.json" in words
+
+
+def test_uid_of_another_participant_is_refused(tmp_path):
+    """Two participants cannot share a uid."""
+    rtc = {
+        "name": "rtc",
+        "addon": "agora_rtc",
+        "property": {"stream_id": 2000, "channel": "room"},
+    }
+    code, words = check(write(tmp_path, graph({}, [], rtc)))
+    assert code == 1
+    assert "params.agora_uid: 2000 is also the stream_id of rtc" in words
+
+
+# Where values come from
+
+
+def test_origin_of_each_value_is_told(tmp_path):
+    """Graph node, property.json, variable and default are told apart."""
+    tree = graph({"params": {"sample_rate": 16000, "region": "us-west"}})
+    _, words = check(write(tmp_path, tree))
+    assert "sample_rate 16000 graph node" in words
+    assert "session_expire_minutes 30 property.json" in words
+    assert "spatius_app_id good... $SPATIUS_APP_ID" in words
+    assert "agora_token not set $AGORA_TOKEN, unset" in words
+
+
+def test_omitted_value_is_told_as_default(tmp_path):
+    """What stands nowhere is config.py's default."""
+    params = {
+        "spatius_api_key": "k",
+        "spatius_app_id": "a",
+        "spatius_avatar_id": "b",
+        "agora_appid": APP_ID,
+        "agora_appcert": CERTIFICATE,
+        "agora_channel": "c",
+        "agora_uid": 1,
+    }
+    code, words = check(write(tmp_path, {"params": params}))
+    assert code == 0
+    assert "sample_rate 24000 default" in words
+
+
+@pytest.mark.parametrize(
+    "variable", ["SPATIUS_API_KEY", "AGORA_APP_CERTIFICATE", "AGORA_TOKEN"]
+)
+def test_no_secret_is_printed(variable, tmp_path):
+    """Secrets show as set, in a good configuration and in a broken one."""
+    secret = "5ec2e7" * 6
+    tree = graph({"params": {"sample_rate": 24000}})
+    for rate in ("24000", "1"):
+        tree["nodes"][0]["property"]["params"]["sample_rate"] = rate
+        _, words = check(write(tmp_path, tree), **{variable: secret})
+        assert "5ec2e7" not in words.replace(" ", "")
+
+
+def test_password_in_a_url_is_not_printed(tmp_path):
+    """Of an endpoint only what leads there is shown."""
+    params = {
+        "console_endpoint_url": "https://me:hush-hush@console.test/v1?k=hush",
+        "ingress_endpoint_url": "wss://ingress.test/v2",
+    }
+    code, words = check(write(tmp_path, graph({"params": params})))
+    assert code == 0
+    assert "https://console.test/v1" in words
+    assert "hush" not in words
+
+
+def test_region_is_shown_as_endpoints(tmp_path):
+    """A region stands for two hosts."""
+    tree = graph({"params": {"region": "ap-northeast"}})
+    _, words = check(write(tmp_path, tree))
+    assert "https://console.ap-northeast.spatius.ai/v1/console" in words
+
+
+def test_end_of_a_given_token_is_read():
+    """When a given Agora token ends is read out of it."""
+    ends_at_s = int(time.time()) + 7200
+    given = RtcTokenBuilder.buildTokenWithUid(
+        APP_ID, CERTIFICATE, "room", 2000, 1, ends_at_s
+    )
+    code, words = check(ROOT / "property.json", AGORA_TOKEN=given)
+    expected = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(ends_at_s))
+    assert code == 0
+    assert f"given; ends at {expected} UTC, in 120 min" in words
+
+
+# The graph around the node
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("audio_frame", "pcm_frame"),
+        ("data", "tts_audio_end"),
+        ("cmd", "flush"),
+    ],
+)
+def test_missing_wire_is_a_warning(kind, name, tmp_path):
+    """A message that is not wired is told, and the exit code stays 0."""
+    wiring = {key: value for key, value in ALL_WIRED.items() if key != kind}
+    code, words = check(write(tmp_path, graph({}, [wiring])))
+    assert code == 0
+    assert f"{name} is not wired to avatar" in words
+    assert "1 warning " in words
+
+
+def test_wires_written_from_the_avatar_are_seen(tmp_path):
+    """A connection may name the source in place of the destination."""
+    source = [{"extension": "tts"}]
+    wiring = {
+        "extension": "avatar",
+        "cmd": [{"name": "flush", "source": source}],
+        "data": [{"name": "finalize", "source": source}],
+        "audio_frame": [{"name": "pcm_frame", "source": source}],
+    }
+    _, words = check(write(tmp_path, graph({}, [wiring])))
+    assert "warning" not in words
+
+
+def test_malformed_connections_are_passed_by(tmp_path):
+    """A connection that says nothing is as good as none."""
+    odd = {"extension": 5, "cmd": "flush", "data": [7, {"dest": ["x"]}]}
+    code, words = check(write(tmp_path, graph({}, [odd, "none"])))
+    assert code == 0
+    assert "No problems." in words
+
+
+def test_speech_that_also_goes_to_rtc_is_a_warning(tmp_path):
+    """With both wires the speech is heard twice."""
+    rtc = {"name": "rtc", "addon": "agora_rtc", "property": {}}
+    second = {
+        "extension": "rtc",
+        "audio_frame": [
+            {"name": "pcm_frame", "source": [{"extension": "tts"}]}
+        ],
+    }
+    tree = graph({}, [ALL_WIRED, second], rtc)
+    _, words = check(write(tmp_path, tree))
+    assert "heard twice" in words
+
+
+def test_missing_channel_of_the_node_is_a_warning(tmp_path):
+    """The agent server fills in only a channel that the node has."""
+    tree = graph({})
+    del tree["nodes"][0]["property"]["channel"]
+    code, words = check(write(tmp_path, tree))
+    assert code == 0
+    assert 'add "channel": ""' in words
+
+
+def test_variables_that_other_nodes_miss_are_a_warning(tmp_path):
+    """TEN would not start the graph without them."""
+    llm = {"name": "llm", "addon": "l", "property": {"key": "${env:LLM_K}"}}
+    _, words = check(write(tmp_path, graph({}, [], llm)), LLM_K=None)
+    assert "LLM_K" in words
+
+
+# A real session
+
+
+def connect(
+    tmp_path: Path, server: MotionServer, **environment: str | None
+) -> tuple[int, str]:
+    """Run the check with --connect against a local Motion Server."""
+    params = {
+        "console_endpoint_url": server.console_url,
+        "ingress_endpoint_url": server.ingress_url,
+    }
+    path = write(tmp_path, graph({"params": params}))
+    return check(path, "--connect", **environment)
+
+
+@pytest.mark.wire
+def test_connect_sends_one_second_of_silence(tmp_path, motion_server):
+    """The session is opened, used, ended and closed."""
+    code, words = connect(tmp_path, motion_server)
+    record = motion_server.record
+    assert code == 0, words
+    assert "it works" in words
+    assert record.requests[0].audio == bytes(48000)
+    assert record.requests[0].ended_at_s is not None
+    assert record.connections[0].closed_by == "client"
+    assert not record.violations
+
+
+def closed_port() -> int:
+    """Return a port where nothing listens."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("missing", ["console", "ingress"])
+def test_connect_names_who_does_not_answer(tmp_path, motion_server, missing):
+    """The endpoint where nothing listens, and how to start what would."""
+    nowhere = f"http://127.0.0.1:{closed_port()}"
+    params = {
+        "console_endpoint_url": motion_server.console_url,
+        "ingress_endpoint_url": motion_server.ingress_url,
+        f"{missing}_endpoint_url": nowhere,
+    }
+    path = write(tmp_path, graph({"params": params}))
+    code, words = check(path, "--connect")
+    assert code == 3
+    assert f"Nothing answers at {nowhere}" in words
+    assert "The SDK says: " in words
+
+
+@pytest.mark.wire
+def test_connect_explains_a_bad_key(tmp_path, motion_server):
+    """Which param is wrong, and where its value came from."""
+    code, words = connect(
+        tmp_path, motion_server, SPATIUS_API_KEY="bad-key-123456"
+    )
+    assert code == 3
+    assert "refused the API key: check params.spatius_api_key" in words
+    assert "comes from $SPATIUS_API_KEY" in words
+    assert "bad-key" not in words
+
+
+@pytest.mark.wire
+def test_connect_explains_an_unknown_avatar(tmp_path, motion_server):
+    """Which param is wrong, and that an agent would stop."""
+    code, words = connect(tmp_path, motion_server, SPATIUS_AVATAR_ID="nobody")
+    assert code == 3
+    assert "check params.spatius_avatar_id" in words
+    assert "(nobody) comes from $SPATIUS_AVATAR_ID" in words
+    assert "An agent would stop here" in words
+
+
+@pytest.mark.wire
+def test_connect_explains_a_network_that_leads_nowhere(tmp_path, motion_server):
+    """A closed port is told with what to try."""
+    motion_server.pause_listening()
+    code, words = connect(tmp_path, motion_server)
+    assert code == 3
+    assert "cannot be reached" in words
+    assert "python -m devkit.commands.motion_server" in words
+
+
+@pytest.mark.wire
+def test_connect_explains_a_service_in_trouble(tmp_path, motion_server):
+    """What passes by itself is told as such."""
+    motion_server.faults.console(Refuse(503), times=None)
+    code, words = connect(tmp_path, motion_server)
+    assert code == 3
+    assert "would go on trying" in words
+
+
+@pytest.mark.wire
+def test_connect_reports_an_end_during_the_silence(tmp_path, motion_server):
+    """A session that does not last has not worked."""
+    motion_server.faults.runtime(Close(4001, "no credits"), after=OnEnd())
+    code, words = connect(tmp_path, motion_server)
+    assert code == 3
+    assert "credits are exhausted" in words
+
+
+def test_connect_is_not_tried_with_problems(tmp_path, motion_server):
+    """What is known to be wrong needs no session."""
+    code, words = connect(tmp_path, motion_server, AGORA_AVATAR_UID="x")
+    assert code == 1
+    assert "the problems come first" in words
+    assert not motion_server.record.token_requests
+
+
+def test_command_sets_itself_up_and_knows_its_name():
+    """bin/check --help names the command and its exit codes."""
+    done = subprocess.run(
+        [ROOT / "bin" / "check", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage: bin/check" in done.stdout
+    assert "Exit code: 0" in done.stdout

@@ -1,0 +1,166 @@
+"""bin/client-token signs what a client needs to join the channel."""
+
+import json
+import subprocess
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from agora_token_builder import RtcTokenBuilder
+from typer.testing import CliRunner, Result
+
+from devkit.commands.client_token import app
+from devkit.motion_server.agora import check_token, parse_token
+
+ROOT = Path(__file__).resolve().parents[2]
+APP_ID = "0123456789abcdef0123456789abcdef"
+CERTIFICATE = "fedcba9876543210fedcba9876543210"
+VOICE_ASSISTANT = ROOT / "examples" / "voice-assistant" / "property.json"
+
+ENVIRONMENT: dict[str, str | None] = {
+    "SPATIUS_API_KEY": "some-key",
+    "SPATIUS_APP_ID": "good-app",
+    "SPATIUS_AVATAR_ID": "good-avatar",
+    "AGORA_APP_ID": APP_ID,
+    "AGORA_APP_CERTIFICATE": CERTIFICATE,
+    "AGORA_TOKEN": None,
+    "AGORA_CHANNEL": "room",
+    "AGORA_AVATAR_UID": "2000",
+}
+
+
+def client_token(*arguments: str | Path, **environment: str | None) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(
+        app,
+        [str(argument) for argument in arguments],
+        env={**ENVIRONMENT, **environment},
+    )
+
+
+def test_answer_is_what_player_connect_takes():
+    """App ID, channel, token and uid come as JSON on stdout, alone."""
+    result = client_token("--uid", "1001")
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    assert answer["appId"] == APP_ID
+    assert answer["channel"] == "room"
+    assert answer["uid"] == 1001
+    check_token(
+        parse_token(answer["token"]),
+        channel="room",
+        uid=1001,
+        now_s=time.time(),
+        certificate=CERTIFICATE,
+    )
+
+
+def test_end_is_told_twice_and_is_the_tokens_own():
+    """ISO time and epoch agree, and lie as far ahead as was asked."""
+    answer = json.loads(client_token("--uid", "1", "--minutes", "5").stdout)
+    end_s = answer["tokenEndsAtEpochS"]
+    assert datetime.fromisoformat(answer["tokenEndsAt"]).timestamp() == end_s
+    assert 290 < end_s - time.time() <= 300
+    assert parse_token(answer["token"]).end_s == end_s
+
+
+def test_token_lasts_as_long_as_the_session_unless_told_otherwise():
+    """Without --minutes session_expire_minutes counts."""
+    answer = json.loads(client_token("--uid", "1").stdout)
+    left_s = answer["tokenEndsAtEpochS"] - time.time()
+    assert 1790 < left_s <= 1800
+
+
+def test_development_is_said_on_stderr():
+    """Who redirects stdout still reads that this is not for production."""
+    result = client_token("--uid", "1001")
+    assert "For development only" in result.stderr
+    assert "development" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("uid", "reason"),
+    [
+        ("2000", "the avatar's own"),
+        ("0", "let anybody in as anybody"),
+        ("4294967296", "from 1 to 4294967295"),
+    ],
+)
+def test_uid_that_cannot_be_a_clients_is_refused(uid, reason):
+    """The avatar's uid, the uid for all, and what is no uid."""
+    result = client_token("--uid", uid)
+    assert result.exit_code == 1
+    assert reason in result.stderr
+    assert not result.stdout
+
+
+def test_agents_own_uid_is_refused():
+    """In a graph the agent has a uid as well."""
+    result = client_token("--uid", "1234", VOICE_ASSISTANT)
+    assert result.exit_code == 1
+    assert "stream_id of agora_rtc" in result.stderr
+
+
+def test_channel_of_a_graphs_node_is_used():
+    """A graph is read as bin/check reads it."""
+    result = client_token("--uid", "1001", VOICE_ASSISTANT)
+    assert json.loads(result.stdout)["channel"] == "avatar_room"
+
+
+def test_given_token_is_not_handed_to_a_client():
+    """Without a certificate nothing can be signed, and that is explained."""
+    given = RtcTokenBuilder.buildTokenWithUid(
+        APP_ID, CERTIFICATE, "room", 2000, 1, int(time.time()) + 7200
+    )
+    result = client_token(
+        "--uid", "1001", AGORA_TOKEN=given, AGORA_APP_CERTIFICATE=None
+    )
+    assert result.exit_code == 1
+    assert "params.agora_appcert: needed to sign" in result.stderr
+    assert given not in result.output
+
+
+def test_certificate_beside_a_given_token_is_still_checked():
+    """A given token hides a broken certificate from config.load."""
+    result = client_token(
+        "--uid", "1", AGORA_TOKEN="opaque", AGORA_APP_CERTIFICATE="short-one"
+    )
+    assert result.exit_code == 1
+    assert "params.agora_appcert: expected 32 hex" in result.stderr
+    assert "short-one" not in result.output
+
+
+def test_wrong_configuration_is_told_as_everywhere():
+    """The problems are config.load's, with the variables to look at."""
+    result = client_token("--uid", "1001", AGORA_APP_ID=None)
+    assert result.exit_code == 1
+    assert "params.agora_appid: required" in result.stderr
+    assert "(from $AGORA_APP_ID)" in result.stderr
+
+
+def test_spatius_has_nothing_to_do_with_it():
+    """Agora's values are enough."""
+    spatius = ("SPATIUS_API_KEY", "SPATIUS_APP_ID", "SPATIUS_AVATAR_ID")
+    result = client_token("--uid", "1001", **dict.fromkeys(spatius))
+    assert result.exit_code == 0, result.stderr
+
+
+def test_file_that_cannot_be_used_is_said(tmp_path):
+    """A missing file ends with exit code 2."""
+    result = client_token("--uid", "1001", tmp_path / "nowhere.json")
+    assert result.exit_code == 2
+    assert "does not exist" in result.stderr
+
+
+def test_command_sets_itself_up_and_knows_its_name():
+    """bin/client-token --help names the command."""
+    done = subprocess.run(
+        [ROOT / "bin" / "client-token", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage: bin/client-token" in done.stdout
+    assert "For development only" in " ".join(done.stdout.split())

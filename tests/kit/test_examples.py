@@ -1,0 +1,195 @@
+"""The examples fit manifest.json and config.py, and the small one runs."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import pytest
+
+from devkit.node import Graph, Node, configure, read, resolve
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+VOICE_ASSISTANT = EXAMPLES / "voice-assistant" / "property.json"
+WAV_PLAYER = EXAMPLES / "wav-player" / "property.json"
+ADDON = "spatius_avatar_python"
+
+ENVIRONMENT = {
+    "SPATIUS_API_KEY": "some-key",
+    "SPATIUS_APP_ID": "good-app",
+    "SPATIUS_AVATAR_ID": "good-avatar",
+    "AGORA_APP_ID": "0123456789abcdef0123456789abcdef",
+    "AGORA_APP_CERTIFICATE": "fedcba9876543210fedcba9876543210",
+}
+
+examples = pytest.mark.parametrize(
+    "path", [VOICE_ASSISTANT, WAV_PLAYER], ids=["voice-assistant", "wav-player"]
+)
+
+
+def avatar_of(path: Path) -> tuple[Node, Graph]:
+    """Return the example's one avatar and its graph."""
+    (node,) = read(path).nodes(ADDON)
+    assert node.graph is not None
+    return node, node.graph
+
+
+def declared(manifest: Path, direction: str) -> set[tuple[str, str]]:
+    """Return (kind, name) of the messages that a manifest declares."""
+    api = json.loads(manifest.read_text())["api"]
+    return {
+        (key.removesuffix(direction), entry["name"])
+        for key, entries in api.items()
+        if key.endswith(direction)
+        for entry in entries
+    }
+
+
+@examples
+def test_every_message_wired_to_the_avatar_is_declared(path):
+    """manifest.json knows what the graphs send to the extension."""
+    node, graph = avatar_of(path)
+    wired = {(w.kind, w.message) for w in graph.wires() if w.dest == node.name}
+    assert wired <= declared(ROOT / "manifest.json", "_in")
+
+
+@examples
+def test_everything_that_an_agent_needs_is_wired(path):
+    """Audio, its start, its end and flush reach the avatar."""
+    node, graph = avatar_of(path)
+    wired = {(w.kind, w.message) for w in graph.wires() if w.dest == node.name}
+    assert wired == {
+        ("audio_frame", "pcm_frame"),
+        ("data", "tts_audio_start"),
+        ("data", "tts_audio_end"),
+        ("cmd", "flush"),
+    }
+
+
+@examples
+def test_connections_name_only_nodes_that_exist(path):
+    """No wire leads to a node with a mistyped name."""
+    _, graph = avatar_of(path)
+    names = {node["name"] for node in graph.nodes}
+    ends = {end for wire in graph.wires() for end in (wire.source, wire.dest)}
+    assert ends <= names
+
+
+@pytest.mark.parametrize(
+    ("path", "environment"),
+    [(VOICE_ASSISTANT, ENVIRONMENT), (WAV_PLAYER, {})],
+    ids=["voice-assistant", "wav-player"],
+)
+def test_configuration_is_accepted(path, environment):
+    """With the documented variables set nothing is wrong or doubtful."""
+    node, _ = avatar_of(path)
+    config = configure(resolve(node, ROOT, environment), time.time())
+    assert config.warnings == ()
+
+
+def test_every_variable_of_the_voice_assistant_is_documented():
+    """Whoever follows the README has set all that the graph asks for."""
+    asked = set(re.findall(r"\$\{env:(\w+)", VOICE_ASSISTANT.read_text()))
+    told = (VOICE_ASSISTANT.parent / "README.md").read_text()
+    assert {name for name in asked if f"`{name}`" not in told} == set()
+
+
+def test_user_agent_and_avatar_have_uids_of_their_own():
+    """Nobody throws anybody else out of the channel."""
+    node, graph = avatar_of(VOICE_ASSISTANT)
+    rtc = graph.property_of("agora_rtc")
+    uids = [
+        rtc["stream_id"],
+        rtc["remote_stream_id"],
+        node.property["params"]["agora_uid"],
+    ]
+    assert len(set(uids)) == 3
+
+
+def test_avatar_and_agent_meet_in_one_channel():
+    """And the node has a channel that the agent server can fill in."""
+    node, graph = avatar_of(VOICE_ASSISTANT)
+    assert node.property["channel"] == graph.property_of("agora_rtc")["channel"]
+
+
+def test_rates_of_tts_and_avatar_agree():
+    """Nothing is resampled on the way."""
+    node, graph = avatar_of(VOICE_ASSISTANT)
+    output_format = graph.property_of("tts")["params"]["output_format"]
+    assert output_format == f"pcm_{node.property['params']['sample_rate']}"
+
+
+def test_speech_is_not_played_twice():
+    """The TTS's audio goes to the avatar and nowhere else."""
+    _, graph = avatar_of(VOICE_ASSISTANT)
+    dests = [
+        wire.dest
+        for wire in graph.wires()
+        if wire.kind == "audio_frame" and wire.source == "tts"
+    ]
+    assert dests == ["avatar"]
+
+
+def test_everything_that_the_player_sends_is_declared_by_it():
+    """The player's manifest knows what the graph takes from it."""
+    _, graph = avatar_of(WAV_PLAYER)
+    sent = {(w.kind, w.message) for w in graph.wires() if w.source == "player"}
+    manifest = WAV_PLAYER.parent / "wav_player_python" / "manifest.json"
+    assert sent <= declared(manifest, "_out")
+
+
+def run_graph(*arguments: str | Path, **environment: str):
+    """Run the graph in a process of its own, which takes the stand-in."""
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "devkit.commands.run_graph",
+            *map(str, arguments),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.wire
+def test_wav_player_is_heard_byte_for_byte(tmp_path):
+    """What the Motion Server hears is the WAV, in one utterance."""
+    # An odd number of samples: the last frame is a short one.
+    pcm = bytes(range(251)) * 98
+    speech, heard = tmp_path / "speech.wav", tmp_path / "heard.wav"
+    with wave.open(str(speech), "wb") as wav:
+        wav.setparams((1, 2, 24000, 0, "NONE", ""))
+        wav.writeframes(pcm)
+    done = run_graph(WAV_PLAYER, "--heard", heard, WAV_FILE=str(speech))
+    assert done.returncode == 0, done.stdout + done.stderr
+    with wave.open(str(heard), "rb") as wav:
+        assert wav.getframerate() == 24000
+        assert wav.readframes(wav.getnframes()) == pcm
+    assert "heard 1 utterance(s)" in done.stdout
+    assert "VIOLATION" not in done.stdout.upper()
+    assert not done.stderr
+
+
+@pytest.mark.wire
+def test_file_that_is_no_wav_is_said(tmp_path):
+    """The player explains, and nothing is heard."""
+    done = run_graph(
+        WAV_PLAYER, "--limit-s", "1", WAV_FILE=str(tmp_path / "none.wav")
+    )
+    assert done.returncode == 1
+    assert "none.wav' cannot be played" in done.stderr
+
+
+def test_graph_of_unknown_addons_is_not_run():
+    """The voice assistant needs TEN; that is said and not tried."""
+    done = run_graph(VOICE_ASSISTANT)
+    assert done.returncode == 2
+    assert "the addon agora_rtc is neither in" in done.stdout

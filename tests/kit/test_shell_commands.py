@@ -1,0 +1,156 @@
+"""Python started in the package's folder works, though token.py stands there.
+
+Each command runs in the repository's root, where Python finds the package's
+token.py in place of the standard library's.
+"""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What a .pth file of the environment imports is there before the root is
+# searched, and may hide that the root's token.py is found: -S has none.
+MODES = pytest.mark.parametrize("mode", [(), ("-S",)], ids=["", "-S"])
+
+
+def run(
+    *command: "str | Path", **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command in the root, as a shell that sets nothing does."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTHON")
+    }
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def python(
+    *arguments: str, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    return run(sys.executable, *arguments, **environment)
+
+
+def in_venv(folder: Path) -> Path:
+    """Return the Python of the environment in `folder`."""
+    if sys.platform == "win32":
+        return folder / "Scripts" / "python.exe"
+    return folder / "bin" / "python"
+
+
+def test_root_comes_before_the_standard_library():
+    """The root's token.py is what Python finds first: the guard is needed."""
+    done = python(
+        "-S",
+        "-c",
+        "import sys\n"
+        "from importlib.machinery import PathFinder\n"
+        "assert 'token' not in sys.modules\n"
+        "print(PathFinder.find_spec('token').origin)",
+    )
+    assert Path(done.stdout.strip()).resolve() == ROOT / "token.py"
+
+
+@MODES
+@pytest.mark.parametrize("tool", ["pip", "pytest"])
+def test_tool_runs(mode, tool):
+    """`python -m` of a tool does what it does elsewhere."""
+    packages = {"PYTHONPATH": sysconfig.get_path("purelib")} if mode else {}
+    done = python(*mode, "-m", tool, "--version", **packages)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).startswith(f"{tool} ")
+
+
+@MODES
+def test_venv_is_made(tmp_path, mode):
+    """`python -m venv` makes an environment whose Python runs here too."""
+    folder = tmp_path / "venv"
+    done = python(*mode, "-m", "venv", "--without-pip", str(folder))
+    assert done.returncode == 0, done.stderr
+    done = run(in_venv(folder), "-c", "import inspect")
+    assert done.returncode == 0, done.stderr
+
+
+def test_venv_has_pip(tmp_path):
+    """A new environment gets its pip, which runs in the root."""
+    folder = tmp_path / "venv"
+    done = python("-m", "venv", str(folder))
+    assert done.returncode == 0, done.stderr
+    done = run(in_venv(folder), "-m", "pip", "--version")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("pip ")
+
+
+@MODES
+@pytest.mark.parametrize(
+    "module",
+    [
+        "inspect",
+        "tokenize",
+        "token",
+        "dataclasses",
+        "linecache",
+        "traceback",
+        "asyncio",
+        "pdb",
+        "unittest",
+        "logging",
+    ],
+)
+def test_module_is_imported(mode, module):
+    """The standard library's users of token find all they need."""
+    done = python(*mode, "-c", f"import {module}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+@MODES
+def test_token_is_the_standard_librarys(mode):
+    """`import token` gives the standard library's module, in full."""
+    done = python(
+        *mode,
+        "-c",
+        "import os, sys, token\n"
+        "assert token is sys.modules['token']\n"
+        "assert token.__name__ == token.__spec__.name == 'token'\n"
+        "assert os.path.dirname(token.__file__) == os.path.dirname(os.__file__)"
+        "\n"
+        "assert token.tok_name[token.NUMBER] == 'NUMBER'\n"
+        "assert not hasattr(token, 'sign')",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@MODES
+def test_source_is_tokenised(mode):
+    """What the standard library makes of its token works."""
+    done = python(*mode, "-m", "tokenize", "addon.py")
+    assert done.returncode == 0, done.stderr
+    assert "NAME" in done.stdout
+
+
+def test_both_tokens_live_in_one_process():
+    """The package's own token.py is still the package's."""
+    done = python(
+        "-c",
+        "import inspect, token\n"
+        "from devkit import package\n"
+        "package.load()\n"
+        "from spatius_avatar_python import token as ours\n"
+        "assert callable(ours.sign) and token is not ours\n"
+        "assert token.tok_name",
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,733 @@
+"""The window: what a page is told, who may ask, and how it looks.
+
+Most of it in a real Chromium, with the extension on the stage; skipped where
+there is none.
+"""
+
+import asyncio
+import base64
+import contextlib
+import http.client
+import json
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from devkit.motion_server import MotionServer
+from devkit.motion_server.guard import refusal
+from devkit.motion_server.record import Record, SessionConfig
+from devkit.window import Window, page_url
+from devkit.window.feed import MAX_ENTRIES, Feed
+from devkit.window.utterance import LEAD_S, Utterance
+from devkit.window.viewers import (
+    MAX_WAITING_SOUND_BYTES,
+    Sound,
+    Viewer,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMEDRIVER = shutil.which("chromedriver")
+
+try:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+except ImportError:
+    webdriver = None
+
+try:
+    from devkit.harness import stage as stages
+    from devkit.window.performer import Performer, report_to
+except ImportError:  # the real runtime has no host outside an app
+    stages = None
+
+needs_chromium = pytest.mark.skipif(
+    webdriver is None or CHROMIUM is None or CHROMEDRIVER is None,
+    reason="needs selenium, and Debian's chromium and chromium-driver",
+)
+needs_stage = pytest.mark.skipif(
+    stages is None, reason="needs the stand-in for ten_runtime"
+)
+
+SAMPLE = """
+const done = arguments[arguments.length - 1];
+const [lengthMs, samples] = [arguments[0], []];
+const mouth = document.querySelector("#mouth");
+const level = document.querySelector("#level");
+const began = performance.now();
+requestAnimationFrame(function sample(now) {
+  samples.push([now - began, level.value, mouth.getBBox().height]);
+  if (now - began < lengthMs) requestAnimationFrame(sample);
+  else done(samples);
+});
+"""
+
+
+# In the browser
+
+
+@dataclass
+class Page:
+    """The window in a browser, and the stage that it shows."""
+
+    driver: Any
+    stage: Any
+
+    def press(self, button: str) -> str:
+        """Press a button, as a user does; return what it says."""
+        said = self.driver.find_element("id", "said")
+        self.driver.execute_script("arguments[0].textContent = ''", said)
+        self.driver.find_element("css selector", f"[data-do={button}]").click()
+        self.until(lambda: said.text, f"{button} says what it did")
+        return said.text
+
+    def turn_sound_on(self) -> None:
+        """Press the sound button."""
+        sound = self.driver.find_element("id", "sound")
+        sound.click()
+        self.until(lambda: sound.text == "Sound is on", "sound is on")
+
+    def sample(self, length_s: float) -> list[tuple[float, float, float]]:
+        """Time in ms, level and mouth opening (as drawn), frame by frame."""
+        return self.driver.execute_async_script(SAMPLE, length_s * 1000)
+
+    def tells(self, text: str, timeout_s: float = 8) -> None:
+        """Wait until a line of the timeline holds `text`."""
+        self.until(
+            lambda: any(text in line for line in self.timeline()),
+            f"the timeline tells: {text}",
+            timeout_s,
+        )
+
+    def timeline(self) -> list[str]:
+        """The lines of the timeline."""
+        return self.driver.execute_script(
+            "return [...document.querySelectorAll('#timeline .entry')]"
+            ".map((entry) => entry.innerText.replace(/\\s+/g, ' '))"
+        )
+
+    def state(self) -> str:
+        """The session's state, as it is read out."""
+        return self.driver.find_element("id", "state").text
+
+    def until(
+        self, met: Callable[[], Any], what: str, timeout_s: float = 8
+    ) -> None:
+        """Wait until `met()` is true."""
+        deadline = time.monotonic() + timeout_s
+        while not met():
+            if time.monotonic() > deadline:
+                lines = "\n".join(self.timeline())
+                raise AssertionError(f"not met: {what}\n{lines}")
+            time.sleep(0.05)
+
+    def received(self) -> Iterator[str]:
+        """All that came over the page's websocket, and the page itself."""
+        for line in self.driver.get_log("performance"):
+            message = json.loads(line["message"])["message"]
+            if message["method"] != "Network.webSocketFrameReceived":
+                continue
+            frame = message["params"]["response"]
+            if frame["opcode"] == 2:
+                yield base64.b64decode(frame["payloadData"]).decode("latin-1")
+            else:
+                yield frame["payloadData"]
+        yield self.driver.page_source
+
+    def check(self) -> None:
+        """Nothing went wrong in the page, and no secret came to it."""
+        errors = [
+            line["message"]
+            for line in self.driver.get_log("browser")
+            if line["level"] in ("SEVERE", "WARNING")
+        ]
+        assert errors == []
+        everything = list(self.received())
+        assert len(everything) > 1
+        for secret in _secrets(self.stage.server):
+            assert not any(secret in text for text in everything)
+
+
+def _secrets(server: MotionServer) -> list[str]:
+    assert stages is not None
+    secrets = [
+        stages.CREDENTIALS["SPATIUS_API_KEY"],
+        stages.CREDENTIALS["AGORA_APP_CERTIFICATE"],
+        *server._console._tokens._by_text,
+    ]
+    for connection in server.record.connections:
+        if connection.config is not None:
+            secrets.append(connection.config.agora_token)
+    assert len(secrets) > 3 and all(secrets)
+    return secrets
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Chromium."""
+    assert webdriver is not None
+    options = Options()
+    options.binary_location = CHROMIUM or ""
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--autoplay-policy=no-user-gesture-required",
+        "--window-size=1240,900",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(argument)
+    options.set_capability(
+        "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
+    )
+    driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
+    yield driver
+    driver.quit()
+
+
+@contextlib.contextmanager
+def _staged() -> Iterator[tuple[Any, Window]]:
+    """The extension on a stage with a window, and an agent."""
+    assert stages is not None
+    window = Window()
+    with stages.open_stage(
+        on_report=lambda report: report_to(window.feed, report),
+        routes=window.routes,
+    ) as stage:
+        pcm = stages.read_speech(
+            ROOT / "devkit" / "assets" / "sentence_24k.wav"
+        )
+        performer = Performer(stage, pcm, window.feed)
+        window.put_on_stage(performer.buttons())
+        window.attach(stage.server)
+        try:
+            yield stage, window
+        finally:
+            performer.leave()
+
+
+@pytest.fixture
+def page(driver: Any) -> Iterator[Page]:
+    """The window of an extension that is ready to speak."""
+    with _staged() as (stage, _):
+        driver.get_log("performance")
+        driver.get_log("browser")
+        driver.get(page_url(stage.server))
+        page = Page(driver, stage)
+        page.until(lambda: page.state() == "Ready", "the avatar is ready")
+        yield page
+        page.check()
+        driver.get("about:blank")
+
+
+def _correlation(samples: list[tuple[float, float, float]]) -> float:
+    """How well the mouth follows the level, at the lag that suits best."""
+    level = [sample[1] for sample in samples]
+    mouth = [sample[2] for sample in samples]
+    lags = range(-6, 7)
+    return max(
+        statistics.correlation(
+            level[6 + lag : len(level) - 6 + lag], mouth[6:-6]
+        )
+        for lag in lags
+    )
+
+
+@needs_chromium
+@needs_stage
+def test_mouth_follows_what_is_played_and_rests_when_cut(page: Page) -> None:
+    """Sound and mouth move together, and stop at once on a barge-in."""
+    rest = page.sample(0.4)
+    assert max(level for _, level, _ in rest) == 0
+    closed = max(opening for _, _, opening in rest)
+    page.turn_sound_on()
+
+    assert "6.4 s" in page.press("speak")
+    page.until(lambda: page.state() == "Speaking", "the avatar speaks")
+    speaking = page.sample(3)
+    assert max(level for _, level, _ in speaking) > 0.2
+    assert max(opening for _, _, opening in speaking) > closed + 10
+    assert _correlation(speaking) > 0.6
+
+    assert "Cut the answer short" in page.press("barge_in")
+    page.until(lambda: page.state() == "Ready", "the avatar is silent", 1)
+    time.sleep(0.3)
+    rest = page.sample(0.5)
+    assert max(level for _, level, _ in rest) == 0
+    assert max(opening for _, _, opening in rest) <= closed + 0.5
+    page.tells("Interrupt utterance 1 falls silent")
+    assert len(page.stage.server.record.interrupts) == 1
+    (request,) = page.stage.server.record.requests
+    assert f"{request.message_count} messages" in "".join(page.timeline())
+
+
+@needs_chromium
+@needs_stage
+def test_mouth_moves_without_sound_too(page: Page) -> None:
+    """Where sound is off the face speaks all the same."""
+    page.press("speak")
+    page.until(lambda: page.state() == "Speaking", "the avatar speaks")
+    samples = page.sample(1.5)
+    assert _correlation(samples) > 0.6
+    assert max(opening for _, _, opening in samples) > 10
+    assert "speaking already" in page.press("speak")
+
+
+@needs_chromium
+@needs_stage
+def test_dropped_and_refused_connections_are_told_of(page: Page) -> None:
+    """The page shows the loss, the refusal and the recovery."""
+    record = page.stage.server.record
+    assert "503" in page.press("refuse")
+    assert "connection 1" in page.press("drop")
+    page.tells("Connection 1 is lost")
+    page.tells("avatar_state: recovering")
+    page.tells("Connection refused status 503")
+    page.tells("Connection 2: recovered")
+    assert [c.close_code for c in record.connections] == [1006, None]
+    assert [u.status for u in record.upgrades] == [101, 503, 101]
+    page.until(lambda: page.state() == "Ready", "the avatar is ready")
+    facts = page.driver.find_element("id", "session").text
+    assert "2, open" in facts
+    assert "1: by the service, code 1006" in facts
+    assert re.search(r"Agora token\s+ends in (29|30):", facts)
+
+
+@needs_chromium
+@needs_stage
+def test_stall_shows_as_a_gap(page: Page) -> None:
+    """A stalled service is named, and what came late is a gap."""
+    page.press("speak")
+    page.until(lambda: page.state() == "Speaking", "the avatar speaks")
+    assert "stopped reading" in page.press("stall")
+    page.until(lambda: page.state() == "Stalled", "stalled")
+    assert page.stage.server.record.connections[0].stalled
+    time.sleep(1)
+    page.tells("no audio and no end for")
+    assert "reads on" in page.press("stall")
+    page.tells("Gap of 1.")
+    page.until(lambda: page.state() != "Stalled", "not stalled")
+    page.press("barge_in")
+
+
+@needs_chromium
+@needs_stage
+def test_credits_end_the_extension_and_it_starts_again(page: Page) -> None:
+    """What is final is shown as such, and the way out is offered."""
+    assert "4001" in page.press("exhaust")
+    page.tells("avatar_state: failed")
+    page.tells("error -1000 (creditsExhausted)")
+    page.until(lambda: page.state() == "Failed for good", "failed")
+    speak, again = (
+        page.driver.find_element("css selector", f"[data-do={name}]")
+        for name in ("speak", "start_again")
+    )
+    assert not speak.is_displayed()
+    assert again.is_displayed()
+    page.press("start_again")
+    page.tells("Connection 2 is live")
+    page.until(lambda: page.state() == "Ready", "the avatar is ready")
+    page.press("speak")
+    page.tells("Utterance 1")
+    assert len(page.stage.server.record.live_connections) == 1
+
+
+@needs_chromium
+@needs_stage
+def test_page_that_is_opened_late_shows_the_past(page: Page) -> None:
+    """Timeline and waveforms are there after a reload."""
+    page.press("speak")
+    time.sleep(0.7)
+    page.press("barge_in")
+    page.tells("Interrupt")
+    before = page.timeline()
+    page.driver.refresh()
+    page.until(lambda: page.timeline() == before, "the past is shown", 3)
+    width = "return document.querySelector('.wave').width"
+    page.until(lambda: page.driver.execute_script(width) > 30, "a waveform")
+
+
+@needs_chromium
+@needs_stage
+def test_timeline_follows_until_it_is_scrolled_back(page: Page) -> None:
+    """Whoever reads is left alone, and told how much is new."""
+    follow = page.driver.find_element("id", "follow")
+    above_end = (
+        "const list = document.querySelector('#timeline');"
+        "return list.scrollHeight - list.clientHeight - list.scrollTop"
+    )
+    for _ in range(30):
+        page.stage.server.record.violation("not really")
+    page.until(lambda: len(page.timeline()) > 30, "the lines are there")
+    page.until(lambda: page.driver.execute_script(above_end) < 2, "at the end")
+    page.driver.execute_script(
+        "document.querySelector('#timeline').scrollTop = 0"
+    )
+    page.until(
+        lambda: follow.get_attribute("aria-pressed") == "false", "stopped"
+    )
+    page.stage.server.record.violation("one more")
+    page.until(lambda: "(1 new)" in follow.text, "told of what is new")
+    assert page.driver.execute_script(above_end) > 100
+    follow.click()
+    page.until(
+        lambda: page.driver.execute_script(above_end) < 2, "at the end again"
+    )
+
+
+@needs_chromium
+@needs_stage
+def test_fits_a_phone(page: Page) -> None:
+    """Nothing sticks out at a width of 360 px, and tabbing reaches all."""
+    page.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True},
+    )
+    try:
+        page.press("drop")
+        page.tells("Connection 2: recovered")
+        width = "return document.documentElement.scrollWidth"
+        assert page.driver.execute_script(width) == 360
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@needs_chromium
+@needs_stage
+def test_buttons_work_from_the_keyboard(page: Page) -> None:
+    """Focus can be seen, and Enter presses."""
+    page.driver.execute_script(
+        "document.querySelector('[data-do=barge_in]').focus()"
+    )
+    active = page.driver.switch_to.active_element
+    active.send_keys("\t")
+    active = page.driver.switch_to.active_element
+    assert active.text == "Drop connection"
+    outline = active.value_of_css_property("outline-style")
+    assert outline == "solid"
+    active.send_keys("\n")
+    page.tells("Connection 1 is lost")
+
+
+@needs_chromium
+def test_without_a_stage_the_page_shows_where_to_point_a_graph(
+    driver: Any, motion_server: MotionServer
+) -> None:
+    """No agent to press: the two endpoint URLs are shown instead."""
+    window = Window()
+    with MotionServer.in_thread(routes=window.routes) as server:
+        window.attach(server)
+        driver.get(page_url(server))
+        urls = driver.find_element("id", "urls")
+        deadline = time.monotonic() + 5
+        while not urls.text and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert server.console_url in urls.text
+        assert server.ingress_url in urls.text
+        assert "Waiting" in driver.find_element("id", "state").text
+        for name in ("speak", "barge_in"):
+            button = driver.find_element("css selector", f"[data-do={name}]")
+            assert not button.is_displayed()
+        driver.get("about:blank")
+
+
+# Who may ask
+
+
+@pytest.mark.parametrize(
+    ("listens_on", "headers", "allowed"),
+    [
+        ("127.0.0.1", {"Host": "127.0.0.1:80"}, True),
+        ("127.0.0.1", {"Host": "localhost:80"}, True),
+        ("127.0.0.1", {"Host": "[::1]:80"}, True),
+        ("127.0.0.1", {}, False),
+        ("127.0.0.1", {"Host": "evil.example"}, False),
+        ("127.0.0.1", {"Host": "127.0.0.1.evil.example:80"}, False),
+        ("127.0.0.1", {"Host": "192.168.0.7:80"}, False),
+        ("0.0.0.0", {"Host": "192.168.0.7:80"}, True),
+        ("0.0.0.0", {"Host": "evil.example:80"}, False),
+        ("devbox", {"Host": "devbox:80"}, True),
+        *(
+            ("127.0.0.1", {"Host": "127.0.0.1:80", "Origin": origin}, ok)
+            for origin, ok in (
+                ("http://127.0.0.1:80", True),
+                ("http://127.0.0.1:81", False),
+                ("http://localhost:80", False),
+                ("https://evil.example", False),
+                ("null", False),
+            )
+        ),
+        (
+            "127.0.0.1",
+            {"Host": "127.0.0.1:80", "Sec-Fetch-Site": "cross-site"},
+            False,
+        ),
+    ],
+)
+def test_only_own_pages_may_steer(
+    listens_on: str, headers: dict[str, str], allowed: bool
+) -> None:
+    """The guard goes by Host, Origin and what browsers add."""
+    assert (refusal(headers, listens_on) is None) == allowed
+
+
+def _status(
+    server: MotionServer, method: str, path: str, **headers: str
+) -> int:
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=5)
+    try:
+        names = {name.replace("_", "-"): v for name, v in headers.items()}
+        body = "{}" if method == "POST" else None
+        connection.request(method, path, body=body, headers=names)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_foreign_pages_are_refused() -> None:
+    """Neither buttons nor websocket nor faults work from elsewhere."""
+    window = Window()
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec_WebSocket_Version": "13",
+        "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    with MotionServer.in_thread(routes=window.routes) as server:
+        window.attach(server)
+        own = f"http://{server.host}:{server.port}"
+        json_type = {"Content_Type": "application/json"}
+        press = "/window/do/refuse"
+        for foreign in ({"Origin": "http://evil.example"}, {"Host": "evil"}):
+            for asked in (
+                _status(server, "POST", press, **json_type, **foreign),
+                _status(server, "GET", "/window/live", **upgrade, **foreign),
+                _status(server, "GET", "/", **foreign),
+                _status(server, "GET", "/control/record", **foreign),
+                _status(server, "POST", "/control/reset", **foreign),
+            ):
+                assert asked == 403
+        assert "upgrade=0" in repr(server.faults)
+        form = {"Content_Type": "application/x-www-form-urlencoded"}
+        assert _status(server, "POST", press, Origin=own, **form) == 415
+        assert _status(server, "POST", press, Origin=own, **json_type) == 200
+        assert "upgrade=1" in repr(server.faults)
+        assert (
+            _status(server, "GET", "/window/live", Origin=own, **upgrade) == 101
+        )
+        assert _status(server, "GET", "/window/..%2fpage.py") == 404
+
+
+# What a page is told
+
+
+class Listener:
+    """A page that takes everything at once."""
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+
+    def put(self, message: Any) -> None:
+        self.got.append(message)
+
+    def titles(self) -> list[str]:
+        """The titles of the timeline's entries, in order."""
+        return [
+            message["entry"]["title"]
+            for message in self.got
+            if isinstance(message, dict) and message["type"] == "entry"
+        ]
+
+
+def test_renewal_is_told_from_a_recovery() -> None:
+    """What the client closed itself was renewed, all else recovered."""
+    now = [0.0]
+    record = Record(lambda: now[0])
+    feed = Feed(clock=lambda: now[0])
+    feed.attach(record)
+    page: Any = Listener()
+    feed.subscribe(page, {})
+    config = SessionConfig(24000, "pcm_s16le", 0, "c", 7, "7", "secret-token")
+    ends: list[tuple[Literal["client", "server"], int]] = [
+        ("client", 1000),
+        ("server", 1011),
+        ("server", 4002),
+    ]
+    for by, code in ends:
+        connection = record.opened(app_id="a", avatar_id="b", session_token=1)
+        record.configured(connection, config)
+        record.confirmed(connection, "id")
+        now[0] += 60
+        record.closed(connection, by, code)
+        now[0] += 0.5
+    assert page.titles() == [
+        "Connection 1 is live",
+        "Connection 1 is closed",
+        "Connection 2: renewed, 0.50 s after the last one",
+        "Connection 2 is lost",
+        "Connection 3: recovered, 0.50 s after the last one",
+        "Connection 3 is lost",
+    ]
+    assert "secret-token" not in json.dumps(page.got)
+
+
+def test_late_page_is_given_the_latest_past() -> None:
+    """The past is bounded, and waveforms come with it."""
+    record = Record(lambda: 1.0)
+    feed = Feed(clock=lambda: 1.0)
+    feed.attach(record)
+    connection = record.opened(app_id="a", avatar_id="b", session_token=1)
+    config = SessionConfig(24000, "pcm_s16le", 0, "c", 7, "7", "secret-token")
+    record.configured(connection, config)
+    for at in range(MAX_ENTRIES + 5):
+        record.audio(connection, f"req-{at}", bytes(960), True)
+    page: Any = Listener()
+    feed.subscribe(page, {})
+    (hello,) = page.got
+    assert len(hello["entries"]) == MAX_ENTRIES
+    assert hello["entries"][0]["title"] == "Utterance 6"
+    assert hello["entries"][0]["utterance"]["peaks"] == "AA=="
+
+
+def _utterance() -> Utterance:
+    return Utterance(1, 1, "req", 0.0, 24000, is_pcm=True)
+
+
+def test_audio_in_time_has_no_gap() -> None:
+    """Delays within the lead are not heard."""
+    utterance = _utterance()
+    for at in range(50):
+        late_s = LEAD_S * 0.9 * (at % 3 == 0)
+        heard = utterance.hear(bytes(960), 10 + at * 0.02 + late_s)
+        assert heard.gap is None
+
+
+def test_late_audio_is_a_gap() -> None:
+    """What a listener would wait for is the gap's length."""
+    utterance = _utterance()
+    utterance.hear(bytes(48000), 0.0)
+    gap = utterance.hear(bytes(48000), 1.0 + LEAD_S + 0.5).gap
+    assert gap is not None
+    assert gap.at_ms == 1000
+    assert gap.length_s == pytest.approx(0.5 + LEAD_S)
+    assert utterance.gaps == [gap]
+
+
+def test_waveform_does_not_depend_on_the_messages() -> None:
+    """Peaks are the same however the audio is cut, odd bytes included."""
+    pcm = bytes(range(256)) * 60
+    whole, pieces = _utterance(), _utterance()
+    heard = whole.hear(pcm, 0.0)
+    parts = [pieces.hear(pcm[at : at + 77], 0.0) for at in range(0, 15360, 77)]
+    assert heard.pcm == pcm == b"".join(part.pcm for part in parts)
+    assert heard.peaks == b"".join(part.peaks for part in parts)
+    assert len(heard.peaks) == 15360 // 960
+
+
+class SlowSocket:
+    """A page that takes nothing until it is let."""
+
+    def __init__(self) -> None:
+        self.may_read = asyncio.Event()
+        self.got: list[str | bytes] = []
+        self.closed = False
+
+    async def send_str(self, data: str) -> None:
+        await self.may_read.wait()
+        self.got.append(data)
+
+    async def send_bytes(self, data: bytes) -> None:
+        await self.may_read.wait()
+        self.got.append(data)
+
+    async def close(self, *, message: bytes) -> None:
+        self.closed = True
+
+
+async def _slow(sounds: int) -> SlowSocket:
+    socket: Any = SlowSocket()
+    viewer = Viewer(socket, asyncio.get_running_loop())
+    serving = asyncio.create_task(viewer.serve())
+    for _ in range(sounds):
+        viewer.put(Sound(1, 24000, b"\x01\x02\x03", bytes(4800)))
+    viewer.put({"type": "silence"})
+    await asyncio.sleep(0)
+    socket.may_read.set()
+    await asyncio.sleep(0.05)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    return socket
+
+
+def test_slow_page_loses_sound_but_nothing_else() -> None:
+    """Waveform and events come all; how much sound is missing is said."""
+    count = MAX_WAITING_SOUND_BYTES // 4800 + 50
+    socket = asyncio.run(_slow(count))
+    *sounds, last = socket.got
+    assert last == '{"type": "silence"}'
+    assert len(sounds) == count
+    assert not socket.closed
+    left_out = [frame for frame in sounds if len(frame) < 100]
+    assert 40 < len(left_out) < 60
+    for frame in left_out:
+        assert isinstance(frame, bytes)
+        assert frame[16:] == b"\x01\x02\x03\x00"
+        assert int.from_bytes(frame[12:16], "little") == 100
+
+
+def test_page_that_does_not_read_is_let_go() -> None:
+    """What waits for a page is bounded, whatever it does."""
+    assert asyncio.run(_slow(200_000)).closed
+
+
+# As commands
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("devkit.commands.demo", "--window", "--no-browser"),
+        ("devkit.commands.motion_server", "--quiet"),
+    ],
+)
+@needs_stage
+def test_command_serves_the_page_until_ctrl_c(command: tuple[str, ...]) -> None:
+    """The page is there, its parts too, and Ctrl-C ends with 0."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = ""
+        while not (match := re.search(r"window:?\s+(http\S+)", url)):
+            url = process.stdout.readline()
+            assert url, "the command ended early"
+        server: Any = type("Server", (), {})()
+        _, server.host, server.port = match[1].strip("/").split(":")
+        server.host = server.host.strip("/")
+        for path in ("/", "/window/main.js", "/window/style.css"):
+            assert _status(server, "GET", path) == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()

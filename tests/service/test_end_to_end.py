@@ -1,0 +1,577 @@
+"""The real extension with the real SDK against the local Motion Server."""
+
+import asyncio
+import importlib.util
+import json
+import time
+import wave
+from pathlib import Path
+
+import pytest
+from agent import (
+    API_KEY,
+    APP_ID,
+    CERTIFICATE,
+    Agent,
+    play,
+    properties,
+    speech,
+)
+from spatius_avatar_python import sdk, token
+from ten_runtime import Data, StatusCode
+
+from devkit.harness.messages import audio_frame
+from devkit.motion_server import MotionServer, ServerError
+
+pytestmark = pytest.mark.wire
+
+
+def _is_over(count: int):
+    """Return whether `count` requests have been ended or interrupted."""
+    return lambda record: (
+        len(record.requests) >= count
+        and all(request.closed for request in record.requests[:count])
+    )
+
+
+def test_utterances_are_heard_byte_for_byte(
+    motion_server: MotionServer,
+) -> None:
+    """Two utterances become two requests with just their audio."""
+    first, second = speech(1000, 1), speech(350, 2)
+
+    async def script(agent: Agent) -> None:
+        await agent.say(first, 1)
+        await agent.end(1)
+        await agent.say(second, 2, frame_ms=37)
+        await agent.end(2)
+        await motion_server.until(_is_over(2))
+
+    play(script, properties(motion_server))
+    heard = [request.audio for request in motion_server.record.requests]
+    assert heard == [first, second]
+    assert motion_server.record.violations == []
+
+
+@pytest.mark.parametrize("frame_ms", [10, 20, 100, 250, 10_000])
+def test_frames_of_any_length_are_heard(
+    motion_server: MotionServer, frame_ms: float
+) -> None:
+    """What the TTS calls a frame does not matter to what is heard."""
+    pcm = speech(12_340)
+
+    async def script(agent: Agent) -> None:
+        await agent.say(pcm, frame_ms=frame_ms)
+        await agent.end()
+        await motion_server.until(_is_over(1))
+
+    play(script, properties(motion_server))
+    (request,) = motion_server.record.requests
+    assert request.audio == pcm
+    assert all(len(one.audio) <= 4800 for one in request.messages)
+
+
+def test_a_frame_at_real_time_leaves_at_once(
+    motion_server: MotionServer,
+) -> None:
+    """Frames that do not have to wait are not joined."""
+    pcm = speech(200)
+
+    async def script(agent: Agent) -> None:
+        await agent.state("ready")
+        await agent.say(pcm, pace_s=0.01)
+        await agent.end()
+        await motion_server.until(_is_over(1))
+
+    play(script, properties(motion_server))
+    (request,) = motion_server.record.requests
+    assert request.message_count == 20
+
+
+@pytest.mark.parametrize("turns", [True, False])
+def test_a_barge_in_silences_the_answer(
+    motion_server: MotionServer, turns: bool
+) -> None:
+    """The cut answer is interrupted once, its late frames stay unheard, and
+    the next one is heard in full."""
+    cut, late, answer = speech(800, 1), speech(300, 2), speech(500, 3)
+
+    async def script(agent: Agent) -> None:
+        await agent.state("ready")
+        await agent.say(cut, 1 if turns else None)
+        await motion_server.until(lambda r: r.requests[0].audio == cut)
+        for _ in range(20):
+            await agent.flush()
+        await agent.say(late, 1 if turns else None)
+        await agent.end(1 if turns else None, reason=2)
+        await agent.say(answer, 2 if turns else None)
+        await agent.end(2 if turns else None)
+        await motion_server.until(_is_over(2))
+
+    play(script, properties(motion_server))
+    record = motion_server.record
+    assert [request.audio for request in record.requests] == [cut, answer]
+    assert len(record.interrupts) == 1
+    assert record.requests[0].interrupted_at_s is not None
+    assert record.requests[0].ended_at_s is None
+    assert record.violations == []
+
+
+def test_a_flush_with_nothing_to_say_does_nothing(
+    motion_server: MotionServer,
+) -> None:
+    """Flushes on silence are answered and leave no trace on the wire."""
+
+    async def script(agent: Agent) -> None:
+        await agent.flush()
+        await agent.state("ready")
+        for _ in range(5):
+            await agent.flush()
+
+    agent = play(script, properties(motion_server))
+    assert motion_server.record.requests == []
+    assert motion_server.record.interrupts == []
+    assert motion_server.record.violations == []
+    assert agent.errors == []
+
+
+def test_a_flush_while_an_ended_answer_still_plays_interrupts_it(
+    motion_server: MotionServer,
+) -> None:
+    """Ten seconds that were sent at once can be cut after their end."""
+
+    async def script(agent: Agent) -> None:
+        await agent.say(speech(10_000), 1)
+        await agent.end(1)
+        await motion_server.until(_is_over(1))
+        await agent.flush()
+        await motion_server.until(lambda record: record.interrupts)
+        await agent.report(
+            "metrics", lambda m: m["metrics"].get("interrupted") is True
+        )
+
+    play(script, properties(motion_server))
+    (request,) = motion_server.record.requests
+    assert request.interrupted_at_s is not None
+
+
+def test_a_cut_speech_of_the_tts_acts_as_a_flush(
+    motion_server: MotionServer,
+) -> None:
+    """tts_audio_end with reason 2 interrupts what is open."""
+
+    async def script(agent: Agent) -> None:
+        await agent.say(speech(500), 1)
+        await motion_server.until(lambda record: record.requests)
+        await agent.end(1, reason=2)
+        await motion_server.until(lambda record: record.interrupts)
+        await agent.end(1, reason=2)
+        await agent.flush()
+
+    play(script, properties(motion_server))
+    assert len(motion_server.record.interrupts) == 1
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [None, "{}", '{"reason": 1}', '{"reason": 3, "metadata": {}}'],
+)
+@pytest.mark.parametrize("name", ["tts_audio_end", "finalize"])
+def test_an_end_ends_whatever_its_payload(
+    motion_server: MotionServer, name: str, payload: str | None
+) -> None:
+    """Both names, all reasons but 2, and no payload at all."""
+
+    async def script(agent: Agent) -> None:
+        await agent.tell(name, payload)  # nothing is open: it does nothing
+        await agent.say(speech(100))
+        await agent.tell(name, payload)
+        await agent.tell(name, payload)
+        await motion_server.until(_is_over(1))
+
+    play(script, properties(motion_server))
+    (request,) = motion_server.record.requests
+    assert request.ended_at_s is not None
+    assert motion_server.record.violations == []
+
+
+def test_an_end_that_cannot_be_read_is_an_end(
+    motion_server: MotionServer,
+) -> None:
+    """Types that nobody expects do no harm."""
+
+    async def script(agent: Agent) -> None:
+        await agent.say(speech(100))
+        end = Data.create("tts_audio_end")
+        end.set_property_string("metadata", "{no json")
+        end.set_property_string("reason", "\u2603")
+        await agent.send(end)
+        await motion_server.until(_is_over(1))
+
+    play(script, properties(motion_server))
+
+
+def test_an_utterance_without_an_end_is_ended_by_itself(
+    motion_server: MotionServer,
+) -> None:
+    """After end_of_speech_timeout_ms without new audio."""
+
+    async def script(agent: Agent) -> None:
+        await agent.say(speech(100))
+        await motion_server.until(_is_over(1))
+
+    play(script, properties(motion_server, end_of_speech_timeout_ms=200))
+    (request,) = motion_server.record.requests
+    assert request.ended_at_s is not None
+    assert 0.15 < request.ended_at_s - request.last_audio_s < 0.6
+
+
+def test_everything_wrong_with_the_configuration_is_one_error(
+    motion_server: MotionServer,
+) -> None:
+    """A wrong uid, rate, channel and a missing key; flush is still OK."""
+    wrong = properties(
+        motion_server,
+        agora_uid="-1",
+        sample_rate=11025,
+        agora_channel="a/b",
+        spatius_api_key=None,
+    )
+
+    async def script(agent: Agent) -> None:
+        await agent.state("failed")
+        await agent.say(speech(100), 1)
+        await agent.end(1)
+        await agent.flush()
+
+    agent = play(script, wrong)
+    (error,) = agent.sent("error")
+    assert error["code"] == -1000
+    for path in (
+        "agora_uid",
+        "sample_rate",
+        "agora_channel",
+        "spatius_api_key",
+    ):
+        assert f"params.{path}:" in error["message"]
+    assert agent.states == ["failed"]
+    assert motion_server.record.events[1:] == []  # the first: it listens
+
+
+def test_the_service_gets_what_was_configured(
+    motion_server: MotionServer,
+) -> None:
+    """Channel, uid, publisher id, rate, and a token for the session's time."""
+    wanted = properties(
+        motion_server,
+        agora_uid="4294967295",
+        session_expire_minutes="45",
+        sample_rate="16000",
+    )
+    wanted["channel"] = "from the server"
+
+    async def script(agent: Agent) -> None:
+        await agent.state("ready")
+
+    play(script, wanted)
+    (connection,) = motion_server.record.connections
+    config = connection.config
+    assert config is not None
+    assert (config.channel, config.uid) == ("from the server", 4294967295)
+    assert config.publisher_id == "4294967295"
+    assert (config.sample_rate, config.audio_format) == (16000, "pcm_s16le")
+    (asked,) = motion_server.record.token_requests
+    assert config.agora_token_end_s is not None and asked.expire_at is not None
+    assert 44.5 * 60 < config.agora_token_end_s - time.time() <= 45 * 60
+    assert 44.5 * 60 < asked.expire_at - time.time() <= 45 * 60
+    assert connection.avatar_id == "good-avatar"
+
+
+def test_a_given_token_is_used_verbatim(motion_server: MotionServer) -> None:
+    """The extension signs nothing where it has a token."""
+    given = token.sign(
+        APP_ID, CERTIFICATE, "room", 1001, int(time.time()) + 7200
+    )
+
+    async def script(agent: Agent) -> None:
+        await agent.state("ready")
+
+    play(
+        script,
+        properties(motion_server, agora_token=given, agora_appcert=None),
+    )
+    config = motion_server.record.connections[0].config
+    assert config is not None and config.agora_token == given
+
+
+def test_frames_of_another_format_are_refused_with_one_error(
+    motion_server: MotionServer,
+) -> None:
+    """One error per episode says what came and what was expected."""
+    good = speech(100)
+
+    async def script(agent: Agent) -> None:
+        for _ in range(10):
+            await agent.send(audio_frame(bytes(320), sample_rate=16000))
+        await agent.say(good)
+        for _ in range(10):
+            await agent.send(audio_frame(bytes(960), channels=2))
+        for _ in range(10):
+            await agent.send(audio_frame(bytes(960), sample_width=4))
+        await agent.end()
+        await motion_server.until(_is_over(1))
+
+    agent = play(script, properties(motion_server))
+    messages = [error["message"] for error in agent.sent("error")]
+    assert agent.errors == [1000, 1000, 1000]
+    assert "16000 Hz, 1 channel" in messages[0]
+    assert "24000 Hz, 2 channel" in messages[1]
+    assert "4 bytes per sample" in messages[2]
+    assert all("expected 24000 Hz" in message for message in messages)
+    assert motion_server.record.heard() == good
+
+
+def test_bad_input_harms_nothing(motion_server: MotionServer) -> None:
+    """No buffer, odd lengths, unknown data and audio: the rest is heard."""
+    pcm = speech(300)
+
+    async def script(agent: Agent) -> None:
+        await agent.send(audio_frame(None))
+        await agent.say(pcm[:101], frame_ms=10)
+        await agent.send(audio_frame(pcm[101:102]))
+        await agent.send(audio_frame(None, 1))
+        await agent.tell("no_such_data", '{"a": [1]}')
+        await agent.send(audio_frame(speech(50, 9), name="other_frame"))
+        await agent.send(audio_frame(pcm[102:2005]))
+        await agent.send(audio_frame(pcm[2005:]))
+        await agent.end()
+        await motion_server.until(_is_over(1))
+
+    agent = play(script, properties(motion_server))
+    assert motion_server.record.heard() == pcm
+    assert motion_server.record.violations == []
+    assert agent.errors == []
+
+
+def test_an_unknown_command_is_answered_with_its_name(
+    motion_server: MotionServer,
+) -> None:
+    """The sender does not wait for ever, and learns why."""
+
+    async def script(agent: Agent) -> None:
+        result = await agent.ask("dance")
+        assert result.get_status_code() == StatusCode.ERROR
+        detail, error = result.get_property_string("detail")
+        assert error is None and "dance" in detail
+
+    play(script, properties(motion_server))
+
+
+def test_metrics_tell_of_each_connection_and_utterance(
+    motion_server: MotionServer,
+) -> None:
+    """With the turn they belong to, and sums that agree."""
+
+    async def script(agent: Agent) -> None:
+        await agent.say(speech(400), 7)
+        await agent.end(7)
+        await agent.report("metrics", lambda m: "audio_ms" in m["metrics"])
+
+    agent = play(script, properties(motion_server))
+    connected, utterance = agent.sent("metrics")
+    assert connected["metrics"]["connect_delay_ms"] >= 0
+    values = utterance["metrics"]
+    assert (values["audio_ms"], values["sent_ms"]) == (400, 400)
+    assert (values["dropped_ms"], values["interrupted"]) == (0, False)
+    assert values["first_audio_delay_ms"] >= 0
+    assert utterance["metadata"]["turn_id"] == 7
+    assert utterance["metadata"]["session_id"] == "session"
+    (request,) = motion_server.record.requests
+    assert utterance["id"] == request.req_id
+    assert agent.states[:2] == ["connecting", "ready"]
+
+
+def test_the_dump_is_what_came_in(
+    motion_server: MotionServer, tmp_path: Path
+) -> None:
+    """One WAV per run, with the inbound audio."""
+    pcm = speech(500)
+    wanted = properties(motion_server)
+    wanted.update(dump=True, dump_path=str(tmp_path / "new"))
+
+    async def script(agent: Agent) -> None:
+        await agent.say(pcm)
+        await agent.end()
+        await motion_server.until(_is_over(1))
+
+    play(script, wanted)
+    (path,) = (tmp_path / "new").iterdir()
+    assert path.name.startswith(f"{'spatius_avatar_python'}_in_")
+    deadline = time.monotonic() + 5
+    while True:  # the last batch is written behind the extension's stop
+        with wave.open(str(path)) as wav:
+            dumped = wav.readframes(wav.getnframes())
+        if dumped == pcm or time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    assert dumped == pcm
+
+
+def test_a_dump_that_cannot_be_written_is_one_error(
+    motion_server: MotionServer, tmp_path: Path
+) -> None:
+    """Speech goes on without it."""
+    (tmp_path / "file").write_text("in the way")
+    wanted = properties(motion_server)
+    wanted.update(dump=True, dump_path=str(tmp_path / "file" / "folder"))
+    pcm = speech(200)
+
+    async def script(agent: Agent) -> None:
+        await agent.report("error")
+        await agent.say(pcm)
+        await agent.end()
+        await motion_server.until(_is_over(1))
+
+    agent = play(script, wanted)
+    assert agent.errors == [1000]
+    assert "dump" in agent.sent("error")[0]["message"]
+    assert motion_server.record.heard() == pcm
+
+
+@pytest.mark.skipif(
+    bool(sdk.problem(True)),
+    reason=f"Ogg Opus cannot be encoded here: {sdk.problem(True)}",
+)
+def test_ogg_opus_is_one_stream_per_utterance(
+    motion_server: MotionServer,
+) -> None:
+    """The SDK encodes; each request begins with a header of its own."""
+
+    async def script(agent: Agent) -> None:
+        for turn_id in (1, 2):
+            await agent.say(speech(500, turn_id), turn_id)
+            await agent.end(turn_id)
+        await motion_server.until(_is_over(2))
+
+    play(script, properties(motion_server, audio_format="ogg_opus"))
+    for request in motion_server.record.requests:
+        assert request.audio.startswith(b"OggS")
+        assert b"OpusHead" in request.audio[:64]
+        assert len(request.audio) < 24_000
+    assert motion_server.record.violations == []
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("agora_token_builder") is None,
+    reason="agora-token-builder is not installed",
+)
+def test_stopping_leaves_the_channel_at_once(
+    motion_server: MotionServer,
+) -> None:
+    """The session is closed with 1000, well within 4 s."""
+    stopped: list[float] = []
+
+    async def script(agent: Agent) -> None:
+        await agent.say(speech(100))
+        await agent.state("ready")
+        stopped.append(time.monotonic())
+
+    play(script, properties(motion_server))
+    assert time.monotonic() - stopped[0] < 2
+    connection = motion_server.wait_for(
+        lambda record: [c for c in record.connections if c.closed_s]
+    )[0]
+    assert (connection.close_code, connection.closed_by) == (1000, "client")
+
+
+def test_no_turn_and_no_metadata_are_the_same(
+    motion_server: MotionServer,
+) -> None:
+    """Empty, absent and odd metadata do not split an utterance."""
+    pcm = speech(100)
+
+    async def script(agent: Agent) -> None:
+        for at, text in enumerate(
+            ("{}", '{"turn_id": null}', '{"turn_id": []}', '{"a": 1}', "7")
+        ):
+            message = audio_frame(pcm[at * 960 : at * 960 + 960])
+            message.set_property_from_json("metadata", text)
+            await agent.send(message)
+        await agent.end()
+        await motion_server.until(_is_over(1))
+        await asyncio.sleep(0)
+
+    play(script, properties(motion_server))
+    (request,) = motion_server.record.requests
+    assert request.audio == pcm
+
+
+def test_an_error_is_what_ten_expects(motion_server: MotionServer) -> None:
+    """ModuleError's fields, all of them JSON's own types."""
+    motion_server.pause_listening()
+
+    async def script(agent: Agent) -> None:
+        await agent.report("error")
+        motion_server.resume_listening()
+        await agent.state("ready")
+
+    agent = play(script, properties(motion_server))
+    (error,) = agent.sent("error")
+    assert set(error) == {
+        "id",
+        "module",
+        "code",
+        "message",
+        "vendor_info",
+        "metadata",
+    }
+    assert error["module"] == "avatar"
+    assert error["code"] == 1000
+    assert error["vendor_info"]["vendor"] == "spatius"
+    json.dumps(error)
+
+
+def test_a_secret_is_not_told_in_disguise(motion_server: MotionServer) -> None:
+    """NUL between its letters, which TEN does not take, hides no key."""
+    spaced = "\0".join(API_KEY)
+    motion_server.faults.handshake(ServerError(14, f"no {spaced} here"))
+
+    async def script(agent: Agent) -> None:
+        await agent.report("error")
+        await agent.state("ready")
+
+    agent = play(script, properties(motion_server))
+    assert agent.errors == [1000]
+
+
+def test_a_page_for_an_error_is_cut_short(motion_server: MotionServer) -> None:
+    """A megabyte of a service's words holds nobody up."""
+    motion_server.faults.handshake(ServerError(14, "very sorry " * 100_000))
+
+    async def script(agent: Agent) -> None:
+        await agent.state("ready")
+
+    agent = play(script, properties(motion_server))
+    (error,) = agent.sent("error")
+    assert len(error["message"]) < 2000
+
+
+def test_metadata_that_cannot_be_read_loses_no_speech(
+    motion_server: MotionServer,
+) -> None:
+    """Nested so deeply that reading it fails: taken as if there were none."""
+    pcm = speech(100)
+    deep = json.dumps("[" * 100_000)
+
+    async def script(agent: Agent) -> None:
+        message = audio_frame(pcm)
+        message.set_property_from_json("metadata", deep)
+        await agent.send(message)
+        end = Data.create("tts_audio_end")
+        end.set_property_from_json("metadata", deep)
+        await agent.send(end)
+        await motion_server.until(_is_over(1))
+
+    agent = play(script, properties(motion_server))
+    assert motion_server.record.heard() == pcm
+    assert agent.errors == []

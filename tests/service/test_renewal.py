@@ -1,0 +1,161 @@
+"""Sessions and tokens that run out, with time moved instead of waited for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from agent import (
+    APP_ID,
+    CERTIFICATE,
+    SERVER_OPTIONS,
+    properties,
+    speech,
+)
+from spatius_avatar_python import token
+
+from devkit.harness.messages import audio_frame, metadata
+from devkit.harness.rig import MovableClock, Rig
+from devkit.motion_server import MotionServer
+
+pytestmark = [pytest.mark.wire, pytest.mark.asyncio]
+
+MINUTE_S = 60.0
+
+
+@asynccontextmanager
+async def stage(**params: Any) -> AsyncIterator[tuple[Any, Any, Any]]:
+    """Yield clock, server and a rig that is ready."""
+    clock = MovableClock()
+    async with MotionServer(**SERVER_OPTIONS, now=clock.epoch) as server:
+        rig = Rig(properties(server, **params), clock)
+        await rig.start()
+        await rig.state("ready")
+        yield clock, server, rig
+        await rig.stop()
+
+
+async def say(rig: Rig, pcm: bytes, turn_id: int, end: bool = True) -> None:
+    for at in range(0, len(pcm), 960):
+        await rig.send_frame(audio_frame(pcm[at : at + 960], turn_id))
+    if end:
+        await rig.send_data(
+            "tts_audio_end", {"reason": 1, "metadata": metadata(turn_id)}
+        )
+
+
+async def test_a_session_is_renewed_before_it_ends() -> None:
+    """In silence: the old one is closed first, tokens are new, no error."""
+    async with stage(session_expire_minutes=30) as (clock, server, rig):
+        clock.advance(20 * MINUTE_S)
+        await asyncio.sleep(0.05)
+        assert len(server.record.connections) == 1
+        clock.advance(5 * MINUTE_S)
+        await server.until(
+            lambda r: len(r.live_connections) == 1 and len(r.connections) == 2
+        )
+        await rig.state("ready")
+        old, new = server.record.connections
+        assert old.closed_s < new.opened_s
+        assert (old.close_code, old.closed_by) == (1000, "client")
+        assert old.session_token != new.session_token
+        ends_s = new.config.agora_token_end_s - clock.epoch()
+        assert 29.5 * MINUTE_S < ends_s <= 30 * MINUTE_S
+        await say(rig, speech(200), 1)
+        await server.until(lambda r: r.requests[-1].closed)
+        assert server.record.heard(2) == speech(200)
+        assert rig.errors == []
+        assert rig.states == ["connecting", "ready", "connecting", "ready"]
+        assert server.record.violations == []
+
+
+async def test_renewal_waits_for_a_quiet_moment() -> None:
+    """What is being said is said to its end in the old session."""
+    async with stage(session_expire_minutes=10) as (clock, server, rig):
+        await say(rig, speech(300, 1), 1, end=False)
+        clock.advance(8 * MINUTE_S)  # rule 9 ends the utterance: it is over
+        await say(rig, speech(300, 2), 2, end=False)
+        await asyncio.sleep(0.3)
+        assert len(server.record.connections) == 1
+        await say(rig, speech(200, 3), 2)
+        await server.until(lambda r: r.requests[1].closed)
+        clock.advance(1)  # until it has been heard
+        await server.until(lambda r: len(r.connections) == 2)
+        await rig.state("ready")
+        assert server.record.heard(1) == (
+            speech(300, 1) + speech(300, 2) + speech(200, 3)
+        )
+        assert rig.errors == []
+
+
+async def test_speech_without_a_pause_goes_on_in_the_new_session() -> None:
+    """At the last safe moment, with no sample lost or heard twice."""
+    pcm = speech(4000)
+    async with stage(session_expire_minutes=1) as (clock, server, rig):
+        for at in range(0, len(pcm), 4800):
+            await say(rig, pcm[at : at + 4800], 1, end=False)
+            clock.advance(1.3)
+            await asyncio.sleep(0.01)
+        await say(rig, b"", 1)
+        await server.until(lambda r: r.requests[-1].closed)
+        assert len(server.record.connections) == 2
+        assert server.record.heard() == pcm
+        assert len(server.record.requests) == 2
+        assert rig.errors == []
+        assert server.record.violations == []
+
+
+async def test_renewals_go_on_for_hours() -> None:
+    """Each session in turn is renewed, and never two are open at once."""
+    async with stage(session_expire_minutes=30) as (clock, server, rig):
+        for count in range(2, 12):
+            clock.advance(25 * MINUTE_S)
+            await server.until(
+                lambda r, count=count: (
+                    len(r.connections) == count and r.live_connections
+                )
+            )
+            await rig.state("ready")
+            await say(rig, speech(100, count), count)
+            await server.until(
+                lambda r, count=count: r.requests[count - 2].closed
+            )
+            clock.advance(1)
+        assert rig.errors == []
+        assert server.record.violations == []
+        assert len(server.record.requests) == 10
+
+
+async def test_a_given_token_that_nears_its_end_is_told_of_once() -> None:
+    """With what to do; the session is renewed with the same token."""
+    clock = MovableClock()
+    given = token.sign(
+        APP_ID, CERTIFICATE, "room", 1001, int(clock.epoch() + 3600)
+    )
+    async with MotionServer(**SERVER_OPTIONS, now=clock.epoch) as server:
+        wanted = properties(
+            server,
+            agora_token=given,
+            agora_appcert=None,
+            session_expire_minutes=30,
+        )
+        rig = Rig(wanted, clock)
+        await rig.start()
+        await rig.state("ready")
+        clock.advance(25 * MINUTE_S)
+        await server.until(lambda r: len(r.connections) == 2)
+        await rig.state("ready")
+        assert rig.errors == []
+        for _ in range(4):
+            clock.advance(8 * MINUTE_S)
+            await asyncio.sleep(0.02)
+        (error,) = rig.errors
+        assert error["code"] == 1000
+        assert "params.agora_token" in error["message"]
+        assert "params.agora_appcert" in error["message"]
+        used = {
+            c.config and c.config.agora_token for c in server.record.connections
+        }
+        assert used == {given}
+        await rig.stop()

@@ -1,0 +1,772 @@
+"""The SDK's errors become failures, and the right SDK is chosen.
+
+The errors are built by the SDK itself out of what a service answers, so that
+the mapping holds for what it really raises, with either package.
+"""
+
+import importlib
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+from spatius_avatar_python import sdk
+from spatius_avatar_python.config import Params
+from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.frames import Close
+from websockets.http11 import Response
+from websockets.uri import parse_uri
+
+pytestmark = pytest.mark.wire
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = sdk.package().partition(" ")[0]
+
+_sdk_errors = importlib.import_module(f"{NAME}.errors")
+# The makers of the SDK's errors have no public name.
+_SdkSession: Any = importlib.import_module(
+    f"{NAME}.avatar_session"
+).AvatarSession
+
+FATAL = "fatal"
+RETRY = "retry"
+
+
+def console_answers(status: int, **body: Any) -> Exception:
+    """Return what the SDK raises for the console's answer."""
+    return _SdkSession._build_session_token_error(
+        status, payload=body, raw_body=json.dumps(body)
+    )
+
+
+def upgrade_answers(status: int, body: str = "") -> Exception:
+    """Return what the SDK raises for the answer to the upgrade."""
+    response = Response(status, "", Headers(), body.encode())
+    return _SdkSession._build_websocket_connect_error(InvalidStatus(response))
+
+
+def server_error(code: int, message: str, phase: str) -> Exception:
+    """Return what the SDK makes of a server_error message."""
+    kind = "websocket_" + phase
+    return _sdk_errors.AvatarSDKError(
+        code=_SdkSession._classify_error_code(
+            phase=kind, server_code=str(code), detail=message or None
+        ),
+        message=_SdkSession._format_server_error_message(
+            "Avatar session error", code=str(code), detail=message
+        ),
+        phase=kind,
+        connection_id="conn-1",
+        req_id="req-1",
+        server_code=str(code),
+        server_detail=message or None,
+    )
+
+
+def closed_with(
+    code: Optional[int], phase: str = "websocket_runtime"
+) -> Exception:
+    """Return what the SDK makes of the connection's end; None: a reset."""
+    frame = None if code is None else Close(code, "the reason")
+    return _SdkSession._build_connection_closed_error(
+        ConnectionClosedError(frame, None), phase=phase
+    )
+
+
+def refused(error: Exception) -> Exception:
+    """Return what the SDK raises when there is no connection at all."""
+    return _SdkSession._build_websocket_connect_error(error)
+
+
+def unreachable_console() -> Exception:
+    return _sdk_errors.SessionTokenError(
+        "Failed to create session token: Cannot connect to host",
+        code=_sdk_errors.AvatarSDKErrorCode.connectionFailed,
+    )
+
+
+def kind(failure: sdk.Failure) -> str:
+    return FATAL if failure.fatal else RETRY
+
+
+def test_package_is_the_one_asked_for():
+    """SPATIUS_SDK decides which of the two packages these tests meet."""
+    assert NAME in sdk.PACKAGES
+    wanted = os.environ.get(sdk.SDK_VARIABLE, "").strip().lower()
+    assert wanted in ("", NAME)
+    assert sdk.problem() == ""
+
+
+# The console
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "code", "says"),
+    [
+        (console_answers(401), FATAL, None, "spatius_api_key"),
+        (
+            console_answers(401, message="Unauthorized"),
+            FATAL,
+            None,
+            "spatius_api_key",
+        ),
+        (console_answers(403), FATAL, None, "spatius_api_key"),
+        (
+            console_answers(400, code="UNAUTHENTICATED", message="bad key"),
+            FATAL,
+            None,
+            "spatius_api_key",
+        ),
+        (
+            console_answers(200, errors=[{"title": "Unauthorized"}]),
+            FATAL,
+            None,
+            "spatius_api_key",
+        ),
+        (console_answers(402), FATAL, "billingRequired", "billing"),
+        (
+            console_answers(400, message="session denied: no plan"),
+            FATAL,
+            "billingRequired",
+            "billing",
+        ),
+        (
+            console_answers(404, message="app id unrecognized"),
+            FATAL,
+            "appIDUnrecognized",
+            "spatius_app_id",
+        ),
+        (
+            console_answers(400, message="app id mismatch"),
+            FATAL,
+            "appIDMismatch",
+            "spatius_app_id",
+        ),
+        (
+            console_answers(402, message="credits exhausted"),
+            FATAL,
+            "creditsExhausted",
+            "credits",
+        ),
+        (console_answers(429), RETRY, None, "not available"),
+        (console_answers(500), RETRY, "serverError", "not available"),
+        (console_answers(503, message="Unauthorized"), RETRY, None, "HTTP 503"),
+        (unreachable_console(), RETRY, "connectionFailed", "network"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_console(error, expected, code, says):
+    """What the console refuses is fatal where a new attempt cannot help."""
+    failure = sdk.failure_of(error)
+    assert kind(failure) == expected
+    assert says in failure.message
+    assert code in (None, failure.code)
+    assert failure.phase == "session_token"
+    assert failure.ends_session
+    assert not failure.rejected_upgrade
+
+
+def test_bad_api_key_says_nothing_of_agora():
+    """The SDK calls it an egress error; what to check is the API key."""
+    for error in (
+        console_answers(401, message="Unauthorized"),
+        console_answers(400, code="UNAUTHENTICATED"),
+    ):
+        assert "agora" not in sdk.failure_of(error).message
+
+
+# The upgrade
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "code", "says"),
+    [
+        (upgrade_answers(402), FATAL, "billingRequired", "billing"),
+        (
+            upgrade_answers(404, "avatar not found"),
+            FATAL,
+            "avatarNotFound",
+            "spatius_avatar_id",
+        ),
+        (
+            upgrade_answers(404, '{"message": "app id unrecognized"}'),
+            FATAL,
+            "appIDUnrecognized",
+            "spatius_app_id",
+        ),
+        (
+            upgrade_answers(400, "app id mismatch"),
+            FATAL,
+            "appIDMismatch",
+            "spatius_app_id",
+        ),
+        (upgrade_answers(400), RETRY, "sessionTokenInvalid", "session token"),
+        (upgrade_answers(429), RETRY, None, "not available"),
+        (upgrade_answers(500), RETRY, "serverError", "not available"),
+        (upgrade_answers(503), RETRY, "serverError", "HTTP 503"),
+        (
+            refused(ConnectionRefusedError(111, "refused")),
+            RETRY,
+            "connectionFailed",
+            "network",
+        ),
+        (
+            refused(TimeoutError("timed out during opening handshake")),
+            RETRY,
+            "connectionFailed",
+            "network",
+        ),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_upgrade(error, expected, code, says):
+    """What refuses the upgrade is fatal where a new attempt cannot help."""
+    failure = sdk.failure_of(error)
+    assert kind(failure) == expected
+    assert says in failure.message
+    assert code in (None, failure.code)
+    assert failure.phase == "websocket_connect"
+    assert failure.ends_session
+    assert not failure.rejected_upgrade
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "Unauthorized",
+        "session token expired",
+        '{"errors": [{"title": "Unauthorized", "detail": "bad token"}]}',
+    ],
+)
+def test_rejected_upgrade(body):
+    """A 401 may pass with the next session token: it is to be counted."""
+    failure = sdk.failure_of(upgrade_answers(401, body))
+    assert failure.rejected_upgrade
+    assert not failure.fatal
+    assert failure.ends_session
+    assert "session token" in failure.message
+    assert "agora" not in failure.message
+
+
+# What the Motion Server says
+
+
+@pytest.mark.parametrize("phase", ["handshake", "runtime"])
+@pytest.mark.parametrize(
+    ("server_code", "message", "expected", "code", "says"),
+    [
+        (4001, "", FATAL, "creditsExhausted", "credits"),
+        (9, "credits exhausted", FATAL, "creditsExhausted", "credits"),
+        (4002, "", RETRY, "sessionDurationExceeded", "time limit"),
+        (
+            9,
+            "session time limit reached",
+            RETRY,
+            "sessionDurationExceeded",
+            "time limit",
+        ),
+        (
+            3,
+            "unsupported sample rate: 11025",
+            FATAL,
+            "unsupportedSampleRate",
+            "sample_rate",
+        ),
+        (3, "agora_egress: bad token", FATAL, "invalidEgressConfig", "agora_"),
+        (16, "agora: not allowed", FATAL, "invalidEgressConfig", "agora_"),
+        (
+            16,
+            "agora_egress: token is expired",
+            FATAL,
+            "invalidEgressConfig",
+            "agora_",
+        ),
+        (3, "avatar not found", FATAL, "avatarNotFound", "spatius_avatar_id"),
+        (5, "avatar not found", FATAL, "avatarNotFound", "spatius_avatar_id"),
+        (3, "app id mismatch", FATAL, "appIDMismatch", "spatius_app_id"),
+        (
+            5,
+            "appIDUnrecognized",
+            FATAL,
+            "appIDUnrecognized",
+            "spatius_app_id",
+        ),
+        (7, "session denied: no plan", FATAL, "billingRequired", "billing"),
+        (3, "session denied: no plan", FATAL, "billingRequired", "billing"),
+        (16, "invalid session token", RETRY, "sessionTokenInvalid", "token"),
+        (16, "empty token", RETRY, "sessionTokenInvalid", "token"),
+        (16, "token is expired", RETRY, "sessionTokenExpired", "token"),
+        (14, "egress down", RETRY, "egressUnavailable", "Agora"),
+        (0, "no audio input for 60s", RETRY, "idleTimeout", "nobody spoke"),
+        (3, "no audio input for 60s", RETRY, "idleTimeout", "nobody spoke"),
+        (
+            3,
+            "maximum session duration",
+            RETRY,
+            "sessionDurationExceeded",
+            "time limit",
+        ),
+    ],
+)
+def test_server_error(phase, server_code, message, expected, code, says):
+    """A server_error that ends the session says what it means, and to whom."""
+    failure = sdk.failure_of(server_error(server_code, message, phase))
+    assert (kind(failure), failure.code) == (expected, code)
+    assert says in failure.message
+    assert failure.phase == f"websocket_{phase}"
+    assert failure.ends_session
+    assert failure.connection_id == "conn-1"
+    assert failure.req_id == "req-1"
+
+
+@pytest.mark.parametrize(
+    ("server_code", "message", "code"),
+    [
+        (13, "driven server request failed", "upstreamError"),
+        (13, "boom", "serverError"),
+        (3, "something about one request", "invalidRequest"),
+        (2, "unexpected message type", "protocolError"),
+    ],
+)
+def test_complaint_ends_no_running_session(server_code, message, code):
+    """A complaint about one request does not end a session that runs..."""
+    failure = sdk.failure_of(server_error(server_code, message, "runtime"))
+    assert failure.code == code
+    assert not failure.ends_session
+    assert not failure.fatal
+
+
+@pytest.mark.parametrize(
+    ("server_code", "message"), [(13, "boom"), (3, "something")]
+)
+def test_complaint_at_the_handshake_leaves_no_session(server_code, message):
+    """...but before one runs, there is none."""
+    failure = sdk.failure_of(server_error(server_code, message, "handshake"))
+    assert failure.ends_session
+    assert not failure.fatal
+
+
+# The connection's end
+
+
+@pytest.mark.parametrize("phase", ["websocket_runtime", "websocket_send"])
+@pytest.mark.parametrize(
+    ("close_code", "expected", "says"),
+    [
+        (1000, RETRY, "lost"),
+        (1001, RETRY, "lost"),
+        (1011, RETRY, "lost"),
+        (1013, RETRY, "lost"),
+        (4001, FATAL, "credits"),
+        (4002, RETRY, "time limit"),
+        (4999, RETRY, "lost"),
+    ],
+)
+def test_close(phase, close_code, expected, says):
+    """A close is recovered from, unless its code says that it is final."""
+    failure = sdk.failure_of(closed_with(close_code, phase))
+    assert kind(failure) == expected
+    assert failure.code == str(close_code)
+    assert failure.phase == phase
+    assert failure.ends_session
+    assert says in failure.message
+    assert f"close code {close_code}" in failure.message
+
+
+def test_reset():
+    """A connection that ends without a close frame is recovered from."""
+    failure = sdk.failure_of(closed_with(None))
+    assert kind(failure) == RETRY
+    assert failure.code == "connectionClosed"
+    assert failure.ends_session
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "WebSocket connection is not established",
+        "interrupt: websocket connection is not established",
+    ],
+)
+def test_call_without_a_connection(message):
+    """The SDK forgets a closed connection and raises a plain ValueError."""
+    failure = sdk.failure_of(ValueError(message))
+    assert failure.code == "connectionClosed"
+    assert kind(failure) == RETRY
+    assert failure.ends_session
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("Missing avatar ID"),
+        TypeError("an integer is required"),
+        OSError(5, "Input/output error"),
+        RuntimeError("boom"),
+    ],
+)
+def test_other_error_is_retried_and_quoted(error):
+    """What nobody foresaw is retried, in its own words."""
+    failure = sdk.failure_of(error)
+    assert kind(failure) == RETRY
+    assert failure.ends_session
+    assert str(error) in failure.message
+
+
+@pytest.mark.parametrize(
+    "error", [TimeoutError(), RuntimeError(), ConnectionResetError()]
+)
+def test_error_without_words_is_named(error):
+    """An error that says nothing is told by its name."""
+    assert type(error).__name__ in sdk.failure_of(error).message
+
+
+def test_every_code_of_the_sdk_has_a_meaning():
+    """No code that the SDK may give is passed on unexplained."""
+    for code in _sdk_errors.AvatarSDKErrorCode:
+        failure = sdk.failure_of(
+            _sdk_errors.AvatarSDKError(code, "", phase="websocket_runtime")
+        )
+        assert failure.code == code.value
+        if code.value != "unknown":
+            assert "the Spatius session failed" not in failure.message
+
+
+def test_services_words_forge_no_lines():
+    """Ids and messages are one line, of a length that a log can bear."""
+    error = _sdk_errors.AvatarSDKError(
+        code=_sdk_errors.AvatarSDKErrorCode.serverError,
+        message="first\nsecond\x1b[31m",
+        phase="websocket_runtime",
+        connection_id="a\nb" * 1000,
+        req_id="\x1b" + "r" * 1000,
+    )
+    failure = sdk.failure_of(error)
+    assert failure.vendor_message == "first second[31m"
+    assert len(failure.connection_id) <= 100
+    assert failure.req_id == "r" * 99
+    assert failure.connection_id.isprintable()
+
+
+def test_failure_keeps_the_services_words():
+    """What the service said is in the sentence, and on its own."""
+    failure = sdk.failure_of(
+        server_error(14, "the egress has gone fishing", "runtime")
+    )
+    assert "the egress has gone fishing" in failure.message
+    assert "the egress has gone fishing" in failure.vendor_message
+
+
+# Where the service is
+
+
+def params(**changed: Any) -> Params:
+    values: dict[str, Any] = {
+        "spatius_api_key": "key-Zx9Qv7Wk3T",
+        "spatius_app_id": "app",
+        "spatius_avatar_id": "avatar",
+        "agora_token": "token-Mm5Rj1Np8",
+        "agora_appid": "agora",
+        "agora_channel": "room",
+        "agora_uid": 1001,
+        "sample_rate": 16000,
+    }
+    values.update(changed)
+    return Params(**{k: v for k, v in values.items() if v is not None})
+
+
+def given_to_the_sdk(**changed: Any) -> Any:
+    """Return the SDK's own configuration of a session with `params`."""
+    session = sdk.Session(
+        params(**changed),
+        "token-Mm5Rj1Np8",
+        1_800_000_000.0,
+        lambda failure: None,
+    )
+    return session._session.config
+
+
+def endpoints(**changed: Any) -> tuple[str, str]:
+    """Return what the SDK will connect to."""
+    config = given_to_the_sdk(**changed)
+    return config.console_endpoint_url, config.ingress_endpoint_url
+
+
+@pytest.mark.parametrize(
+    ("region", "console", "ingress"),
+    [
+        (
+            "us-west",
+            "https://console.us-west.spatius.ai/v1/console",
+            "wss://api.us-west.spatius.ai/v2/driveningress",
+        ),
+        (
+            "ap-northeast",
+            "https://console.ap-northeast.spatius.ai/v1/console",
+            "wss://api.ap-northeast.spatius.ai/v2/driveningress",
+        ),
+        (
+            "cn-beijing",
+            "https://console.cn-beijing.spatialwalk.top/v1/console",
+            "wss://api.cn-beijing.spatialwalk.top/v2/driveningress",
+        ),
+    ],
+)
+def test_region_gives_the_endpoints(region, console, ingress):
+    """A region means the same hosts with either package."""
+    assert endpoints(region=region) == (console, ingress)
+    assert sdk.endpoints(params(region=region)) == (console, ingress)
+
+
+@pytest.mark.parametrize("region", [None, "auto"])
+def test_region_is_the_sdks_own(region):
+    """Without a region the SDK finds one, or it is us-west if it cannot."""
+    config = given_to_the_sdk(region=region)
+    if NAME == "spatius":
+        assert config.region == "auto"
+        assert config.console_endpoint_url == ""
+        assert sdk.endpoints(params(region=region)) is None
+    else:
+        us_west = endpoints(region="us-west")
+        assert endpoints(region=region) == us_west
+        assert sdk.endpoints(params(region=region)) == us_west
+
+
+@pytest.mark.parametrize("region", [None, "ap-northeast", "cn-x"])
+def test_endpoints_override_the_region(region):
+    """Endpoints that are given are used as they are."""
+    own = {
+        "console_endpoint_url": "http://127.0.0.1:1/v1",
+        "ingress_endpoint_url": "ws://127.0.0.1:2/v2",
+    }
+    assert endpoints(region=region, **own) == tuple(own.values())
+    assert sdk.endpoints(params(region=region, **own)) == tuple(own.values())
+
+
+def test_session_is_given_what_was_configured():
+    """What the SDK gets is what the settings say, in its own types."""
+    config = given_to_the_sdk()
+    assert config.api_key == "key-Zx9Qv7Wk3T"
+    assert config.app_id == "app"
+    assert config.avatar_id == "avatar"
+    assert config.sample_rate == 16000
+    assert config.expire_at.timestamp() == 1_800_000_000.0
+    assert config.expire_at.utcoffset().total_seconds() == 0
+    assert config.audio_format.value == "pcm_s16le"
+    egress = config.agora_egress
+    assert egress.channel_name == "room"
+    assert egress.token == "token-Mm5Rj1Np8"
+    assert (egress.uid, egress.publisher_id) == (1001, "1001")
+    assert type(egress.uid) is int
+
+
+def test_opus_is_encoded_by_the_sdk():
+    """With ogg_opus the SDK takes PCM and encodes it."""
+    config = given_to_the_sdk(audio_format="ogg_opus", sample_rate=24000)
+    assert config.audio_format.value == "ogg_opus"
+    assert config.ogg_opus_encoder is not None
+
+
+# Telemetry
+
+
+def telemetry_is_on() -> bool:
+    if NAME == "avatarkit":
+        pytest.skip("avatarkit has no telemetry")
+    return importlib.import_module("spatius.telemetry").telemetry_enabled()
+
+
+def test_telemetry_is_off():
+    """A session sends no telemetry unless it was asked for."""
+    given_to_the_sdk()
+    assert not telemetry_is_on()
+
+
+def test_telemetry_is_on_where_it_is_asked_for():
+    """The vendor's telemetry is the operator's choice."""
+    given_to_the_sdk(telemetry=True)
+    try:
+        assert telemetry_is_on()
+    finally:
+        sdk.configure_telemetry(False)
+
+
+# The log of the library below
+
+
+def test_session_key_is_not_logged(caplog):
+    """The websocket library's debug log would show it, and all else."""
+    caplog.set_level(logging.DEBUG, logger="websockets")
+    protocol = ClientProtocol(parse_uri("ws://127.0.0.1/websocket"))
+    request = protocol.connect()
+    request.headers["X-App-ID"] = "app-Qq7Ww8Ee9"
+    request.headers["X-Session-Key"] = "key-Zx9Qv7Wk3T"
+    protocol.send_request(request)
+    assert caplog.text == ""
+
+
+# Which package
+
+
+def loaded(script: str, **environment: str) -> "dict[str, Any]":
+    """Load the package in a process of its own; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", script + TELL],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+TELL = """
+import json, sys
+from devkit import package
+package.load()
+from spatius_avatar_python import config, sdk
+told = {"package": sdk.package(), "problem": sdk.problem()}
+told["opus_problem"] = sdk.problem(True)
+told["loaded"] = [name for name in sdk.PACKAGES if name in sys.modules]
+try:
+    sdk.Session(
+        config.Params(
+            spatius_api_key="key",
+            spatius_app_id="app",
+            spatius_avatar_id="avatar",
+            agora_token="token",
+            agora_appid="agora",
+            agora_channel="room",
+            agora_uid=1,
+        ),
+        "token",
+        2e9,
+        print,
+    )
+except sdk.SessionError as error:
+    told["fatal"] = error.failure.fatal
+    told["failure"] = error.failure.message
+print(json.dumps(told))
+"""
+
+HIDE = """
+import sys
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        if name in {hidden!r}:
+            return None
+        return self.finder.find_spec(name, path, target)
+    def invalidate_caches(self):
+        pass
+
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+"""
+
+
+@pytest.mark.parametrize("name", sdk.PACKAGES)
+@pytest.mark.parametrize("form", ["{}", " {} "])
+def test_variable_chooses_the_package(name, form):
+    """SPATIUS_SDK decides where both are installed."""
+    told = loaded("", SPATIUS_SDK=form.format(name.capitalize()))
+    assert told["package"].startswith(f"{name} ")
+    assert told["loaded"] == [name]
+    assert told["problem"] == ""
+    assert "failure" not in told
+
+
+def test_successor_goes_first():
+    """Without the variable, spatius is taken where it is installed."""
+    assert loaded("", SPATIUS_SDK="")["loaded"] == ["spatius"]
+
+
+def test_package_that_is_there_will_do():
+    """Where only avatarkit is installed, it is taken."""
+    told = loaded(HIDE.format(hidden=("spatius",)), SPATIUS_SDK="")
+    assert told["loaded"] == ["avatarkit"]
+    assert told["problem"] == ""
+
+
+def test_package_that_is_loaded_already_is_taken():
+    """Two of them fit into no process: another extension's choice holds."""
+    script = "import importlib; importlib.import_module('avatarkit')\n"
+    told = loaded(script, SPATIUS_SDK="")
+    assert told["package"].startswith("avatarkit ")
+    assert told["loaded"] == ["avatarkit"]
+    assert told["problem"] == ""
+
+
+def test_no_package_is_installed():
+    """Without any SDK the package loads, and says what to install."""
+    told = loaded(HIDE.format(hidden=sdk.PACKAGES), SPATIUS_SDK="")
+    assert told["package"] == ""
+    assert "no Spatius SDK is installed" in told["problem"]
+    assert "pip install" in told["problem"]
+    assert told["failure"] == told["problem"]
+    assert told["fatal"]
+
+
+@pytest.mark.parametrize("name", sdk.PACKAGES)
+def test_package_that_was_asked_for_is_missing(name):
+    """An SDK that is asked for and missing is named; the other is not used."""
+    told = loaded(HIDE.format(hidden=(name,)), SPATIUS_SDK=name)
+    assert told["package"] == ""
+    assert told["loaded"] == []
+    assert f"the Spatius SDK {name} cannot be imported" in told["problem"]
+    assert told["fatal"]
+
+
+def test_variable_names_no_package():
+    """A variable that names neither is a problem that names both."""
+    told = loaded("", SPATIUS_SDK="avatarkitt")
+    assert told["package"] == ""
+    assert "SPATIUS_SDK" in told["problem"]
+    assert "spatius or avatarkit" in told["problem"]
+    assert told["fatal"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "raise ImportError('cannot import name x')",
+        "raise TypeError('Descriptors cannot be created directly')",
+        "import a_module_that_nobody_has",
+        "this is no Python",
+    ],
+)
+def test_package_is_broken(tmp_path, source):
+    """An SDK whose import fails, as with an old protobuf, is a sentence."""
+    (tmp_path / "avatarkit").mkdir()
+    (tmp_path / "avatarkit" / "__init__.py").write_text(source)
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+    told = loaded(script, SPATIUS_SDK="avatarkit")
+    assert told["package"] == ""
+    assert "avatarkit cannot be imported" in told["problem"]
+    assert "protobuf" in told["problem"]
+    assert told["fatal"]
+
+
+# Opus
+
+
+@pytest.mark.parametrize("name", sdk.PACKAGES)
+def test_opus_needs_its_binding(name):
+    """ogg_opus without its library is a sentence that names it."""
+    binding = "opuslib_next" if name == "spatius" else "opuslib"
+    told = loaded(HIDE.format(hidden=(binding,)), SPATIUS_SDK=name)
+    assert told["problem"] == ""
+    problem = told["opus_problem"]
+    assert f"{name}[opus]" in problem
+    assert "libopus" in problem
+    assert binding in problem

@@ -1,0 +1,163 @@
+"""Starting and stopping, whatever the network does; memory meanwhile."""
+
+import asyncio
+import gc
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from agent import SERVER_OPTIONS, properties, speech
+
+from devkit.harness.messages import audio_frame
+from devkit.harness.rig import Rig
+from devkit.motion_server import (
+    AudioMessages,
+    Close,
+    Hang,
+    MotionServer,
+    Refuse,
+    Reset,
+    Resume,
+    ServerError,
+    Silence,
+    Slow,
+    Stall,
+)
+
+pytestmark = [pytest.mark.wire, pytest.mark.asyncio]
+
+Plan = Callable[[MotionServer], None]
+
+
+def _now_on(fault: Any) -> Plan:
+    return lambda server: server.faults.runtime(
+        fault,
+        after=AudioMessages(1),
+    )
+
+
+# What the service is up to, and the state to stop in.
+STATES: dict[str, tuple[Plan, str]] = {
+    "console hangs": (
+        lambda s: s.faults.console(Hang(), times=None),
+        "connecting",
+    ),
+    "upgrade hangs": (
+        lambda s: s.faults.upgrade(Hang(), times=None),
+        "connecting",
+    ),
+    "never confirmed": (
+        lambda s: s.faults.handshake(Hang(), times=None),
+        "connecting",
+    ),
+    "slow": (lambda s: s.faults.console(Slow(1.0)), "connecting"),
+    "refused": (
+        lambda s: s.faults.console(Refuse(503), times=None),
+        "recovering",
+    ),
+    "not listening": (lambda s: s.pause_listening(), "recovering"),
+    "failed": (lambda s: s.faults.console(Refuse(401)), "failed"),
+    "well": (lambda s: None, "ready"),
+    "silent peer": (_now_on(Silence()), "ready"),
+    "stalled": (_now_on(Stall()), "ready"),
+    "closing": (_now_on(Close(1001)), "ready"),
+    "resetting": (_now_on(Reset()), "ready"),
+    "complaining": (_now_on(ServerError(13)), "ready"),
+}
+
+
+@pytest.mark.parametrize("case", STATES)
+async def test_start_and_stop_wait_for_nothing(case: str) -> None:
+    """on_start returns at once, on_stop within 4 s, and no task is left."""
+    plan, state = STATES[case]
+    async with MotionServer(
+        **SERVER_OPTIONS, receive_buffer_bytes=8192
+    ) as server:
+        before = asyncio.all_tasks()
+        plan(server)
+        rig = Rig(properties(server))
+        began = time.monotonic()
+        await rig.start()
+        assert time.monotonic() - began < 0.1
+        await rig.state(state)
+        # 60 s of speech in the midst of which it is stopped: more than the
+        # kernel's buffers take from a stalled socket.
+        await rig.send_frame(audio_frame(speech(100), 1))
+        for _ in range(60):
+            await rig.send_frame(audio_frame(speech(1000), 1))
+        await asyncio.sleep(0.05)
+        began = time.monotonic()
+        await rig.stop()
+        assert time.monotonic() - began < 4
+        assert rig.states[-1] == ("failed" if state == "failed" else "closed")
+        # Messages still come during and after a stop.
+        await rig.send_frame(audio_frame(speech(100), 2))
+        await rig.send_cmd("flush")
+        rest = asyncio.all_tasks() - before - server_tasks()
+        if rest:
+            await asyncio.wait(rest, timeout=10)
+        assert not {task for task in rest if not task.done()}
+        codes = [error["code"] for error in rig.errors]
+        assert codes in ([], [1000], [1000, 1000], [-1000])
+
+
+def server_tasks() -> set["asyncio.Task[object]"]:
+    """Return the tasks of the Motion Server, which shares the loop."""
+    return {
+        task
+        for task in asyncio.all_tasks()
+        if "motion_server" in repr(task) or "aiohttp" in repr(task)
+    }
+
+
+async def test_a_stop_before_the_start_is_no_harm() -> None:
+    """TEN may take an extension down before it was ever up."""
+    async with MotionServer(**SERVER_OPTIONS) as server:
+        rig = Rig(properties(server))
+        await rig.stop()
+        rig = Rig(properties(server))
+        await rig.extension.on_init(rig.env)
+        await rig.send_frame(audio_frame(speech(100), 1))
+        await rig.stop()
+        assert server.record.connections == []
+
+
+async def test_memory_stays_within_the_bound_while_the_socket_is_stalled() -> (
+    None
+):
+    """Ten minutes of audio against a socket that takes nothing."""
+    bound_s = 20
+    async with MotionServer(
+        **SERVER_OPTIONS, receive_buffer_bytes=8192, keep_audio=False
+    ) as server:
+        rig = Rig(properties(server, max_buffered_speech_s=bound_s))
+        await rig.start()
+        await rig.state("ready")
+        server.now(Stall())
+        second = speech(1000)
+        # Fill the kernel's buffers first: what is in them is nobody's.
+        while rig.totals.waiting < bound_s * 24000:
+            await rig.send_frame(audio_frame(second, 1))
+            await asyncio.sleep(0.005)
+        gc.collect()
+        tracemalloc.start()
+        for _ in range(600):
+            for at in range(0, len(second), 4800):
+                await rig.send_frame(audio_frame(second[at : at + 4800], 1))
+            await asyncio.sleep(0)
+        gc.collect()
+        grown, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert rig.totals.waiting <= bound_s * 24000
+        # The queue is exchanged for another at most, and nothing piles up.
+        assert grown < 1_000_000
+        server.now(Resume())
+        await rig.send_cmd("flush")
+        await rig.send_frame(audio_frame(speech(100, 2), 2))
+        await rig.send_data("tts_audio_end", {"reason": 1})
+        await server.until(lambda r: r.requests[-1].closed, 10)
+        assert len(server.record.interrupts) == 1
+        await rig.stop()
+        assert [error["code"] for error in rig.errors] == [1000]
