@@ -14,8 +14,8 @@ from typing import Any, Literal, Optional, Protocol
 
 from . import reports
 from .clock import Clock, Timer
-from .sdk import Failure, SessionError
-from .speech import (
+from .session.sdk import Failure, SessionError
+from .speech.queue import (
     LATE_TURN_S,
     Interrupt,
     LateTurn,

@@ -21,12 +21,13 @@ from ten_runtime import (
     StatusCode,
 )
 
-from . import config, reports, sdk, token
+from . import config, reports, token
 from .avatar import Avatar, LogLevel, lifetime_of
 from .clock import Clock, SystemClock
 from .dump import Dump
 from .redact import Redactor
-from .speech import BYTES_PER_SAMPLE, Speech, Turn
+from .session import sdk
+from .speech.queue import BYTES_PER_SAMPLE, Speech, Turn
 
 KEY_POINT = "key_point"
 """TEN's log category of the line that holds the configuration."""

@@ -6,7 +6,7 @@ come from outside must have been through a `Redactor` before.
 
 from typing import Any, Optional
 
-from .speech import Summary, Turn
+from .speech.queue import Summary, Turn
 
 MODULE = "avatar"
 VENDOR = "spatius"

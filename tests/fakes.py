@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import contextmanager
 from typing import Any, Optional, TypeVar, Union
 
-from spatius_avatar_python.sdk import Failure, SessionError
+from spatius_avatar_python.session.sdk import Failure, SessionError
 
 Result = TypeVar("Result")
 

@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from spatius_avatar_python import sdk
 from spatius_avatar_python.clock import SystemClock, Timer
+from spatius_avatar_python.session import sdk
 from ten_runtime import AudioFrame, Cmd
 
 from devkit import package

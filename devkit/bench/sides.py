@@ -16,7 +16,8 @@ from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, TypeVar
 
-from spatius_avatar_python import sdk, token
+from spatius_avatar_python import token
+from spatius_avatar_python.session import sdk
 from ten_runtime import (
     Addon,
     AsyncExtension,

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 
-from spatius_avatar_python import sdk
+from spatius_avatar_python.session import sdk
 
 from devkit.harness.messages import audio_frame
 from devkit.package import ROOT

@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 from rich.table import Table
-from spatius_avatar_python import sdk
+from spatius_avatar_python.session import sdk
 
 from .figures import Outcome, Row
 

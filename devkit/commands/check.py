@@ -35,7 +35,7 @@ from ..node import (
 package.load()
 config: Any = importlib.import_module(".config", package.NAME)
 redact: Any = importlib.import_module(".redact", package.NAME)
-sdk: Any = importlib.import_module(".sdk", package.NAME)
+sdk: Any = importlib.import_module(".session.sdk", package.NAME)
 token: Any = importlib.import_module(".token", package.NAME)
 
 PROBLEMS, UNUSABLE, NOT_CONNECTED = 1, 2, 3

@@ -17,7 +17,8 @@ from agent import (
     properties,
     speech,
 )
-from spatius_avatar_python import sdk, token
+from spatius_avatar_python import token
+from spatius_avatar_python.session import sdk
 from ten_runtime import Data, StatusCode
 
 from devkit.harness.messages import audio_frame

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from spatius_avatar_python import sdk
 from spatius_avatar_python.config import Params
+from spatius_avatar_python.session import sdk
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
@@ -633,7 +633,8 @@ TELL = """
 import json, sys
 from devkit import package
 package.load()
-from spatius_avatar_python import config, sdk
+from spatius_avatar_python import config
+from spatius_avatar_python.session import sdk
 told = {"package": sdk.package(), "problem": sdk.problem()}
 told["opus_problem"] = sdk.problem(True)
 told["loaded"] = [name for name in sdk.PACKAGES if name in sys.modules]

@@ -29,8 +29,8 @@ from spatius_avatar_python.avatar import (
     Lifetime,
     lifetime_of,
 )
-from spatius_avatar_python.sdk import Failure
-from spatius_avatar_python.speech import (
+from spatius_avatar_python.session.sdk import Failure
+from spatius_avatar_python.speech.queue import (
     MESSAGE_MS,
     PLAYBACK_MARGIN_S,
     Speech,

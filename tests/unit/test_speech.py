@@ -4,7 +4,7 @@ import itertools
 from typing import Optional
 
 import pytest
-from spatius_avatar_python.speech import (
+from spatius_avatar_python.speech.queue import (
     MESSAGE_MS,
     OVERFLOW_LIMIT_S,
     OVERFLOW_PAUSE_S,

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from spatius_avatar_python.speech import (
+from spatius_avatar_python.speech.queue import (
     PLAYBACK_MARGIN_S,
     SENTENCE_GAP_S,
     STALE_LIMIT_S,

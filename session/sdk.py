@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from types import ModuleType
 from typing import Any, Optional
 
-from .config import Params
+from ..config import Params
 
 OPUS_FRAME_MS = 20
 """The encoder's step: it sends nothing of a request that is shorter so far,

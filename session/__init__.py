@@ -1,0 +1,1 @@
+"""One session with Spatius: the attempt, the SDK, what its errors mean."""

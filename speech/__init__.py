@@ -1,0 +1,1 @@
+"""What has been said and what goes next: pure, without I/O or a clock."""
