@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Optional, Protocol
 
 
 class Timer(Protocol):
@@ -37,3 +37,58 @@ class SystemClock:
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         delay_s = max(0.0, when - time.monotonic())
         return asyncio.get_running_loop().call_later(delay_s, callback)
+
+
+class Alarm:
+    """One timer that goes off for whatever is due next.
+
+    An alarm that goes off early is harmless: whoever is called checks what is
+    due and sets it anew. So a later time never replaces an earlier one.
+    """
+
+    def __init__(self, clock: Clock, callback: Callable[[], None]) -> None:
+        self._clock = clock
+        self._callback = callback
+        self._timer: Optional[Timer] = None
+        self._at = float("inf")
+
+    @property
+    def is_set(self) -> bool:
+        return self._timer is not None
+
+    def set(self, when: float) -> None:
+        """Go off at the monotonic time `when`, or earlier."""
+        if when < self._at:
+            self.cancel()
+            self._at = when
+            self._timer = self._clock.call_at(when, self._go_off)
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._at = float("inf")
+
+    def _go_off(self) -> None:
+        self._timer = None
+        self._at = float("inf")
+        self._callback()
+
+
+async def wait_until(
+    clock: Clock, when: float, *futures: "asyncio.Future[object]"
+) -> None:
+    """Wait for the first of `futures`, or until the monotonic time `when`."""
+    loop = asyncio.get_running_loop()
+    due: asyncio.Future[object] = loop.create_future()
+
+    def go_off() -> None:
+        if not due.done():
+            due.set_result(None)
+
+    timer = clock.call_at(when, go_off)
+    try:
+        await asyncio.wait({due, *futures}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+        due.cancel()

@@ -3,13 +3,14 @@
 import asyncio
 import heapq
 import itertools
-import selectors
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from typing import Any, Optional, TypeVar, Union
 
+from spatius_avatar_python.avatar import Avatar
 from spatius_avatar_python.session.sdk import Failure, SessionError
+from spatius_avatar_python.speech import Turn
 
 Result = TypeVar("Result")
 
@@ -84,6 +85,39 @@ class FakeClock:
         self._now = until
         await settle()
 
+    async def run(self, main: Awaitable[Result]) -> Result:
+        """Run `main`, moving on whenever it waits for a timer."""
+        task = asyncio.ensure_future(main)
+        await settle()
+        while not task.done():
+            await self.advance_to_timer()
+        return await task
+
+
+class HandledAvatar(Avatar):
+    """An avatar whose calls are made as TEN's handlers make them: what each
+    leaves to be written is written by a task of its own."""
+
+    def speak(self, pcm: bytes, turn: Optional[Turn] = None) -> None:
+        super().speak(pcm, turn)
+        self._handle()
+
+    def speech_ends(
+        self, turn: Optional[Turn] = None, cut: bool = False
+    ) -> None:
+        super().speech_ends(turn, cut)
+        self._handle()
+
+    def flush(self) -> None:
+        super().flush()
+        self._handle()
+
+    def _handle(self) -> None:
+        self._handlers = getattr(self, "_handlers", set())
+        handler = asyncio.ensure_future(self.write())
+        self._handlers.add(handler)
+        handler.add_done_callback(self._handlers.discard)
+
 
 class FakeOutbox:
     """Keeps what the avatar reports."""
@@ -99,7 +133,7 @@ class FakeOutbox:
     def log(self, level: str, text: str, category: str = "") -> None:
         self.lines.append((level, text))
 
-    def keep_secret(self, secrets: list[str]) -> None:
+    def add_secrets(self, secrets: list[str]) -> None:
         self.secrets += secrets
 
     @property
@@ -317,37 +351,3 @@ class FakeService:
     def session(self) -> FakeSession:
         """The latest."""
         return self.sessions[-1]
-
-
-class _SkippingSelector(selectors.SelectSelector):
-    """Does not wait: the time that it would have waited is skipped."""
-
-    skipped_s = 0.0
-
-    def select(self, timeout: Optional[float] = None):
-        ready = super().select(0)
-        if not ready:
-            if timeout is None:
-                raise RuntimeError("nothing will ever happen again")
-            self.skipped_s += max(timeout, 0.0)
-        return ready
-
-
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose timeouts pass at once."""
-
-    def __init__(self) -> None:
-        self._skipping = _SkippingSelector()
-        super().__init__(self._skipping)
-
-    def time(self) -> float:
-        return super().time() + self._skipping.skipped_s
-
-
-def in_virtual_time(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run `main` on a loop whose timeouts pass at once."""
-    loop = VirtualTimeLoop()
-    try:
-        return loop.run_until_complete(main)
-    finally:
-        loop.close()

@@ -146,7 +146,9 @@ class Rig:
 
     def __init__(self, properties: Payload, clock: Any = None) -> None:
         self.env: Any = RigEnv(properties)
-        self.extension = SpatiusAvatarExtension("rig", clock)
+        self.extension = SpatiusAvatarExtension("rig")
+        if clock is not None:
+            self.extension.clock = clock
 
     async def start(self) -> None:
         await self.extension.on_init(self.env)

@@ -12,30 +12,31 @@ from fakes import (
     FakeOutbox,
     FakeService,
     FakeSession,
-    in_virtual_time,
+    HandledAvatar,
     settle,
 )
 from spatius_avatar_python import reports
 from spatius_avatar_python.avatar import (
-    COMPLAINT_PAUSE_S,
-    FIRST_BACKOFF_S,
-    LONGEST_BACKOFF_S,
+    IDLE_POLL_S,
+    INITIAL_BACKOFF_S,
+    MAX_BACKOFF_S,
     MAX_REJECTED_UPGRADES,
-    QUIET_POLL_S,
-    STABLE_S,
-    STALL_LIMIT_S,
-    TOKEN_NOTICE_S,
     Avatar,
+)
+from spatius_avatar_python.reporter import (
+    SERVICE_ERROR_PAUSE_S,
+    TOKEN_EXPIRY_WARNING_S,
+)
+from spatius_avatar_python.session.link import (
+    BACKOFF_RESET_S,
+    STALL_LIMIT_S,
     Lifetime,
     lifetime_of,
 )
 from spatius_avatar_python.session.sdk import Failure
-from spatius_avatar_python.speech.queue import (
-    MESSAGE_MS,
-    PLAYBACK_MARGIN_S,
-    Speech,
-    Turn,
-)
+from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
+from spatius_avatar_python.speech.queue import MESSAGE_MS, Speech
+from spatius_avatar_python.speech.turn import Turn
 
 BYTES_PER_MS = 48
 MESSAGE = MESSAGE_MS * BYTES_PER_MS
@@ -53,7 +54,7 @@ REJECTED = Failure(
     vendor_message="Unauthorized",
     rejected_upgrade=True,
 )
-COMPLAINT = Failure("upstream", code="upstreamError", ends_session=False)
+SERVICE_ERROR = Failure("upstream", code="upstreamError", ends_session=False)
 
 _random = random.Random(1)
 
@@ -95,7 +96,7 @@ class Stage:
 
     def check_sum(self) -> None:
         totals = self.speech.totals
-        assert totals.heard == (
+        assert totals.received == (
             totals.sent + totals.flushed + totals.refused + totals.waiting
         )
         heard = sum(len(session.heard) for session in self.service.sessions)
@@ -125,7 +126,7 @@ def set_up(
         max_buffered_s=max_buffered_s,
         end_timeout_s=end_timeout_s,
     )
-    avatar = Avatar(
+    avatar = HandledAvatar(
         speech=speech,
         open_session=service.make,
         outbox=outbox,
@@ -429,7 +430,7 @@ async def test_backoff_doubles_with_jitter_to_its_limit():
         assert stage.outbox.error_codes == [reports.NON_FATAL]
         await stage.finish()
     for index, (one, other) in enumerate(zip(waits[1], waits[2])):
-        longest = min(2 * FIRST_BACKOFF_S * 2**index, LONGEST_BACKOFF_S)
+        longest = min(2 * INITIAL_BACKOFF_S * 2**index, MAX_BACKOFF_S)
         for wait in (one, other):
             assert longest / 2 - 0.02 <= wait <= longest + 0.02
         assert one != other
@@ -442,9 +443,9 @@ async def test_backoff_is_reset_by_a_stable_session():
     stage.service.openings += [REFUSED] * 6
     await stage.start()
     await stage.until_attempt(7)
-    await stage.clock.advance(STABLE_S)
+    await stage.clock.advance(BACKOFF_RESET_S)
     stage.session.on_failure(LOST)
-    assert await stage.until_attempt(8) <= 2 * FIRST_BACKOFF_S + 0.02
+    assert await stage.until_attempt(8) <= 2 * INITIAL_BACKOFF_S + 0.02
     await stage.finish()
 
 
@@ -455,7 +456,7 @@ async def test_backoff_grows_over_sessions_that_do_not_last():
     for number in range(2, 9):
         stage.session.on_failure(LOST)
         waited = await stage.until_attempt(number)
-    assert waited >= LONGEST_BACKOFF_S / 2 - 0.02
+    assert waited >= MAX_BACKOFF_S / 2 - 0.02
     await stage.finish()
 
 
@@ -463,7 +464,7 @@ async def test_backoff_grows_over_sessions_that_do_not_last():
 async def test_one_error_and_one_state_per_outage():
     """However many attempts and frames, trouble is told of once."""
     stage = await ready()
-    await stage.clock.advance(STABLE_S)
+    await stage.clock.advance(BACKOFF_RESET_S)
     stage.session.on_failure(LOST)
     stage.service.openings += [REFUSED] * 4
     await settle()
@@ -486,7 +487,7 @@ async def test_next_outage_is_told_again():
     """Each outage has an error of its own."""
     stage = await ready()
     for number in (2, 3):
-        await stage.clock.advance(STABLE_S)
+        await stage.clock.advance(BACKOFF_RESET_S)
         stage.session.on_failure(LOST)
         await stage.until_attempt(number)
         await settle()
@@ -636,7 +637,7 @@ async def test_late_failure_of_an_older_session_is_ignored():
     told = len(stage.outbox.sent)
     old.on_failure(LOST)
     old.on_failure(BAD_KEY)
-    old.on_failure(COMPLAINT)
+    old.on_failure(SERVICE_ERROR)
     await stage.clock.advance(5.0)
     assert stage.avatar.state == "ready"
     assert len(stage.service.sessions) == 2
@@ -645,7 +646,7 @@ async def test_late_failure_of_an_older_session_is_ignored():
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("failure", [LOST, BAD_KEY, COMPLAINT])
+@pytest.mark.parametrize("failure", [LOST, BAD_KEY, SERVICE_ERROR])
 async def test_late_failure_between_two_sessions_is_ignored(failure):
     """A session that was given up has nothing to say before the next."""
     stage = await ready()
@@ -746,7 +747,7 @@ async def test_speech_is_let_go_of_after_the_end():
         await stage.clock.advance(1.0)
     assert len(stage.outbox.sent) == told
     assert stage.speech.waiting_s == 0
-    assert stage.speech.totals.refused == stage.speech.totals.heard
+    assert stage.speech.totals.refused == stage.speech.totals.received
     await stage.finish()
 
 
@@ -763,7 +764,7 @@ async def test_fatal_error_names_the_speech_that_is_hit():
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("failure", [LOST, COMPLAINT, BAD_KEY])
+@pytest.mark.parametrize("failure", [LOST, SERVICE_ERROR, BAD_KEY])
 async def test_failed_avatar_hears_no_more_of_its_session(failure):
     """Late callbacks after the end are not told."""
     stage = set_up()
@@ -809,7 +810,7 @@ async def test_session_in_between_forgives_rejected_upgrades():
     stage.service.openings += [REJECTED, REJECTED, None, REJECTED]
     await stage.start()
     await stage.until_attempt(3)
-    await stage.clock.advance(STABLE_S)
+    await stage.clock.advance(BACKOFF_RESET_S)
     stage.session.on_failure(LOST)
     await stage.until_attempt(5)
     await settle()
@@ -973,7 +974,7 @@ async def test_speech_goes_on_after_a_stall():
 async def test_harmless_complaint_is_passed_on():
     """A complaint after which the session goes on changes nothing else."""
     stage = await ready()
-    stage.session.on_failure(COMPLAINT)
+    stage.session.on_failure(SERVICE_ERROR)
     await stage.clock.advance(1.0)
     [error] = stage.outbox.errors
     assert error["code"] == reports.NON_FATAL
@@ -987,12 +988,12 @@ async def test_harmless_complaint_is_passed_on():
 async def test_harmless_complaints_are_limited():
     """One complaint per pause is passed on, not each of a storm."""
     stage = await ready()
-    for _ in range(int(COMPLAINT_PAUSE_S * 10) - 1):
-        stage.session.on_failure(COMPLAINT)
+    for _ in range(int(SERVICE_ERROR_PAUSE_S * 10) - 1):
+        stage.session.on_failure(SERVICE_ERROR)
         await stage.clock.advance(0.1)
     assert len(stage.outbox.errors) == 1
     await stage.clock.advance(0.2)
-    stage.session.on_failure(COMPLAINT)
+    stage.session.on_failure(SERVICE_ERROR)
     await stage.clock.advance(1.0)
     assert len(stage.outbox.errors) == 2
     await stage.finish()
@@ -1002,11 +1003,11 @@ async def test_harmless_complaints_are_limited():
 async def test_complaint_before_a_loss_explains_it():
     """A complaint with which the session ends is in the outage's error."""
     stage = await ready()
-    stage.session.on_failure(COMPLAINT)
+    stage.session.on_failure(SERVICE_ERROR)
     stage.session.on_failure(LOST)
     await stage.clock.advance(20.0)
     [error] = stage.outbox.errors
-    assert COMPLAINT.message in error["message"]
+    assert SERVICE_ERROR.message in error["message"]
     await stage.finish()
 
 
@@ -1015,9 +1016,9 @@ async def test_complaint_before_a_loss_explains_it():
 async def test_latest_complaint_explains_a_loss(later_s):
     """Also where another was told of shortly before; an old one does not."""
     stage = await ready()
-    stage.session.on_failure(COMPLAINT)
+    stage.session.on_failure(SERVICE_ERROR)
     await stage.clock.advance(2.0)
-    stage.session.on_failure(replace(COMPLAINT, message="node is drained"))
+    stage.session.on_failure(replace(SERVICE_ERROR, message="node is drained"))
     await stage.clock.advance(later_s)
     stage.session.on_failure(LOST)
     await stage.clock.advance(20.0)
@@ -1071,7 +1072,7 @@ async def test_renewal_waits_for_a_quiet_moment():
     stage.avatar.speech_ends(FIRST)
     await stage.clock.advance(5.0 + PLAYBACK_MARGIN_S - 0.1)
     assert len(stage.service.sessions) == 1
-    await stage.clock.advance(0.2 + QUIET_POLL_S)
+    await stage.clock.advance(0.2 + IDLE_POLL_S)
     assert len(stage.service.sessions) == 2
     await stage.finish()
 
@@ -1086,7 +1087,7 @@ async def test_renewal_at_the_last_safe_moment():
         frames.append(pcm(10))
         stage.avatar.speak(frames[-1], FIRST)
         await stage.clock.advance(0.25)
-        late = stage.clock.monotonic() > 1000 + 120.0 + QUIET_POLL_S
+        late = stage.clock.monotonic() > 1000 + 120.0 + IDLE_POLL_S
         assert len(stage.service.sessions) == (2 if late else 1) or (
             stage.clock.monotonic() >= 1000 + 120.0
         )
@@ -1188,17 +1189,17 @@ async def test_summary_comes_when_its_session_is_over():
 async def test_end_of_a_given_token_is_told_once():
     """A token that cannot be renewed is warned of before its end."""
     stage = set_up()
-    ends_at_s = stage.clock.epoch() + 2 * TOKEN_NOTICE_S
+    ends_at_s = stage.clock.epoch() + 2 * TOKEN_EXPIRY_WARNING_S
     stage = set_up(lifetime=Lifetime(1e9, 1e9, ends_at_s))
     await stage.start()
-    await stage.clock.advance(TOKEN_NOTICE_S - 1)
+    await stage.clock.advance(TOKEN_EXPIRY_WARNING_S - 1)
     assert stage.outbox.errors == []
     await stage.clock.advance(20.0)
     [error] = stage.outbox.errors
     assert error["code"] == reports.NON_FATAL
     assert error["vendor_info"]["code"] == "agoraTokenEnds"
     assert "agora_appcert" in error["message"]
-    await stage.clock.advance(2 * TOKEN_NOTICE_S)
+    await stage.clock.advance(2 * TOKEN_EXPIRY_WARNING_S)
     assert len(stage.outbox.errors) == 1
     await stage.finish()
 
@@ -1208,12 +1209,13 @@ async def test_end_of_a_given_token_is_told_once():
 STOP_S = 4.0
 
 
-async def stopped(stage: Stage, state: str = "closed") -> None:
-    """Stop and see that it was in time and left nothing behind."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    await stage.avatar.stop()
-    assert loop.time() - began < STOP_S
+async def stopped(stage: Stage, state: str = "closed") -> float:
+    """Stop, see that it was in time and left nothing behind, and return how
+    many seconds it took."""
+    began = stage.clock.monotonic()
+    await stage.clock.run(stage.avatar.stop())
+    took_s = stage.clock.monotonic() - began
+    assert took_s < STOP_S
     assert stage.avatar.state == state
     await settle()
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -1225,152 +1227,121 @@ async def stopped(stage: Stage, state: str = "closed") -> None:
     attempts = len(stage.service.sessions)
     await stage.clock.advance(100.0)
     assert len(stage.service.sessions) == attempts
+    return took_s
 
 
-def test_stop_when_never_started():
+@pytest.mark.asyncio
+async def test_stop_when_never_started():
     """An avatar that was not started is closed at once."""
-
-    async def main() -> None:
-        stage = set_up()
-        stage.avatar.speak(pcm(100))
-        await stopped(stage)
-        stage.avatar.start()
-        await settle()
-        assert stage.service.sessions == []
-
-    in_virtual_time(main())
+    stage = set_up()
+    stage.avatar.speak(pcm(100))
+    await stopped(stage)
+    stage.avatar.start()
+    await settle()
+    assert stage.service.sessions == []
 
 
-def test_stop_while_connecting():
+@pytest.mark.asyncio
+async def test_stop_while_connecting():
     """An opening that hangs is given up, and closed."""
-
-    async def main() -> None:
-        stage = set_up()
-        stage.service.openings += ["hang"]
-        stage.avatar.speak(pcm(100))
-        await stage.start()
-        await stopped(stage)
-        assert stage.session.closes == 1
-        assert stage.outbox.errors == []
-
-    in_virtual_time(main())
+    stage = set_up()
+    stage.service.openings += ["hang"]
+    stage.avatar.speak(pcm(100))
+    await stage.start()
+    await stopped(stage)
+    assert stage.session.closes == 1
+    assert stage.outbox.errors == []
 
 
-def test_stop_while_ready():
+@pytest.mark.asyncio
+async def test_stop_while_ready():
     """A session is closed, and no error is told."""
-
-    async def main() -> None:
-        stage = await ready()
-        stage.avatar.speak(pcm(100), FIRST)
-        await settle()
-        await stopped(stage)
-        assert stage.session.closes == 1
-        assert stage.outbox.states == ["connecting", "ready", "closed"]
-        assert stage.outbox.errors == []
-        assert len(stage.outbox.utterances) == 1
-
-    in_virtual_time(main())
+    stage = await ready()
+    stage.avatar.speak(pcm(100), FIRST)
+    await settle()
+    await stopped(stage)
+    assert stage.session.closes == 1
+    assert stage.outbox.states == ["connecting", "ready", "closed"]
+    assert stage.outbox.errors == []
+    assert len(stage.outbox.utterances) == 1
 
 
-def test_stop_while_a_call_is_blocked():
+@pytest.mark.asyncio
+async def test_stop_while_a_call_is_blocked():
     """A socket that takes nothing is dropped; that is no outage."""
-
-    async def main() -> None:
-        stage = await held()
-        await stopped(stage)
-        assert stage.session.aborts >= 1
-        assert stage.outbox.errors == []
-        assert stage.outbox.states == ["connecting", "ready", "closed"]
-
-    in_virtual_time(main())
+    stage = await held()
+    await stopped(stage)
+    assert stage.session.aborts >= 1
+    assert stage.outbox.errors == []
+    assert stage.outbox.states == ["connecting", "ready", "closed"]
 
 
-def test_stop_while_backing_off():
+@pytest.mark.asyncio
+async def test_stop_while_backing_off():
     """A wait for the next attempt is not waited for."""
-
-    async def main() -> None:
-        stage = set_up()
-        stage.service.openings += [REFUSED] * 9
-        await stage.start()
-        await stage.until_attempt(6)
-        await settle()
-        began = asyncio.get_running_loop().time()
-        await stopped(stage)
-        assert asyncio.get_running_loop().time() - began < 1.0
-
-    in_virtual_time(main())
+    stage = set_up()
+    stage.service.openings += [REFUSED] * 9
+    await stage.start()
+    await stage.until_attempt(6)
+    await settle()
+    assert await stopped(stage) < 1.0
 
 
-def test_stop_while_closing_hangs():
+@pytest.mark.asyncio
+async def test_stop_while_closing_hangs():
     """A close that never returns does not hold up the stop."""
-
-    async def main() -> None:
-        stage = await ready()
-        stage.service.close_hangs = True
-        await stopped(stage)
-        assert stage.session.aborts >= 1
-
-    in_virtual_time(main())
+    stage = await ready()
+    stage.service.close_hangs = True
+    await stopped(stage)
+    assert stage.session.aborts >= 1
 
 
-def test_stop_while_a_lost_session_hangs_in_its_close():
+@pytest.mark.asyncio
+async def test_stop_while_a_lost_session_hangs_in_its_close():
     """A recovery that is stuck in the old session's close is given up."""
-
-    async def main() -> None:
-        stage = await ready()
-        stage.service.close_hangs = True
-        stage.session.on_failure(LOST)
-        await settle()
-        await stopped(stage)
-        assert stage.session.aborts >= 1
-
-    in_virtual_time(main())
+    stage = await ready()
+    stage.service.close_hangs = True
+    stage.session.on_failure(LOST)
+    await settle()
+    await stopped(stage)
+    assert stage.session.aborts >= 1
 
 
-def test_stop_when_failed():
+@pytest.mark.asyncio
+async def test_stop_when_failed():
     """A failed avatar stops at once, and is still one that failed."""
-
-    async def main() -> None:
-        stage = set_up()
-        stage.service.openings += [BAD_KEY]
-        await stage.start()
-        await stopped(stage, "failed")
-        assert stage.outbox.states == ["connecting", "failed"]
-
-    in_virtual_time(main())
+    stage = set_up()
+    stage.service.openings += [BAD_KEY]
+    await stage.start()
+    await stopped(stage, "failed")
+    assert stage.outbox.states == ["connecting", "failed"]
 
 
-def test_stop_twice():
+@pytest.mark.asyncio
+async def test_stop_twice():
     """A second stop finds nothing left to do."""
-
-    async def main() -> None:
-        stage = await ready()
-        await stopped(stage)
-        await stopped(stage)
-        assert stage.outbox.states == ["connecting", "ready", "closed"]
-        assert stage.session.closes == 1
-
-    in_virtual_time(main())
+    stage = await ready()
+    await stopped(stage)
+    await stopped(stage)
+    assert stage.outbox.states == ["connecting", "ready", "closed"]
+    assert stage.session.closes == 1
 
 
-def test_messages_during_and_after_the_stop_are_taken():
+@pytest.mark.asyncio
+async def test_messages_during_and_after_the_stop_are_taken():
     """Frames, ends and flushes raise nothing and start nothing."""
-
-    async def main() -> None:
-        stage = await ready()
-        stage.service.close_hangs = True
-        stop: Optional[asyncio.Task[None]] = asyncio.ensure_future(
-            stage.avatar.stop()
-        )
-        for _ in range(2):
-            await settle()
-            stage.avatar.speak(pcm(20), FIRST)
-            stage.avatar.speech_starts(FIRST)
-            stage.avatar.speech_ends(FIRST)
-            stage.avatar.flush()
-            if stop is not None:
-                await stop
-            stop = None
-        await stopped(stage)
-
-    in_virtual_time(main())
+    stage = await ready()
+    stage.service.close_hangs = True
+    stop: Optional[asyncio.Task[None]] = asyncio.ensure_future(
+        stage.avatar.stop()
+    )
+    for _ in range(2):
+        await settle()
+        stage.avatar.speak(pcm(20), FIRST)
+        stage.avatar.speech_starts(FIRST)
+        stage.avatar.speech_ends(FIRST)
+        stage.avatar.flush()
+        if stop is not None:
+            await stage.clock.run(stop)
+        stop = None
+    await stopped(stage)

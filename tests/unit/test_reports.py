@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from spatius_avatar_python import reports
-from spatius_avatar_python.speech.queue import Summary, Turn
+from spatius_avatar_python.speech import Summary, Turn
 
 TURN = Turn("session-1", 3)
 

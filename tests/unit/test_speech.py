@@ -4,21 +4,22 @@ import itertools
 from typing import Optional
 
 import pytest
-from spatius_avatar_python.speech.queue import (
-    MESSAGE_MS,
+from spatius_avatar_python.speech.overflow import (
     OVERFLOW_LIMIT_S,
     OVERFLOW_PAUSE_S,
-    PLAYBACK_MARGIN_S,
-    STALE_LIMIT_S,
-    Interrupt,
-    LateTurn,
     Overflow,
+)
+from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
+from spatius_avatar_python.speech.queue import (
+    MESSAGE_MS,
+    Interrupt,
     Send,
     Speech,
     Step,
-    Summary,
-    Turn,
 )
+from spatius_avatar_python.speech.staleness import STALE_LIMIT_S, TurnIdReused
+from spatius_avatar_python.speech.turn import Turn
+from spatius_avatar_python.speech.utterance import Summary
 
 RATE = 24000
 BYTES_PER_MS = 48
@@ -54,8 +55,8 @@ def write(
 ) -> list[Step]:
     """Carry out all steps that there are, and return them."""
     steps: list[Step] = []
-    while (step := speech.next()) is not None:
-        speech.wrote(now, req_id, connection_id)
+    while (step := speech.next_step()) is not None:
+        speech.written(now, req_id, connection_id)
         steps.append(step)
     check_sum(speech)
     return steps
@@ -75,22 +76,25 @@ def interrupts_of(steps: list[Step]) -> int:
 
 def check_sum(speech: Speech) -> None:
     totals = speech.totals
-    assert totals.heard == (
+    assert totals.received == (
         totals.sent + totals.flushed + totals.refused + totals.waiting
     )
 
 
-def take_notes(speech: Speech) -> list:
-    notes, speech.notes = speech.notes, []
-    return notes
+def take_events(speech: Speech) -> list:
+    return speech.take_events()
 
 
 def summaries_of(speech: Speech) -> list[Summary]:
-    return [note for note in take_notes(speech) if isinstance(note, Summary)]
+    return [
+        event for event in take_events(speech) if isinstance(event, Summary)
+    ]
 
 
 def overflows_of(speech: Speech) -> list[Overflow]:
-    return [note for note in take_notes(speech) if isinstance(note, Overflow)]
+    return [
+        event for event in take_events(speech) if isinstance(event, Overflow)
+    ]
 
 
 # Rule 1: order, and whole samples
@@ -140,7 +144,7 @@ def test_frames_of_one_byte_make_samples():
     """Two frames of half a sample each are one sample."""
     speech = make()
     speech.frame(b"\x01", 0.0)
-    assert speech.next() is None
+    assert speech.next_step() is None
     speech.frame(b"\x02", 0.0)
     assert audio_of(write(speech)) == b"\x01\x02"
 
@@ -171,8 +175,8 @@ def test_half_a_sample_is_no_speech():
     speech.frame(b"\x01", 0.0)
     speech.end(0.0)
     assert write(speech) == []
-    assert speech.notes == []
-    assert speech.is_quiet(0.0)
+    assert speech.take_events() == []
+    assert speech.is_idle(0.0)
 
 
 def test_empty_frame_opens_nothing():
@@ -181,16 +185,16 @@ def test_empty_frame_opens_nothing():
     speech.frame(b"", 0.0)
     speech.end(0.0)
     assert write(speech) == []
-    assert speech.is_quiet(0.0)
+    assert speech.is_idle(0.0)
 
 
 def test_no_step_is_handed_out_twice():
     """A second step before the first is settled is a mistake."""
     speech = make()
     speech.frame(pcm(10), 0.0)
-    speech.next()
+    speech.next_step()
     with pytest.raises(AssertionError):
-        speech.next()
+        speech.next_step()
 
 
 # Rule 2: the end of speech
@@ -220,9 +224,9 @@ def test_end_while_the_last_audio_is_being_written():
     """An end that comes during the call is sent after it."""
     speech = make()
     speech.frame(pcm(20), 0.0)
-    speech.next()
+    speech.next_step()
     speech.end(0.0)
-    speech.wrote(0.0)
+    speech.written(0.0)
     assert write(speech) == [Send(b"", True)]
 
 
@@ -243,7 +247,7 @@ def test_end_with_nothing_open_does_nothing(cut):
     speech = make()
     speech.end(0.0, FIRST, cut)
     assert write(speech) == []
-    assert speech.notes == []
+    assert speech.take_events() == []
     audio = pcm(20)
     speech.frame(audio, 0.0, FIRST)
     assert audio_of(write(speech)) == audio
@@ -268,8 +272,8 @@ def test_cut_of_an_open_utterance_acts_as_a_flush():
     speech = make()
     sent = pcm(100)
     speech.frame(sent, 0.0, FIRST)
-    speech.next()
-    speech.wrote(0.0)
+    speech.next_step()
+    speech.written(0.0)
     speech.frame(pcm(300), 0.0, FIRST)
     speech.end(0.0, FIRST, cut=True)
     assert write(speech) == [Interrupt()]
@@ -343,7 +347,7 @@ def test_flush_with_nothing_sends_nothing():
     speech = make()
     speech.flush(0.0)
     assert write(speech) == []
-    assert speech.notes == []
+    assert speech.take_events() == []
 
 
 def test_flush_of_what_only_waits_interrupts_nothing():
@@ -353,16 +357,16 @@ def test_flush_of_what_only_waits_interrupts_nothing():
     speech.flush(0.0)
     assert write(speech) == []
     assert speech.totals.flushed == 500 * BYTES_PER_MS // 2
-    assert speech.is_quiet(0.0)
+    assert speech.is_idle(0.0)
 
 
 def test_flush_of_a_message_in_flight_interrupts_it():
     """What the writer is just sending will have to be interrupted."""
     speech = make()
     speech.frame(pcm(300), 0.0)
-    speech.next()
+    speech.next_step()
     speech.flush(0.0)
-    speech.wrote(0.0)
+    speech.written(0.0)
     assert write(speech) == [Interrupt()]
     assert speech.totals.sent == MESSAGE_MS * BYTES_PER_MS // 2
 
@@ -371,9 +375,9 @@ def test_flush_of_a_message_in_flight_that_is_lost():
     """A flushed message that did not reach the wire is not sent again."""
     speech = make()
     speech.frame(pcm(300), 0.0)
-    speech.next()
+    speech.next_step()
     speech.flush(0.0)
-    speech.unwritten()
+    speech.write_failed()
     speech.connection_lost()
     assert write(speech) == []
     assert speech.totals.flushed == 300 * BYTES_PER_MS // 2
@@ -415,7 +419,7 @@ def test_utterances_play_one_after_the_other():
         speech.frame(pcm(1000), 0.0)
         speech.end(0.0)
     write(speech)
-    assert not speech.is_quiet(4.9)
+    assert not speech.is_idle(4.9)
     speech.flush(4.9)
     assert write(speech, 4.9) == [Interrupt()]
 
@@ -439,10 +443,10 @@ def test_flush_during_the_interrupt_adds_none():
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
-    assert speech.next() == Interrupt()
+    assert speech.next_step() == Interrupt()
     speech.frame(pcm(40), 0.0, SECOND)
     speech.flush(0.0)
-    speech.wrote(0.0)
+    speech.written(0.0)
     assert write(speech) == []
     assert speech.totals.flushed == 40 * BYTES_PER_MS // 2
 
@@ -576,10 +580,10 @@ def test_turn_that_speaks_on_long_after_its_flush_is_told_of():
     speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     speech.flush(0.0)
-    speech.notes.clear()
+    speech.take_events()
     for now in (0.5, 9.0, 10.5, 11.0):
         speech.frame(pcm(20), now, FIRST)
-        assert speech.notes == [LateTurn(FIRST)] * (now > 10)
+        assert speech.take_events() == [TurnIdReused(FIRST)] * (now == 10.5)
     check_sum(speech)
 
 
@@ -593,7 +597,7 @@ def test_flushed_turns_are_forgotten_in_the_end():
         speech.flush(0.0)
     speech.frame(pcm(20), 0.0, Turn("session 63", 1))
     speech.frame(pcm(20), 0.0, Turn("again", 1))
-    assert speech.next() is None
+    assert speech.next_step() is None
     audio = pcm(20)
     speech.frame(audio, 0.0, Turn("session 0", 1))
     assert audio_of(write(speech)) == audio
@@ -692,7 +696,7 @@ def test_what_waits_is_bounded():
 
 
 def test_overflow_is_told_once_with_its_amount():
-    """One note for all that was refused, when no more comes."""
+    """One event for all that was refused, when no more comes."""
     speech = make(max_buffered_s=1.0)
     speech.frame(pcm(1000), 0.0)
     for index in range(50):
@@ -729,12 +733,12 @@ def test_overflow_ends_when_half_of_the_room_is_free():
     speech = make(max_buffered_s=1.0)
     speech.frame(pcm(1500), 0.0)
     for _ in range(4):
-        speech.next()
-        speech.wrote(0.0)
+        speech.next_step()
+        speech.written(0.0)
     speech.frame(pcm(10), 0.0)
     assert overflows_of(speech) == []
-    speech.next()
-    speech.wrote(0.0)
+    speech.next_step()
+    speech.written(0.0)
     [overflow] = overflows_of(speech)
     assert overflow.refused_s == pytest.approx(0.51)
     refused = speech.totals.refused
@@ -745,7 +749,7 @@ def test_overflow_ends_when_half_of_the_room_is_free():
 
 
 def test_second_episode_is_told_again():
-    """Each episode has a note of its own, with its own amount."""
+    """Each episode has a event of its own, with its own amount."""
     speech = make(max_buffered_s=1.0)
     for lost_ms in (200, 300):
         speech.frame(pcm(1000 + lost_ms), 0.0)
@@ -772,9 +776,9 @@ def test_bound_holds_for_what_the_writer_puts_back():
     speech = make(max_buffered_s=1.0)
     first = pcm(1000)
     speech.frame(first, 0.0)
-    speech.next()
+    speech.next_step()
     speech.frame(pcm(100), 0.0)
-    speech.unwritten()
+    speech.write_failed()
     speech.connection_lost()
     check_sum(speech)
     assert speech.waiting_s <= 1.0
@@ -836,7 +840,7 @@ def test_single_frame_is_not_copied():
     speech = make()
     frame = pcm(10)
     speech.frame(frame, 0.0)
-    step = speech.next()
+    step = speech.next_step()
     assert isinstance(step, Send)
     assert step.audio is frame
 
@@ -862,11 +866,11 @@ def test_every_sample_is_accounted_for():
     speech = make(max_buffered_s=0.5)
     speech.frame(pcm(300) + b"\x00", 0.0, FIRST)
     check_sum(speech)
-    speech.next()
+    speech.next_step()
     check_sum(speech)
     speech.frame(b"\x00" + pcm(400), 0.0, FIRST)
     check_sum(speech)
-    speech.wrote(0.0)
+    speech.written(0.0)
     speech.flush(0.0)
     check_sum(speech)
     speech.frame(pcm(20), 0.0, FIRST)
@@ -874,7 +878,7 @@ def test_every_sample_is_accounted_for():
     check_sum(speech)
     write(speech)
     totals = speech.totals
-    assert totals.heard == (700 + 220) * BYTES_PER_MS // 2 + 1
+    assert totals.received == (700 + 220) * BYTES_PER_MS // 2 + 1
     assert totals.sent == 300 * BYTES_PER_MS // 2
     assert totals.waiting == 0
 
@@ -894,7 +898,7 @@ def test_let_go_drops_all_and_takes_no_more():
     """Without an avatar to come, speech is refused and counted."""
     speech = make()
     speech.frame(pcm(100), 0.0)
-    speech.let_go()
+    speech.close()
     speech.frame(pcm(50), 0.0)
     speech.end(0.0)
     speech.flush(0.0)
@@ -912,8 +916,8 @@ def test_let_go_summarises_what_it_drops():
     speech.end(0.0)
     write(speech)
     speech.frame(pcm(300), 0.0)
-    speech.let_go()
-    speech.let_go()
+    speech.close()
+    speech.close()
     played, dropped = sorted(summaries_of(speech), key=lambda s: s.audio_ms)
     assert (played.sent_ms, played.dropped_ms) == (100, 0)
     assert (dropped.sent_ms, dropped.refused_ms) == (0, 300)
@@ -1013,10 +1017,10 @@ def test_unwritten_message_goes_first_on_the_next_connection():
     audio = pcm(350)
     speech.frame(audio, 0.0)
     speech.end(0.0)
-    speech.next()
-    speech.wrote(0.0)
-    speech.next()
-    speech.unwritten()
+    speech.next_step()
+    speech.written(0.0)
+    speech.next_step()
+    speech.write_failed()
     speech.connection_lost()
     steps = write(speech)
     assert audio_of(steps) == audio[MESSAGE_MS * BYTES_PER_MS :]
@@ -1028,9 +1032,9 @@ def test_unwritten_message_keeps_its_place_before_new_frames():
     speech = make()
     frames = [pcm(20), pcm(20), pcm(20)]
     speech.frame(frames[0], 0.0)
-    speech.next()
+    speech.next_step()
     speech.frame(frames[1], 0.0)
-    speech.unwritten()
+    speech.write_failed()
     speech.connection_lost()
     speech.frame(frames[2], 0.0)
     assert write(speech) == [Send(b"".join(frames), False)]
@@ -1042,8 +1046,8 @@ def test_unwritten_end_makes_no_request_of_its_own():
     speech.frame(pcm(20), 0.0)
     write(speech)
     speech.end(0.0)
-    assert speech.next() == Send(b"", True)
-    speech.unwritten()
+    assert speech.next_step() == Send(b"", True)
+    speech.write_failed()
     speech.connection_lost()
     assert write(speech) == []
     assert len(summaries_of(speech)) == 1
@@ -1093,8 +1097,8 @@ def test_interrupt_that_is_lost_is_not_repeated():
     speech.frame(pcm(500), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
-    speech.next()
-    speech.unwritten()
+    speech.next_step()
+    speech.write_failed()
     speech.connection_lost()
     audio = pcm(20)
     speech.frame(audio, 0.0, SECOND)
@@ -1143,8 +1147,8 @@ def test_summary_of_a_flushed_utterance():
     """What was sent and what was dropped add up to what was heard."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
-    speech.next()
-    speech.wrote(0.0)
+    speech.next_step()
+    speech.written(0.0)
     speech.flush(0.0)
     [summary] = summaries_of(speech)
     assert summary.interrupted
@@ -1156,10 +1160,10 @@ def test_summary_of_a_message_in_flight_waits_for_it():
     """A flushed utterance is summarised once its last message is settled."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
-    speech.next()
+    speech.next_step()
     speech.flush(0.0)
     assert summaries_of(speech) == []
-    speech.wrote(0.0)
+    speech.written(0.0)
     [summary] = summaries_of(speech)
     assert (summary.sent_ms, summary.dropped_ms) == (100, 400)
     write(speech)
@@ -1194,10 +1198,10 @@ def test_summary_of_an_utterance_over_two_connections():
     speech = make()
     speech.frame(pcm(300), 0.0)
     speech.end(0.0)
-    speech.next()
-    speech.wrote(0.0, "old")
-    speech.next()
-    speech.unwritten()
+    speech.next_step()
+    speech.written(0.0, "old")
+    speech.next_step()
+    speech.write_failed()
     speech.connection_lost()
     write(speech, 1.0, "new")
     speech.tick(10.0)
@@ -1208,15 +1212,15 @@ def test_summary_of_an_utterance_over_two_connections():
 def test_quiet_is_when_nothing_is_said_waits_or_plays():
     """Every stage of an utterance is not quiet, its end in sound too."""
     speech = make()
-    assert speech.is_quiet(0.0)
+    assert speech.is_idle(0.0)
     speech.frame(pcm(500), 0.0)
-    assert not speech.is_quiet(0.0)
+    assert not speech.is_idle(0.0)
     write(speech)
-    assert not speech.is_quiet(5.0)
+    assert not speech.is_idle(5.0)
     speech.end(5.0)
-    assert not speech.is_quiet(5.0)
+    assert not speech.is_idle(5.0)
     write(speech, 5.0)
-    assert speech.is_quiet(5.0 + PLAYBACK_MARGIN_S + 0.5)
+    assert speech.is_idle(5.0 + PLAYBACK_MARGIN_S + 0.5)
 
 
 def test_what_can_still_be_heard_is_not_quiet():
@@ -1226,8 +1230,8 @@ def test_what_can_still_be_heard_is_not_quiet():
     speech.frame(pcm(1000), 0.0)
     speech.end(0.0)
     write(speech)
-    assert not speech.is_quiet(1.0 + PLAYBACK_MARGIN_S - 0.1)
-    assert speech.is_quiet(1.0 + PLAYBACK_MARGIN_S)
+    assert not speech.is_idle(1.0 + PLAYBACK_MARGIN_S - 0.1)
+    assert speech.is_idle(1.0 + PLAYBACK_MARGIN_S)
 
 
 @pytest.mark.parametrize(
@@ -1250,7 +1254,7 @@ def test_repr_shows_state_and_counts():
     speech.frame(pcm(500), 0.0)
     assert "1 utterance" in repr(speech)
     assert "0.50 s waiting" in repr(speech)
-    assert "heard=12000" in repr(speech)
+    assert "received=12000" in repr(speech)
 
 
 # What is under way when the user barges in
@@ -1308,9 +1312,9 @@ def test_a_request_is_not_begun_with_less_than_an_encoder_sends():
     """An interrupt would name a request that nobody has seen."""
     speech = Speech(sample_rate=RATE, first_message_ms=20)
     speech.frame(pcm(10), 0.0)
-    assert speech.next() is None
+    assert speech.next_step() is None
     speech.flush(0.0)
-    assert speech.next() is None
+    assert speech.next_step() is None
     speech.start()
     speech.frame(pcm(10), 2.0)
     speech.frame(pcm(10), 2.0)

@@ -17,19 +17,15 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from spatius_avatar_python.speech.queue import (
+from spatius_avatar_python.speech.overflow import Overflow
+from spatius_avatar_python.speech.playout import (
     PLAYBACK_MARGIN_S,
     SENTENCE_GAP_S,
-    STALE_LIMIT_S,
-    Interrupt,
-    LateTurn,
-    Overflow,
-    Send,
-    Speech,
-    Step,
-    Summary,
-    Turn,
 )
+from spatius_avatar_python.speech.queue import Interrupt, Send, Speech, Step
+from spatius_avatar_python.speech.staleness import STALE_LIMIT_S, TurnIdReused
+from spatius_avatar_python.speech.turn import Turn
+from spatius_avatar_python.speech.utterance import Summary
 
 RATE = 100  # few samples per second, so that each has a number of its own
 MESSAGE_SAMPLES = RATE // 10
@@ -220,7 +216,7 @@ class SpeechMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held is None)
     @rule()
     def take(self):
-        step = self.speech.next()
+        step = self.speech.next_step()
         if step is None:
             assert not self.interrupt_due, "an interrupt is missing"
             assert self.speech.totals.waiting == 0, "it keeps audio back"
@@ -271,7 +267,7 @@ class SpeechMachine(RuleBasedStateMachine):
     @rule()
     def fail(self):
         said = self.held_said
-        self.speech.unwritten()
+        self.speech.write_failed()
         if said is not None:
             said.taken -= len(self.held_audio()) // 2
         self.held = self.held_said = None
@@ -291,7 +287,7 @@ class SpeechMachine(RuleBasedStateMachine):
             return
         if self.held is not None:
             self.settle()
-        self.speech.let_go()
+        self.speech.close()
         self.collect()
         self.account(waiting=0)
         assert self.speech.totals.sent == self.sent
@@ -450,7 +446,7 @@ class SpeechMachine(RuleBasedStateMachine):
 
     def settle(self):
         step, said = self.held, self.held_said
-        self.speech.wrote(self.now, "request")
+        self.speech.written(self.now, "request")
         if isinstance(step, Interrupt):
             assert self.latest is not None, "nothing to interrupt"
             assert not self.latest.interrupted, "interrupted twice"
@@ -495,21 +491,20 @@ class SpeechMachine(RuleBasedStateMachine):
             said.gone = True
 
     def collect(self):
-        for note in self.speech.notes:
-            if isinstance(note, LateTurn):
-                assert note.turn in self.flushed_turns
-            elif isinstance(note, Overflow):
-                self.overflow_samples += round(note.refused_s * RATE)
+        for event in self.speech.take_events():
+            if isinstance(event, TurnIdReused):
+                assert event.turn in self.flushed_turns
+            elif isinstance(event, Overflow):
+                self.overflow_samples += round(event.refused_s * RATE)
             else:
-                self.summaries.append(note)
-        self.speech.notes.clear()
+                self.summaries.append(event)
 
     def account(self, waiting: int):
         totals = self.speech.totals
-        assert totals.heard == self.heard
+        assert totals.received == self.heard
         assert totals.sent == self.sent
         assert totals.waiting == waiting
-        assert totals.heard == (
+        assert totals.received == (
             totals.sent + totals.flushed + totals.refused + totals.waiting
         )
 

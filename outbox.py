@@ -1,0 +1,89 @@
+"""Sending reports through TEN, with the secrets taken out."""
+
+import asyncio
+import contextlib
+import json
+from typing import Any
+
+from ten_runtime import AsyncTenEnv, Data
+
+from . import reports
+from .redact import Redactor
+from .reporter import LogLevel
+
+# Values of a report that nobody outside had a hand in, or that must go back
+# as they came.
+_PLAIN = frozenset(
+    ("module", "vendor", "state", "phase", "session_id", "turn_id")
+)
+
+
+class TenOutbox:
+    """Sends reports through TEN, and keeps secrets out of them.
+
+    It never raises: it is where the handlers turn to when all else fails.
+    """
+
+    def __init__(self, ten_env: AsyncTenEnv) -> None:
+        self._ten_env = ten_env
+        self._redact = Redactor()
+        # TEN takes messages from on_start on; till then they are kept here.
+        self._kept: list[tuple[str, reports.Payload]] | None = []
+        self._sending: set[asyncio.Task[Any]] = set()
+
+    def open(self) -> None:
+        """Send what was kept, and all that follows at once."""
+        kept, self._kept = self._kept or [], None
+        for name, payload in kept:
+            self.send(name, payload)
+
+    def send(self, name: str, payload: reports.Payload) -> None:
+        if self._kept is not None:
+            self._kept.append((name, payload))
+            return
+        try:
+            data = Data.create(name)
+            data.set_property_from_json(None, json.dumps(self._clean(payload)))
+            # Sending never waits. Tasks start in order, so they send in it.
+            task = asyncio.ensure_future(self._ten_env.send_data(data))
+        except Exception as error:
+            self.log("warn", f"{name} could not be sent: {error!r}")
+            return
+        self._sending.add(task)
+        task.add_done_callback(self._sent)
+
+    def log(self, level: LogLevel, text: str, category: str = "") -> None:
+        text = self._clean(text)
+        with contextlib.suppress(Exception):
+            getattr(self._ten_env, f"log_{level}")(text, category or None)
+
+    def add_secrets(self, secrets: list[str]) -> None:
+        for secret in secrets:
+            self._redact.add_recent(secret)
+
+    def add_permanent_secrets(self, secrets: list[str]) -> None:
+        for secret in secrets:
+            self._redact.add(secret)
+
+    async def drain(self) -> None:
+        """Wait until all that was handed in has been sent."""
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=0.1)
+
+    def _sent(self, task: "asyncio.Task[Any]") -> None:
+        self._sending.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.log("warn", f"a report was not sent: {task.exception()!r}")
+
+    def _clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            # TEN takes no NUL, and nothing that is not UTF-8; what is left
+            # out must not part the pieces of a secret.
+            text = value.replace("\0", "").encode(errors="ignore").decode()
+            return self._redact(text)
+        if isinstance(value, dict):
+            return {
+                name: item if name in _PLAIN else self._clean(item)
+                for name, item in value.items()
+            }
+        return value

@@ -1,0 +1,266 @@
+"""What operators are told: each thing once per episode.
+
+Knows what has been reported, so that nobody else has to: the state, the
+outage, the errors of the service, what was refused, how utterances went.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Literal, Optional, Protocol
+
+from . import reports
+from .clock import Clock
+from .session.link import BACKOFF_RESET_S, Link
+from .session.sdk import Failure
+from .speech import Event, Overflow, Turn, TurnIdReused
+from .speech.staleness import TURN_REUSE_LIMIT_S
+
+SERVICE_ERROR_DELAY_S = 0.5
+"""A non-fatal service error is reported this much later: it may be the reason
+of a loss, and then it is a part of that report."""
+
+SERVICE_ERROR_PAUSE_S = 10.0
+"""Non-fatal service errors are reported no more often than this."""
+
+TOKEN_EXPIRY_WARNING_S = 300.0
+"""How long before its end the expiry of a given Agora token is reported."""
+
+LogLevel = Literal["info", "warn", "error"]
+
+
+class Outbox(Protocol):
+    """Where the reports go. All of it returns at once."""
+
+    def send(self, name: str, payload: reports.Payload) -> None:
+        """Send a message of this name."""
+        ...
+
+    def log(self, level: LogLevel, text: str, category: str = "") -> None:
+        """Log a line."""
+        ...
+
+    def add_secrets(self, secrets: list[str]) -> None:
+        """Keep these out of whatever is sent and logged."""
+        ...
+
+
+class Reporter:
+    """Reports through `outbox`; `current_turn` is what is being said."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        clock: Clock,
+        current_turn: Callable[[], Optional[Turn]],
+        on_due: Callable[[float], None],
+    ) -> None:
+        self.state = ""
+        """The latest `avatar_state`, "" before the first."""
+        self._outbox = outbox
+        self._clock = clock
+        self._current_turn = current_turn
+        self._on_due = on_due  # called with the time at which `tick` is due
+        self._connection_id = ""
+        # An outage lasts until a session is stable: one that is lost again
+        # at once has not ended it.
+        self._outage_reported = False
+        self._stable_at = float("inf")
+        self._overflow_reported = False
+        self._service_error: Optional[Failure] = None  # the latest
+        self._service_error_at = float("-inf")
+        self._service_error_due_at = float("inf")
+        self._next_service_error_at = float("-inf")
+        self._token_expiry_reported = False
+
+    # States
+
+    def enter(self, state: str, reason: str) -> None:
+        """Report a state on change; failed and closed are the last."""
+        if state == self.state or self.state in ("failed", "closed"):
+            return
+        self.state = state
+        self._outbox.send(
+            "avatar_state", reports.state(state, self._connection_id, reason)
+        )
+        self._outbox.log(
+            "info", f"{state} ({reason}) {self._connection_id}".rstrip()
+        )
+
+    def connecting(self) -> None:
+        """A new session is being opened."""
+        self._connection_id = ""
+
+    def opened(self, link: Link, is_renewal: bool) -> None:
+        """A session has been opened, or could not be."""
+        self._outbox.add_secrets(link.secrets())
+        if not link.was_ready:
+            return
+        self._connection_id = link.connection_id
+        self._stable_at = link.ready_at + BACKOFF_RESET_S
+        delay_ms = (link.ready_at - link.began_at) * 1000
+        self._outbox.send(
+            "metrics", reports.connected(link.connection_id, delay_ms)
+        )
+        reason = "renewed" if is_renewal else "connected"
+        self.enter("ready", "recovered" if self._outage_reported else reason)
+
+    def outage(self, failure: Failure) -> None:
+        """Report an outage, once."""
+        if self._service_error is not None and (
+            self._clock.monotonic()
+            <= self._service_error_at + SERVICE_ERROR_DELAY_S
+        ):
+            # What the service said right before is the better explanation.
+            failure = replace(
+                failure,
+                message=f"{failure.message}. Before that: "
+                f"{self._service_error.message}",
+            )
+            self._discard_service_error()
+        if not self.in_outage():
+            self._outage_reported = True
+            self.error(reports.NON_FATAL, failure)
+        self._stable_at = float("inf")
+        self.enter("recovering", failure.code or "lost")
+
+    def in_outage(self) -> bool:
+        """Return whether a reported outage has not ended yet."""
+        if self._clock.monotonic() >= self._stable_at:
+            self._outage_reported = False
+        return self._outage_reported
+
+    def failed(self, failure: Failure) -> None:
+        """Report that the avatar has stopped for good."""
+        self._discard_service_error()  # the failure says more
+        self.error(reports.FATAL, failure)
+
+    # What happens beside
+
+    def service_error(self, failure: Failure) -> None:
+        """Report a non-fatal service error, a moment later."""
+        now = self._clock.monotonic()
+        self._service_error = failure
+        self._service_error_at = now
+        if now >= self._next_service_error_at:
+            self._next_service_error_at = now + SERVICE_ERROR_PAUSE_S
+            self._service_error_due_at = now + SERVICE_ERROR_DELAY_S
+            self._on_due(self._service_error_due_at)
+
+    def tick(self, now: float, token_expires_at_s: Optional[float]) -> None:
+        """Report what is due by `now`."""
+        if now >= self._service_error_due_at:
+            self.report_service_error()
+        if token_expires_at_s is not None:
+            self._watch_token(token_expires_at_s)
+
+    def report_service_error(self) -> None:
+        """Report the latest service error now, if one is due."""
+        failure = self._service_error
+        if failure is None or self._service_error_due_at == float("inf"):
+            return
+        self._discard_service_error()
+        if self.in_outage():  # which has been reported
+            self._outbox.log("warn", failure.message, "vendor")
+        else:
+            self.error(reports.NON_FATAL, failure)
+
+    def deadline(self) -> float:
+        """Return when `tick` has something to do, inf for never."""
+        return self._service_error_due_at
+
+    def events(self, events: Iterable[Event]) -> None:
+        """Report what happened to speech."""
+        for event in events:
+            if isinstance(event, Overflow):
+                self._report_overflow(event)
+            elif isinstance(event, TurnIdReused):
+                self._outbox.log("warn", _turn_id_reused(event.turn))
+            else:
+                payload = reports.utterance(
+                    event, event.connection_id or self._connection_id
+                )
+                self._outbox.send("metrics", payload)
+                self._outbox.log("info", f"utterance: {_line(payload)}")
+
+    def error(
+        self, code: int, failure: Failure, turn: Optional[Turn] = None
+    ) -> None:
+        """Send and log an `error`."""
+        self._outbox.send(
+            "error",
+            reports.error(
+                code,
+                failure.message,
+                turn=turn or self._current_turn(),
+                vendor_code=failure.code,
+                vendor_message=failure.vendor_message,
+                phase=failure.phase,
+                connection_id=failure.connection_id or self._connection_id,
+                req_id=failure.req_id,
+            ),
+        )
+        self._outbox.log(
+            "error" if code == reports.FATAL else "warn",
+            failure.message,
+            "vendor" if failure.vendor_message else "",
+        )
+
+    # Internals
+
+    def _discard_service_error(self) -> None:
+        self._service_error = None
+        self._service_error_due_at = float("inf")
+
+    def _report_overflow(self, event: Overflow) -> None:
+        has_ended = self.state == "ready" and not self.in_outage()
+        reported, self._overflow_reported = (
+            self._overflow_reported and not has_ended,
+            not has_ended,
+        )
+        if event.is_continuation or reported:
+            self._outbox.log(
+                "warn", f"{event.refused_s:.1f} s more were refused"
+            )
+            return
+        self.error(
+            reports.NON_FATAL,
+            Failure(
+                f"{event.refused_s:.1f} s of speech were refused: more than "
+                "max_buffered_speech_s waited already, because the avatar is "
+                "not connected or takes audio too slowly",
+                code="overflow",
+            ),
+            event.turn,
+        )
+
+    def _watch_token(self, expires_at_s: float) -> None:
+        left_s = expires_at_s - self._clock.epoch()
+        if self._token_expiry_reported or left_s > TOKEN_EXPIRY_WARNING_S:
+            return
+        self._token_expiry_reported = True
+        expiry = f"expires in {left_s:.0f} s" if left_s > 0 else "has expired"
+        self.error(
+            reports.NON_FATAL,
+            Failure(
+                f"params.agora_token {expiry}: the avatar will leave the "
+                "channel then. A given token cannot be renewed here: restart "
+                "the graph with a new one, or give params.agora_appcert "
+                "instead so that the extension signs its own",
+                code="agoraTokenEnds",
+            ),
+        )
+
+
+def _turn_id_reused(turn: Turn) -> str:
+    return (
+        f"turn_id {turn.id} was cut by a barge-in more than "
+        f"{TURN_REUSE_LIMIT_S:.0f} s ago and still speaks, unheard. Should the "
+        "avatar be silent from now on, then all turns go by this one id: "
+        "have the agent count them in metadata.turn_id, or leave it out"
+    )
+
+
+def _line(payload: dict[str, Any]) -> str:
+    """Return the summary of an utterance as words for one line of a log."""
+    values = {**payload["metrics"], **payload["metadata"]}
+    return " ".join(f"{name}={value}" for name, value in values.items())

@@ -1,0 +1,243 @@
+"""One attempt: its session, since when, why it is lost, which call hangs."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Optional, Protocol
+
+from ..clock import Clock
+from .sdk import Failure, SessionError
+
+STALL_LIMIT_S = 30.0
+"""How long one call may wait for the socket. The SDK's own keepalive cannot
+notice a dead peer while the socket's buffer is full."""
+
+BACKOFF_RESET_S = 5.0
+"""A session that lasts this long has ended the outage before it: backoff
+starts anew, and the next loss is another outage."""
+
+
+class PlaybackSignal(NamedTuple):
+    """What the service says of the playback of one request."""
+
+    req_id: str
+    state: str
+    """playing, paused, ended or interrupted"""
+    played_ms: Optional[float]
+    """None where the service does not say."""
+
+
+class SessionEvents(Protocol):
+    """What a session reports without being asked.
+
+    Called on the event loop, never after its `close` has begun.
+    """
+
+    def failed(self, failure: Failure) -> None:
+        """The connection ended, or the service reported an error."""
+        ...
+
+    def playback(self, signal: PlaybackSignal) -> None:
+        """The service reported what it plays."""
+        ...
+
+
+class Session(Protocol):
+    """One connection; `sdk.Session` is the real one.
+
+    Its calls must come one after the other, and none may be cancelled but
+    `open`. All but `close` and `abort` raise `SessionError`.
+    """
+
+    async def open(self) -> str:
+        """Connect, within a deadline, and return the connection's id."""
+        ...
+
+    async def send(self, audio: bytes, end: bool) -> str:
+        """Send audio and return its request's id."""
+        ...
+
+    async def interrupt(self) -> str:
+        """Interrupt the latest request and return its id."""
+        ...
+
+    async def close(self) -> None:
+        """Close, within a deadline."""
+        ...
+
+    def abort(self) -> None:
+        """Make a call that waits for the socket fail."""
+        ...
+
+    def secrets(self) -> list[str]:
+        """Return the secrets that came with this connection."""
+        ...
+
+
+OpenSession = Callable[[Callable[[Failure], None]], Session]
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """How long a session may be used, in seconds from the begin of its opening.
+
+    From `renew_after_s` on it is renewed in a quiet moment, at
+    `renew_latest_s` in any. `token_expires_at_s` (epoch) is the end of a
+    given Agora token, which cannot be renewed.
+    """
+
+    renew_after_s: float
+    renew_latest_s: float
+    token_expires_at_s: Optional[float] = None
+
+
+def lifetime_of(
+    session_expire_minutes: float, token_expires_at_s: Optional[float] = None
+) -> Lifetime:
+    """Return when to renew sessions that are valid for so many minutes.
+
+    A renewal may take 13 s (3 to close, 10 to open); the last safe moment
+    leaves 15.
+    """
+    whole_s = session_expire_minutes * 60
+    return Lifetime(whole_s * 0.7, whole_s - 15.0, token_expires_at_s)
+
+
+class Link:
+    """One session, from its opening to its close, and what became of it.
+
+    `on_change` is called when it was lost, or when a call has ended that
+    somebody may wait for; `on_service_error` gets the non-fatal errors of
+    the service.
+    """
+
+    def __init__(
+        self,
+        open_session: OpenSession,
+        clock: Clock,
+        on_change: Callable[[], None],
+        on_service_error: Callable[[Failure], None],
+    ) -> None:
+        self.began_at = clock.monotonic()
+        self.ready_at = float("inf")
+        self.connection_id = ""
+        self.loss: Optional[Failure] = None
+        """Why it cannot be used any more, None while it can."""
+        self.call_since: Optional[float] = None
+        """Since when a call has been in progress, None if none is."""
+        self.is_retired = False
+        """Nothing may be written any more: it is to be closed."""
+        self._clock = clock
+        self._on_change = on_change
+        self._on_service_error = on_service_error
+        self._is_closed = False
+        self._session: Optional[Session] = None
+        try:
+            self._session = open_session(self.failed)
+        except SessionError as error:
+            self.loss = error.failure
+
+    @property
+    def is_ready(self) -> bool:
+        """Return whether it may be written to."""
+        return (
+            self.loss is None
+            and not self.is_retired
+            and self.ready_at != float("inf")
+        )
+
+    @property
+    def was_ready(self) -> bool:
+        return self.ready_at != float("inf")
+
+    def is_stable(self, now: float) -> bool:
+        """Return whether it has lasted long enough to end an outage."""
+        return now >= self.ready_at + BACKOFF_RESET_S
+
+    def open(self) -> "asyncio.Future[None]":
+        """Begin to connect; afterwards it is ready or lost."""
+        return asyncio.ensure_future(self._open())
+
+    async def _open(self) -> None:
+        session = self._session
+        if session is None:
+            return
+        try:
+            self.connection_id = await session.open()
+        except SessionError as error:
+            self.lose(error.failure)
+        except asyncio.CancelledError:
+            self.lose(Failure("the opening was cancelled"))
+        except Exception as error:
+            self.lose(Failure(f"the session could not be opened: {error!r}"))
+        else:
+            self.ready_at = self._clock.monotonic()
+
+    async def send(self, audio: bytes, end: bool) -> str:
+        """Send audio and return its request's id. Raises `SessionError`."""
+        assert self._session is not None
+        self.call_since = self._clock.monotonic()
+        try:
+            return await self._session.send(audio, end)
+        except SessionError as error:
+            self.lose(error.failure)
+            raise
+        finally:
+            self.call_since = None
+
+    async def interrupt(self) -> str:
+        """Interrupt the latest request. Raises `SessionError`."""
+        assert self._session is not None
+        self.call_since = self._clock.monotonic()
+        try:
+            return await self._session.interrupt()
+        except SessionError as error:
+            self.lose(error.failure)
+            raise
+        finally:
+            self.call_since = None
+
+    async def close(self) -> None:
+        """Close the session; what it reports from here on is ignored."""
+        self.is_retired = self._is_closed = True
+        if self._session is not None:
+            await self._session.close()
+
+    def abort(self) -> None:
+        """Drop the connection: a call that waits for the socket fails."""
+        if self._session is not None:
+            self._session.abort()
+
+    def secrets(self) -> list[str]:
+        return self._session.secrets() if self._session is not None else []
+
+    def watch_call(self, now: float) -> None:
+        """End a call that has been waiting for the socket for too long."""
+        since = self.call_since
+        if since is not None and now >= since + STALL_LIMIT_S:
+            self.lose(
+                Failure(
+                    f"Spatius has taken no data for {STALL_LIMIT_S:.0f} s",
+                    code="stalled",
+                    phase="websocket_send",
+                    connection_id=self.connection_id,
+                )
+            )
+            self.abort()
+
+    def lose(self, failure: Failure) -> None:
+        """Take note of why it is lost: the first reason is the cause."""
+        if self.loss is None:
+            self.loss = failure
+
+    def failed(self, failure: Failure) -> None:
+        """Take what the session reports without being asked."""
+        if self._is_closed:
+            return  # an older session; it no longer matters
+        if not failure.ends_session:
+            self._on_service_error(failure)
+            return
+        self.lose(failure)
+        if self.call_since is not None:
+            self.abort()  # it may wait for long
+        self._on_change()
