@@ -12,6 +12,7 @@ import random
 from typing import Optional
 
 from .clock import Alarm, Clock, wait_until
+from .eager import run_eagerly
 from .reporter import Outbox, Reporter
 from .session.link import (
     STALL_LIMIT_S,
@@ -59,12 +60,14 @@ class Avatar:
         self._stopping = False
         self._link: Optional[Link] = None
         self._is_writing = False
+        # Kept, since the loop itself holds tasks weakly.
+        self._writer: Optional[asyncio.Task[None]] = None
         self._rejected_upgrades = 0
         # The task waits here for something to do; others wake it.
         self._waiter: Optional[asyncio.Future[None]] = None
         self._wake_at: Optional[float] = None
 
-    # What TEN's handlers call; none of it waits, but for `write` and `stop`
+    # What TEN's handlers call; none of it waits, but for `stop`
 
     def start(self) -> None:
         """Begin to connect; what is said before is spoken afterwards."""
@@ -74,6 +77,7 @@ class Avatar:
     def speak(self, pcm: bytes, turn: Optional[Turn] = None) -> None:
         """Take one frame's audio, signed 16-bit mono."""
         self._speech.frame(pcm, self._clock.monotonic(), turn)
+        self._write()
 
     def speech_starts(self, turn: Optional[Turn] = None) -> None:
         """Take a `tts_audio_start`."""
@@ -84,26 +88,15 @@ class Avatar:
     ) -> None:
         """Take a `tts_audio_end` or `finalize`; `cut` means reason 2."""
         self._speech.end(self._clock.monotonic(), turn, cut)
+        self._write()
         self._report_events()
 
     def flush(self) -> None:
         """Fall silent: drop what waits, interrupt what plays."""
         self._speech.flush(self._clock.monotonic())
-        # Reported after the command's result and the interrupt: both are
-        # more urgent.
+        self._write()
+        # Reported after the command's result, which is more urgent.
         asyncio.get_running_loop().call_soon(self._report_events)
-
-    async def write(self) -> None:
-        """Write what is due, unless somebody else is writing already.
-
-        To be called after each of the calls above. Raises nothing; may wait
-        for the socket, and must not be cancelled while it does.
-        """
-        link = self._link
-        if link is not None and link.is_ready and not self._is_writing:
-            await self._write_loop(link)
-        self._report_events()
-        self._set_alarm()
 
     async def stop(self) -> None:
         """Close the session and return within 4 s, whatever is in progress."""
@@ -218,27 +211,34 @@ class Avatar:
                 now >= renew_latest_at or self._speech.is_idle(now)
             ):
                 break
-            if not self._is_writing:
-                await self._write_loop(link)
-                if not link.is_ready:
-                    break
+            self._write()
+            if not link.is_ready:
+                break
             await self._wait(renew_at if now < renew_at else now + IDLE_POLL_S)
         link.is_retired = True
         while self._is_writing:
             await self._wait(None)
 
+    def _write(self) -> None:
+        """Write what is due, unless somebody is writing already.
+
+        Nobody waits for it: what the socket does not take at once is written
+        by a task.
+        """
+        link = self._link
+        if link is not None and link.is_ready and not self._is_writing:
+            self._writer = run_eagerly(self._write_loop(link))
+        self._set_alarm()
+
     async def _write_loop(self, link: Link) -> None:
         """Carry out one step after the other until there is none."""
         speech = self._speech
-        monotonic = self._clock.monotonic
         self._is_writing = True
         try:
             while link.is_ready and not self._stopping:
                 step = speech.next_step()
                 if step is None:
                     break
-                if not self._alarm.is_set:
-                    self._set_alarm()  # somebody must watch the call
                 try:
                     if isinstance(step, Interrupt):
                         req_id = await link.interrupt()
@@ -247,18 +247,20 @@ class Avatar:
                 except SessionError:
                     speech.write_failed()
                     break
-                except BaseException as error:
+                except BaseException as error:  # nothing may go by in silence
                     speech.write_failed()
                     link.lose(Failure(f"a call to Spatius failed: {error!r}"))
-                    raise
-                speech.written(monotonic(), req_id, link.connection_id)
+                    break
+                speech.written(
+                    self._clock.monotonic(), req_id, link.connection_id
+                )
                 if speech.totals.waiting:
                     # In a backlog, others have their turn after each message.
                     await asyncio.sleep(0)
         finally:
             self._is_writing = False
             if self._stopping or not link.is_ready:
-                self._wake()  # it waits for the end of the call
+                self._wake()
 
     def _judge(self, failure: Optional[Failure]) -> Optional[Failure]:
         """Return the failure, fatal when session tokens keep being refused."""
@@ -335,7 +337,8 @@ class Avatar:
         if self._link is not None:
             self._link.watch_call(now)
         self._wake()
-        self._set_alarm()
+        if self._waiter is None:  # else the task sets it as it waits anew
+            self._set_alarm()
 
 
 class _Backoff:

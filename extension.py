@@ -119,19 +119,16 @@ class SpatiusAvatarExtension(AsyncExtension):
     ) -> None:
         """Take a pcm_frame's audio."""
         try:
-            avatar = self.avatar
-            if avatar is not None and self._take_frame(avatar, audio_frame):
-                await avatar.write()
+            if self.avatar is not None:
+                self._take_frame(self.avatar, audio_frame)
         except BaseException as error:
             self._report_input_error(f"a pcm_frame cannot be read ({error!r})")
 
     async def on_data(self, ten_env: AsyncTenEnv, data: Data) -> None:
         """Take what the TTS says about its requests."""
         try:
-            avatar = self.avatar
-            if avatar is not None:
-                self._take_data(avatar, data)
-                await avatar.write()
+            if self.avatar is not None:
+                self._take_data(self.avatar, data)
         except BaseException as error:
             self._report_input_error(
                 f"a data message cannot be read ({error!r})"
@@ -251,11 +248,10 @@ class SpatiusAvatarExtension(AsyncExtension):
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(closed.wait(), DUMP_CLOSE_S)
 
-    def _take_frame(self, avatar: Avatar, frame: AudioFrame) -> bool:
-        """Return whether there may be something to write."""
+    def _take_frame(self, avatar: Avatar, frame: AudioFrame) -> None:
         if frame.get_name() != "pcm_frame":
             self._warn_unknown(f"audio frame {frame.get_name()!r}")
-            return False
+            return
         assert self._config is not None
         rate = frame.get_sample_rate()
         width = frame.get_bytes_per_sample()
@@ -263,13 +259,13 @@ class SpatiusAvatarExtension(AsyncExtension):
         expected_rate = self._config.params.sample_rate
         if rate != expected_rate or width != BYTES_PER_SAMPLE or channels != 1:
             self._refuse_format(rate, width, channels)
-            return False
+            return
         try:
             pcm = bytes(frame.get_buf())
         except SystemError:  # it was never given a buffer
-            return False
+            return
         if not pcm:
-            return False
+            return
         self._refused_format = ""
         if self._dump is not None:
             self._dump.write(pcm)
@@ -278,7 +274,6 @@ class SpatiusAvatarExtension(AsyncExtension):
             self._turn = turn
         # The same object for the same turn: equality is then quick to see.
         avatar.speak(pcm, self._turn)
-        return True
 
     def _refuse_format(self, rate: int, width: int, channels: int) -> None:
         """Tell once of frames that are not what the configuration says."""

@@ -8,9 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from typing import Any, Optional, TypeVar, Union
 
-from spatius_avatar_python.avatar import Avatar
 from spatius_avatar_python.session.sdk import Failure, SessionError
-from spatius_avatar_python.speech import Turn
 
 Result = TypeVar("Result")
 
@@ -92,31 +90,6 @@ class FakeClock:
         while not task.done():
             await self.advance_to_timer()
         return await task
-
-
-class HandledAvatar(Avatar):
-    """An avatar whose calls are made as TEN's handlers make them: what each
-    leaves to be written is written by a task of its own."""
-
-    def speak(self, pcm: bytes, turn: Optional[Turn] = None) -> None:
-        super().speak(pcm, turn)
-        self._handle()
-
-    def speech_ends(
-        self, turn: Optional[Turn] = None, cut: bool = False
-    ) -> None:
-        super().speech_ends(turn, cut)
-        self._handle()
-
-    def flush(self) -> None:
-        super().flush()
-        self._handle()
-
-    def _handle(self) -> None:
-        self._handlers = getattr(self, "_handlers", set())
-        handler = asyncio.ensure_future(self.write())
-        self._handlers.add(handler)
-        handler.add_done_callback(self._handlers.discard)
 
 
 class FakeOutbox:

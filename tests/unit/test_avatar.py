@@ -12,7 +12,6 @@ from fakes import (
     FakeOutbox,
     FakeService,
     FakeSession,
-    HandledAvatar,
     settle,
 )
 from spatius_avatar_python import reports
@@ -126,7 +125,7 @@ def set_up(
         max_buffered_s=max_buffered_s,
         end_timeout_s=end_timeout_s,
     )
-    avatar = HandledAvatar(
+    avatar = Avatar(
         speech=speech,
         open_session=service.make,
         outbox=outbox,
