@@ -153,8 +153,6 @@ class SpatiusAvatarExtension(AsyncExtension):
             result = CmdResult.create(StatusCode.ERROR, cmd)
         try:
             await ten_env.return_result(result)
-            if self.avatar is not None:
-                await self.avatar.write()
         except BaseException as error:
             self._report_input_error(
                 f"a command cannot be answered ({error!r})"
