@@ -225,13 +225,13 @@ class _Scene:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _BlockingRun:
     steps: Steps
     probe_ms: float
     sent_bytes: int
 
 
-async def _measure(service: Service, scene: _Scene) -> _Run:
+async def _measure(service: Service, scene: _Scene) -> _BlockingRun:
     loop: Any = asyncio.get_running_loop()
     steps = Steps()
     with tempfile.TemporaryDirectory() as folder:
@@ -262,7 +262,7 @@ async def _measure(service: Service, scene: _Scene) -> _Run:
             loop.set_task_factory(None)
             loop.steps = None
         await asyncio.sleep(0.2)  # the dump's thread closes its file
-    return _Run(steps, probe.longest_ms, rig.totals.sent * 2)
+    return _BlockingRun(steps, probe.longest_ms, rig.totals.sent * 2)
 
 
 async def _long_frames(rig: Rig, service: Service, backlog_s: float) -> None:
@@ -310,7 +310,7 @@ async def _silent(rig: Rig) -> None:
         await asyncio.sleep(0.01)
 
 
-def _row(name: str, runs: list[_Run]) -> Row:
+def _row(name: str, runs: list[_BlockingRun]) -> Row:
     longest = max((run.steps for run in runs), key=lambda one: one.cpu_ms)
     collection_ms = max(run.steps.collection_ms for run in runs)
     on_wall_ms = max(run.steps.wall_ms for run in runs)
