@@ -78,7 +78,7 @@ class AsyncExtensionTester:
         self._ten_env: Any = None
         self._loop: Any = None
         self._initialized = threading.Event()
-        self._over = threading.Event()
+        self._ended = threading.Event()
         self._finished: Any = None
         self._lock = threading.Lock()
         self._error: TenError | None = None
@@ -133,12 +133,12 @@ class AsyncExtensionTester:
         self._host.start()
         self._submit("on_start")
         if self._timeout_s is None:
-            wait_without_limit(self._over, "the tester's stop_test()")
-        elif not self._over.wait(self._timeout_s):
+            wait_without_limit(self._ended, "the tester's stop_test()")
+        elif not self._ended.wait(self._timeout_s):
             self._stop(
                 TenError.create(
                     TenErrorCode.ErrorCodeTimeout,
-                    f"the test was not over after {self._timeout_s} s",
+                    f"the test did not end within {self._timeout_s} s",
                 )
             )
         stopping = self._submit("on_stop")
@@ -176,15 +176,15 @@ class AsyncExtensionTester:
 
     def _stop(self, error: TenError | None) -> None:
         with self._lock:
-            if not self._over.is_set():
+            if not self._ended.is_set():
                 self._error = error
-                self._over.set()
+                self._ended.set()
 
     def _fail(self, failure: ProcessEnded) -> None:
         with self._lock:
             if self._failure is None:
                 self._failure = failure
-            self._over.set()
+            self._ended.set()
 
     async def on_init(self, _ten_env: AsyncTenEnvTester) -> None:
         pass

@@ -1017,21 +1017,31 @@ def test_a_received_message_tells_its_source(host_of):
 TEXT = {"properties": {"text": {"type": "string"}}, "required": ["text"]}
 
 
-def test_unfitting_data_is_dropped(host_of):
-    """on_data is not called for data that does not fit its schema."""
+@pytest.mark.parametrize("kind", [Data, AudioFrame])
+def test_an_unfitting_message_is_dropped_with_a_warning(
+    host_of, log_lines, kind
+):
+    """The handler is not called for what does not fit its schema."""
     seen = queue.Queue()
 
-    async def on_data(self, ten_env, data):
-        seen.put(data.get_property_to_json("")[0])
+    async def take(self, ten_env, msg):
+        seen.put(msg.get_property_to_json("")[0])
 
+    declared = [{"name": "x", "property": TEXT}]
     host = host_of(
-        api={"data_in": [{"name": "x", "property": TEXT}]}, on_data=on_data
+        api={"data_in": declared, "audio_frame_in": declared},
+        on_data=take,
+        on_audio_frame=take,
     )
-    host.send_data(Data.create("x"))
-    fitting = Data.create("x")
+    send = host.send_data if kind is Data else host.send_audio_frame
+    send(kind.create("x"))
+    fitting = kind.create("x")
     fitting.set_property_from_json(None, '{"text": "a", "more": 1}')
-    host.send_data(fitting)
+    send(fitting)
     assert json.loads(seen.get(timeout=WAIT_S)) == {"text": "a", "more": 1}
+    (warning,) = log_lines
+    assert warning.level.name == "WARN"
+    assert "'text' is required and missing" in warning.message
 
 
 def test_an_unfitting_command_is_answered_with_an_error(host_of):
