@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = {"cpu", "latency", "flush", "holds", "scale", "startup", "memory"}
+NAMES = {"cpu", "latency", "flush", "blocking", "scale", "startup", "memory"}
 
 pytest.importorskip("matplotlib")
 if not getattr(pytest.importorskip("ten_runtime"), "IS_STAND_IN", False):
