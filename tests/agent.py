@@ -24,7 +24,7 @@ from ten_runtime import (
     TenErrorCode,
 )
 
-from devkit.harness.messages import audio_frame, tts_data
+from devkit.harness.messages import audio_frame, data_with_json, tts_data
 from devkit.motion_server import MotionServer
 
 ADDON = "spatius_avatar_python"
@@ -40,14 +40,16 @@ SERVER_OPTIONS: dict[str, Any] = {
     "certificates": {APP_ID: CERTIFICATE},
 }
 
-told: list[str] = []
-"""All that the extension has sent, and where it can be seen has logged, since
-this was last cleared."""
+outgoing: list[str] = []
+"""All text that the extension has sent, and where that can be observed has
+logged, since this was last cleared."""
 
 with contextlib.suppress(ImportError):  # the real runtime logs elsewhere
     from ten_runtime import _log
 
-    _log.observers.append(lambda line: told.append(line.message))
+    _log.observers.append(
+        lambda line: outgoing.append(f"{line.message} {line.fields}")
+    )
 
 Payload = dict[str, Any]
 Script = Callable[["Agent"], Awaitable[None]]
@@ -84,26 +86,39 @@ class Agent(AsyncExtensionTester):
     def __init__(self, script: Script) -> None:
         super().__init__()
         self.reports: list[tuple[str, Payload]] = []
-        """What the extension sent so far, as (name, payload)."""
+        """The data that the extension sent so far, as (name, payload)."""
+        self.audio_frames: list[AudioFrame] = []
+        """The audio frames that it sent so far."""
+        self.cmds: list[str] = []
+        """The names of the commands that it sent so far, answered with OK."""
         self.failure: BaseException | None = None
         self._script = script
         self._env: AsyncTenEnvTester | None = None
-        self._news: asyncio.Event | None = None
+        self._changed: asyncio.Event | None = None
         self._playing: asyncio.Task[None] | None = None
 
     # What the tester calls
 
     async def on_start(self, ten_env: AsyncTenEnvTester) -> None:
         self._env = ten_env
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._playing = asyncio.get_running_loop().create_task(self._play())
 
     async def on_data(self, ten_env: AsyncTenEnvTester, data: Data) -> None:
         text, _ = data.get_property_to_json(None)
         self.reports.append((data.get_name(), json.loads(text)))
-        told.append(text)
-        if self._news is not None:
-            self._news.set()
+        outgoing.append(text)
+        if self._changed is not None:
+            self._changed.set()
+
+    async def on_audio_frame(
+        self, ten_env: AsyncTenEnvTester, audio_frame: AudioFrame
+    ) -> None:
+        self.audio_frames.append(audio_frame)
+
+    async def on_cmd(self, ten_env: AsyncTenEnvTester, cmd: Cmd) -> None:
+        self.cmds.append(cmd.get_name())
+        await ten_env.return_result(CmdResult.create(StatusCode.OK, cmd))
 
     async def _play(self) -> None:
         assert self._env is not None
@@ -141,12 +156,9 @@ class Agent(AsyncExtensionTester):
         else:
             await self._env.send_data(message)
 
-    async def tell(self, name: str, text: str | None = None) -> None:
+    async def send_json(self, name: str, text: str | None = None) -> None:
         """Send a data message with `text` as its properties."""
-        message = Data.create(name)
-        if text is not None:
-            message.set_property_from_json(None, text)
-        await self.send(message)
+        await self.send(data_with_json(name, text))
 
     async def end(
         self,
@@ -179,16 +191,16 @@ class Agent(AsyncExtensionTester):
         timeout_s: float = 10.0,
     ) -> Payload:
         """Wait for a report, from now or from before, and return it."""
-        assert self._news is not None
+        assert self._changed is not None
         until = time.monotonic() + timeout_s
         while True:
             for payload in self.sent(name):
                 if where(payload):
                     return payload
-            self._news.clear()
+            self._changed.clear()
             left_s = until - time.monotonic()
             try:
-                await asyncio.wait_for(self._news.wait(), left_s)
+                await asyncio.wait_for(self._changed.wait(), left_s)
             except asyncio.TimeoutError:
                 raise AssertionError(
                     f"no such {name} within {timeout_s} s: {self.reports}"
@@ -198,11 +210,11 @@ class Agent(AsyncExtensionTester):
         """Wait until the avatar's latest state is `state`."""
         until = time.monotonic() + timeout_s
         while not self.states or self.states[-1] != state:
-            assert self._news is not None
-            self._news.clear()
+            assert self._changed is not None
+            self._changed.clear()
             try:
                 await asyncio.wait_for(
-                    self._news.wait(), until - time.monotonic()
+                    self._changed.wait(), until - time.monotonic()
                 )
             except asyncio.TimeoutError:
                 raise AssertionError(
@@ -223,20 +235,20 @@ class Agent(AsyncExtensionTester):
         return [payload["code"] for payload in self.sent("error")]
 
 
-def assert_no_secret_was_told(server: MotionServer) -> None:
-    """Hold `told` against every secret that `server` has met."""
+def assert_no_secret_leaked(server: MotionServer) -> None:
+    """Compare `outgoing` with every secret that `server` has received."""
     tokens = [
         connection.config.agora_token
         for connection in server.record.connections
         if connection.config is not None
     ]
-    text = "\n".join(told)
+    text = "\n".join(outgoing)
     shown = {text[at : at + 6] for at in range(len(text) - 5)}
     for secret in [API_KEY, CERTIFICATE, *server.session_tokens(), *tokens]:
         # The App ID in a token is no secret, and its version neither.
         begin = 35 if secret.startswith("006") else 0
         for at in range(begin, len(secret) - 5):
-            assert secret[at : at + 6] not in shown, "a secret was told"
+            assert secret[at : at + 6] not in shown, "a secret leaked"
 
 
 def play(

@@ -61,7 +61,7 @@ def cramped_server() -> Iterator[MotionServer]:
 def _server(**options: Any) -> Iterator[MotionServer]:
     import agent
 
-    agent.told.clear()
+    agent.outgoing.clear()
     with MotionServer.in_thread(**agent.SERVER_OPTIONS, **options) as server:
         yield server
-        agent.assert_no_secret_was_told(server)
+        agent.assert_no_secret_leaked(server)

@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 
 from . import (
+    blocking,
     cpu,
     flush,
-    holds,
     latency,
     memory,
     pictures,
@@ -28,7 +28,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Outcome]] = {
     "cpu": cpu.run,
     "latency": latency.run,
     "flush": flush.run,
-    "holds": holds.run,
+    "blocking": blocking.run,
     "scale": scale.run,
     "startup": startup.run,
     "memory": memory.run,
@@ -43,7 +43,7 @@ class Name(str, Enum):
     CPU = "cpu"
     LATENCY = "latency"
     FLUSH = "flush"
-    HOLDS = "holds"
+    BLOCKING = "blocking"
     SCALE = "scale"
     STARTUP = "startup"
     MEMORY = "memory"

@@ -35,7 +35,7 @@ _FRAME = bytes(BYTES_PER_S * FRAME_MS // 1000)
 
 
 @dataclass(frozen=True)
-class _Run:
+class _MemoryRun:
     grown_mib: float
     first_mib: float
     utterances: int
@@ -69,7 +69,7 @@ def run(settings: Settings) -> Outcome:
     )
 
 
-def talk(minutes: int) -> _Run:
+def talk(minutes: int) -> _MemoryRun:
     """Talk for so long; for a process that does nothing else."""
     with motion_server() as service:
         work = _talk(service, minutes)
@@ -80,7 +80,7 @@ def talk(minutes: int) -> _Run:
         return uvloop.run(work)
 
 
-async def _talk(service: Service, minutes: int) -> _Run:
+async def _talk(service: Service, minutes: int) -> _MemoryRun:
     clock = FastClock(SPEED)
     rig = Rig({"params": params(service, 0)}, clock)
     rig.env.keeps_lines = False
@@ -102,7 +102,9 @@ async def _talk(service: Service, minutes: int) -> _Run:
     # An even share of the readings where there are few.
     some = min(READINGS, len(readings) // 2)
     first, last = median(readings[:some]), median(readings[-some:])
-    return _Run((last - first) / 2**20, first / 2**20, utterances, sent, heard)
+    return _MemoryRun(
+        (last - first) / 2**20, first / 2**20, utterances, sent, heard
+    )
 
 
 async def _turn(

@@ -66,15 +66,21 @@ class Service:
 @contextmanager
 def motion_server(*, keep_audio: bool = False) -> Iterator[Service]:
     """Run a Motion Server; `keep_audio` keeps each message's time too."""
-    command = [sys.executable, "-m", "devkit.commands.motion_server"]
+    # It ends with this process, however that ends.
+    command = [sys.executable, "-m", "devkit.lifeline"]
+    command += ["devkit.commands.motion_server"]
     command += ["--json", "--quiet", "--no-window"]
     if not keep_audio:
         command.append("--no-audio")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, env=environment, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
     )
-    assert process.stdout is not None
+    assert process.stdin is not None and process.stdout is not None
     try:
         urls = json.loads(process.stdout.readline())
         yield Service(
@@ -86,4 +92,5 @@ def motion_server(*, keep_audio: bool = False) -> Iterator[Service]:
     finally:
         process.terminate()
         process.wait(10)
+        process.stdin.close()
         process.stdout.close()

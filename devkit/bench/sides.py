@@ -189,7 +189,7 @@ class _NothingAddon(Addon):
         ten_env.on_create_instance_done(AsyncExtension(name), context)
 
 
-class _Reader(AsyncExtension):
+class _ReadingExtension(AsyncExtension):
     async def on_audio_frame(
         self, _ten_env: AsyncTenEnv, _audio_frame: AudioFrame
     ) -> None:
@@ -207,7 +207,7 @@ class _ReadingAddon(Addon):
     def on_create_instance(
         self, ten_env: TenEnv, name: str, context: object
     ) -> None:
-        ten_env.on_create_instance_done(_Reader(name), context)
+        ten_env.on_create_instance_done(_ReadingExtension(name), context)
 
 
 class Bare:

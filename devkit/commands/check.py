@@ -50,7 +50,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
-class Row:
+class PropertyRow:
     """One property: what it resolves to, and where that comes from."""
 
     name: str
@@ -59,14 +59,14 @@ class Row:
 
 
 @dataclass
-class Report:
+class NodeReport:
     """What there is to say about one node."""
 
     node: Node
     resolved: Resolved
     config: Any = None
     """None where there are problems."""
-    rows: list[Row] = field(default_factory=list)
+    rows: list[PropertyRow] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -135,10 +135,10 @@ def main(
 
 def examine(
     node: Node, nulls: list[str], environ: Mapping[str, str], now_s: float
-) -> Report:
+) -> NodeReport:
     """Return all there is to say about `node` without a connection."""
     resolved = resolve(node, package.ROOT, environ)
-    report = Report(node, resolved)
+    report = NodeReport(node, resolved)
     for path in nulls:
         report.problems.append(
             f"{path}: null. TEN's official runtime ignores a whole "
@@ -164,7 +164,7 @@ def examine(
 # What each value resolves to.
 
 
-def _rows(report: Report) -> list[Row]:
+def _rows(report: NodeReport) -> list[PropertyRow]:
     tree = report.resolved.tree
     raw = tree.get("params")
     raw = raw if isinstance(raw, dict) else {}
@@ -194,7 +194,7 @@ def _row(
     value: Any,
     default: Any,
     broken: set[str],
-) -> Row:
+) -> PropertyRow:
     name = path.removeprefix("params.")
     missing = _is_missing(given)
     if path in broken:
@@ -205,7 +205,7 @@ def _row(
         if missing and default is not None:
             value = default
         shown = _shown(value)
-    return Row(name, shown, _source(resolved, path, missing, default))
+    return PropertyRow(name, shown, _source(resolved, path, missing, default))
 
 
 def _source(resolved: Resolved, path: str, missing: bool, default: Any) -> str:
@@ -240,7 +240,7 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _facts(report: Report, now_s: float) -> list[tuple[str, str]]:
+def _facts(report: NodeReport, now_s: float) -> list[tuple[str, str]]:
     params = report.config.params
     console, ingress = _endpoints(params)
     return [
@@ -285,7 +285,7 @@ def _clock_time(epoch_s: float) -> str:
 
 
 def _look_at_graph(
-    report: Report, graph: Graph, environ: Mapping[str, str]
+    report: NodeReport, graph: Graph, environ: Mapping[str, str]
 ) -> None:
     name = report.node.name
     if "channel" not in report.node.property:
@@ -357,7 +357,7 @@ def _rtc_nodes(graph: Graph) -> list[str]:
 
 
 def _look_at_rtc(
-    report: Report, graph: Graph, environ: Mapping[str, str]
+    report: NodeReport, graph: Graph, environ: Mapping[str, str]
 ) -> None:
     """Hold the avatar's uid and channel against the RTC node's."""
     tree = report.resolved.tree
@@ -382,7 +382,7 @@ def _look_at_rtc(
 
 
 def _look_at_variables(
-    report: Report, graph: Graph, environ: Mapping[str, str]
+    report: NodeReport, graph: Graph, environ: Mapping[str, str]
 ) -> None:
     """Tell what the other nodes miss: TEN would not start without it."""
     unset: dict[str, str] = {}
@@ -401,7 +401,7 @@ def _look_at_variables(
 # A real session.
 
 
-async def _connect(console: Console, report: Report) -> bool:
+async def _connect(console: Console, report: NodeReport) -> bool:
     """Open a session, send silence, close; say how it went."""
     params = report.config.params
     hide = redact.Redactor(report.config.secrets())
@@ -461,7 +461,9 @@ async def _send_silence(session: Any, sample_rate: int) -> None:
         await asyncio.sleep(MESSAGE_S)
 
 
-def _explain(say: Callable[..., None], report: Report, failure: Any) -> None:
+def _explain(
+    say: Callable[..., None], report: NodeReport, failure: Any
+) -> None:
     say(f"No session: {failure.message}", "red")
     for name in dict.fromkeys(re.findall(r"params\.(\w+)", failure.message)):
         row = next((row for row in report.rows if row.name == name), None)
@@ -472,7 +474,7 @@ def _explain(say: Callable[..., None], report: Report, failure: Any) -> None:
         say(line, indent=2)
 
 
-def _what_to_do(report: Report, failure: Any) -> list[str]:
+def _what_to_do(report: NodeReport, failure: Any) -> list[str]:
     facts = dict(report.facts)
     if failure.code == "connectionFailed":
         is_ingress = failure.phase.startswith("websocket")
@@ -508,7 +510,7 @@ def _what_to_do(report: Report, failure: Any) -> list[str]:
 # How it looks.
 
 
-def _print(console: Console, file: Path, report: Report) -> None:
+def _print(console: Console, file: Path, report: NodeReport) -> None:
     console.print(
         f"{file}: {report.node}\n", style="bold", markup=False, soft_wrap=True
     )

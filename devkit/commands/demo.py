@@ -25,8 +25,8 @@ from rich.table import Table
 from .. import package
 from ..harness.stage import (
     FRAME_MS,
-    Report,
     Said,
+    SentReport,
     SpeechFileError,
     Stage,
     open_stage,
@@ -106,7 +106,7 @@ def _run(
             soft_wrap=True,
         )
 
-    def tell(report: Report) -> None:
+    def tell(report: SentReport) -> None:
         say("extension", _in_words(report), report.time_s)
 
     console.print(
@@ -289,7 +289,7 @@ def _delays_ms(request: Request, said: Said) -> list[float]:
     return delays
 
 
-def _in_words(report: Report) -> str:
+def _in_words(report: SentReport) -> str:
     payload = report.payload
     if report.name == "avatar_state":
         return f"is {payload['state']} ({payload['reason']})"

@@ -1,8 +1,8 @@
 """The extension on the caller's event loop, with its time handed in.
 
-No TEN runtime runs here: the rig calls the handlers as TEN does, each message
-in a task of its own. For what needs many extensions, or another time than
-the machine's: random walks, renewals, the soak.
+No TEN runtime runs here: the rig awaits the handlers itself. For what needs
+many extensions, or another time than the machine's: random walks, renewals,
+the soak.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import heapq
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import package
 
@@ -21,7 +21,18 @@ from spatius_avatar_python.clock import Timer  # noqa: E402
 from spatius_avatar_python.extension import (  # noqa: E402
     SpatiusAvatarExtension,
 )
-from ten_runtime import AudioFrame, Cmd, CmdResult, Data  # noqa: E402
+from ten_runtime import (  # noqa: E402
+    AudioFrame,
+    Cmd,
+    CmdResult,
+    Data,
+    SendOptions,
+    StatusCode,
+    TenError,
+    TenErrorCode,
+)
+
+from .messages import data_with_json  # noqa: E402
 
 Payload = dict[str, Any]
 
@@ -99,53 +110,139 @@ class _MovableTimer:
             self.handle.cancel()
 
 
-class RigEnv:
-    """What the extension needs of an AsyncTenEnv; keeps what it sends."""
+class LogEntry(NamedTuple):
+    """One log call of the extension."""
 
-    def __init__(self, properties: Payload) -> None:
+    level: str
+    text: str
+    category: str | None
+    fields: Any
+
+
+class RigEnv:
+    """What the extension needs of an AsyncTenEnv; keeps what it sends.
+
+    Data always has a receiver. Audio frames have one where `voice_wired`;
+    commands where `flush_wired`, and are answered with OK.
+    """
+
+    def __init__(
+        self,
+        properties: Payload,
+        *,
+        voice_wired: bool = False,
+        flush_wired: bool = False,
+    ) -> None:
+        self.voice_wired = voice_wired
+        self.flush_wired = flush_wired
         self.reports: list[tuple[str, Payload]] = []
-        self.lines: list[tuple[str, str]] = []
-        """What was logged, as (level, text)."""
-        self.news = asyncio.Event()
+        """The data sent so far, as (name, payload)."""
+        self.audio_frames: list[AudioFrame] = []
+        """The audio frames that had a receiver."""
+        self.on_audio_frame: Callable[[AudioFrame], None]
+        self.on_audio_frame = self.audio_frames.append
+        """Gets each of them; by default it is kept."""
+        self.cmds: list[Cmd] = []
+        """The commands that had a receiver."""
+        self.lines: list[LogEntry] = []
         self.keeps_lines = True
+        self.changed = asyncio.Event()
+        """Set with each report."""
         self.renewals = 0
+        self.last_result: Any = None
         self._properties = properties
 
-    async def get_property_to_json(self, path: str) -> tuple[str, None]:
-        return json.dumps(self._properties), None
+    async def get_property_to_json(
+        self, path: str | None = None
+    ) -> tuple[str, TenError | None]:
+        value: Any = self._properties
+        for name in filter(None, (path or "").split(".")):
+            if not isinstance(value, dict) or name not in value:
+                return "", _error(f"no property at {path!r}")
+            value = value[name]
+        return json.dumps(value), None
 
-    async def send_data(self, data: Data) -> None:
+    async def send_data(
+        self, data: Data, options: SendOptions | None = None
+    ) -> None:
         text, _ = data.get_property_to_json(None)
         name, payload = data.get_name(), json.loads(text)
         self.reports.append((name, payload))
         self.renewals += payload.get("reason") == "renewed"
-        self.news.set()
+        self.changed.set()
 
-    async def return_result(self, result: CmdResult) -> None:
+    async def send_audio_frame(
+        self, audio_frame: AudioFrame, options: SendOptions | None = None
+    ) -> TenError | None:
+        if self.voice_wired:
+            self.on_audio_frame(audio_frame)
+            return None
+        if options is None or not options.wait_for_result:
+            return None
+        return _not_connected(audio_frame.get_name())
+
+    async def send_cmd(
+        self, cmd: Cmd
+    ) -> tuple[CmdResult | None, TenError | None]:
+        if not self.flush_wired:
+            return None, _not_connected(cmd.get_name())
+        self.cmds.append(cmd)
+        return CmdResult.create(StatusCode.OK, cmd), None
+
+    async def return_result(
+        self, result: CmdResult, options: SendOptions | None = None
+    ) -> None:
         self.last_result = result
 
-    def _log(self, level: str, text: str) -> None:
+    def _log(self, level: str, text: str, category: Any, fields: Any) -> None:
         if self.keeps_lines:
-            self.lines.append((level, text))
+            self.lines.append(LogEntry(level, text, category, fields))
 
-    def log_debug(self, text: str, category: Any = None) -> None:
-        self._log("debug", text)
+    def log_debug(
+        self, text: str, category: str | None = None, fields: Any = None
+    ) -> None:
+        self._log("debug", text, category, fields)
 
-    def log_info(self, text: str, category: Any = None) -> None:
-        self._log("info", text)
+    def log_info(
+        self, text: str, category: str | None = None, fields: Any = None
+    ) -> None:
+        self._log("info", text, category, fields)
 
-    def log_warn(self, text: str, category: Any = None) -> None:
-        self._log("warn", text)
+    def log_warn(
+        self, text: str, category: str | None = None, fields: Any = None
+    ) -> None:
+        self._log("warn", text, category, fields)
 
-    def log_error(self, text: str, category: Any = None) -> None:
-        self._log("error", text)
+    def log_error(
+        self, text: str, category: str | None = None, fields: Any = None
+    ) -> None:
+        self._log("error", text, category, fields)
+
+
+def _error(text: str) -> TenError:
+    return TenError.create(TenErrorCode.ErrorCodeGeneric, text)
+
+
+def _not_connected(name: str) -> TenError:
+    return TenError.create(
+        TenErrorCode.ErrorCodeMsgNotConnected, f"{name} is not connected"
+    )
 
 
 class Rig:
-    """One extension, from `start` to `stop`."""
+    """One extension, from `start` to `stop`; see `RigEnv` for the wires."""
 
-    def __init__(self, properties: Payload, clock: Any = None) -> None:
-        self.env: Any = RigEnv(properties)
+    def __init__(
+        self,
+        properties: Payload,
+        clock: Any = None,
+        *,
+        voice_wired: bool = False,
+        flush_wired: bool = False,
+    ) -> None:
+        self.env: Any = RigEnv(
+            properties, voice_wired=voice_wired, flush_wired=flush_wired
+        )
         self.extension = SpatiusAvatarExtension("rig")
         if clock is not None:
             self.extension.clock = clock
@@ -160,11 +257,12 @@ class Rig:
     async def send_frame(self, message: AudioFrame) -> None:
         await self.extension.on_audio_frame(self.env, message)
 
-    async def send_data(self, name: str, payload: Any = None) -> None:
-        message = Data.create(name)
-        if payload is not None:
-            message.set_property_from_json(None, json.dumps(payload))
+    async def send_message(self, message: Data) -> None:
         await self.extension.on_data(self.env, message)
+
+    async def send_data(self, name: str, payload: Any = None) -> None:
+        text = None if payload is None else json.dumps(payload)
+        await self.send_message(data_with_json(name, text))
 
     async def send_cmd(self, name: str) -> CmdResult:
         await self.extension.on_cmd(self.env, Cmd.create(name))
@@ -191,15 +289,15 @@ class Rig:
         ]
 
     async def state(self, state: str, timeout_s: float = 10.0) -> None:
-        """Wait until the avatar is in `state`. AssertionError in the end."""
+        """Wait until the avatar is in `state`, or raise AssertionError."""
         until = time.monotonic() + timeout_s
         while self.extension.avatar is None or (
             self.extension.avatar.state != state
         ):
-            self.env.news.clear()
+            self.env.changed.clear()
             try:
                 await asyncio.wait_for(
-                    self.env.news.wait(), until - time.monotonic()
+                    self.env.changed.wait(), until - time.monotonic()
                 )
             except asyncio.TimeoutError:
                 raise AssertionError(

@@ -1,7 +1,7 @@
-"""The extension on a stage: hosted as TEN does, with a local Motion Server.
+"""The extension hosted as TEN hosts it, with a local Motion Server.
 
 What the demo, the window and the tests share: an agent's speech goes in as a
-TTS sends it, and what came of it can be read from the server's record.
+TTS sends it, and the result is read from the server's record.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from .. import package
 # its place is still taken by the stand-in, which can run without an App.
 sys.path.insert(0, str(package.ROOT / "devkit"))
 
-from ten_runtime import Cmd, Data, StatusCode
+from ten_runtime import AudioFrame, Cmd, CmdResult, Data, StatusCode
 from ten_runtime._host import ExtensionHost
 
 from ..motion_server import MotionServer
@@ -79,8 +79,8 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Report:
-    """A message that the extension sent."""
+class SentReport:
+    """Data that the extension sent; `time_s` is monotonic."""
 
     time_s: float
     name: str
@@ -94,10 +94,20 @@ class Stage:
         self,
         server: MotionServer,
         node_property: dict[str, Any],
-        on_report: Callable[[Report], None],
+        on_report: Callable[[SentReport], None],
+        *,
+        voice_wired: bool = False,
+        flush_wired: bool = False,
     ) -> None:
         self.server = server
-        self.reports: list[Report] = []
+        self.reports: list[SentReport] = []
+        self.audio_frames: list[tuple[float, AudioFrame]] = []
+        """The audio frames that the extension sent, with monotonic seconds;
+        kept where `voice_wired`."""
+        self.cmds: list[tuple[float, Cmd]] = []
+        """Likewise the commands, where `flush_wired`."""
+        self._voice_wired = voice_wired
+        self._flush_wired = flush_wired
         self._node_property = node_property
         self._on_report = on_report
         self._turn_id = 0
@@ -106,7 +116,11 @@ class Stage:
     def start(self) -> None:
         """Start an extension; after `stop` a new one."""
         self.host = ExtensionHost(
-            package.NAME, self._node_property, on_data=self._take_report
+            package.NAME,
+            self._node_property,
+            on_data=self._take_report,
+            on_audio_frame=self._take_frame if self._voice_wired else None,
+            on_cmd=self._take_cmd if self._flush_wired else None,
         )
         self.host.start()
 
@@ -124,10 +138,10 @@ class Stage:
         on_progress: Callable[[float], None] = lambda _: None,
         is_over: Callable[[], bool] = lambda: False,
     ) -> Said:
-        """Play `pcm` at real time, as a TTS would; blocks until it is said.
+        """Send `pcm` at real time, as a TTS would; blocks until all is sent.
 
-        `on_progress` gets the part that was played, 0 to 1; once `is_over`
-        is true nothing more is played.
+        `on_progress` gets the part that was sent, 0 to 1; once `is_over` is
+        true nothing more is sent.
         """
         self._turn_id += 1
         said = Said(self._turn_id)
@@ -174,21 +188,32 @@ class Stage:
 
     def _take_report(self, data: Data) -> None:
         text, _ = data.get_property_to_json(None)
-        report = Report(time.monotonic(), data.get_name(), json.loads(text))
+        report = SentReport(time.monotonic(), data.get_name(), json.loads(text))
         self.reports.append(report)
         self._on_report(report)
+
+    def _take_frame(self, frame: AudioFrame) -> None:
+        self.audio_frames.append((time.monotonic(), frame))
+
+    def _take_cmd(self, cmd: Cmd) -> None:
+        self.cmds.append((time.monotonic(), cmd))
+        self.host.return_result(CmdResult.create(StatusCode.OK, cmd))
 
 
 @contextlib.contextmanager
 def open_stage(
     node_property: dict[str, Any] | None = None,
     *,
-    on_report: Callable[[Report], None] = lambda _: None,
+    on_report: Callable[[SentReport], None] = lambda _: None,
+    voice_wired: bool = False,
+    flush_wired: bool = False,
     **server_options: Any,
 ) -> Iterator[Stage]:
     """Start a Motion Server and the extension, by its addon and property.json.
 
     `node_property` is merged over property.json, as a graph node's is.
+    `voice_wired` and `flush_wired` connect what the extension sends as audio
+    frames and as commands; commands are answered with OK.
     """
     package.load()
     app_id = CREDENTIALS["AGORA_APP_ID"]
@@ -209,7 +234,13 @@ def open_stage(
             "ingress_endpoint_url": server.ingress_url,
             **tree.get("params", {}),
         }
-        stage = Stage(server, tree, on_report)
+        stage = Stage(
+            server,
+            tree,
+            on_report,
+            voice_wired=voice_wired,
+            flush_wired=flush_wired,
+        )
         try:
             yield stage
         finally:

@@ -9,12 +9,13 @@ Offered, with the real names and signatures: addons and their decorator,
 AsyncExtension, AsyncTenEnv, messages with their properties, properties with
 placeholders and manifest types, message schemas, AsyncExtensionTester with a
 running App, logging. Where the real runtime ends its process, so does this
-one; only while a tester runs is an exception that escapes a handler raised
-from `run()` as HandlerFailed instead.
+one; only while a tester runs does its `run()` raise instead: HandlerFailed
+for an exception that escapes a handler, ProcessAborted for a call that aborts
+(both in `ten_runtime._failures`).
 
 Not offered: graphs (predefined ones, start and stop commands, destinations
-set on messages), loading addons from `ten_packages`, video frames, buffers as
-properties, `Value`, results that are not final (`send_cmd_ex`), synchronous
+set on messages), loading addons from `ten_packages`, video frames, buffers
+in a tree that is written as JSON, `Value`, the skip of a LogOption, results that are not final (`send_cmd_ex`), synchronous
 extensions and testers, `TEN_PYTHON_THREAD_MODE`, schemas imported through a
 manifest's `interface`, the limit of 3 minutes on a command, signal handling.
 

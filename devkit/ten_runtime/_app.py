@@ -3,7 +3,7 @@
 import threading
 
 from ._env import TenEnv
-from ._process import wait_without_limit
+from ._process import _abort, wait_without_limit
 
 # Seconds a tester grants an App that is still starting.
 _START_LIMIT_S = 5.0
@@ -20,6 +20,7 @@ class App:
     """
 
     def __init__(self) -> None:
+        self._made_on = threading.get_ident()
         self._ready = threading.Event()
         self._close_asked = threading.Event()
         self._thread: threading.Thread | None = None
@@ -27,9 +28,12 @@ class App:
     def run(self, run_in_background: bool) -> None:
         """Run until close(), or on a thread of its own.
 
-        RuntimeError where another App of the process is running.
+        To be called on the thread that made the App: another one ends the
+        process. RuntimeError where another App of the process is running.
         """
         global _running
+        if threading.get_ident() != self._made_on:
+            _abort("an App was made on one thread and run on another")
         with _lock:
             if _running is not None:
                 raise RuntimeError("an App is running in this process already")

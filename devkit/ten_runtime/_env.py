@@ -3,19 +3,36 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
 
-from ._errors import TenError, TenErrorCode, closed
+from ._errors import (
+    TenError,
+    TenErrorCode,
+    _TenError,
+    as_ten_error,
+    closed,
+)
 from ._log import LogMethods
 from ._messages import AudioFrame, Cmd, CmdResult, Data, Msg
-from ._options import DefaultLogOption, LogLevel, LogOption, SendOptions
-from ._schema import mismatch_in_object
+from ._options import SendOptions
+from ._schema import Schemas, mismatch_in_object
 from ._tree import PropertyTree, check_float, check_int, check_str
 
-if TYPE_CHECKING:
-    from ._host import ExtensionHost
-
 _T = TypeVar("_T")
+
+CmdOutcome = tuple[CmdResult | None, TenError | None]
+
+
+class Outlet(Protocol):
+    """Where an env's messages go: the host of its extension."""
+
+    name: str
+    schemas: Schemas
+
+    def emit(self, msg: Msg) -> TenError | None: ...
+
+    def emit_cmd(self, cmd: Cmd) -> "Future[CmdOutcome]": ...
 
 
 class AsyncTenEnv(LogMethods):
@@ -26,23 +43,14 @@ class AsyncTenEnv(LogMethods):
     a TenError. Errors are returned, never raised.
     """
 
-    def __init__(self, host: "ExtensionHost", properties: PropertyTree) -> None:
+    def __init__(self, host: Outlet, properties: PropertyTree) -> None:
         self._host = host
         self._properties = properties
         self._log_source = host.name
         self._closed = False
 
-    def log(
-        self,
-        level: LogLevel,
-        msg: str,
-        category: str | None = None,
-        fields: Any = None,
-        option: LogOption = DefaultLogOption,
-    ) -> TenError | None:
-        if self._closed:
-            return closed()
-        return super().log(level, msg, category, fields, option)
+    def _log_error(self) -> TenError | None:
+        return closed() if self._closed else None
 
     async def send_data(
         self, data: Data, options: SendOptions | None = None
@@ -59,10 +67,8 @@ class AsyncTenEnv(LogMethods):
     ) -> TenError | None:
         return await self._send(result, options)
 
-    async def send_cmd(
-        self, cmd: Cmd
-    ) -> tuple[CmdResult | None, TenError | None]:
-        """Send and wait for the final result, for ever if none comes."""
+    async def send_cmd(self, cmd: Cmd) -> CmdOutcome:
+        """Send and wait for the final result, without a limit."""
         if self._closed:
             return None, closed()
         return await asyncio.wrap_future(self._host.emit_cmd(cmd))
@@ -138,17 +144,18 @@ class AsyncTenEnv(LogMethods):
 
     async def _get(
         self,
-        read: Callable[[PropertyTree], tuple[_T, TenError | None]],
+        read: Callable[[PropertyTree], tuple[_T, _TenError | None]],
         default: _T,
     ) -> tuple[_T, TenError | None]:
         if self._closed:
             return default, closed()
         # The real one asks another thread, and so always yields.
         await asyncio.sleep(0)
-        return read(self._properties)
+        value, error = read(self._properties)
+        return value, as_ten_error(error)
 
     async def _set(
-        self, write: Callable[[PropertyTree], TenError | None]
+        self, write: Callable[[PropertyTree], _TenError | None]
     ) -> TenError | None:
         if self._closed:
             return closed()
@@ -156,7 +163,7 @@ class AsyncTenEnv(LogMethods):
         changed = self._properties.copy()
         error = write(changed)
         if error is not None:
-            return error
+            return as_ten_error(error)
         reason = mismatch_in_object(self._host.schemas.properties, changed.root)
         if reason is not None:
             return TenError.create(TenErrorCode.ErrorCodeInvalidType, reason)
@@ -191,17 +198,19 @@ class TenEnv(LogMethods):
         self._event("on_create_instance").set()
 
     def init_property_from_json(self, json_str: str) -> TenError | None:
-        return self._properties.set_from_json("", check_str(json_str))
+        return self.set_property_from_json("", json_str)
 
     def get_property_to_json(
         self, path: str | None = None
     ) -> tuple[str, TenError | None]:
-        return self._properties.to_json(path)
+        text, error = self._properties.to_json(path)
+        return text, as_ten_error(error)
 
     def set_property_from_json(
         self, path: str, json_str: str
     ) -> TenError | None:
-        return self._properties.set_from_json(path, check_str(json_str))
+        error = self._properties.set_from_json(path, check_str(json_str))
+        return as_ten_error(error)
 
     def _event(self, step: str) -> threading.Event:
         return self._done.setdefault(step, threading.Event())

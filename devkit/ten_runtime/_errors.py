@@ -5,6 +5,9 @@ from typing import TypeVar
 
 _T = TypeVar("_T", bound="TenError")
 
+NO_SUCH_PROPERTY = 100000
+"""Code of a getter's error where nothing stands at the path."""
+
 
 class TenErrorCode(IntEnum):
     ErrorCodeGeneric = 1
@@ -17,27 +20,16 @@ class TenErrorCode(IntEnum):
     ErrorCodeTimeout = 8
 
 
-class TenError:
-    """What went wrong: a code and a text. Not an exception."""
+class _TenError:
+    """The binding's native error: what the methods of messages return.
+
+    Every TenError is one, but not the other way round.
+    """
 
     __slots__ = ("_code", "_message")
 
     _code: int
     _message: str
-
-    def __init__(self) -> None:
-        raise NotImplementedError("TenError.create() makes an error.")
-
-    @classmethod
-    def create(
-        cls: type[_T],
-        error_code: TenErrorCode,
-        error_message: "str | None" = None,
-    ) -> _T:
-        error = cls.__new__(cls)
-        error._code = error_code
-        error._message = error_message or ""
-        return error
 
     def error_code(self) -> int:
         return self._code
@@ -46,7 +38,42 @@ class TenError:
         return self._message
 
     def __repr__(self) -> str:
-        return f"<TenError {int(self._code)}: {self._message}>"
+        return f"<{type(self).__name__} {int(self._code)}: {self._message}>"
+
+
+class TenError(_TenError):
+    """What went wrong: a code and a text. Not an exception."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        raise NotImplementedError("TenError.create() makes an error.")
+
+    @classmethod
+    def create(
+        cls: type[_T],
+        error_code: "TenErrorCode | int",
+        error_message: "str | None" = None,
+    ) -> _T:
+        error = cls.__new__(cls)
+        error._code = error_code
+        error._message = error_message or ""
+        return error
+
+
+def native_error(code: int, message: str) -> _TenError:
+    """An error as a message's method returns it."""
+    error = _TenError()
+    error._code = code
+    error._message = message
+    return error
+
+
+def as_ten_error(error: "_TenError | None") -> "TenError | None":
+    """The same error as an env's method returns it."""
+    if error is None:
+        return None
+    return TenError.create(error.error_code(), error.error_message())
 
 
 def closed() -> TenError:

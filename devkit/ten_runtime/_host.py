@@ -6,54 +6,38 @@ Several hosts share the process's one event loop.
 """
 
 import asyncio
-import json
+import contextlib
+import contextvars
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
-from . import _log, _loop
+from . import _log, _loop, _process
 from ._addon import find_addon
-from ._env import AsyncTenEnv
+from ._contents import Reply
+from ._env import AsyncTenEnv, CmdOutcome
 from ._errors import TenError, TenErrorCode, closed, not_connected
 from ._extension import AsyncExtension
+from ._failures import HandlerFailed, ProcessAborted, ProcessEnded
 from ._messages import (
     AudioFrame,
     Cmd,
     CmdResult,
     Data,
     Msg,
-    Reply,
     StatusCode,
     is_consumed,
     is_locked,
     take,
 )
 from ._options import Loc, LogLevel
-from ._process import _exit_process, wait_without_limit
+from ._process import wait_without_limit
 from ._properties import load_properties, read_manifest
 from ._schema import Schemas
-from ._tree import PropertyTree
-
-CmdOutcome = tuple[CmdResult | None, TenError | None]
-
-
-class HandlerFailed(RuntimeError):
-    """An exception escaped an `on_*` method: the real process would be gone.
-
-    `__cause__` is the exception.
-    """
-
-    def __init__(self, where: str, cause: BaseException) -> None:
-        trace = "".join(traceback.format_exception(cause))
-        super().__init__(
-            f"{where} let {type(cause).__name__} out, which ends the whole "
-            f"process in the real runtime\n{trace}"
-        )
-        self.__cause__ = cause
+from ._tree import PropertyTree, parse_json
 
 
 class ExtensionHost:
@@ -63,8 +47,8 @@ class ExtensionHost:
     JSON text. `on_data`, `on_cmd` and `on_audio_frame` take what the
     extension sends; a kind without a callback is not connected. They are
     called on the extensions' event loop and must not block; `on_cmd` answers
-    through `host.return_result`. `on_failure` is told of a HandlerFailed;
-    without it a failure is printed and the process exits with code 1.
+    through `host.return_result`. `on_failure` gets the ProcessEnded where the
+    real process ends; without it this one ends, too.
 
     All `send_*` may be called from any thread, in the order in which the
     extension is to get the messages.
@@ -79,12 +63,12 @@ class ExtensionHost:
         on_data: Callable[[Data], None] | None = None,
         on_cmd: Callable[[Cmd], None] | None = None,
         on_audio_frame: Callable[[AudioFrame], None] | None = None,
-        on_failure: Callable[[HandlerFailed], None] | None = None,
+        on_failure: Callable[[ProcessEnded], None] | None = None,
     ) -> None:
         self.name = name or addon_name
         self.schemas = Schemas()
-        self.failure: HandlerFailed | None = None
-        """The first exception that escaped the extension, if one did."""
+        self.failure: ProcessEnded | None = None
+        """The first reason for which the process would have ended."""
         self._addon_name = addon_name
         self._node_property = _as_tree(node_property)
         self._sinks: dict[str, Callable[[Any], None] | None] = {
@@ -128,6 +112,16 @@ class ExtensionHost:
 
         LookupError where no such addon is registered.
         """
+        with contextlib.suppress(_process.Ended):
+            contextvars.copy_context().run(self._create)
+        if self._extension is None:
+            self._stopped.set()
+            return
+        self._loop = _loop.acquire()
+        self._loop.call_soon_threadsafe(self._begin)
+
+    def _create(self) -> None:
+        self._report_ends()
         addon = find_addon(self._addon_name)
         manifest = read_manifest(addon.base_dir)
         self.schemas = Schemas(manifest.get("api"))
@@ -137,6 +131,7 @@ class ExtensionHost:
         self._env = AsyncTenEnv(self, PropertyTree(properties))
 
         def create() -> None:
+            self._report_ends()
             try:
                 self._extension = addon.create(self.name)
             except BaseException as exc:
@@ -147,11 +142,6 @@ class ExtensionHost:
         creation = threading.Thread(target=create, name=f"create-{self.name}")
         creation.start()
         creation.join()
-        if self._extension is None:
-            self._stopped.set()
-            return
-        self._loop = _loop.acquire()
-        self._loop.call_soon_threadsafe(self._begin)
 
     def send_data(self, data: Data) -> None:
         self._post(data)
@@ -205,7 +195,7 @@ class ExtensionHost:
             self._drain_due = True
             self._on_loop(self._drain)
 
-    def _on_loop(self, callback: Callable[[], None]) -> None:
+    def _on_loop(self, callback: Callable[[], object]) -> None:
         try:
             self._loop.call_soon_threadsafe(callback)
         except RuntimeError:
@@ -217,6 +207,7 @@ class ExtensionHost:
         self._life = self._loop.create_task(self._live())
 
     async def _live(self) -> None:
+        self._report_ends()
         try:
             if not await self._step("on_configure"):
                 return
@@ -273,6 +264,7 @@ class ExtensionHost:
                 self._refuse(msg, reason or "its buffer is still locked")
 
     async def _handle(self, msg: Msg) -> None:
+        self._report_ends()
         try:
             await getattr(self._extension, msg.handler)(self._env, msg)
         except GeneratorExit:
@@ -299,15 +291,26 @@ class ExtensionHost:
             if isinstance(msg, Cmd) and msg._content.reply is not None:
                 msg._content.reply.give(None, closed())
 
+    def _report_ends(self) -> None:
+        """Have the context's ends of the process reported, if they can be."""
+        _process.report_to(None if self._on_failure is None else self._abort)
+
+    def _abort(self, reason: str) -> None:
+        self._end(ProcessAborted(f"'{self.name}'", reason))
+
     def _fail(self, where: str, cause: BaseException) -> None:
+        if self.failure is None:
+            self._end(HandlerFailed(f"{where} of '{self.name}'", cause))
+
+    def _end(self, failure: ProcessEnded) -> None:
         if self.failure is not None:
             return
-        failure = HandlerFailed(f"{where} of '{self.name}'", cause)
         if self._on_failure is None:
-            _exit_process(str(failure))
+            _process._exit_process(str(failure))
         self.failure = failure
         if self._life is not None:
-            self._life.cancel()
+            # From any thread: an end may come from one of the extension's.
+            self._on_loop(self._life.cancel)
         self._on_failure(failure)
 
     def emit(self, msg: Msg) -> TenError | None:
@@ -322,7 +325,9 @@ class ExtensionHost:
             return self._unsent(sent, reason)
         sink = self._sinks[sent.handler]
         if sink is None:
-            return not_connected(sent.get_name())
+            error = not_connected(sent.get_name())
+            _log.emit(LogLevel.WARN, self.name, error.error_message())
+            return error
         try:
             sink(sent)
         except Exception as exc:
@@ -374,7 +379,7 @@ def _as_tree(node_property: dict | str | None) -> dict:
     if not node_property:
         return {}
     tree = (
-        json.loads(node_property)
+        parse_json(node_property)
         if isinstance(node_property, str)
         else node_property
     )

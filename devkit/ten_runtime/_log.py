@@ -24,6 +24,9 @@ class LogLine:
     message: str
     category: str | None
     fields: Any
+    place: str
+    """`file:line function` of the direct caller of `log_*`; "" for lines of
+    the runtime's own."""
 
 
 observers: list[Callable[[LogLine], None]] = []
@@ -53,6 +56,7 @@ def emit(
     message: str,
     category: str | None = None,
     fields: Any = None,
+    place: str = "",
 ) -> None:
     """Log one line. ValueError where `message` is no str or holds a NUL."""
     if not isinstance(message, str) or "\0" in message:
@@ -62,13 +66,19 @@ def emit(
         # One write: lines of several threads must not mix.
         sys.stderr.write(f"{LogLevel(level).name[0]} {source}{tag} {message}\n")
     if observers:
-        line = LogLine(LogLevel(level), source, message, category, fields)
+        line = LogLine(
+            LogLevel(level), source, message, category, fields, place
+        )
         for observer in list(observers):
             observer(line)
 
 
 class LogMethods:
-    """The log calls that every kind of env has. Synchronous, any thread."""
+    """The log calls that every kind of env has. Synchronous, any thread.
+
+    Each gives None, or a TenError after on_deinit. `option` changes nothing
+    here: the place of a line is the direct caller's, a wrapper's if it is one.
+    """
 
     _log_source = "app"
 
@@ -79,7 +89,7 @@ class LogMethods:
         fields: Any = None,
         option: LogOption = DefaultLogOption,
     ) -> TenError | None:
-        return self.log(LogLevel.DEBUG, msg, category, fields, option)
+        return self._log(LogLevel.DEBUG, msg, category, fields)
 
     def log_info(
         self,
@@ -88,7 +98,7 @@ class LogMethods:
         fields: Any = None,
         option: LogOption = DefaultLogOption,
     ) -> TenError | None:
-        return self.log(LogLevel.INFO, msg, category, fields, option)
+        return self._log(LogLevel.INFO, msg, category, fields)
 
     def log_warn(
         self,
@@ -97,7 +107,7 @@ class LogMethods:
         fields: Any = None,
         option: LogOption = DefaultLogOption,
     ) -> TenError | None:
-        return self.log(LogLevel.WARN, msg, category, fields, option)
+        return self._log(LogLevel.WARN, msg, category, fields)
 
     def log_error(
         self,
@@ -106,7 +116,7 @@ class LogMethods:
         fields: Any = None,
         option: LogOption = DefaultLogOption,
     ) -> TenError | None:
-        return self.log(LogLevel.ERROR, msg, category, fields, option)
+        return self._log(LogLevel.ERROR, msg, category, fields)
 
     def log(
         self,
@@ -116,6 +126,19 @@ class LogMethods:
         fields: Any = None,
         option: LogOption = DefaultLogOption,
     ) -> TenError | None:
-        """Log one line; gives None, or a TenError after on_deinit."""
-        emit(level, self._log_source, msg, category, fields)
+        return self._log(level, msg, category, fields)
+
+    def _log(
+        self, level: LogLevel, msg: str, category: str | None, fields: Any
+    ) -> TenError | None:
+        error = self._log_error()
+        if error is None:
+            caller = sys._getframe(2)
+            code = caller.f_code
+            place = f"{code.co_filename}:{caller.f_lineno} {code.co_name}"
+            emit(level, self._log_source, msg, category, fields, place)
+        return error
+
+    def _log_error(self) -> TenError | None:
+        """Why nothing is logged any more."""
         return None

@@ -6,16 +6,23 @@ raise ValueError, and sending it again ends the process.
 """
 
 import operator
-from concurrent.futures import Future, InvalidStateError
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from ._errors import TenError
+from ._contents import (
+    CONSUMED,
+    AudioContent,
+    BufferContent,
+    CmdContent,
+    ResultContent,
+)
+from ._errors import _TenError
 from ._options import Loc
 from ._process import _abort
 from ._tree import PropertyTree, check_float, check_int, check_str
 
-_NO_PLACE = Loc()
+# What a fresh buffer is filled with: its memory is not zeroed in TEN.
+_UNSET_BYTE = b"\xa5"
 
 _M = TypeVar("_M", bound="Msg")
 _F = TypeVar("_F", bound="AudioFrame")
@@ -33,132 +40,12 @@ class AudioFrameDataFmt(IntEnum):
     NON_INTERLEAVE = 2
 
 
-class Reply:
-    """Where the result of one sent command goes. Any thread; first wins."""
-
-    __slots__ = ("future",)
-
-    def __init__(self) -> None:
-        self.future: Future[tuple[CmdResult | None, TenError | None]]
-        self.future = Future()
-
-    def give(
-        self, result: "CmdResult | None", error: TenError | None = None
-    ) -> None:
-        try:
-            self.future.set_result((result, error))
-        except InvalidStateError:
-            pass  # a second result is ignored, and so is one nobody awaits
-
-
-class _Content:
-    __slots__ = ("name", "source", "tree")
-
-    locked = 0
-    """Views of the buffer that are still out; only buffers have any."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        # Made on first use: most frames carry no property.
-        self.tree: PropertyTree | None = None
-        self.source: Loc = _NO_PLACE
-
-    def copy_to(self, other: Any) -> Any:
-        if self.tree is not None:
-            other.tree = self.tree.copy()
-        other.source = self.source
-        return other
-
-
-class _CmdContent(_Content):
-    __slots__ = ("reply",)
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.reply: Reply | None = None
-
-
-class _ResultContent(_Content):
-    __slots__ = ("cmd_name", "final", "reply", "status")
-
-    def __init__(self, status: int, cmd: _CmdContent) -> None:
-        super().__init__("")
-        self.status = status
-        self.reply = cmd.reply
-        self.final = True
-        self.cmd_name = cmd.name
-
-
-class _BufferContent(_Content):
-    __slots__ = ("buffer", "locked")
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.buffer: bytearray | None = None
-        self.locked = 0
-
-    def copy_to(self, other: Any) -> Any:
-        if self.buffer is not None:
-            other.buffer = bytearray(self.buffer)
-        return super().copy_to(other)
-
-
-class _AudioContent(_BufferContent):
-    __slots__ = (
-        "bytes_per_sample",
-        "data_fmt",
-        "eof",
-        "line_size",
-        "number_of_channels",
-        "sample_rate",
-        "samples_per_channel",
-        "timestamp",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.tree = None
-        self.source = _NO_PLACE
-        self.buffer = None
-        self.locked = 0
-        self.sample_rate = 0
-        self.bytes_per_sample = 0
-        self.number_of_channels = 0
-        self.samples_per_channel = 0
-        self.timestamp = 0
-        self.data_fmt = 0
-        self.line_size = 0
-        self.eof = False
-
-    def copy_to(self, other: Any) -> Any:
-        for field in _AudioContent.__slots__:
-            setattr(other, field, getattr(self, field))
-        return super().copy_to(other)
-
-
-class _Consumed:
-    """In place of the content: whoever reads or sets anything meets it, so
-    that getters, which come by the thousand, need no check of their own.
-    """
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> Any:
-        raise ValueError("Msg is invalidated.")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise ValueError("Msg is invalidated.")
-
-
-_CONSUMED = _Consumed()
-
-
 class Msg:
     """What all messages have: a name, a source, a tree of properties.
 
-    Getters give `(value, None)` or `(default, TenError)` and convert nothing;
-    setters give None or a TenError. Both raise ValueError on a consumed
-    message.
+    Getters give `(value, None)` or `(default, error)` and convert nothing;
+    setters give None or an error, which is no instance of TenError. Both
+    raise ValueError on a consumed message.
     """
 
     __slots__ = ("_content",)
@@ -169,7 +56,9 @@ class Msg:
     schema_kind = ""
     """The stem of the manifest's `<kind>_in` and `<kind>_out`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *args: object) -> None:
+        if not args:
+            raise ValueError("Failed to parse arguments.")
         kind = type(self).__name__
         raise NotImplementedError(f"{kind}.create() makes a {kind}.")
 
@@ -181,39 +70,52 @@ class Msg:
 
     def get_property_to_json(
         self, path: str | None = None
-    ) -> tuple[str, TenError | None]:
-        """JSON at a dotted path (None or "": all), indented by 4."""
+    ) -> tuple[str, _TenError | None]:
+        """JSON at a dotted path (None or "": all), indented by 4.
+
+        Not for what other nodes send: it ends the process where an integer
+        above 2**63 - 1 or an object with the same key twice is to be written.
+        """
         return self._tree().to_json(path)
 
     def set_property_from_json(
         self, path: str | None, json_str: str
-    ) -> TenError | None:
+    ) -> _TenError | None:
         """Set the value at `path`; None replaces the whole tree."""
         return self._tree().set_from_json(path, check_str(json_str))
 
-    def get_property_int(self, path: str) -> tuple[int, TenError | None]:
+    def get_property_int(self, path: str) -> tuple[int, _TenError | None]:
         return self._tree().get_int(path)
 
-    def set_property_int(self, path: str, value: int) -> TenError | None:
+    def set_property_int(self, path: str, value: int) -> _TenError | None:
         return self._tree().set(path, check_int(value))
 
-    def get_property_string(self, path: str) -> tuple[str, TenError | None]:
+    def get_property_string(self, path: str) -> tuple[str, _TenError | None]:
         return self._tree().get_string(path)
 
-    def set_property_string(self, path: str, value: str) -> TenError | None:
+    def set_property_string(self, path: str, value: str) -> _TenError | None:
         return self._tree().set(path, check_str(value))
 
-    def get_property_bool(self, path: str) -> tuple[bool, TenError | None]:
+    def get_property_bool(self, path: str) -> tuple[bool, _TenError | None]:
         return self._tree().get_bool(path)
 
-    def set_property_bool(self, path: str, value: bool) -> TenError | None:
+    def set_property_bool(self, path: str, value: bool) -> _TenError | None:
         return self._tree().set(path, bool(value))
 
-    def get_property_float(self, path: str) -> tuple[float, TenError | None]:
+    def get_property_float(self, path: str) -> tuple[float, _TenError | None]:
         return self._tree().get_float(path)
 
-    def set_property_float(self, path: str, value: float) -> TenError | None:
+    def set_property_float(self, path: str, value: float) -> _TenError | None:
         return self._tree().set(path, check_float(value))
+
+    def get_property_buf(self, path: str) -> tuple[bytearray, _TenError | None]:
+        return self._tree().get_buf(path)
+
+    def set_property_buf(
+        self, path: str, value: bytes | bytearray
+    ) -> _TenError | None:
+        """Not to be followed by get_property_to_json: TypeError here."""
+        return self._tree().set(path, bytes(value))
 
     def _tree(self) -> PropertyTree:
         content = self._content
@@ -236,7 +138,7 @@ def _holding(cls: type[_M], content: Any) -> _M:
 
 def is_consumed(msg: Msg) -> bool:
     """Whether it has been sent."""
-    return msg._content is _CONSUMED
+    return msg._content is CONSUMED
 
 
 def take(msg: _M, source: Loc | None = None) -> _M:
@@ -245,11 +147,11 @@ def take(msg: _M, source: Loc | None = None) -> _M:
     A consumed message ends the process.
     """
     content = msg._content
-    if content is _CONSUMED:
+    if content is CONSUMED:
         _abort("a message was sent a second time; clone() it first")
     if source is not None:
         content.source = source
-    msg._content = _CONSUMED
+    msg._content = CONSUMED
     taken = type(msg).__new__(type(msg))
     taken._content = content
     return taken
@@ -276,11 +178,11 @@ class Cmd(Msg):
 
     @classmethod
     def create(cls: type[_M], name: str) -> _M:
-        return _holding(cls, _CmdContent(check_str(name)))
+        return _holding(cls, CmdContent(check_str(name)))
 
     def clone(self) -> "Cmd":
         content = self._content
-        return _holding(Cmd, content.copy_to(_CmdContent(content.name)))
+        return _holding(Cmd, content.copy_to(CmdContent(content.name)))
 
 
 class CmdResult(Msg):
@@ -293,12 +195,12 @@ class CmdResult(Msg):
     @classmethod
     def create(cls: type[_R], status_code: StatusCode, target_cmd: Cmd) -> _R:
         return _holding(
-            cls, _ResultContent(int(status_code), target_cmd._content)
+            cls, ResultContent(int(status_code), target_cmd._content)
         )
 
     def clone(self) -> "CmdResult":
         content = self._content
-        copy = object.__new__(_ResultContent)
+        copy = object.__new__(ResultContent)
         copy.name, copy.tree, copy.source = content.name, None, content.source
         copy.status, copy.reply = content.status, content.reply
         copy.final, copy.cmd_name = content.final, content.cmd_name
@@ -325,12 +227,12 @@ class _Buffered(Msg):
     __slots__ = ()
 
     def alloc_buf(self, size: int) -> None:
-        """Allocate `size` bytes (more than 0)."""
+        """Allocate `size` bytes (more than 0); they are not zeroed."""
         content = self._content
         size = operator.index(size)
         if size <= 0:
             raise ValueError("a buffer needs more than 0 bytes")
-        content.buffer = bytearray(size)
+        content.buffer = bytearray(_UNSET_BYTE) * size
 
     def lock_buf(self) -> memoryview:
         """A writable view of the buffer; unlock it before sending."""
@@ -357,11 +259,11 @@ class Data(_Buffered):
 
     @classmethod
     def create(cls: type[_D], name: str) -> _D:
-        return _holding(cls, _BufferContent(check_str(name)))
+        return _holding(cls, BufferContent(check_str(name)))
 
     def clone(self) -> "Data":
         content = self._content
-        return _holding(Data, content.copy_to(_BufferContent(content.name)))
+        return _holding(Data, content.copy_to(BufferContent(content.name)))
 
     def get_buf(self) -> bytearray:
         """A copy of the buffer; empty where none was allocated."""
@@ -369,7 +271,7 @@ class Data(_Buffered):
 
 
 class AudioFrame(_Buffered):
-    """A piece of PCM audio. All fields start at 0; setters take int only."""
+    """A piece of PCM audio. Numbers start at 0; setters take int only."""
 
     __slots__ = ()
 
@@ -378,13 +280,11 @@ class AudioFrame(_Buffered):
 
     @classmethod
     def create(cls: type[_F], name: str) -> _F:
-        return _holding(cls, _AudioContent(check_str(name)))
+        return _holding(cls, AudioContent(check_str(name)))
 
     def clone(self) -> "AudioFrame":
         content = self._content
-        return _holding(
-            AudioFrame, content.copy_to(_AudioContent(content.name))
-        )
+        return _holding(AudioFrame, content.copy_to(AudioContent(content.name)))
 
     def get_buf(self) -> bytearray:
         """A copy of the samples. SystemError if none were allocated."""
@@ -425,7 +325,7 @@ class AudioFrame(_Buffered):
         self._content.timestamp = operator.index(timestamp)
 
     def get_data_fmt(self) -> int:
-        """An AudioFrameDataFmt's value, or 0 if never set."""
+        """An AudioFrameDataFmt's value; interleaved if never set."""
         return self._content.data_fmt
 
     def set_data_fmt(self, data_fmt: int) -> None:

@@ -13,7 +13,7 @@ class LogLevel(IntEnum):
 
 
 class LogOption:
-    """How a log call finds its caller; the stand-in prints no caller."""
+    """How a log call finds its caller; the stand-in does not read it."""
 
     __slots__ = ("skip",)
 

@@ -1,29 +1,61 @@
 """The two ways in which the real runtime ends its process.
 
 Each is one function, so that tests can reach the cases in a subprocess and
-nothing else in the stand-in ends the process by itself.
+nothing else in the stand-in ends the process by itself. While a tester runs
+the end is reported to it instead.
 """
 
 import os
 import sys
 import threading
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import NoReturn
 
 # Seconds after which a wait without a limit says what it waits for. The real
-# runtime waits for ever and in silence.
+# runtime waits indefinitely and in silence.
 NOTICE_AFTER_S = 10.0
+
+Reporter = Callable[[str], None]
+
+# Inherited by the tasks, callbacks and threads that a handler makes.
+_reporter: ContextVar[Reporter | None] = ContextVar("_reporter", default=None)
+
+
+class Ended(BaseException):
+    """Raised where the process would have ended, so that nothing follows.
+
+    It was reported before it was raised: no `except` hides the end.
+    """
+
+
+def report_to(reporter: Reporter | None) -> None:
+    """Report the end of the process instead, in the current context.
+
+    None ends the process again.
+    """
+    _reporter.set(reporter)
 
 
 def _abort(message: str) -> NoReturn:
     """End the process as a failed assertion in the C core does (SIGABRT)."""
+    _report(message)
     _say(message)
     os.abort()
 
 
 def _exit_process(message: str) -> NoReturn:
     """End the process at once with code 1, without cleaning up."""
+    _report(message)
     _say(message)
     os._exit(1)
+
+
+def _report(message: str) -> None:
+    reporter = _reporter.get()
+    if reporter is not None:
+        reporter(message)
+        raise Ended(message)
 
 
 def _say(message: str) -> None:

@@ -14,6 +14,7 @@ from . import _log
 from ._options import LogLevel
 from ._process import _abort, _exit_process
 from ._schema import Schemas, mismatch_in_object
+from ._tree import parse_json, reason_to_abort
 
 _PLACEHOLDER = re.compile(r"\$\{env:([^|}]+)(?:\|(.*))?\}", re.DOTALL)
 
@@ -32,9 +33,15 @@ def load_properties(
     """The merged tree for the extension `name`.
 
     Ends the process where the runtime does: a placeholder without default
-    whose variable is unset, a value of another type than declared.
+    whose variable is unset, a value of another type than declared, an integer
+    above 2**63 - 1, an object with the same key twice.
     """
-    merged = merge(_read_property_file(base_dir, name), node_property)
+    file_property = _read_property_file(base_dir, name)
+    for tree in (file_property, node_property):
+        reason = reason_to_abort(tree)
+        if reason is not None:
+            _abort(f"invalid property of extension '{name}': {reason}")
+    merged = merge(file_property, node_property)
     resolved = resolve_placeholders(merged)
     reason = mismatch_in_object(schemas.properties, resolved)
     if reason is not None:
@@ -79,7 +86,7 @@ def _read_property_file(base_dir: str | None, name: str) -> dict:
     if base_dir is None or not path.is_file():
         return {}
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as exc:
         return _ignored(path, name, f"it is no JSON: {exc}")
     if not isinstance(tree, dict):

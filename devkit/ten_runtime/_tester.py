@@ -8,11 +8,12 @@ from typing import Any
 
 from ._app import require_app
 from ._errors import TenError, TenErrorCode, closed
-from ._host import ExtensionHost, HandlerFailed, deliver_result
+from ._failures import HandlerFailed, ProcessAborted, ProcessEnded
+from ._host import ExtensionHost, deliver_result
 from ._log import LogMethods
 from ._messages import AudioFrame, Cmd, CmdResult, Data, Msg
 from ._options import SendOptions
-from ._process import wait_without_limit
+from ._process import report_to, wait_without_limit
 
 
 class AsyncTenEnvTester(LogMethods):
@@ -29,7 +30,7 @@ class AsyncTenEnvTester(LogMethods):
     async def send_cmd(
         self, cmd: Cmd
     ) -> tuple[CmdResult | None, TenError | None]:
-        """Send and wait for the final result, for ever if none comes."""
+        """Send and wait for the final result, without a limit."""
         return await self._host.send_cmd(cmd)
 
     async def send_data(
@@ -77,11 +78,11 @@ class AsyncExtensionTester:
         self._ten_env: Any = None
         self._loop: Any = None
         self._initialized = threading.Event()
-        self._over = threading.Event()
+        self._ended = threading.Event()
         self._finished: Any = None
         self._lock = threading.Lock()
         self._error: TenError | None = None
-        self._failure: HandlerFailed | None = None
+        self._failure: ProcessEnded | None = None
 
     def set_test_mode_single(
         self, addon_name: str, property_json_str: str | None = None
@@ -97,9 +98,10 @@ class AsyncExtensionTester:
     def run(self) -> TenError | None:
         """Test until stop_test(), and give the error it was called with.
 
-        Raises HandlerFailed where an exception escapes an `on_*` method of
-        the extension or of the tester: there the real process ends. Raises
-        RuntimeError without a running App, LookupError without the addon.
+        Raises ProcessEnded where the real process ends: HandlerFailed for an
+        exception that escapes an `on_*` method of the extension or of the
+        tester, ProcessAborted for a call that aborts. Raises RuntimeError
+        without a running App, LookupError without the addon.
         """
         if self._addon_name is None:
             raise RuntimeError("call set_test_mode_single() before run()")
@@ -131,12 +133,12 @@ class AsyncExtensionTester:
         self._host.start()
         self._submit("on_start")
         if self._timeout_s is None:
-            wait_without_limit(self._over, "the tester's stop_test()")
-        elif not self._over.wait(self._timeout_s):
+            wait_without_limit(self._ended, "the tester's stop_test()")
+        elif not self._ended.wait(self._timeout_s):
             self._stop(
                 TenError.create(
                     TenErrorCode.ErrorCodeTimeout,
-                    f"the test was not over after {self._timeout_s} s",
+                    f"the test did not end within {self._timeout_s} s",
                 )
             )
         stopping = self._submit("on_stop")
@@ -161,6 +163,7 @@ class AsyncExtensionTester:
         )
 
     async def _guard(self, method: str, *args: Any) -> None:
+        report_to(self._abort)
         try:
             await getattr(self, method)(self._ten_env, *args)
         except (asyncio.CancelledError, GeneratorExit):
@@ -168,17 +171,20 @@ class AsyncExtensionTester:
         except BaseException as exc:
             self._fail(HandlerFailed(f"{method} of the tester", exc))
 
+    def _abort(self, reason: str) -> None:
+        self._fail(ProcessAborted("the tester", reason))
+
     def _stop(self, error: TenError | None) -> None:
         with self._lock:
-            if not self._over.is_set():
+            if not self._ended.is_set():
                 self._error = error
-                self._over.set()
+                self._ended.set()
 
-    def _fail(self, failure: HandlerFailed) -> None:
+    def _fail(self, failure: ProcessEnded) -> None:
         with self._lock:
             if self._failure is None:
                 self._failure = failure
-            self._over.set()
+            self._ended.set()
 
     async def on_init(self, _ten_env: AsyncTenEnvTester) -> None:
         pass

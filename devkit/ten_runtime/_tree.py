@@ -7,21 +7,59 @@ import functools
 import itertools
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
-from ._errors import TenError, TenErrorCode
+from ._errors import (
+    NO_SUCH_PROPERTY,
+    TenErrorCode,
+    _TenError,
+    native_error,
+)
 from ._process import _abort
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+_UINT64_MAX = 2**64 - 1
+
+
+class DuplicateKeys(dict):
+    """An object whose JSON text held a key twice; here the last one counts.
+
+    The C core keeps both, and aborts when it is to write them.
+    """
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text, as the C core keeps it. ValueError.
+
+    Integers beyond 64 bits become floats, and a string ends at its first NUL.
+    """
+    value = json.loads(
+        text, parse_int=_number, object_pairs_hook=_object_of_pairs
+    )
+    return _cut_at_nul(value) if r"\u0000" in text else value
+
+
+def reason_to_abort(value: Any) -> str | None:
+    """Why the C core aborts when it writes `value` as JSON, or None."""
+    if isinstance(value, dict):
+        if isinstance(value, DuplicateKeys):
+            return "an object holds the same key twice"
+        return _first(map(reason_to_abort, value.values()))
+    if isinstance(value, list):
+        return _first(map(reason_to_abort, value))
+    if type(value) is int and value > INT64_MAX:
+        return f"the integer {value} is above 2**63 - 1"
+    return None
 
 
 class PropertyTree:
     """A JSON object and the typed access that messages and envs share.
 
     Getters do not convert: a getter of another type than the value's gives
-    its default and a TenError.
+    its default and an error. They end no process, whatever the tree holds.
     """
 
     __slots__ = ("root",)
@@ -30,28 +68,33 @@ class PropertyTree:
         self.root: dict = {} if root is None else root
 
     def copy(self) -> "PropertyTree":
-        # By way of JSON: the trees are small and hold nothing else.
-        return PropertyTree(json.loads(json.dumps(self.root)))
+        return PropertyTree(_copied(self.root))
 
     def exists(self, path: str) -> bool:
         return self._find(path)[1]
 
-    def to_json(self, path: str | None) -> tuple[str, TenError | None]:
-        """The JSON text at `path`, indented by 4; "" and an error if none."""
+    def to_json(self, path: str | None) -> tuple[str, _TenError | None]:
+        """The JSON text at `path`, indented by 4; "" and an error if none.
+
+        Ends the process where the C core cannot write the value.
+        """
         value, found = self._find(path)
         if not found:
             return "", _missing(path)
+        reason = reason_to_abort(value)
+        if reason is not None:
+            _abort(f"get_property_to_json({path!r}): {reason}")
         return json.dumps(value, indent=4, ensure_ascii=False), None
 
-    def set_from_json(self, path: str | None, text: str) -> TenError | None:
+    def set_from_json(self, path: str | None, text: str) -> _TenError | None:
         """Put the parsed `text` at `path`; at the root it replaces all.
 
         A root that is no object ends the process, as in the C core.
         """
         try:
-            value = json.loads(text)
+            value = parse_json(text)
         except ValueError as exc:
-            return TenError.create(
+            return native_error(
                 TenErrorCode.ErrorCodeInvalidJSON, f"invalid JSON: {exc}"
             )
         if not path:
@@ -61,7 +104,7 @@ class PropertyTree:
             return None
         return self.set(path, value)
 
-    def set(self, path: str, value: Any) -> TenError | None:
+    def set(self, path: str, value: Any) -> _TenError | None:
         steps = _steps(path)
         if not steps:
             return _missing(path)
@@ -84,29 +127,36 @@ class PropertyTree:
                 return None
         return _missing(path)
 
-    def get_int(self, path: str) -> tuple[int, TenError | None]:
+    def get_int(self, path: str) -> tuple[int, _TenError | None]:
         value, found = self._find(path)
         if type(value) is int and INT64_MIN <= value <= INT64_MAX:
             return value, None
-        return 0, _unlike(path, found, "int")
+        return 0, _unlike(path, found, "int64")
 
-    def get_string(self, path: str) -> tuple[str, TenError | None]:
+    def get_string(self, path: str) -> tuple[str, _TenError | None]:
         value, found = self._find(path)
         if type(value) is str:
             return value, None
-        return "", _unlike(path, found, "string")
+        code = TenErrorCode.ErrorCodeInvalidArgument
+        return "", _unlike(path, found, "string", code)
 
-    def get_bool(self, path: str) -> tuple[bool, TenError | None]:
+    def get_bool(self, path: str) -> tuple[bool, _TenError | None]:
         value, found = self._find(path)
         if type(value) is bool:
             return value, None
         return False, _unlike(path, found, "bool")
 
-    def get_float(self, path: str) -> tuple[float, TenError | None]:
+    def get_float(self, path: str) -> tuple[float, _TenError | None]:
         value, found = self._find(path)
         if type(value) is float:
             return value, None
         return 0.0, _unlike(path, found, "float")
+
+    def get_buf(self, path: str) -> tuple[bytearray, _TenError | None]:
+        value, found = self._find(path)
+        if type(value) is bytes:
+            return bytearray(value), None
+        return bytearray(), _unlike(path, found, "buf")
 
     def _find(self, path: str | None) -> tuple[Any, bool]:
         if not path:
@@ -163,16 +213,52 @@ def _steps(path: str) -> tuple[str | int, ...]:
     )
 
 
-def _missing(path: str | None) -> TenError:
-    return TenError.create(
-        TenErrorCode.ErrorCodeGeneric, f"no property at '{path}'"
-    )
+def _number(text: str) -> int | float:
+    if len(text) > 20:  # longer than any of 64 bits
+        return float(text)
+    number = int(text)
+    return number if INT64_MIN <= number <= _UINT64_MAX else float(text)
 
 
-def _unlike(path: str, found: bool, wanted: str) -> TenError:
+def _object_of_pairs(pairs: list[tuple[str, Any]]) -> dict:
+    value = dict(pairs)
+    return value if len(value) == len(pairs) else DuplicateKeys(value)
+
+
+def _cut_at_nul(value: Any) -> Any:
+    if isinstance(value, dict):
+        pairs = [(_cut_at_nul(k), _cut_at_nul(v)) for k, v in value.items()]
+        cut = _object_of_pairs(pairs)
+        return cut if type(value) is dict else DuplicateKeys(cut)
+    if isinstance(value, list):
+        return [_cut_at_nul(item) for item in value]
+    return value.partition("\0")[0] if isinstance(value, str) else value
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return type(value)((k, _copied(v)) for k, v in value.items())
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value
+
+
+def _first(reasons: Iterable[str | None]) -> str | None:
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _missing(path: str | None) -> _TenError:
+    return native_error(NO_SUCH_PROPERTY, f"no property at '{path}'")
+
+
+def _unlike(
+    path: str,
+    found: bool,
+    wanted: str,
+    code: TenErrorCode = TenErrorCode.ErrorCodeGeneric,
+) -> _TenError:
     if not found:
         return _missing(path)
-    return TenError.create(
-        TenErrorCode.ErrorCodeInvalidType,
-        f"the property at '{path}' is not of type {wanted}",
+    return native_error(
+        code, f"the property at '{path}' is not of type {wanted}"
     )

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent import futures
 
-from ..harness.stage import Report, Said, Stage
+from ..harness.stage import Said, SentReport, Stage
 from .button import Button, Refused
 from .feed import Feed
 
@@ -110,6 +110,6 @@ def _in_thread(press: Callable[[], str]) -> Button:
     return button
 
 
-def report_to(feed: Feed, report: Report) -> None:
+def report_to(feed: Feed, report: SentReport) -> None:
     """Give the feed what the extension sent."""
     feed.take_report(report.time_s, report.name, report.payload)

@@ -173,19 +173,68 @@ def test_wav_player_is_heard_byte_for_byte(tmp_path):
     with wave.open(str(heard), "rb") as wav:
         assert wav.getframerate() == 24000
         assert wav.readframes(wav.getnframes()) == pcm
-    assert "heard 1 utterance(s)" in done.stdout
+    assert "received 1 utterance(s)" in done.stdout
     assert "VIOLATION" not in done.stdout.upper()
     assert not done.stderr
 
 
 @pytest.mark.wire
-def test_file_that_is_no_wav_is_said(tmp_path):
-    """The player explains, and nothing is heard."""
-    done = run_graph(
-        WAV_PLAYER, "--limit-s", "1", WAV_FILE=str(tmp_path / "none.wav")
-    )
+def test_graph_ends_when_its_player_cannot_play(tmp_path):
+    """The player explains, and nothing waits for the limit."""
+    began = time.monotonic()
+    done = run_graph(WAV_PLAYER, WAV_FILE=str(tmp_path / "none.wav"))
     assert done.returncode == 1
-    assert "none.wav' cannot be played" in done.stderr
+    assert "none.wav' cannot be played" in done.stdout
+    assert time.monotonic() - began < 30  # the limit is 120 s
+
+
+@pytest.mark.wire
+def test_graph_ends_when_no_speech_is_accepted(tmp_path):
+    """A WAV of another rate: the avatar explains, then nothing follows."""
+    speech = tmp_path / "speech.wav"
+    with wave.open(str(speech), "wb") as wav:
+        wav.setparams((1, 2, 16000, 0, "NONE", ""))
+        wav.writeframes(bytes(3200))
+    done = run_graph(WAV_PLAYER, WAV_FILE=str(speech))
+    assert done.returncode == 1
+    assert "16000 Hz" in done.stdout
+
+
+def test_node_that_ends_the_process_fails_the_run(tmp_path):
+    """An unset variable would end a worker: it is said in one line."""
+    graph = tmp_path / "property.json"
+    text = WAV_PLAYER.read_text()
+    start = text.index("${env:WAV_FILE")
+    end = text.index("}", start)
+    graph.write_text(text[:start] + "${env:NO_SUCH_VARIABLE" + text[end:])
+    (tmp_path / "wav_player_python").symlink_to(
+        WAV_PLAYER.parent / "wav_player_python"
+    )
+    done = run_graph(graph)
+    assert done.returncode == 1
+    assert "NO_SUCH_VARIABLE is not set" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("/no/such/graph.json",),
+        (ROOT,),
+        (ROOT / "README.md",),
+        (WAV_PLAYER, "--limit-s", "soon"),
+        (WAV_PLAYER, "--limit-s", "-1"),
+        (WAV_PLAYER, "--heard", "/proc/no/such.wav"),
+        (WAV_PLAYER, "--no-such-option"),
+    ],
+    ids=str,
+)
+def test_wrong_argument_is_explained(arguments):
+    """Exit code 2 and a sentence, no traceback."""
+    done = run_graph(*arguments)
+    assert done.returncode == 2
+    assert done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_graph_of_unknown_addons_is_not_run():

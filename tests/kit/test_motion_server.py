@@ -1235,9 +1235,10 @@ async def test_the_port_can_be_closed_for_a_while_over_http():
 
 def test_it_runs_in_a_process_of_its_own():
     """The command prints its URLs and ends on SIGTERM."""
-    command = [sys.executable, "-m", "devkit.commands.motion_server"]
+    command = [sys.executable, "-m", "devkit.lifeline"]
     with subprocess.Popen(
-        [*command, "--json", "--quiet"],
+        [*command, "devkit.commands.motion_server", "--json", "--quiet"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT / "tests",

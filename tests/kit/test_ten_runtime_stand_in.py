@@ -47,7 +47,8 @@ from ten_runtime import (
 )
 from ten_runtime import _app as app_module
 from ten_runtime import _log as log_module
-from ten_runtime._host import ExtensionHost, HandlerFailed
+from ten_runtime._failures import HandlerFailed, ProcessAborted
+from ten_runtime._host import ExtensionHost
 from ten_runtime._properties import merge, resolve_placeholders
 
 WAIT_S = 5.0
@@ -110,6 +111,15 @@ def host_of(tmp_path, loop_kind):
     for host in hosts:
         if host._loop is not None:
             host.stop()
+
+
+@pytest.fixture
+def log_lines():
+    """What is logged during the test."""
+    lines = []
+    log_module.observers.append(lines.append)
+    yield lines
+    log_module.observers.remove(lines.append)
 
 
 @pytest.fixture(scope="module")
@@ -186,15 +196,15 @@ def aborted(done):
 # Messages
 
 
-def test_frame_fields_start_at_zero():
-    """An AudioFrame that was only created holds 0 in every field."""
+def test_a_fresh_frame_is_interleaved_and_else_zero():
+    """An AudioFrame that was only created holds 0, but for data_fmt 1."""
     frame = AudioFrame.create("pcm_frame")
     assert frame.get_sample_rate() == 0
     assert frame.get_bytes_per_sample() == 0
     assert frame.get_number_of_channels() == 0
     assert frame.get_samples_per_channel() == 0
     assert frame.get_timestamp() == 0
-    assert frame.get_data_fmt() == 0
+    assert frame.get_data_fmt() == AudioFrameDataFmt.INTERLEAVE == 1
 
 
 def test_frame_setters_take_int_only():
@@ -207,8 +217,8 @@ def test_frame_setters_take_int_only():
 def test_frame_keeps_an_enum_as_its_number():
     """set_data_fmt takes the enum and get_data_fmt gives its value."""
     frame = AudioFrame.create("pcm_frame")
-    frame.set_data_fmt(AudioFrameDataFmt.INTERLEAVE)
-    assert frame.get_data_fmt() == 1
+    frame.set_data_fmt(AudioFrameDataFmt.NON_INTERLEAVE)
+    assert frame.get_data_fmt() == 2
 
 
 def test_locked_buffer_is_the_frames_own():
@@ -225,8 +235,16 @@ def test_get_buf_copies():
     """Changing what get_buf gave leaves the frame as it was."""
     frame = AudioFrame.create("pcm_frame")
     frame.alloc_buf(2)
-    frame.get_buf()[0] = 7
-    assert frame.get_buf() == b"\0\0"
+    before = frame.get_buf()
+    frame.get_buf()[0] ^= 1
+    assert frame.get_buf() == before
+
+
+def test_fresh_memory_is_not_zeroed():
+    """What alloc_buf gives is no silence."""
+    frame = AudioFrame.create("pcm_frame")
+    frame.alloc_buf(320)
+    assert frame.get_buf() != bytes(320)
 
 
 def test_get_buf_of_an_unallocated_frame_raises():
@@ -248,9 +266,11 @@ def test_alloc_buf_needs_a_positive_size(size):
 
 
 def test_messages_are_made_by_create_only():
-    """Calling a message class raises NotImplementedError."""
-    with pytest.raises(NotImplementedError):
+    """Calling a message class raises."""
+    with pytest.raises(ValueError):
         Data()
+    with pytest.raises(NotImplementedError):
+        Data("x")
 
 
 def test_json_is_indented_by_four():
@@ -272,16 +292,156 @@ def test_json_of_a_missing_path_is_an_error():
     """A path that leads nowhere gives an empty text and a TenError."""
     text, error = Data.create("x").get_property_to_json("a.b")
     assert text == ""
-    assert isinstance(error, TenError)
+    assert error is not None and error.error_message()
+
+
+def data_of(text, name="x"):
+    """Data with these properties."""
+    data = Data.create(name)
+    assert data.set_property_from_json(None, text) is None
+    return data
+
+
+def code_of(outcome):
+    """The value that a getter gave, and its error's code."""
+    value, error = outcome
+    return value, error.error_code()
+
+
+def test_typed_getters_read_dotted_paths():
+    """A getter gives the value at the path and no error."""
+    data = data_of('{"a": {"i": 7, "s": "x", "f": 1.5, "b": true}}')
+    assert data.get_property_int("a.i") == (7, None)
+    assert data.get_property_string("a.s") == ("x", None)
+    assert data.get_property_float("a.f") == (1.5, None)
+    assert data.get_property_bool("a.b") == (True, None)
+    data.set_property_buf("a.raw", b"\1\2")
+    assert data.get_property_buf("a.raw") == (bytearray(b"\1\2"), None)
+
+
+def test_a_missing_value_is_code_100000():
+    """Every getter gives its default where nothing stands at the path."""
+    data = data_of('{"a": 1}')
+    for path in ("b", "a.b", "a[0]"):
+        assert code_of(data.get_property_int(path)) == (0, 100000)
+        assert code_of(data.get_property_string(path)) == ("", 100000)
+        assert code_of(data.get_property_float(path)) == (0.0, 100000)
+        assert code_of(data.get_property_bool(path)) == (False, 100000)
+        assert code_of(data.get_property_buf(path)) == (b"", 100000)
 
 
 def test_getters_do_not_convert():
-    """A getter of another type gives its default and a TenError."""
+    """A getter of another type gives its default and a code of its own."""
+    data = data_of('{"text": "1", "number": 1, "null": null, "list": []}')
+    for path in ("text", "null", "list"):
+        assert code_of(data.get_property_int(path)) == (0, 1)
+    for path in ("number", "null", "list"):
+        assert code_of(data.get_property_string(path)) == ("", 3)
+
+
+def test_errors_of_a_message_are_no_ten_errors():
+    """They are the binding's native class, with the same methods."""
+    data = data_of('{"a": 1}')
+    outcomes = (
+        data.get_property_to_json("b")[1],
+        data.get_property_int("b")[1],
+        data.get_property_string("a")[1],
+        data.set_property_from_json(None, "{"),
+    )
+    for error in outcomes:
+        assert error is not None and error.error_message()
+        assert type(error).__name__ == "_TenError"
+        assert not isinstance(error, TenError)
+    assert isinstance(TenError.create(1), type(outcomes[0]))
+
+
+def test_setting_after_a_send_raises(host_of):
+    """A consumed message refuses setters as it does getters."""
     data = Data.create("x")
-    data.set_property_string("a", "1")
-    assert data.get_property_string("a") == ("1", None)
-    number, error = data.get_property_int("a")
-    assert (number, error is not None) == (0, True)
+    host_of().send_data(data)
+    for call in (
+        lambda: data.get_property_int("a"),
+        lambda: data.set_property_int("a", 1),
+        lambda: data.get_property_to_json(None),
+        lambda: data.get_buf(),
+        lambda: data.clone(),
+    ):
+        with pytest.raises(ValueError, match=r"Msg is invalidated\."):
+            call()
+
+
+# JSON that the C core keeps, and aborts on when it is to write it
+
+HOSTILE = [
+    f'{{"metadata": {{"turn_id": {2**63}}}}}',
+    f'{{"turn_id": 1, "unrelated": {2**64 - 1}}}',
+    f'{{"list": [0, {{"deep": {2**63}}}]}}',
+    '{"turn_id": 1, "turn_id": 2}',
+    '{"metadata": {"turn_id": 1, "turn_id": 1}}',
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_writing_hostile_json_aborts(text):
+    """get_property_to_json ends the process; no `except` helps."""
+    done = run_script(f"""
+        data = Data.create("x")
+        assert data.set_property_from_json(None, {text!r}) is None
+        copy = data.clone()
+        try:
+            copy.get_property_to_json(None)
+        except BaseException:
+            print("survived")
+    """)
+    assert aborted(done), done.stderr
+    assert "get_property_to_json" in done.stderr
+    assert "survived" not in done.stdout
+
+
+def test_what_is_next_to_a_hostile_value_can_be_written():
+    """Only what is written counts."""
+    data = data_of(f'{{"a": {{"b": 1}}, "c": {2**63}}}')
+    assert json.loads(data.get_property_to_json("a")[0]) == {"b": 1}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_typed_getters_survive_hostile_json(text):
+    """They give a value or an error, and end nothing."""
+    data = data_of(text)
+    for path in ("turn_id", "unrelated", "metadata.turn_id", "list[1].deep"):
+        data.get_property_int(path)
+        data.get_property_string(path)
+        data.get_property_float(path)
+        data.get_property_bool(path)
+        data.get_property_buf(path)
+
+
+def test_an_int_above_63_bits_is_an_error():
+    """get_property_int gives 0 and an error from 2**63 on."""
+    data = data_of(f'{{"most": {2**63 - 1}, "more": {2**63}}}')
+    assert data.get_property_int("most") == (2**63 - 1, None)
+    number, error = data.get_property_int("more")
+    assert number == 0 and error is not None
+
+
+@pytest.mark.parametrize(
+    "digits",
+    [str(2**64), str(-(2**63) - 1), "1" + 5000 * "0"],
+    ids=["2**64", "below -2**63", "10**5000"],
+)
+def test_an_integer_beyond_64_bits_is_a_float(digits):
+    """JSON numbers that no 64 bits hold are floats, and can be written."""
+    data = data_of(f'{{"a": {digits}}}')
+    assert data.get_property_float("a") == (float(digits), None)
+    assert data.get_property_to_json(None)[1] is None
+
+
+def test_a_string_ends_at_its_first_nul():
+    """`\\u0000` in JSON cuts the string there, nested or not."""
+    data = data_of(r'{"a": "be\u0000fore", "b": ["\u0000x", {"c": "y\u0000"}]}')
+    assert data.get_property_string("a") == ("be", None)
+    tree = json.loads(data.get_property_to_json(None)[0])
+    assert tree == {"a": "be", "b": ["", {"c": "y"}]}
 
 
 def test_an_int_is_no_bool_and_no_float():
@@ -319,11 +479,12 @@ def test_clone_shares_nothing():
     frame = AudioFrame.create("pcm_frame")
     frame.set_sample_rate(24000)
     frame.alloc_buf(2)
+    before = frame.get_buf()
     frame.set_property_int("a", 1)
     clone = frame.clone()
     frame.set_property_int("a", 2)
-    frame.lock_buf()[0] = 9
-    assert clone.get_buf() == b"\0\0"
+    frame.lock_buf()[0] ^= 1
+    assert clone.get_buf() == before
     assert clone.get_property_int("a") == (1, None)
     assert clone.get_sample_rate() == 24000
 
@@ -428,6 +589,24 @@ def test_a_null_makes_the_file_ignored(host_of):
         on_init=read_properties(seen),
     )
     assert json.loads(seen.get(timeout=WAIT_S)[0]) == {"c": 2}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("place", ["file", "node"])
+def test_hostile_json_aborts_when_it_is_loaded(tmp_path, text, place):
+    """In property.json or in the node's property: on_init is not called."""
+    (tmp_path / "property.json").write_text(text if place == "file" else "{}")
+    done = run_script(f"""
+        async def on_init(self, ten_env):
+            print("survived")
+
+        register("e", {str(tmp_path / "addon.py")!r}, on_init=on_init)
+        host = ExtensionHost("e", {text if place == "node" else "{}"!r})
+        host.start()
+        host.stop()
+    """)
+    assert aborted(done), done.stderr
+    assert "survived" not in done.stdout
 
 
 def test_a_property_of_another_type_aborts(tmp_path):
@@ -676,15 +855,40 @@ def test_left_over_tasks_are_cancelled_with_the_last_extension(host_of):
     assert cancelled.is_set()
 
 
+def test_the_constructor_takes_the_name_only():
+    """AsyncExtension.__new__ refuses a second argument and none."""
+
+    class Wider(AsyncExtension):
+        def __init__(self, name, more=None):
+            super().__init__(name)
+
+    class Passing(Wider):
+        def __new__(cls, name, more):
+            return AsyncExtension.__new__(cls, name)
+
+    assert Wider("x").name == "x"
+    assert Passing("x", 1).name == "x"
+    with pytest.raises(TypeError):
+        Wider("x", 1)  # pyright: ignore[reportCallIssue]
+    with pytest.raises(TypeError):
+        Wider()  # pyright: ignore[reportCallIssue]
+
+
 # Sending
 
+SENDS = [("send_data", Data), ("send_audio_frame", AudioFrame)]
+WAITING = SendOptions(wait_for_result=True)
 
-def test_sends_do_not_yield(host_of):
+
+@pytest.mark.parametrize("wired", [True, False])
+@pytest.mark.parametrize("method, kind", [*SENDS, ("return_result", None)])
+def test_sends_do_not_yield(host_of, method, kind, wired):
     """A fire-and-forget send runs to its end without the event loop."""
     seen = queue.Queue()
 
-    async def on_start(self, ten_env):
-        coroutine = ten_env.send_data(Data.create("x"))
+    async def on_cmd(self, ten_env, cmd):
+        msg = kind.create("x") if kind else CmdResult.create(StatusCode.OK, cmd)
+        coroutine = getattr(ten_env, method)(msg)
         try:
             coroutine.send(None)
         except StopIteration as stop:
@@ -692,23 +896,46 @@ def test_sends_do_not_yield(host_of):
         else:
             seen.put(("yielded", None))
 
-    host_of(on_start=on_start)
+    sinks = {"out_data": list, "out_audio_frame": list} if wired else {}
+    sinks = {name: lambda msg: None for name in sinks}
+    host_of(on_cmd=on_cmd, **sinks).submit_cmd(Cmd.create("go"))
     assert seen.get(timeout=WAIT_S) == ("finished", None)
 
 
-def test_an_unconnected_send_fails_only_when_asked(host_of):
-    """send_data gives None, with wait_for_result a not-connected error."""
+@pytest.mark.parametrize("method, kind", SENDS)
+def test_an_unconnected_send_fails_only_when_asked(
+    host_of, log_lines, method, kind
+):
+    """It gives None, with wait_for_result code 7; each leaves a warning."""
     seen = queue.Queue()
 
     async def on_start(self, ten_env):
-        seen.put(await ten_env.send_data(Data.create("x")))
-        options = SendOptions(wait_for_result=True)
-        seen.put(await ten_env.send_data(Data.create("x"), options))
+        send = getattr(ten_env, method)
+        seen.put(await send(kind.create("x")))
+        seen.put(await send(kind.create("x"), WAITING))
 
-    host_of(on_start=on_start)
+    host = host_of(on_start=on_start)
     assert seen.get(timeout=WAIT_S) is None
     error = seen.get(timeout=WAIT_S)
-    assert error.error_code() == TenErrorCode.ErrorCodeMsgNotConnected
+    assert isinstance(error, TenError)
+    assert error.error_code() == TenErrorCode.ErrorCodeMsgNotConnected == 7
+    host.stop()
+    warnings = [line.message for line in log_lines if line.level.name == "WARN"]
+    assert warnings == ["message 'x' is not connected"] * 2
+
+
+@pytest.mark.parametrize("method, kind", SENDS)
+def test_a_connected_send_succeeds_when_asked(host_of, method, kind):
+    """With a listener on the host, wait_for_result gives None."""
+    seen, received = queue.Queue(), []
+
+    async def on_start(self, ten_env):
+        seen.put(await getattr(ten_env, method)(kind.create("x"), WAITING))
+
+    sink = method.replace("send", "out")
+    host_of(on_start=on_start, **{sink: received.append})
+    assert seen.get(timeout=WAIT_S) is None
+    assert [msg.get_name() for msg in received] == ["x"]
 
 
 def test_an_unconnected_command_gives_an_error(host_of):
@@ -790,21 +1017,31 @@ def test_a_received_message_tells_its_source(host_of):
 TEXT = {"properties": {"text": {"type": "string"}}, "required": ["text"]}
 
 
-def test_unfitting_data_is_dropped(host_of):
-    """on_data is not called for data that does not fit its schema."""
+@pytest.mark.parametrize("kind", [Data, AudioFrame])
+def test_an_unfitting_message_is_dropped_with_a_warning(
+    host_of, log_lines, kind
+):
+    """The handler is not called for what does not fit its schema."""
     seen = queue.Queue()
 
-    async def on_data(self, ten_env, data):
-        seen.put(data.get_property_to_json("")[0])
+    async def take(self, ten_env, msg):
+        seen.put(msg.get_property_to_json("")[0])
 
+    declared = [{"name": "x", "property": TEXT}]
     host = host_of(
-        api={"data_in": [{"name": "x", "property": TEXT}]}, on_data=on_data
+        api={"data_in": declared, "audio_frame_in": declared},
+        on_data=take,
+        on_audio_frame=take,
     )
-    host.send_data(Data.create("x"))
-    fitting = Data.create("x")
+    send = host.send_data if kind is Data else host.send_audio_frame
+    send(kind.create("x"))
+    fitting = kind.create("x")
     fitting.set_property_from_json(None, '{"text": "a", "more": 1}')
-    host.send_data(fitting)
+    send(fitting)
     assert json.loads(seen.get(timeout=WAIT_S)) == {"text": "a", "more": 1}
+    (warning,) = log_lines
+    assert warning.level.name == "WARN"
+    assert "'text' is required and missing" in warning.message
 
 
 def test_an_unfitting_command_is_answered_with_an_error(host_of):
@@ -954,7 +1191,102 @@ def test_nothing_follows_a_failure(app):
     assert steps == []
 
 
+def test_run_raises_where_the_process_aborts(app):
+    """An `except` in the handler hides nothing; nothing follows it."""
+    steps = []
+
+    async def on_data(self, ten_env, data):
+        try:
+            data.get_property_to_json(None)
+        except BaseException:
+            steps.append("excepted")
+
+    async def on_stop(self, ten_env):
+        steps.append("on_stop")
+
+    async def script(ten_env):
+        await ten_env.send_data(data_of(f'{{"a": {2**63}}}'))
+        await asyncio.Event().wait()
+
+    register("reading", on_data=on_data, on_stop=on_stop)
+    with pytest.raises(ProcessAborted, match=r"'reading'.*2\*\*63 - 1"):
+        run_tester("reading", script)
+    assert steps == ["excepted"]
+
+
+def test_run_raises_where_a_task_of_the_extension_aborts(app):
+    """Not only in a handler: in a task or thread it made as well."""
+
+    async def on_start(self, ten_env):
+        sent = data_of("{}")
+        await ten_env.send_data(sent)
+        asyncio.create_task(  # noqa: RUF006
+            asyncio.to_thread(lambda: asyncio.run(ten_env.send_data(sent)))
+        )
+
+    register("sending", on_start=on_start)
+    tester = ScriptedTester()
+    with pytest.raises(ProcessAborted, match=r"'sending'.*second time"):
+        run_tester("sending", tester=tester)
+
+
+def test_run_raises_where_the_tester_aborts(app):
+    """A message that the tester sends twice is the tester's failure."""
+
+    async def script(ten_env):
+        data = data_of("{}")
+        await ten_env.send_data(data)
+        await ten_env.send_data(data)
+
+    register("plain")
+    with pytest.raises(ProcessAborted, match="the tester"):
+        run_tester("plain", script)
+
+
+def test_run_raises_where_loading_ends_the_process(app, monkeypatch):
+    """A property that cannot be loaded is a failure of the test."""
+    monkeypatch.delenv("STAND_IN_NONE", raising=False)
+
+    async def script(ten_env):
+        pass
+
+    register("plain")
+    for text, reason in (
+        (f'{{"a": {2**63}}}', "invalid property"),
+        ('{"a": "${env:STAND_IN_NONE}"}', "STAND_IN_NONE"),
+    ):
+        with pytest.raises(ProcessAborted, match=reason):
+            run_tester("plain", script, property_json=text)
+
+
 # The tester
+
+
+def test_the_tester_gets_audio_and_commands(app):
+    """on_audio_frame and on_cmd get what the extension sends."""
+
+    async def on_start(self, ten_env):
+        frame = AudioFrame.create("pcm_frame")
+        self.error = await ten_env.send_audio_frame(frame, WAITING)
+        _, error = await ten_env.send_cmd(Cmd.create("flush"))
+        assert self.error is None and error is None
+        await ten_env.send_data(Data.create("done"))
+
+    class Taking(ScriptedTester):
+        async def on_audio_frame(self, ten_env, frame):
+            self.received.append(frame.get_name())
+
+        async def on_cmd(self, ten_env, cmd):
+            self.received.append(cmd.get_name())
+            await ten_env.return_result(CmdResult.create(StatusCode.OK, cmd))
+
+        async def on_data(self, ten_env, data):
+            ten_env.stop_test()
+
+    register("sending", on_start=on_start)
+    tester, error = run_tester("sending", tester=Taking())
+    assert error is None
+    assert tester.received == ["pcm_frame", "flush"]
 
 
 def test_the_tester_gets_what_the_extension_sends(app):
@@ -1079,26 +1411,30 @@ def test_an_app_runs_until_closed():
                 print("deinit")
                 ten_env.on_deinit_done()
 
+        def close():
+            assert ready.wait(5)
+            app.close()
+
         app = Noting()
-        thread = threading.Thread(target=app.run, args=(False,))
-        thread.start()
-        assert ready.wait(5)
-        app.close()
-        thread.join()
+        threading.Thread(target=close).start()
+        app.run(False)
     """)
     assert done.stdout.split() == ["configure", "init", "deinit"]
 
 
+def test_an_app_runs_on_the_thread_that_made_it():
+    """On another thread run() ends the process."""
+    done = run_script("""
+        import threading
+        app = App()
+        thread = threading.Thread(target=app.run, args=(False,))
+        thread.start()
+        thread.join()
+    """)
+    assert aborted(done)
+
+
 # Logging
-
-
-@pytest.fixture
-def log_lines():
-    """What is logged during the test."""
-    lines = []
-    log_module.observers.append(lines.append)
-    yield lines
-    log_module.observers.remove(lines.append)
 
 
 def test_log_lines_can_be_observed(host_of, log_lines):
@@ -1111,6 +1447,24 @@ def test_log_lines_can_be_observed(host_of, log_lines):
     line = log_lines[0]
     assert (line.level.name, line.message) == ("DEBUG", "config: {}")
     assert line.category == "key_point"
+
+
+def test_a_log_line_carries_its_callers_place_and_fields(host_of, log_lines):
+    """The place is the direct caller's: a wrapper's where there is one."""
+
+    def wrapper(ten_env):
+        ten_env.log_warn("wrapped", fields={"turn_id": 1})
+
+    async def on_start(self, ten_env):
+        ten_env.log_info("direct")
+        wrapper(ten_env)
+
+    host_of(on_start=on_start).stop()
+    direct, wrapped = log_lines
+    assert direct.place.startswith(f"{__file__}:")
+    assert direct.place.endswith(" on_start")
+    assert wrapped.place.endswith(" wrapper")
+    assert (direct.fields, wrapped.fields) == (None, {"turn_id": 1})
 
 
 @pytest.mark.parametrize("message", [b"bytes", "a\0b", None])

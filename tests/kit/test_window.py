@@ -710,8 +710,9 @@ def test_page_that_does_not_read_is_let_go() -> None:
 def test_command_serves_the_page_until_ctrl_c(command: tuple[str, ...]) -> None:
     """The page is there, its parts too, and Ctrl-C ends with 0."""
     process = subprocess.Popen(
-        [sys.executable, "-m", *command],
+        [sys.executable, "-m", "devkit.lifeline", *command],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -184,10 +184,10 @@ def test_an_end_ends_whatever_its_payload(
     """Both names, all reasons but 2, and no payload at all."""
 
     async def script(agent: Agent) -> None:
-        await agent.tell(name, payload)  # nothing is open: it does nothing
+        await agent.send_json(name, payload)  # nothing is open: it does nothing
         await agent.say(speech(100))
-        await agent.tell(name, payload)
-        await agent.tell(name, payload)
+        await agent.send_json(name, payload)
+        await agent.send_json(name, payload)
         await motion_server.until(_is_over(1))
 
     play(script, properties(motion_server))
@@ -341,7 +341,7 @@ def test_bad_input_harms_nothing(motion_server: MotionServer) -> None:
         await agent.say(pcm[:101], frame_ms=10)
         await agent.send(audio_frame(pcm[101:102]))
         await agent.send(audio_frame(None, 1))
-        await agent.tell("no_such_data", '{"a": [1]}')
+        await agent.send_json("no_such_data", '{"a": [1]}')
         await agent.send(audio_frame(speech(50, 9), name="other_frame"))
         await agent.send(audio_frame(pcm[102:2005]))
         await agent.send(audio_frame(pcm[2005:]))

@@ -1,11 +1,11 @@
-"""How long one step of ours holds the loop that all extensions share.
+"""How long one step of ours blocks the event loop that extensions share.
 
 Every step of a task that runs our code, and every callback of ours that the
-loop calls soon or at a time, is measured by itself. What is judged is the thread's CPU time, which other
-processes do not disturb; the time on the wall, and the longest that a probe
-on the same loop had to wait, are printed beside it. Python's own collections
-of garbage go over all that the process holds and meet whoever is at work:
-they are taken out, and the longest is printed too.
+event loop calls, is measured by itself. The goal is for the thread's CPU time,
+which other processes do not disturb; the wall-clock time, and the longest time
+that a probe on the same loop had to wait, are printed beside it. Python's
+garbage collections go over the whole process and run in any step: they are
+taken out, and the longest is printed too.
 """
 
 import asyncio
@@ -225,13 +225,13 @@ class _Scene:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _BlockingRun:
     steps: Steps
     probe_ms: float
     sent_bytes: int
 
 
-async def _measure(service: Service, scene: _Scene) -> _Run:
+async def _measure(service: Service, scene: _Scene) -> _BlockingRun:
     loop: Any = asyncio.get_running_loop()
     steps = Steps()
     with tempfile.TemporaryDirectory() as folder:
@@ -262,7 +262,7 @@ async def _measure(service: Service, scene: _Scene) -> _Run:
             loop.set_task_factory(None)
             loop.steps = None
         await asyncio.sleep(0.2)  # the dump's thread closes its file
-    return _Run(steps, probe.longest_ms, rig.totals.sent * 2)
+    return _BlockingRun(steps, probe.longest_ms, rig.totals.sent * 2)
 
 
 async def _long_frames(rig: Rig, service: Service, backlog_s: float) -> None:
@@ -301,7 +301,7 @@ def _deliver(rig: Rig, frame: AudioFrame) -> None:
     task.add_done_callback(_delivering.discard)
 
 
-# The loop itself holds tasks weakly.
+# The loop itself has weak references to tasks only.
 _delivering: "set[asyncio.Task[None]]" = set()
 
 
@@ -310,19 +310,19 @@ async def _silent(rig: Rig) -> None:
         await asyncio.sleep(0.01)
 
 
-def _row(name: str, runs: list[_Run]) -> Row:
+def _row(name: str, runs: list[_BlockingRun]) -> Row:
     longest = max((run.steps for run in runs), key=lambda one: one.cpu_ms)
     collection_ms = max(run.steps.collection_ms for run in runs)
-    on_wall_ms = max(run.steps.wall_ms for run in runs)
+    wall_ms = max(run.steps.wall_ms for run in runs)
     probe_ms = max(run.probe_ms for run in runs)
     return Row(
-        f"longest hold: {name}, dump on",
+        f"longest blocking step: {name}, dump on",
         "ms",
         longest.cpu_ms,
         spread=middle_half([run.steps.cpu_ms for run in runs]),
         goal=f"<= {GOAL_MS} ms",
         met=longest.cpu_ms <= GOAL_MS,
-        note=f"CPU, in {longest.where}; on the wall {on_wall_ms:.1f} ms; "
+        note=f"CPU, in {longest.where}; {wall_ms:.1f} ms of wall-clock time; "
         f"lag of the probe {probe_ms:.1f} ms; longest collection "
         f"{collection_ms:.1f} ms",
     )

@@ -1,0 +1,82 @@
+"""Child processes end with their parent, even where that is killed."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PARENTS = {
+    "Motion Server of a benchmark": """
+from devkit.bench.service import motion_server
+with motion_server() as service:
+    print("started", flush=True)
+    time.sleep(600)
+""",
+    "benchmark's process": """
+from devkit.bench.apart import apart
+if __name__ == "__main__":
+    apart(exec, "import time; print('started', flush=True); time.sleep(600)")
+""",
+    "process of a benchmark's process": """
+from devkit.bench.apart import apart
+if __name__ == "__main__":
+    apart(exec, '''
+import builtins, time
+from devkit.bench.apart import apart
+apart(builtins.exec,
+      "import time; print('started', flush=True); time.sleep(600)")
+''')
+""",
+}
+
+
+@pytest.mark.parametrize("code", PARENTS.values(), ids=PARENTS)
+def test_children_end_when_their_parent_is_killed(code, tmp_path):
+    """All that hold the parent's output are gone, so that it ends."""
+    script = tmp_path / "parent.py"
+    # Without devkit.bench itself, which loads an SDK.
+    stub = "import sys, time, types\n" + (
+        "bench = types.ModuleType('devkit.bench')\n"
+        f"bench.__path__ = [{str(ROOT / 'devkit' / 'bench')!r}]\n"
+        "sys.modules['devkit.bench'] = bench\n"
+    )
+    script.write_text(stub + code)
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout is not None
+        try:
+            assert parent.stdout.readline() == "started\n"
+            parent.kill()
+            # stderr of every child is this pipe: it ends with the last one.
+            parent.communicate(timeout=20)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(parent.pid, signal.SIGKILL)
+
+
+def test_a_module_runs_with_its_own_arguments():
+    """The exit code and the arguments are the module's, the output too."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "devkit.lifeline", "devkit.commands.check", "x"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        output = child.stdout.read()
+        assert child.wait(30) == 2
+    assert "x does not exist" in output
