@@ -27,9 +27,9 @@ sys.path.insert(0, str(package.ROOT / "devkit"))
 from ten_runtime import AudioFrame, Cmd, CmdResult, Data, StatusCode
 from ten_runtime._host import CmdOutcome, ExtensionHost
 
+from ..graph import FileError, Graph, read
 from ..motion_server import MotionServer
 from ..motion_server.record import Event, Record, event_line
-from ..node import FileError, Graph, read
 
 REPORTS = ("avatar_state", "error", "metrics")
 QUIET_S = 1.5
