@@ -12,7 +12,7 @@ from rich.table import Table
 
 from .. import package
 from ..graph import FileError, read
-from ..graph.report import SEE_BELOW, Report, examine
+from ..graph.report import SEE_BELOW, NodeReport, examine
 from .probe import connect as connect_session
 
 PROBLEMS, UNUSABLE, NOT_CONNECTED = 1, 2, 3
@@ -81,7 +81,7 @@ def main(
     raise typer.Exit(exit_code)
 
 
-def _print(console: Console, file: Path, report: Report) -> None:
+def _print(console: Console, file: Path, report: NodeReport) -> None:
     console.print(
         f"{file}: {report.node}\n", style="bold", markup=False, soft_wrap=True
     )
@@ -123,7 +123,9 @@ def _print_list(
     console.print()
 
 
-def _print_count(console: Console, reports: list[Report], refused: int) -> None:
+def _print_count(
+    console: Console, reports: list[NodeReport], refused: int
+) -> None:
     """Print the last line; `refused` is the number of failed sessions."""
     errors = sum(len(report.findings.errors) for report in reports) + refused
     warnings = sum(len(report.findings.warnings) for report in reports)

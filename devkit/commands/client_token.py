@@ -32,7 +32,7 @@ token: Any = importlib.import_module(".token", package.NAME)
 REFUSED, UNUSABLE = 1, 2
 
 
-class Refused(Exception):
+class TokenRefused(Exception):
     """No token is signed; `reasons` say why, one sentence each."""
 
     def __init__(self, reasons: list[str]) -> None:
@@ -95,7 +95,7 @@ def main(
     except FileError as error:
         errors.print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(UNUSABLE) from None
-    except Refused as refused:
+    except TokenRefused as refused:
         for reason in refused.reasons:
             errors.print(reason, style="red", markup=False, soft_wrap=True)
         raise typer.Exit(REFUSED) from None
@@ -113,14 +113,14 @@ def sign(
 ) -> dict[str, Any]:
     """Return the arguments of `player.connect` and the token's end.
 
-    Raises `Refused`, `FileError`.
+    Raises `TokenRefused`, `FileError`.
     """
     resolved = resolve(node, package.ROOT, os.environ)
     _leave_out_spatius(resolved)
     try:
         loaded = configure(resolved, now_s)
     except config.ConfigError as error:
-        raise Refused(
+        raise TokenRefused(
             [with_source(problem, resolved) for problem in error.problems]
         ) from error
     params = loaded.params
@@ -159,14 +159,14 @@ def _leave_out_spatius(resolved: Resolved) -> None:
 def _refuse_uid(node: Node, params: Any, uid: int) -> None:
     if not 1 <= uid <= config.MAX_UID:
         reason = "a token for uid 0 would let anybody in as anybody. "
-        raise Refused(
+        raise TokenRefused(
             [
                 f"--uid {uid}: {'' if uid else reason}Expected a whole "
                 f"number from 1 to {config.MAX_UID}"
             ]
         )
     if uid == params.agora_uid:
-        raise Refused(
+        raise TokenRefused(
             [
                 f"--uid {uid} is the avatar's own (params.agora_uid): two "
                 "participants with one uid kick each other out of the "
@@ -178,7 +178,7 @@ def _refuse_uid(node: Node, params: Any, uid: int) -> None:
     for rtc in node.graph.made_by(RTC_ADDON):
         properties = expand(node.graph.property_of(rtc), os.environ, {})
         if str(properties.get("stream_id")) == str(uid):
-            raise Refused(
+            raise TokenRefused(
                 [
                     f"--uid {uid} is the agent's own (stream_id of {rtc}). "
                     "Choose another one"
@@ -188,7 +188,7 @@ def _refuse_uid(node: Node, params: Any, uid: int) -> None:
 
 def _certificate(params: Any) -> str:
     if params.agora_appcert is None:
-        raise Refused(
+        raise TokenRefused(
             [
                 "params.agora_appcert: needed to sign a token for a client, "
                 "and not set. The given params.agora_token is the avatar's "
@@ -209,7 +209,7 @@ def _certificate(params: Any) -> str:
         if not re.fullmatch("[0-9a-fA-F]{32}", value)
     ]
     if reasons:
-        raise Refused(reasons)
+        raise TokenRefused(reasons)
     return certificate
 
 

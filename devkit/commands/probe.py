@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from .. import package
-from ..graph.report import Report
+from ..graph.report import NodeReport
 
 package.load()
 redact: Any = importlib.import_module(".redact", package.NAME)
@@ -29,7 +29,7 @@ LISTEN_S = 0.5
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-async def connect(console: Console, report: Report) -> bool:
+async def connect(console: Console, report: NodeReport) -> bool:
     """Open a session, send silence, close; say how it went."""
     # Without a handler Python prints the SDK's warnings beside our sentences.
     logging.getLogger().addHandler(logging.NullHandler())
@@ -91,7 +91,9 @@ async def _send_silence(session: Any, sample_rate: int) -> None:
         await asyncio.sleep(MESSAGE_S)
 
 
-def _explain(say: Callable[..., None], report: Report, failure: Any) -> None:
+def _explain(
+    say: Callable[..., None], report: NodeReport, failure: Any
+) -> None:
     say(f"No session: {failure.message}", "red")
     for name in dict.fromkeys(re.findall(r"params\.(\w+)", failure.message)):
         row = next((row for row in report.rows if row.name == name), None)
@@ -104,7 +106,7 @@ def _explain(say: Callable[..., None], report: Report, failure: Any) -> None:
         say(line, indent=2)
 
 
-def _advice(report: Report, failure: Any) -> list[str]:
+def _advice(report: NodeReport, failure: Any) -> list[str]:
     facts = dict(report.facts)
     if failure.code == "connectionFailed":
         is_ingress = failure.phase.startswith("websocket")

@@ -37,7 +37,7 @@ key may stand in its place."""
 
 
 @dataclass(frozen=True)
-class Row:
+class PropertyRow:
     """One property: what it resolves to, and where that comes from."""
 
     name: str
@@ -46,27 +46,27 @@ class Row:
 
 
 @dataclass
-class Report:
+class NodeReport:
     """What there is to say about one node."""
 
     node: Node
     resolved: Resolved
     config: Any = None
     """None where there are problems."""
-    rows: list[Row] = field(default_factory=list)
+    rows: list[PropertyRow] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
     findings: Findings = field(default_factory=Findings)
 
 
 def examine(
     node: Node, defects: list[str], environ: Mapping[str, str], now_s: float
-) -> Report:
+) -> NodeReport:
     """Return all there is to say about `node` without a connection.
 
     `defects` are those of its file; `now_s` is in seconds since the epoch.
     """
     resolved = resolve(node, package.ROOT, environ)
-    report = Report(node, resolved)
+    report = NodeReport(node, resolved)
     found = report.findings
     found.errors += defects
     try:
@@ -94,7 +94,7 @@ def examine(
     return report
 
 
-def _add_values(report: Report) -> None:
+def _add_values(report: NodeReport) -> None:
     """Add what `check_values` finds, without what config.load has said."""
     found, known = check_values(report.resolved), report.findings
     said = {path for text in known.errors for path in paths_of(text)}
@@ -108,7 +108,7 @@ def _add_values(report: Report) -> None:
     ]
 
 
-def _sample_rate(report: Report) -> Any:
+def _sample_rate(report: NodeReport) -> Any:
     """Return the avatar's rate in Hz, or what stands in its place."""
     if report.config is not None:
         return report.config.params.sample_rate
@@ -117,7 +117,7 @@ def _sample_rate(report: Report) -> Any:
     return int(text) if text.strip().isdecimal() else None
 
 
-def _rows(report: Report) -> list[Row]:
+def _rows(report: NodeReport) -> list[PropertyRow]:
     tree = report.resolved.tree
     broken = {
         path for text in report.findings.errors for path in paths_of(text)
@@ -147,7 +147,7 @@ def _row(
     value: Any,
     default: Any,
     broken: set[str],
-) -> Row:
+) -> PropertyRow:
     name = path.removeprefix("params.")
     missing = is_missing(given)
     if _is_secret(name):
@@ -160,7 +160,7 @@ def _row(
         shown = f"missing, {SEE_BELOW}" if missing else f"wrong, {SEE_BELOW}"
         if name in _IDS and not missing:
             shown = f"{_short(given)}, {SEE_BELOW}"
-    return Row(name, shown, _source(resolved, path, missing, default))
+    return PropertyRow(name, shown, _source(resolved, path, missing, default))
 
 
 def _source(resolved: Resolved, path: str, missing: bool, default: Any) -> str:
@@ -205,7 +205,7 @@ def _shown(value: Any) -> str:
     return text
 
 
-def _facts(report: Report, now_s: float) -> list[tuple[str, str]]:
+def _facts(report: NodeReport, now_s: float) -> list[tuple[str, str]]:
     params = report.config.params
     console, ingress = _endpoints(params)
     return [
