@@ -43,7 +43,7 @@ _is_ready() {
 # Built aside and moved into place: whatever ends this run, $venv is either
 # complete or not there.
 _make() {
-  local base aside=$venv.new.$$
+  local base output aside=$venv.new.$$
   base=$(_base_python) || exit 1
   echo "Making $venv (once) ..." >&2
   mkdir "$aside" || _fail "No virtual environment can be made there."
@@ -52,8 +52,8 @@ _make() {
     _fail "$base cannot make virtual environments. On Debian and Ubuntu:" \
       "apt-get install python3-venv"
   fi
-  (cd / && "$base" -m venv "$aside" >&2) ||
-    _fail "$base could not make a virtual environment; it says why above."
+  output=$(cd / && "$base" -m venv "$aside" 2>&1) ||
+    _fail "$output" $'\n'"$base could not make a virtual environment."
   _install "$aside/bin/python" "$1"
   echo "$3" >"$aside/$2"
   _relocate "$aside"
@@ -77,7 +77,7 @@ _add() {
 }
 
 _install() {
-  local source=$root how=--editable
+  local output source=$root how=--editable
   if [ ! -w "$root" ]; then
     # An installation writes into the folder that it installs from.
     how= source=${_made:-$venv}/source
@@ -85,9 +85,9 @@ _install() {
     cp -R "$root"/* "$source" && chmod -R u+w "$source"
   fi
   echo "Installing what this command needs (once) ..." >&2
-  "$1" -m pip install --quiet --quiet --disable-pip-version-check \
-    $how "$source[$2]" >&2 ||
-    _fail "pip could not install what this command needs; it says why above."
+  output=$("$1" -m pip install --quiet --quiet --disable-pip-version-check \
+    $how "$source[$2]" 2>&1) ||
+    _fail "$output" $'\n'"pip could not install what this command needs."
 }
 
 # Scripts of the environment name its folder.
