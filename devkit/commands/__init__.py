@@ -1,1 +1,32 @@
-"""The commands in bin/, one module each."""
+"""The commands that bin/ starts."""
+
+import contextlib
+import os
+import signal
+import sys
+from typing import Any
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def stop_on_interrupt() -> None:
+    """Let Ctrl-C end the process at once, with one word.
+
+    From the first import on, and whatever threads are at work; a command with
+    something to put in order sets handlers of its own.
+    """
+
+    def stop(*_: Any) -> None:
+        is_terminal = sys.stderr.isatty()
+        # A progress bar may have hidden the cursor, and stands in the line.
+        clear = b"\r\x1b[K\x1b[?25h" if is_terminal else b""
+        with contextlib.suppress(OSError):
+            os.write(2, clear + b"stopped\n")
+        os._exit(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, stop)
+
+
+if sys.argv[0] == "-m":  # python -m devkit.commands.<name>, and no import
+    stop_on_interrupt()

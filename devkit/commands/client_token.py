@@ -13,15 +13,16 @@ import typer
 from rich.console import Console
 
 from .. import package
-from ..node import (
+from ..graph import (
+    RTC_ADDON,
     FileError,
     Node,
     Resolved,
     configure,
     expand,
-    paths_of,
     read,
     resolve,
+    with_source,
 )
 
 package.load()
@@ -120,7 +121,7 @@ def sign(
         loaded = configure(resolved, now_s)
     except config.ConfigError as error:
         raise TokenRefused(
-            [_with_source(problem, resolved) for problem in error.problems]
+            [with_source(problem, resolved) for problem in error.problems]
         ) from error
     params = loaded.params
     _refuse_uid(node, params, uid)
@@ -147,22 +148,12 @@ def sign(
 def _leave_out_spatius(resolved: Resolved) -> None:
     """Ask for nothing that an Agora token has nothing to do with."""
     params = resolved.tree.get("params")
-    for name in ("spatius_api_key", "spatius_app_id", "spatius_avatar_id"):
+    for name in config.Params.model_fields:
+        if not name.startswith("spatius_"):
+            continue
         resolved.problems.pop(f"params.{name}", None)
         if isinstance(params, dict):
             params[name] = "not-needed"
-
-
-def _with_source(problem: str, resolved: Resolved) -> str:
-    """Add the environment variables that the values come from."""
-    variables = [
-        f"${resolved.origins[path].variable}"
-        for path in paths_of(problem)
-        if path in resolved.origins and resolved.origins[path].variable
-    ]
-    return (
-        f"{problem} (from {' or '.join(variables)})" if variables else problem
-    )
 
 
 def _refuse_uid(node: Node, params: Any, uid: int) -> None:
@@ -178,21 +169,19 @@ def _refuse_uid(node: Node, params: Any, uid: int) -> None:
         raise TokenRefused(
             [
                 f"--uid {uid} is the avatar's own (params.agora_uid): two "
-                "participants with one uid throw each other out of the "
+                "participants with one uid kick each other out of the "
                 "channel. Choose another one"
             ]
         )
     if node.graph is None:
         return
-    for other in node.graph.nodes:
-        if other.get("addon") != "agora_rtc":
-            continue
-        properties = expand(other.get("property") or {}, os.environ, {})
+    for rtc in node.graph.made_by(RTC_ADDON):
+        properties = expand(node.graph.property_of(rtc), os.environ, {})
         if str(properties.get("stream_id")) == str(uid):
             raise TokenRefused(
                 [
-                    f"--uid {uid} is the agent's own (stream_id of "
-                    f"{other.get('name')}). Choose another one"
+                    f"--uid {uid} is the agent's own (stream_id of {rtc}). "
+                    "Choose another one"
                 ]
             )
 

@@ -21,24 +21,26 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from .. import package
+from ..harness.speech_file import SpeechFileError, read_speech
 from ..harness.stage import (
     FRAME_MS,
     Said,
     SentReport,
-    SpeechFileError,
     Stage,
     open_stage,
-    read_speech,
 )
 from ..motion_server.guard import is_loopback
 from ..motion_server.record import Record, Request
 from ..window import Window, page_url
 from ..window.performer import STALE_FRAMES, Performer, report_to
+from .timeline import Timeline
 
 SENTENCE = package.ROOT / "devkit" / "assets" / "sentence_24k.wav"
 BARGE_IN_AFTER_S = 1.5
+FAILED, UNUSABLE = 1, 2
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def main(
     ] = SENTENCE,
     heard: Annotated[
         Path,
-        typer.Option(help="Where to write what the Motion Server heard."),
+        typer.Option(help="Where to write what the Motion Server received."),
     ] = package.ROOT / "out" / "heard.wav",
     window: Annotated[
         bool,
@@ -67,11 +69,20 @@ def main(
         ),
     ] = False,
     host: Annotated[
-        str, typer.Option(help="Where the page is served.")
-    ] = "127.0.0.1",
+        str | None,
+        typer.Option(
+            help="Where the page is served.", show_default="127.0.0.1"
+        ),
+    ] = None,
     port: Annotated[
-        int, typer.Option(help="The page's port; 0: any free one.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="The page's port; 0: any free one.",
+            show_default="0",
+        ),
+    ] = None,
     browser: Annotated[
         bool,
         typer.Option(help="Open the page, where there is a desktop."),
@@ -79,40 +90,86 @@ def main(
 ) -> None:
     """Speak a sentence, then barge in on a second one, without credentials.
 
-    Exit code 0 only if the local Motion Server heard just what it should.
-    With --window the page does the talking, and Ctrl-C is the way out.
+    Exit code: 0 the local Motion Server received exactly what it should, 1 it
+    did not, 2 a file or an option cannot be used, 130 stopped by Ctrl-C. With
+    --window the page has the controls; Ctrl-C ends it.
     """
     console = Console(highlight=False)
+    if not window and (host is not None or port is not None):
+        raise typer.BadParameter("--host and --port belong to --window")
     try:
         pcm = read_speech(speech)
+        if not window:
+            _try_to_write(heard)
     except SpeechFileError as error:
-        console.print(f"[red]{error}[/red]", soft_wrap=True)
-        raise typer.Exit(2) from None
+        _print_problem(console, error)
+        raise typer.Exit(UNUSABLE) from None
+    except (OSError, ValueError) as error:
+        _print_problem(console, f"{heard} cannot be written: {_reason(error)}")
+        raise typer.Exit(UNUSABLE) from None
     if window:
-        raise typer.Exit(_show(console, pcm, host, port, browser))
-    checks = _run(console, pcm, speech, heard)
-    raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+        host = host or "127.0.0.1"
+        raise typer.Exit(_show(console, pcm, host, port or 0, browser))
+    try:
+        record, checks, delays = _run(console, pcm, speech)
+    except AssertionError as error:  # what was waited for did not come
+        _print_problem(console, f"The demo stopped half-way: {error}")
+        raise typer.Exit(FAILED) from None
+    _print_verdict(console, checks, delays)
+    is_written = _write(console, record, heard)
+    ok = is_written and all(check.ok for check in checks)
+    raise typer.Exit(0 if ok else FAILED)
+
+
+def _try_to_write(path: Path) -> None:
+    """Raise OSError or ValueError where `path` cannot become a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    with path.open("ab"):
+        pass
+    if is_new:
+        path.unlink()
+
+
+def _write(console: Console, record: Record, path: Path) -> bool:
+    try:
+        record.write_wav(path)
+    except OSError as error:
+        _print_problem(console, f"{path} cannot be written: {_reason(error)}")
+        return False
+    shown = min(str(path), os.path.relpath(path), key=len)
+    console.print(
+        f"what the server received: {shown}", markup=False, soft_wrap=True
+    )
+    return True
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _print_problem(console: Console, problem: object) -> None:
+    console.print(str(problem), style="red", markup=False, soft_wrap=True)
 
 
 def _run(
-    console: Console, pcm: bytes, speech: Path, heard: Path
-) -> Sequence[Check]:
-    started = time.monotonic()
-
-    def say(who: str, what: str, at: float | None = None) -> None:
-        at_s = (time.monotonic() if at is None else at) - started
-        console.print(
-            f"[dim]{at_s:7.3f} s[/dim]  [bold]{who:<13}[/bold] {what}",
-            soft_wrap=True,
-        )
+    console: Console, pcm: bytes, speech: Path
+) -> tuple[Record, Sequence[Check], Sequence[float]]:
+    """Play both answers; the record, what it shows, the delays in ms."""
+    console.print(
+        Text.assemble(
+            (speech.name, "bold"),
+            f", {len(pcm) / 48000:.1f} s, as {FRAME_MS} ms frames at real "
+            "time\n",
+        ),
+        soft_wrap=True,
+    )
+    say = Timeline(console).say
 
     def tell(report: SentReport) -> None:
-        say("extension", _in_words(report), report.time_s)
+        style = "red" if report.name == "error" else ""
+        say("extension", _in_words(report), report.time_s, style)
 
-    console.print(
-        f"[bold]{speech.name}[/bold], {len(pcm) / 48000:.1f} s, as "
-        f"{FRAME_MS} ms frames at real time\n"
-    )
     with open_stage(on_report=tell) as stage:
         server = stage.server
         server.wait_for(lambda record: record.live_connections, 10)
@@ -124,7 +181,7 @@ def _run(
         request = server.record.requests[0]
         say(
             "Motion Server",
-            f"heard {request.audio_bytes / 48:.0f} ms in "
+            f"received {request.audio_bytes / 48:.0f} ms in "
             f"{request.message_count} messages, and its end",
         )
 
@@ -139,21 +196,21 @@ def _run(
         stage.send_data("tts_audio_end", second.turn_id, reason=2)
         server.wait_for(lambda record: record.interrupts)
         interrupt = server.record.interrupts[0]
-        say("extension", f"answered flush after {answered_s * 1000:.1f} ms")
-        say(
-            "Motion Server",
-            f"interrupted {(interrupt.time_s - flushed) * 1000:.1f} ms after "
-            "the flush",
-            interrupt.time_s,
-        )
+        after_ms = (interrupt.time_s - flushed) * 1000
+        answered = f"answered flush after {answered_s * 1000:.1f} ms"
+        interrupted = f"interrupted {after_ms:.1f} ms after the flush"
+        for at, who, what in sorted(
+            [
+                (flushed + answered_s, "extension", answered),
+                (interrupt.time_s, "Motion Server", interrupted),
+            ]
+        ):
+            say(who, what, at)
         # Commands and frames arrive in order: what was stale has come by now.
         stage.flush()
         checks = _checks(stage, first, second)
         delays = _delays_ms(server.record.requests[0], first)
-        heard.parent.mkdir(parents=True, exist_ok=True)
-        server.record.write_wav(heard)
-    _print_verdict(console, checks, delays, heard)
-    return checks
+    return server.record, checks, delays
 
 
 def _show(
@@ -162,8 +219,10 @@ def _show(
     """Serve the window until Ctrl-C; the exit status."""
     if not is_loopback(host):
         console.print(
-            f"[yellow]{host} is not loopback: whoever reaches this machine "
-            "can listen and press the buttons[/yellow]",
+            f"{host} is not loopback: whoever reaches this machine can listen "
+            "and press the buttons",
+            style="yellow",
+            markup=False,
             soft_wrap=True,
         )
     window = Window()
@@ -190,9 +249,11 @@ def _show(
             if browser and _has_desktop():
                 webbrowser.open(url)
             asked_to_end.wait()
-    except OSError as error:
-        console.print(f"[red]cannot listen: {error}[/red]", soft_wrap=True)
-        return 1
+    except (OSError, ValueError) as error:
+        _print_problem(
+            console, f"Cannot listen at {host}, port {port}: {_reason(error)}"
+        )
+        return FAILED
     return 0
 
 
@@ -233,13 +294,13 @@ def _checks(stage: Stage, first: Said, second: Said) -> list[Check]:
     before_flush = bytes(second.audio[: -480 * STALE_FRAMES])
     checks = [
         Check(
-            "first answer heard byte for byte",
+            "first answer received byte for byte",
             requests[0].audio == bytes(first.audio)
             and requests[0].ended_at_s is not None,
             f"{requests[0].audio_bytes} of {len(first.audio)} bytes",
         ),
         Check(
-            "second answer interrupted, nothing of it heard after that",
+            "second answer interrupted, nothing of it received after that",
             len(requests) == 2
             and requests[1].interrupted_at_s is not None
             and before_flush.startswith(requests[1].audio),
@@ -294,16 +355,17 @@ def _in_words(report: SentReport) -> str:
     if report.name == "avatar_state":
         return f"is {payload['state']} ({payload['reason']})"
     if report.name == "error":
-        return f"[red]error {payload['code']}: {payload['message']}[/red]"
-    metrics = payload["metrics"]
-    return "reports " + ", ".join(f"{k} {v}" for k, v in metrics.items())
+        return f"error {payload['code']}: {payload['message']}"
+    values = payload.get("metrics", payload)
+    return f"reports {report.name} " + ", ".join(
+        f"{name} {value}" for name, value in values.items()
+    )
 
 
 def _print_verdict(
     console: Console,
     checks: Sequence[Check],
     delays_ms: Sequence[float],
-    heard: Path,
 ) -> None:
     table = Table(title="\nVerdict", title_justify="left", box=None)
     table.add_column("")
@@ -318,7 +380,6 @@ def _print_verdict(
         f"\nframe in to bytes at the server: median {median(delays_ms):.2f} ms"
         f", p99 {p99:.2f} ms over {len(delays_ms)} messages"
     )
-    console.print(f"what the server heard: {heard}", soft_wrap=True)
 
 
 app = typer.Typer(add_completion=False)

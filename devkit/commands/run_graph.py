@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 
 from .. import package
+from ..graph import FileError, Graph, read
 from ..harness.run_graph import GraphRun
 from ..motion_server import MotionServer
 from ..motion_server.record import Event, Record, event_line
-from ..node import FileError, Graph, read
 
 package.use_ten_runtime()
 

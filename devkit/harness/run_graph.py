@@ -23,8 +23,8 @@ from ten_runtime._failures import ProcessEnded
 from ten_runtime._host import CmdOutcome, ExtensionHost
 from ten_runtime._log import LogLevel, LogLine
 
+from ..graph import FileError, Graph
 from ..motion_server import MotionServer
-from ..node import FileError, Graph
 
 
 class GraphRun:

@@ -9,10 +9,8 @@ import json
 import os
 import sys
 import time
-import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from .. import package
@@ -40,32 +38,6 @@ CREDENTIALS = {
 }
 """Environment variables of property.json; they open nothing but the local
 Motion Server."""
-
-
-class SpeechFileError(ValueError):
-    """The WAV cannot be played; the text says what was expected."""
-
-
-def read_speech(path: Path, sample_rate: int = 24000) -> bytes:
-    """Return a WAV's samples: signed 16-bit mono at `sample_rate` Hz.
-
-    Raises `SpeechFileError`.
-    """
-    try:
-        with wave.open(str(path), "rb") as wav:
-            got = (wav.getframerate(), wav.getnchannels(), wav.getsampwidth())
-            pcm = wav.readframes(wav.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
-        raise SpeechFileError(f"{path} cannot be read: {error}") from error
-    if got != (sample_rate, 1, 2):
-        raise SpeechFileError(
-            f"{path} is {got[0]} Hz, {got[1]} channel(s), {8 * got[2]} bit; "
-            f"expected {sample_rate} Hz, 1 channel, 16 bit. Convert it with: "
-            f"sox {path} -r {sample_rate} -c 1 -b 16 speech.wav"
-        )
-    if not pcm:
-        raise SpeechFileError(f"{path} holds no audio")
-    return pcm
 
 
 @dataclass

@@ -54,15 +54,18 @@ def write(folder: Path, tree: Any) -> Path:
     return path
 
 
-def graph(node_property: Tree, connections: Any = (), *others: Tree) -> Tree:
-    """Return a graph with the avatar and `others` as its nodes."""
+def graph(node_property: Tree, connections: Any = None, *others: Tree) -> Tree:
+    """Return a graph with a TTS, the avatar and `others` as its nodes."""
+    if connections is None:
+        connections = [ALL_WIRED]
     avatar = {
         "type": "extension",
         "name": "avatar",
         "addon": "spatius_avatar_python",
         "property": {"channel": "", **node_property},
     }
-    return {"nodes": [avatar, *others], "connections": list(connections)}
+    tts = {"type": "extension", "name": "tts", "addon": "some_tts_python"}
+    return {"nodes": [avatar, tts, *others], "connections": list(connections)}
 
 
 def wired_from(source: str, **names: list[str]) -> Tree:
@@ -205,7 +208,7 @@ def test_everything_wrong_is_said_at_once(tmp_path):
         write(tmp_path, graph({"params": params})), SPATIUS_API_KEY=None
     )
     assert code == 1
-    assert "4 problems" in words
+    assert words.strip().endswith("4 errors, 0 warnings")
     for name in (*params, "spatius_api_key"):
         assert f"params.{name}: " in words
 
@@ -220,7 +223,7 @@ def test_value_of_another_type_than_declared_is_said_to_abort(tmp_path):
         "manifest.json: TEN aborts the whole process" in words
     )
     assert "dump: the value is a string, declared bool" in words
-    assert "2 problems" in words
+    assert "2 errors" in words
 
 
 def test_unset_variable_without_default_is_said_to_end_the_process(tmp_path):
@@ -229,7 +232,7 @@ def test_unset_variable_without_default_is_said_to_end_the_process(tmp_path):
     code, words = check(write(tmp_path, tree), MY_KEY=None)
     assert code == 1
     assert "the environment variable MY_KEY is not set" in words
-    assert "1 problem " in words
+    assert "1 error," in words
 
 
 def test_null_is_said_to_make_ten_ignore_the_file(tmp_path):
@@ -241,18 +244,6 @@ def test_null_is_said_to_make_ten_ignore_the_file(tmp_path):
     assert "ignores a whole property.json" in words
 
 
-def test_uid_of_another_participant_is_refused(tmp_path):
-    """Two participants cannot share a uid."""
-    rtc = {
-        "name": "rtc",
-        "addon": "agora_rtc",
-        "property": {"stream_id": 2000, "channel": "room"},
-    }
-    code, words = check(write(tmp_path, graph({}, [], rtc)))
-    assert code == 1
-    assert "params.agora_uid: 2000 is also the stream_id of rtc" in words
-
-
 # Where values come from
 
 
@@ -262,8 +253,8 @@ def test_origin_of_each_value_is_told(tmp_path):
     _, words = check(write(tmp_path, tree))
     assert "sample_rate 16000 graph node" in words
     assert "session_expire_minutes 30 property.json" in words
-    assert "spatius_app_id good... $SPATIUS_APP_ID" in words
-    assert "agora_token not set $AGORA_TOKEN, unset" in words
+    assert "spatius_app_id good-app $SPATIUS_APP_ID" in words
+    assert "agora_token not set $AGORA_TOKEN, not set" in words
 
 
 def test_omitted_value_is_told_as_default(tmp_path):
@@ -323,7 +314,7 @@ def test_end_of_a_given_token_is_read():
     code, words = check(ROOT / "property.json", AGORA_TOKEN=given)
     expected = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(ends_at_s))
     assert code == 0
-    assert f"given; ends at {expected} UTC, in 120 min" in words
+    assert f"given; expires at {expected} UTC, in 120 min" in words
 
 
 # The graph around the node
@@ -332,7 +323,6 @@ def test_end_of_a_given_token_is_read():
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        ("audio_frame", "pcm_frame"),
         ("data", "tts_audio_end"),
         ("cmd", "flush"),
     ],
@@ -343,7 +333,7 @@ def test_missing_wire_is_a_warning(kind, name, tmp_path):
     code, words = check(write(tmp_path, graph({}, [wiring])))
     assert code == 0
     assert f"{name} is not wired to avatar" in words
-    assert "1 warning " in words
+    assert words.strip().endswith("0 errors, 1 warning")
 
 
 def test_wires_written_from_the_avatar_are_seen(tmp_path):
@@ -359,26 +349,12 @@ def test_wires_written_from_the_avatar_are_seen(tmp_path):
     assert "warning" not in words
 
 
-def test_malformed_connections_are_passed_by(tmp_path):
-    """A connection that says nothing is as good as none."""
+def test_malformed_connections_are_as_good_as_none(tmp_path):
+    """What says nothing wires nothing, and ends in no traceback."""
     odd = {"extension": 5, "cmd": "flush", "data": [7, {"dest": ["x"]}]}
     code, words = check(write(tmp_path, graph({}, [odd, "none"])))
-    assert code == 0
-    assert "No problems." in words
-
-
-def test_speech_that_also_goes_to_rtc_is_a_warning(tmp_path):
-    """With both wires the speech is heard twice."""
-    rtc = {"name": "rtc", "addon": "agora_rtc", "property": {}}
-    second = {
-        "extension": "rtc",
-        "audio_frame": [
-            {"name": "pcm_frame", "source": [{"extension": "tts"}]}
-        ],
-    }
-    tree = graph({}, [ALL_WIRED, second], rtc)
-    _, words = check(write(tmp_path, tree))
-    assert "heard twice" in words
+    assert code == 1
+    assert "connections: the graph has none" in words
 
 
 def test_missing_channel_of_the_node_is_a_warning(tmp_path):
@@ -388,13 +364,6 @@ def test_missing_channel_of_the_node_is_a_warning(tmp_path):
     code, words = check(write(tmp_path, tree))
     assert code == 0
     assert 'add "channel": ""' in words
-
-
-def test_variables_that_other_nodes_miss_are_a_warning(tmp_path):
-    """TEN would not start the graph without them."""
-    llm = {"name": "llm", "addon": "l", "property": {"key": "${env:LLM_K}"}}
-    _, words = check(write(tmp_path, graph({}, [], llm)), LLM_K=None)
-    assert "LLM_K" in words
 
 
 # A real session
@@ -478,7 +447,7 @@ def test_connect_explains_a_network_that_leads_nowhere(tmp_path, motion_server):
     code, words = connect(tmp_path, motion_server)
     assert code == 3
     assert "cannot be reached" in words
-    assert "python -m devkit.commands.motion_server" in words
+    assert "bin/motion-server --port" in words
 
 
 @pytest.mark.wire
@@ -487,7 +456,8 @@ def test_connect_explains_a_service_in_trouble(tmp_path, motion_server):
     motion_server.faults.console(Refuse(503), times=None)
     code, words = connect(tmp_path, motion_server)
     assert code == 3
-    assert "would go on trying" in words
+    assert "would retry by itself" in words
+    assert words.strip().endswith("1 error, 0 warnings")
 
 
 @pytest.mark.wire
@@ -503,7 +473,7 @@ def test_connect_is_not_tried_with_problems(tmp_path, motion_server):
     """What is known to be wrong needs no session."""
     code, words = connect(tmp_path, motion_server, AGORA_AVATAR_UID="x")
     assert code == 1
-    assert "the problems come first" in words
+    assert "correct the errors first" in words
     assert not motion_server.record.token_requests
 
 

@@ -1,12 +1,21 @@
 """The commands that show the extension at work."""
 
+import io
+import re
+import shlex
+import signal
+import struct
 import subprocess
 import sys
+import time
 import wave
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from devkit.commands.timeline import Timeline
+from devkit.harness.speech_file import SpeechFileError, read_speech
 from devkit.package import ROOT
 
 SENTENCE = ROOT / "devkit" / "assets" / "sentence_24k.wav"
@@ -22,60 +31,209 @@ def run(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def write_wav(path: Path, rate: int, channels: int, width: int) -> Path:
-    with wave.open(str(path), "wb") as wav:
-        wav.setframerate(rate)
-        wav.setnchannels(channels)
-        wav.setsampwidth(width)
-        wav.writeframes(bytes(rate * channels * width // 10))
+PCM = 1
+FLOAT = 3
+MU_LAW = 7
+EXTENSIBLE = 0xFFFE
+
+
+def write_wav(
+    path: Path,
+    rate: int = 24000,
+    channels: int = 1,
+    bits: int = 16,
+    encoding: int = PCM,
+    audio: bytes = bytes(4800),
+) -> Path:
+    """Write a WAV file as its header says, by hand: `wave` knows PCM only."""
+    size = channels * bits // 8
+    tag = encoding if bits <= 16 or encoding != PCM else EXTENSIBLE
+    form = struct.pack("<HHIIHH", tag, channels, rate, rate * size, size, bits)
+    if tag == EXTENSIBLE:
+        form += struct.pack("<HHIH", 22, bits, 0, encoding) + bytes(14)
+    chunks = b"WAVE"
+    for name, chunk in ((b"fmt ", form), (b"data", audio)):
+        chunks += name + struct.pack("<I", len(chunk)) + chunk
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(chunks)) + chunks)
     return path
 
 
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first two seconds of the sentence."""
+    pcm = read_speech(SENTENCE)[: 2 * 2 * 24000]
+    return write_wav(tmp_path_factory.mktemp("wav") / "short.wav", audio=pcm)
+
+
+@pytest.fixture(scope="module")
+def shown(short: Path) -> "subprocess.CompletedProcess[str]":
+    """What one run of the demo printed; it wrote heard.wav beside `short`."""
+    return run("demo", str(short), "--heard", str(short.parent / "heard.wav"))
+
+
 @pytest.mark.parametrize(
-    ("rate", "channels", "width", "said"),
+    ("header", "said"),
     [
-        (16000, 1, 2, "16000 Hz"),
-        (24000, 2, 2, "2 channel"),
-        (24000, 1, 1, "8 bit"),
+        ({"rate": 16000}, "16000 Hz, 1 channel, 16 bit PCM"),
+        ({"channels": 2}, "24000 Hz, 2 channels, 16 bit PCM"),
+        ({"bits": 8}, "24000 Hz, 1 channel, 8 bit PCM"),
+        ({"bits": 24}, "24000 Hz, 1 channel, 24 bit PCM"),
+        ({"bits": 32, "encoding": FLOAT}, "24000 Hz, 1 channel, 32 bit float"),
+        ({"bits": 8, "encoding": MU_LAW}, "24000 Hz, 1 channel, 8 bit mu-law"),
+        ({"encoding": 0x55}, "format 85"),
     ],
 )
 def test_a_wav_of_another_kind_is_explained(
-    tmp_path: Path, rate: int, channels: int, width: int, said: str
+    tmp_path: Path, header: dict[str, int], said: str
 ) -> None:
-    """What it is, what was expected, and how to convert it."""
-    result = run("demo", str(write_wav(tmp_path / "w", rate, channels, width)))
+    """What it is, what was expected, and how to convert it, in one line."""
+    path = write_wav(tmp_path / "my speech's.wav", **header)
+    with pytest.raises(SpeechFileError) as caught:
+        read_speech(path)
+    words = str(caught.value)
+    assert said in words
+    assert "expected 24000 Hz, 1 channel, 16 bit PCM" in words
+    assert "\n" not in words
+    command = shlex.split(words.partition("Convert it with: ")[2])
+    assert command[:2] == ["sox", str(path)]
+    assert command[-1] == "my speech's-24000.wav"
+
+
+def test_a_wav_of_the_right_kind_is_read(tmp_path: Path) -> None:
+    """Also where a recorder left a size that the file does not have."""
+    audio = bytes(range(200))
+    path = write_wav(tmp_path / "w.wav", audio=audio)
+    assert read_speech(path) == audio
+    data = path.read_bytes()
+    at = data.index(b"data") + 4
+    path.write_bytes(data[:at] + b"\xff" * 4 + data[at + 4 :])
+    assert read_speech(path) == audio
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is empty"),
+        (b"ID3 no sound at all", "is not a WAV file. Convert it with: sox "),
+        (b"RIFF\x00\x00\x00\x00WAVE", "is not a WAV file"),
+    ],
+)
+def test_a_file_without_speech_is_explained(
+    tmp_path: Path, data: bytes, said: str
+) -> None:
+    """No traceback, whatever the file holds."""
+    (tmp_path / "f").write_bytes(data)
+    with pytest.raises(SpeechFileError, match=said):
+        read_speech(tmp_path / "f")
+    with pytest.raises(SpeechFileError, match="holds no audio"):
+        read_speech(write_wav(tmp_path / "silent", audio=b""))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing.wav"], "nothing.wav cannot be read: No such file"),
+        (["README.md"], "README.md is not a WAV file"),
+        (["--heard", "README.md/x.wav"], "README.md/x.wav cannot be written"),
+        (["--heard", "docs"], "docs cannot be written: Is a directory"),
+        (["--port", "70000", "--window"], "--port"),
+        (["--port", "-1", "--window"], "--port"),
+        (["--port", "8080"], "--host and --port belong to --window"),
+        (["--host", "127.0.0.1"], "--host and --port belong to --window"),
+        (["--no-such-option"], "--no-such-option"),
+        (["--window", "--host", "no host"], "Cannot listen at no host"),
+    ],
+)
+def test_a_wrong_argument_is_explained(arguments: list[str], said: str) -> None:
+    """Before anything is spoken, and without a traceback."""
+    result = run("demo", *arguments)
+    assert result.returncode in (1, 2)
+    words = " ".join((result.stdout + result.stderr).split())
+    assert said in words
+    assert "Traceback" not in words
+    assert "is connecting" not in words
+
+
+@pytest.mark.parametrize("module", ["check", "client_token", "demo", "soak"])
+def test_no_command_shows_a_traceback_for_a_wrong_argument(module: str) -> None:
+    """Every command names the option that it does not know."""
+    result = run(module, "--no-such-option")
     assert result.returncode == 2
-    assert said in result.stdout
-    assert "expected 24000 Hz, 1 channel, 16 bit" in result.stdout
-    assert "sox" in result.stdout
+    assert "--no-such-option" in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
 
 
-def test_a_file_that_is_no_wav_is_explained(tmp_path: Path) -> None:
-    """No traceback, whatever the file holds, or where there is none."""
-    (tmp_path / "text").write_text("no sound")
-    for path in (tmp_path / "text", tmp_path / "nothing"):
-        result = run("demo", str(path))
-        assert result.returncode == 2
-        assert "cannot be read" in result.stdout
-        assert "Traceback" not in result.stdout + result.stderr
+def test_ctrl_c_says_stopped_and_nothing_else() -> None:
+    """In the middle of a sentence, with its threads at work."""
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "devkit.commands.demo"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "speaks the first answer" in line:
+                break
+        demo.send_signal(signal.SIGINT)
+        _, errors = demo.communicate(timeout=20)
+    assert demo.returncode == 130
+    assert errors == "stopped\n"
 
 
-def test_the_demo_holds_what_it_shows(tmp_path: Path) -> None:
-    """A short file is spoken; every check is ok, and what was heard is it."""
-    with wave.open(str(SENTENCE)) as wav:
-        pcm = wav.readframes(24000 * 2)
-    short = tmp_path / "short.wav"
-    with wave.open(str(short), "wb") as wav:
-        wav.setframerate(24000)
-        wav.setnchannels(1)
-        wav.setsampwidth(2)
-        wav.writeframes(pcm)
-    heard = tmp_path / "heard.wav"
-    result = run("demo", str(short), "--heard", str(heard))
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "FAILED" not in result.stdout
-    with wave.open(str(heard)) as wav:
-        assert wav.readframes(wav.getnframes()).startswith(pcm)
+def test_the_output_that_fails_late_does_not_eat_the_verdict(
+    short: Path,
+) -> None:
+    """A full disk is reported after the verdict, and the demo has failed."""
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full, a file that is always full")
+    result = run("demo", str(short), "--heard", "/dev/full")
+    assert result.returncode == 1
+    verdict, _, problem = result.stdout.partition("/dev/full cannot be written")
+    assert "first answer received byte for byte" in verdict
+    assert "No space left" in problem
+
+
+def test_timeline_never_runs_backwards(
+    shown: "subprocess.CompletedProcess[str]",
+) -> None:
+    """Times only grow, and no line is longer than 100 characters."""
+    lines = shown.stdout.splitlines()
+    times = [
+        float(found.group(1))
+        for line in lines
+        if (found := re.match(r" *(\d+\.\d{3}) s ", line))
+    ]
+    assert len(times) > 8
+    assert times == sorted(times)
+    # The last line holds the path of pytest's own folder.
+    assert max(map(len, lines[:-1])) <= 100
+
+
+def test_timeline_prints_what_is_learned_late_in_order() -> None:
+    """An event of the past gets the time of the latest line."""
+    output = io.StringIO()
+    timeline = Timeline(Console(file=output, width=80))
+    now_s = time.monotonic()
+    timeline.say("late", "x", now_s + 5)
+    timeline.say("early", "word " * 40, now_s + 1)
+    late, early, *rest = output.getvalue().splitlines()
+    assert late.split()[0] == early.split()[0]
+    assert rest and all(line.startswith(" " * 25) for line in rest)
+    assert max(map(len, rest)) <= 100
+
+
+def test_the_demo_holds_what_it_shows(
+    short: Path, shown: "subprocess.CompletedProcess[str]"
+) -> None:
+    """Every check is ok, and the output is what was spoken."""
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "FAILED" not in shown.stdout
+    with wave.open(str(short.parent / "heard.wav")) as wav:
+        received = wav.readframes(wav.getnframes())
+    assert received.startswith(read_speech(short))
 
 
 def test_the_soak_accounts_for_every_sample() -> None:

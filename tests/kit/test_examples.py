@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from devkit.node import Graph, Node, configure, read, resolve
+from devkit.graph import Graph, Node, configure, read, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 import pytest
 
+from devkit.harness.speech_file import read_speech
 from devkit.motion_server import MotionServer
 from devkit.motion_server.guard import refusal
 from devkit.motion_server.record import Record, SessionConfig
@@ -210,9 +211,7 @@ def _staged() -> Iterator[tuple[Any, Window]]:
         on_report=lambda report: report_to(window.feed, report),
         routes=window.routes,
     ) as stage:
-        pcm = stages.read_speech(
-            ROOT / "devkit" / "assets" / "sentence_24k.wav"
-        )
+        pcm = read_speech(ROOT / "devkit" / "assets" / "sentence_24k.wav")
         performer = Performer(stage, pcm, window.feed)
         window.put_on_stage(performer.buttons())
         window.attach(stage.server)

@@ -1,0 +1,138 @@
+"""Opens a real session, sends silence, closes: `bin/check --connect`."""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from .. import package
+from ..graph.report import NodeReport
+
+package.load()
+redact: Any = importlib.import_module(".redact", package.NAME)
+sdk: Any = importlib.import_module(".session.sdk", package.NAME)
+
+SILENCE_S = 1.0
+MESSAGE_S = 0.1
+LISTEN_S = 0.5
+"""How long the service may take to report an error about the silence."""
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+async def connect(console: Console, report: NodeReport) -> bool:
+    """Open a session, send silence, close; say how it went."""
+    # Without a handler Python prints the SDK's warnings beside our sentences.
+    logging.getLogger().addHandler(logging.NullHandler())
+    params = report.config.params
+    hide = redact.Redactor(report.config.secrets())
+
+    def say(text: str, style: str = "", indent: int = 0) -> None:
+        words = Text(hide(text), style=style)
+        console.print(Padding(words, (0, 0, 0, indent)))
+
+    say(
+        f"Connecting as uid {params.agora_uid} in the channel "
+        f"{params.agora_channel} ..."
+    )
+    began = time.monotonic()
+    failures: list[Any] = []
+    failed = asyncio.Event()
+
+    def note(failure: Any) -> None:
+        failures.append(failure)
+        failed.set()
+
+    session = None
+    try:
+        expires_at_s = int(time.time()) + params.session_expire_minutes * 60
+        agora_token = params.issue_agora_token(expires_at_s)
+        hide.add(agora_token)
+        session = sdk.Session(params, agora_token, expires_at_s, note)
+        connection_id = await session.open()
+        took_s = time.monotonic() - began
+        say(f"Session {connection_id} opened after {took_s:.2f} s.")
+        await _send_silence(session, params.sample_rate)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(failed.wait(), LISTEN_S)
+        ended = [item for item in failures if item.ends_session]
+        if ended:
+            raise sdk.SessionError(ended[0])
+    except sdk.SessionError as error:
+        _explain(say, report, error.failure)
+        return False
+    finally:
+        if session is not None:
+            for secret in session.secrets():
+                hide.add(secret)
+            await session.close()
+    for failure in failures:
+        say(f"Spatius reported: {failure.message}", "yellow")
+    say(
+        f"{SILENCE_S:.0f} s of silence sent, session closed: it works.", "green"
+    )
+    return True
+
+
+async def _send_silence(session: Any, sample_rate: int) -> None:
+    count = round(SILENCE_S / MESSAGE_S)
+    message = bytes(2 * round(sample_rate * MESSAGE_S))
+    for number in range(1, count + 1):
+        await session.send(message, number == count)
+        await asyncio.sleep(MESSAGE_S)
+
+
+def _explain(
+    say: Callable[..., None], report: NodeReport, failure: Any
+) -> None:
+    say(f"No session: {failure.message}", "red")
+    for name in dict.fromkeys(re.findall(r"params\.(\w+)", failure.message)):
+        row = next((row for row in report.rows if row.name == name), None)
+        if row is not None and row.source:
+            say(
+                f"params.{name} ({row.value}) comes from {row.source}.",
+                indent=2,
+            )
+    for line in _advice(report, failure):
+        say(line, indent=2)
+
+
+def _advice(report: NodeReport, failure: Any) -> list[str]:
+    facts = dict(report.facts)
+    if failure.code == "connectionFailed":
+        is_ingress = failure.phase.startswith("websocket")
+        target = facts["ingress" if is_ingress else "console"]
+        host = urlsplit(target).hostname
+        if host in LOOPBACK:
+            port = urlsplit(facts["console"]).port or 80
+            return [
+                f"Nothing answers at {target}. Is the local Motion Server "
+                f"running? bin/motion-server --port {port}"
+            ]
+        if not host:
+            target = "https://console.us-west.spatius.ai"
+        target = re.sub("^ws", "http", target)  # which curl knows better
+        return [
+            f"Try from this machine: curl -sv {target}",
+            "No address: check the region's spelling and the DNS. No "
+            "connection: a firewall or proxy must let HTTPS and secure "
+            "WebSockets (port 443) out.",
+        ]
+    if failure.fatal:
+        return [
+            "An agent would stop here and not try again. Correct it, then "
+            "run this command once more."
+        ]
+    return [
+        "An agent would retry by itself. Run this command again in a minute, "
+        "and check Spatius's status if the error persists."
+    ]

@@ -1,0 +1,31 @@
+"""Configuration files and graphs, read and resolved as TEN does it."""
+
+from .file import Contents, read
+from .json_file import FileError, read_json
+from .model import Graph, Node, Wire
+from .resolve import (
+    Resolved,
+    configure,
+    expand,
+    paths_of,
+    resolve,
+    with_source,
+)
+from .wiring import RTC_ADDON
+
+__all__ = [
+    "RTC_ADDON",
+    "Contents",
+    "FileError",
+    "Graph",
+    "Node",
+    "Resolved",
+    "Wire",
+    "configure",
+    "expand",
+    "paths_of",
+    "read",
+    "read_json",
+    "resolve",
+    "with_source",
+]

@@ -1,0 +1,172 @@
+"""JSON files, with every mistake in them located by line and column."""
+
+import codecs
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .tree import Tree, joined, leaves
+
+MAX_INT, MIN_INT = 2**63 - 1, -(2**63)
+"""What TEN's integers hold."""
+
+_MAX_DIGITS = 40  # Python refuses to convert more than some thousand
+
+_FOREIGN_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+
+
+class FileError(ValueError):
+    """The file cannot be used; the text says why and what was expected."""
+
+
+class _Object(Tree):
+    """A JSON object that knows which of its keys came more than once."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def read_json(path: Path) -> Any:
+    """Return the parsed file. Raises `FileError`, with line and column."""
+    text = _decoded(path, _bytes_of(path))
+    if not text.strip():
+        raise FileError(f"{path} is empty; expected a JSON object")
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_object_of,
+            parse_int=lambda digits: int(digits[:_MAX_DIGITS]),
+        )
+    except json.JSONDecodeError as error:
+        raise _syntax_error(path, text, error) from error
+    except RecursionError:
+        raise FileError(f"{path} is nested too deeply") from None
+
+
+def defects(tree: Any) -> list[str]:
+    """Return what JSON allows and TEN does not, each with its path."""
+    found = []
+    for path, value in leaves(tree):
+        if value is None:
+            found.append(
+                f"{path}: null. TEN's official runtime ignores a whole "
+                'property.json that holds a null anywhere; use "", or leave '
+                "the property out"
+            )
+        elif type(value) is int and not MIN_INT <= value <= MAX_INT:
+            found.append(
+                f"{path}: a number that does not fit into 64 bits "
+                f"({MIN_INT} to {MAX_INT}); TEN aborts the whole process "
+                "when an extension reads its properties"
+            )
+    for path in _repeated(tree):
+        found.append(
+            f"{path}: this key stands twice in one object; TEN aborts the "
+            "whole process when an extension reads its properties. Remove "
+            "one of them"
+        )
+    return found
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise FileError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise FileError(
+            f"{path} is a folder; name the property.json or graph file in it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path} cannot be read: {error}") from error
+
+
+def _decoded(path: Path, data: bytes) -> str:
+    for mark, encoding in _FOREIGN_MARKS:
+        if data.startswith(mark):
+            raise _encoding_error(path, 1, 1, f"the file is {encoding}")
+    if data.startswith(codecs.BOM_UTF8):
+        raise FileError(
+            f"{path}, line 1, column 1: a byte order mark (BOM) stands before "
+            "the JSON; save the file as UTF-8 without BOM"
+        )
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8")
+        line, column = _position(before, len(before))
+        raise _encoding_error(
+            path, line, column, f"the byte 0x{data[error.start]:02X}"
+        ) from error
+    if "\0" in text:
+        raise _encoding_error(path, 1, 1, "NUL bytes, as in UTF-16")
+    return text
+
+
+def _encoding_error(path: Path, line: int, column: int, what: str) -> FileError:
+    return FileError(
+        f"{path}, line {line}, column {column}: another encoding than UTF-8 "
+        f"({what}); save the file as UTF-8"
+    )
+
+
+def _syntax_error(
+    path: Path, text: str, error: json.JSONDecodeError
+) -> FileError:
+    """Return the mistake in words.
+
+    The line itself is not shown: a secret may stand in it.
+    """
+    at, what = _mistake(text, error)
+    line, column = _position(text, at)
+    return FileError(f"{path}, line {line}, column {column}: {what}")
+
+
+def _mistake(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
+    """Return where the mistake is, as an index, and what it is."""
+    # Python's own position is that of a comma or of what follows it,
+    # depending on its version.
+    at = len(text) - len(text[error.pos :].lstrip(" \t\r\n,"))
+    rest, before = text[at:], text[:at].rstrip()
+    if rest.startswith(("//", "/*", "#")):
+        return at, "a comment; JSON has no comments, remove it"
+    if rest[:1] in ("}", "]") and before.endswith(","):
+        return len(before) - 1, f"a comma too many before {rest[0]}; remove it"
+    if rest.startswith("'"):
+        return at, "a single quote; JSON has double quotes only"
+    if not rest:
+        return len(before), "the file ends in the middle of the JSON"
+    if error.msg.startswith("Extra data"):
+        return at, "text after the end of the JSON; remove it"
+    if "',' delimiter" in error.msg:
+        return at, "expected a comma, or the end of the object or list"
+    return error.pos, f"not JSON: {error.msg}"
+
+
+def _position(text: str, at: int) -> tuple[int, int]:
+    """Return line and column of an index, both counted from 1."""
+    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> _Object:
+    found = _Object(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        found.repeated = tuple(n for n in found if names.count(n) > 1)
+    return found
+
+
+def _repeated(value: Any, path: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for name in getattr(value, "repeated", ()):
+            yield joined(path, name)
+        for name, item in value.items():
+            yield from _repeated(item, joined(path, name))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _repeated(item, f"{path}[{index}]")

@@ -1,0 +1,216 @@
+"""Checks a node against the nodes beside it: RTC, TTS, other avatars."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .findings import Findings
+from .model import Graph, Node
+from .resolve import Resolved, expand, resolve, shell_variable_of
+from .tree import is_missing, joined
+from .wiring import RTC_ADDON, USER_AUDIO_ADDONS
+
+_RATE_KEYS = (
+    "sample_rate",
+    "samplerate",
+    "sample_rate_hz",
+    "sample_rate_hertz",
+)
+_FORMAT_KEY = re.compile("format|encoding")
+_CHANNEL_PATHS = ("channel", "params.agora_channel")
+_PCM = re.compile("pcm|raw|riff|linear|s16")
+_RATE = re.compile(r"(?<!\d)(\d{4,5})(?!\d)")
+_RATE_IN_KHZ = re.compile(r"(\d{1,2}(?:\.\d+)?)khz")
+
+
+def check_neighbors(
+    node: Node,
+    resolved: Resolved,
+    sample_rate: Any,
+    package_dir: Path,
+    environ: Mapping[str, str],
+) -> Findings:
+    """Return what does not fit between `node` and the rest of its graph.
+
+    `sample_rate` is the avatar's, in Hz; without a number no rate is
+    compared. `package_dir` is as in `resolve`.
+    """
+    graph = node.graph
+    assert graph is not None
+    found = Findings()
+    if "channel" not in node.property:
+        found.warnings.append(
+            "channel: the node has no such property of its own. TEN's agent "
+            "server puts a session's channel only into nodes that have it; "
+            'add "channel": ""'
+        )
+    for rtc in graph.made_by(RTC_ADDON):
+        _check_rtc(graph, rtc, resolved, environ, found)
+    if isinstance(sample_rate, int):
+        _check_rates(graph, node.name, sample_rate, environ, found)
+    _check_avatars(node, resolved, package_dir, environ, found)
+    _check_variables(graph, node.name, environ, found)
+    return found
+
+
+def _check_rtc(
+    graph: Graph,
+    rtc: str,
+    resolved: Resolved,
+    environ: Mapping[str, str],
+    found: Findings,
+) -> None:
+    """Compare uid, channel and project with those of the RTC node."""
+    properties = expand(graph.property_of(rtc), environ, {})
+    uid = _uid(resolved)
+    for key in ("stream_id", "remote_stream_id"):
+        if uid and str(properties.get(key)) == uid:
+            found.errors.append(
+                f"params.agora_uid: {uid} is also the {key} of {rtc}; every "
+                "participant of a channel needs a uid of its own"
+            )
+    for key in ("app_id", "channel"):
+        value = properties.get(key)
+        if name := shell_variable_of(value):
+            found.errors.append(
+                f'{rtc}.{key}: "{value}" is taken literally: TEN fills in '
+                f"${{env:{name}}} only"
+            )
+            return
+    channel, own_channel = properties.get("channel"), _channel(resolved)
+    if (
+        channel
+        and own_channel
+        and channel != own_channel
+        and resolved.problems.keys().isdisjoint(_CHANNEL_PATHS)
+    ):
+        found.errors.append(
+            f"channel: the avatar joins {own_channel!r} and {rtc} joins "
+            f"{channel!r}; user and avatar meet only in the same channel"
+        )
+    app_id, own_app_id = (
+        properties.get("app_id"),
+        _param(resolved, "agora_appid"),
+    )
+    if (
+        app_id
+        and own_app_id
+        and app_id != own_app_id
+        and "params.agora_appid" not in resolved.problems
+    ):
+        found.errors.append(
+            f"params.agora_appid: another App ID than the app_id of {rtc}; "
+            "user and avatar meet only within one Agora project"
+        )
+
+
+def _check_rates(
+    graph: Graph,
+    name: str,
+    sample_rate: int,
+    environ: Mapping[str, str],
+    found: Findings,
+) -> None:
+    sources = {
+        wire.source
+        for wire in graph.wires()
+        if wire.dest == name and wire.carries("audio_frame", "pcm_frame")
+    }
+    for source in sorted(sources):
+        if graph.named(source).get("addon") in USER_AUDIO_ADDONS:
+            continue
+        properties = expand(graph.property_of(source), environ, {})
+        rates = dict(_rates(properties, source))
+        if rates and sample_rate not in rates.values():
+            path, rate = next(iter(rates.items()))
+            found.errors.append(
+                f"params.sample_rate: {sample_rate} Hz, and {source} sends "
+                f"{rate} Hz ({path}); the avatar refuses frames of another "
+                "rate. Give both the same"
+            )
+
+
+def _rates(value: Any, path: str) -> Iterator[tuple[str, int]]:
+    """Yield path and rate of each output rate in a TTS's properties."""
+    if not isinstance(value, dict):
+        return
+    for key, item in value.items():
+        inner, name = joined(path, key), key.lower()
+        if name.startswith(("input", "asr")):
+            continue  # of a model that listens, too
+        if name.endswith(_RATE_KEYS):
+            if re.fullmatch("[0-9]{4,6}", str(item)):
+                yield inner, int(item)
+        elif isinstance(item, str) and _FORMAT_KEY.search(name):
+            if rate := _rate_in(item.lower()):
+                yield inner, rate
+        else:
+            yield from _rates(item, inner)
+
+
+def _rate_in(audio_format: str) -> int | None:
+    """Return the rate in a name such as pcm_24000 or raw-24khz-16bit."""
+    if not _PCM.search(audio_format):
+        return None
+    if found := _RATE_IN_KHZ.search(audio_format):
+        return round(float(found.group(1)) * 1000)
+    found = _RATE.search(audio_format)
+    return int(found.group(1)) if found else None
+
+
+def _check_avatars(
+    node: Node,
+    resolved: Resolved,
+    package_dir: Path,
+    environ: Mapping[str, str],
+    found: Findings,
+) -> None:
+    graph = node.graph
+    assert graph is not None
+    addon = str(graph.named(node.name).get("addon"))
+    uid = _uid(resolved)
+    for other in graph.made_by(addon):
+        if other == node.name or not uid or uid == "0":
+            continue
+        theirs = resolve(
+            Node(other, graph.property_of(other), graph), package_dir, environ
+        )
+        if _uid(theirs) == uid and _channel(theirs) == _channel(resolved):
+            found.errors.append(
+                f"params.agora_uid: {uid} is also that of the avatar {other} "
+                "in the same channel; every participant needs a uid of its "
+                "own"
+            )
+
+
+def _check_variables(
+    graph: Graph, name: str, environ: Mapping[str, str], found: Findings
+) -> None:
+    """Report what the other nodes lack: TEN would not start without it."""
+    unset: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.get("name") != name:
+            expand(node.get("property"), environ, unset, str(node.get("name")))
+    for variable in sorted(set(unset.values())):
+        path = next(at for at, name in unset.items() if name == variable)
+        found.errors.append(
+            f"{path}: the environment variable {variable} is not set, and "
+            "the placeholder has no default: TEN ends the whole process "
+            "before the agent starts"
+        )
+
+
+def _uid(resolved: Resolved) -> str:
+    return str(_param(resolved, "agora_uid") or "").strip()
+
+
+def _channel(resolved: Resolved) -> Any:
+    channel = resolved.tree.get("channel")
+    return _param(resolved, "agora_channel") if is_missing(channel) else channel
+
+
+def _param(resolved: Resolved, name: str) -> Any:
+    """Return a param; Agora's also count at the top level."""
+    value = resolved.param(name)
+    return resolved.tree.get(name) if is_missing(value) else value

@@ -1,0 +1,247 @@
+"""All there is to say about one node without opening a connection."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from .. import package
+from .findings import Findings
+from .json_file import read_json
+from .model import Node
+from .neighbors import check_neighbors
+from .resolve import (
+    PLACEHOLDER_START,
+    Resolved,
+    configure,
+    paths_of,
+    resolve,
+    with_source,
+)
+from .tree import is_missing
+from .values import check_values
+from .wiring import check_wiring
+
+package.load()
+config: Any = importlib.import_module(".config", package.NAME)
+sdk: Any = importlib.import_module(".session.sdk", package.NAME)
+token: Any = importlib.import_module(".token", package.NAME)
+
+SEE_BELOW = "see below"
+
+_IDS = ("agora_appid", "spatius_app_id", "spatius_avatar_id")
+_HEAD, _TAIL = 8, 4
+"""How much of an id is shown: enough to compare it, but not all of it, as a
+key may stand in its place."""
+
+
+@dataclass(frozen=True)
+class PropertyRow:
+    """One property: what it resolves to, and where that comes from."""
+
+    name: str
+    value: str
+    source: str
+
+
+@dataclass
+class NodeReport:
+    """What there is to say about one node."""
+
+    node: Node
+    resolved: Resolved
+    config: Any = None
+    """None where there are problems."""
+    rows: list[PropertyRow] = field(default_factory=list)
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
+
+
+def examine(
+    node: Node, defects: list[str], environ: Mapping[str, str], now_s: float
+) -> NodeReport:
+    """Return all there is to say about `node` without a connection.
+
+    `defects` are those of its file; `now_s` is in seconds since the epoch.
+    """
+    resolved = resolve(node, package.ROOT, environ)
+    report = NodeReport(node, resolved)
+    found = report.findings
+    found.errors += defects
+    try:
+        report.config = configure(resolved, now_s)
+    except config.ConfigError as error:
+        found.errors += [
+            with_source(problem, resolved) for problem in error.problems
+        ]
+    else:
+        found.warnings += report.config.warnings
+        report.facts = _facts(report, now_s)
+        is_opus = report.config.params.audio_format == "ogg_opus"
+        if problem := sdk.problem(is_opus):
+            found.errors.append(problem)
+    _add_values(report)
+    if node.graph is not None:
+        manifest = read_json(package.ROOT / "manifest.json")
+        found.add(check_wiring(node.graph, node.name, manifest.get("api")))
+        found.add(
+            check_neighbors(
+                node, resolved, _sample_rate(report), package.ROOT, environ
+            )
+        )
+    report.rows = _rows(report)
+    return report
+
+
+def _add_values(report: NodeReport) -> None:
+    """Add what `check_values` finds, without what config.load has said."""
+    found, known = check_values(report.resolved), report.findings
+    said = {path for text in known.errors for path in paths_of(text)}
+    known.errors += [
+        text for text in found.errors if said.isdisjoint(paths_of(text))
+    ]
+    known.warnings += [
+        text
+        for text in found.warnings
+        if not any(paths_of(text)[0] in warning for warning in known.warnings)
+    ]
+
+
+def _sample_rate(report: NodeReport) -> Any:
+    """Return the avatar's rate in Hz, or what stands in its place."""
+    if report.config is not None:
+        return report.config.params.sample_rate
+    given = report.resolved.param("sample_rate")
+    text = str(given or config.Params.model_fields["sample_rate"].default)
+    return int(text) if text.strip().isdecimal() else None
+
+
+def _rows(report: NodeReport) -> list[PropertyRow]:
+    tree = report.resolved.tree
+    broken = {
+        path for text in report.findings.errors for path in paths_of(text)
+    }
+    loaded = report.config.summary() if report.config else None
+    rows = []
+    for name, model_field in config.Params.model_fields.items():
+        path, given = f"params.{name}", report.resolved.param(name)
+        default = None if model_field.is_required() else model_field.default
+        if name == "agora_channel" and not is_missing(tree.get("channel")):
+            path, given = "channel", tree["channel"]
+        value = loaded["params"][name] if loaded else given
+        if name in _IDS:
+            value = _short(given)
+        rows.append(_row(report.resolved, path, given, value, default, broken))
+    for name, default in (("dump", False), ("dump_path", None)):
+        given = tree.get(name)
+        value = loaded[name] if loaded else given
+        rows.append(_row(report.resolved, name, given, value, default, broken))
+    return rows
+
+
+def _row(
+    resolved: Resolved,
+    path: str,
+    given: Any,
+    value: Any,
+    default: Any,
+    broken: set[str],
+) -> PropertyRow:
+    name = path.removeprefix("params.")
+    missing = is_missing(given)
+    if _is_secret(name):
+        shown = "not set" if missing else "set"
+    else:
+        if missing and default is not None:
+            value = default
+        shown = _shown(value)
+    if path in broken:
+        shown = f"missing, {SEE_BELOW}" if missing else f"wrong, {SEE_BELOW}"
+        if name in _IDS and not missing:
+            shown = f"{_short(given)}, {SEE_BELOW}"
+    return PropertyRow(name, shown, _source(resolved, path, missing, default))
+
+
+def _source(resolved: Resolved, path: str, missing: bool, default: Any) -> str:
+    origin = resolved.origins.get(path)
+    if missing and default is not None:
+        return "default"
+    if origin is None:
+        return ""
+    if not origin.variable:
+        return "" if missing else origin.layer
+    if origin.is_set:
+        return f"${origin.variable}" + (", empty" if missing else "")
+    if missing:
+        return f"${origin.variable}, not set"
+    return f"default of ${origin.variable}"
+
+
+def _is_secret(name: str) -> bool:
+    model_field = config.Params.model_fields.get(name)
+    return model_field is not None and "SecretStr" in str(
+        model_field.annotation
+    )
+
+
+def _short(value: Any) -> Any:
+    """Return enough of an id to compare it."""
+    if not isinstance(value, str) or len(value) <= _HEAD + _TAIL:
+        return value
+    return f"{value[:_HEAD]}...{value[-_TAIL:]}"
+
+
+def _shown(value: Any) -> str:
+    if is_missing(value):
+        return "not set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    if PLACEHOLDER_START in text:
+        return f"a placeholder, {SEE_BELOW}"  # its default may be a secret
+    if "://" in text:
+        return config.bare_url(text)
+    return text
+
+
+def _facts(report: NodeReport, now_s: float) -> list[tuple[str, str]]:
+    params = report.config.params
+    console, ingress = _endpoints(params)
+    return [
+        ("SDK package", sdk.package() or "none"),
+        ("console", console),
+        ("ingress", ingress),
+        ("Agora token", _agora_token(params, now_s)),
+    ]
+
+
+def _endpoints(params: Any) -> tuple[str, str]:
+    urls = sdk.endpoints(params)
+    if urls is None:
+        nearest = "of the region that Spatius names (auto)"
+        return nearest, nearest
+    return config.bare_url(urls[0]), config.bare_url(urls[1])
+
+
+def _agora_token(params: Any, now_s: float) -> str:
+    if params.agora_token is None:
+        minutes = params.session_expire_minutes
+        expires_at = _clock_time(now_s + minutes * 60)
+        return (
+            f"signed for each session, for {minutes} min; one signed now "
+            f"would expire at {expires_at}"
+        )
+    facts = token.read(params.agora_token.get_secret_value())
+    if facts is None or facts.ends_at_s is None:
+        return "given; its end cannot be read"
+    left_min = (facts.ends_at_s - now_s) / 60
+    return (
+        f"given; expires at {_clock_time(facts.ends_at_s)}, in "
+        f"{left_min:.0f} min"
+    )
+
+
+def _clock_time(epoch_s: float) -> str:
+    moment = datetime.fromtimestamp(epoch_s, timezone.utc)
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,250 @@
+"""Resolves a node's properties as TEN does it before an extension starts.
+
+property.json, the graph node's `property` merged over it, placeholders,
+manifest types. Where the runtime would end its process, a problem is noted
+here, with all others.
+"""
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .. import package
+
+# The stand-in's rules under the name devkit.ten_runtime: the name ten_runtime
+# itself may belong to the real runtime, which has no such modules.
+from ..ten_runtime._properties import _PLACEHOLDER as PLACEHOLDER
+from ..ten_runtime._properties import merge
+from ..ten_runtime._schema import Schemas, mismatch
+from .json_file import read_json
+from .model import Node
+from .tree import Tree, is_missing, joined, leaves
+
+package.load()
+config: Any = importlib.import_module(".config", package.NAME)
+
+PLACEHOLDER_START = "${env:"
+
+_SHELL_VARIABLE = re.compile(
+    r"\$(?:([A-Z][A-Z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})"
+)
+
+
+class Origin(NamedTuple):
+    """Where a value comes from."""
+
+    layer: str
+    """`graph node` or `property.json`."""
+    variable: str = ""
+    """The environment variable of its placeholder, "" without one."""
+    is_set: bool = False
+    """Whether that variable exists."""
+
+
+@dataclass
+class Resolved:
+    """The tree that the extension would start with."""
+
+    tree: Tree
+    origins: dict[str, Origin] = field(default_factory=dict)
+    """By dotted path, for each value that is no object."""
+    problems: dict[str, str] = field(default_factory=dict)
+    """By dotted path: what TEN would end the process for, or take literally."""
+    usual: dict[str, str] = field(default_factory=dict)
+    """By dotted path: the environment variable in the package's own file."""
+
+    def param(self, name: str) -> Any:
+        """Return the value of `params.<name>`, None without one."""
+        return self.at(f"params.{name}")
+
+    def at(self, path: str) -> Any:
+        """Return the value at a dotted path, None without one."""
+        value: Any = self.tree
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+
+def resolve(
+    node: Node, package_dir: Path, environ: Mapping[str, str]
+) -> Resolved:
+    """Return the tree that `node` would start with, in TEN's own order.
+
+    `package_dir` is the extension's folder, with its manifest.json and the
+    property.json that lies under a graph node's properties.
+    """
+    own = node.property
+    base = _base_properties(package_dir)
+    merged = own if node.graph is None else merge(base, own)
+    resolved = Resolved({})
+    resolved.usual = {
+        path: variable
+        for path, value in leaves(base)
+        if (variable := variable_of(value))
+    }
+    given = {path for path, _ in leaves(own)}
+    for path, value in leaves(merged):
+        is_own = node.graph is not None and path in given
+        variable = variable_of(value)
+        resolved.origins[path] = Origin(
+            "graph node" if is_own else "property.json",
+            variable,
+            bool(variable) and variable in environ,
+        )
+        if literal := shell_variable_of(value):
+            resolved.problems[path] = (
+                f'"{value}" is taken literally: TEN fills in '
+                f"${{env:{literal}}} only"
+            )
+    unset: dict[str, str] = {}
+    resolved.tree = expand(merged, environ, unset)
+    for path, variable in unset.items():
+        resolved.problems[path] = (
+            f"the environment variable {variable} is not set, and the "
+            "placeholder has no default: TEN ends the whole process before "
+            f"the agent starts; set it, or write ${{env:{variable}|}}"
+        )
+    manifest = read_json(package_dir / "manifest.json")
+    schema = Schemas(manifest.get("api")).properties
+    for path, reason in _mismatches(schema, resolved.tree):
+        resolved.problems.setdefault(
+            path,
+            f"the value {reason} in manifest.json: TEN aborts the whole "
+            "process when it loads that",
+        )
+    return resolved
+
+
+def configure(resolved: Resolved, now_s: float) -> Any:
+    """Return the `config.Config` of what was resolved.
+
+    `now_s` is in seconds since the epoch. Raises the package's
+    `ConfigError`, with TEN's problems before its own.
+    """
+    problems = [f"{path}: {text}" for path, text in resolved.problems.items()]
+    try:
+        loaded = config.load(resolved.tree, now_s)
+    except config.ConfigError as error:
+        # A value that is wrong for TEN already needs no second sentence.
+        problems += [
+            problem
+            for problem in error.problems
+            if resolved.problems.keys().isdisjoint(paths_of(problem))
+        ]
+        raise config.ConfigError(problems) from None
+    if problems:
+        raise config.ConfigError(problems)
+    return loaded
+
+
+def paths_of(problem: str) -> list[str]:
+    """Return the paths that a sentence of a `ConfigError` begins with."""
+    return problem.partition(":")[0].split(" or ")
+
+
+def with_source(problem: str, resolved: Resolved) -> str:
+    """Return the sentence with the places that its values come from."""
+    sources = [
+        source
+        for path in paths_of(problem)
+        if path not in resolved.problems and (source := _source(path, resolved))
+    ]
+    return f"{problem} ({'; '.join(sources)})" if sources else problem
+
+
+def variable_of(value: Any) -> str:
+    """Return the environment variable that a placeholder names, or ""."""
+    found = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    return found.group(1) if found else ""
+
+
+def shell_variable_of(value: Any) -> str:
+    """Return the name in `$NAME` or `${NAME}`, which TEN does not fill in."""
+    found = _SHELL_VARIABLE.fullmatch(value) if isinstance(value, str) else None
+    return (found.group(1) or found.group(2)) if found else ""
+
+
+def expand(
+    value: Any,
+    environ: Mapping[str, str],
+    unset: dict[str, str],
+    path: str = "",
+) -> Any:
+    """Return `value` with its placeholders filled in.
+
+    `unset` gets path and name of each variable that is neither set nor has a
+    default; "" stands in its place.
+    """
+    if isinstance(value, dict):
+        return {
+            key: expand(item, environ, unset, joined(path, key))
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [
+            expand(item, environ, unset, f"{path}[{index}]")
+            for index, item in enumerate(value)
+        ]
+    found = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    variable, default = found.groups()
+    text = environ.get(variable, default)
+    if text is None:
+        unset[path] = variable
+        return ""
+    return text
+
+
+def _base_properties(package_dir: Path) -> Tree:
+    """Return a package's property.json, {} where TEN would ignore it."""
+    path = package_dir / "property.json"
+    if not path.is_file():
+        return {}
+    tree = read_json(path)
+    if not isinstance(tree, dict):
+        return {}
+    if any(value is None for _, value in leaves(tree)):
+        return {}
+    return tree
+
+
+def _source(path: str, resolved: Resolved) -> str:
+    """Return where the value at `path` comes from, or would come from."""
+    origin = resolved.origins.get(path)
+    usual = resolved.usual.get(path, "")
+    value = resolved.at(path)
+    if origin is not None and origin.variable:
+        state = ""
+        if is_missing(value):
+            state = f", which is {'empty' if origin.is_set else 'not set'}"
+        return f"from the environment variable {origin.variable}{state}"
+    if not is_missing(value) or not usual:
+        return ""
+    name = path.removeprefix("params.")
+    where = "leaves it out" if origin is None else "leaves it empty"
+    return (
+        f"the {origin.layer if origin else 'file'} {where}; "
+        f'"{name}": "${{env:{usual}}}" takes it from the environment variable '
+        f"{usual}"
+    )
+
+
+def _mismatches(
+    schema: Tree, value: Any, path: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Yield path and reason of each value of another type than declared."""
+    declared = schema.get("properties")
+    if isinstance(declared, dict) and isinstance(value, dict):
+        for name, inner in declared.items():
+            if name in value:
+                yield from _mismatches(inner, value[name], joined(path, name))
+        return
+    if value is None:
+        return  # reported once, with all nulls of the file
+    reason = mismatch(schema, value, path)
+    if reason is not None:
+        yield path, reason.removeprefix(f"'{path}' ")

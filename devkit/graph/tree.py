@@ -1,0 +1,47 @@
+"""JSON trees, and the dotted paths that lead through them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+Tree = dict[str, Any]
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield path and value of everything that is no object and no list."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, joined(path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from leaves(item, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+def joined(path: str, name: str) -> str:
+    """Return the path of the property `name` of the object at `path`."""
+    return f"{path}.{name}" if path else name
+
+
+def as_object(value: Any) -> Tree:
+    """Return `value` if it is an object, {} otherwise."""
+    return value if isinstance(value, dict) else {}
+
+
+def objects(value: Any) -> list[Tree]:
+    """Return the objects in a list; anything else is left out."""
+    items = value if isinstance(value, list) else []
+    return [item for item in items if isinstance(item, dict)]
+
+
+def kind(value: Any) -> str:
+    """Return the name of a JSON type, with its article."""
+    kinds = {dict: "an object", list: "a list", str: "text", bool: "a boolean"}
+    if value is None:
+        return "null"
+    return kinds.get(type(value), "a number")
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a property counts as not given."""
+    return value is None or (isinstance(value, str) and not value.strip())

@@ -1,0 +1,76 @@
+"""Checks a node's values against one another."""
+
+import importlib
+from typing import Any
+
+from .. import package
+from .findings import Findings
+from .resolve import PLACEHOLDER, Resolved, shell_variable_of
+from .tree import is_missing
+
+package.load()
+config: Any = importlib.import_module(".config", package.NAME)
+token: Any = importlib.import_module(".token", package.NAME)
+
+_MUST_DIFFER = (
+    ("agora_appcert", "agora_appid", "the App Certificate", "the App ID"),
+    ("agora_token", "agora_appcert", "the token", "the App Certificate"),
+    ("spatius_api_key", "spatius_app_id", "the API key", "the app id"),
+    ("spatius_api_key", "spatius_avatar_id", "the API key", "the avatar id"),
+)
+_TOP_LEVEL = ("channel", "dump", "dump_path")
+
+
+def check_values(resolved: Resolved) -> Findings:
+    """Return what is wrong with values that each have the right form."""
+    found = Findings()
+    for name, other, what, other_what in _MUST_DIFFER:
+        value = _text(resolved, name)
+        if value and value == _text(resolved, other):
+            found.errors.append(
+                f"params.{name}: {what} is the same text as {other_what} "
+                f"(params.{other}); one of them stands in the wrong place"
+            )
+    _check_token(resolved, found)
+    for name in config.Params.model_fields:
+        if not is_missing(resolved.tree.get(name)):
+            found.warnings.append(
+                f"{name}: stands at the top level; it belongs into params"
+            )
+    for name in _TOP_LEVEL:
+        if resolved.param(name) is not None:
+            found.warnings.append(
+                f"params.{name}: stands in params, where it is not used; it "
+                "belongs to the top level, beside params"
+            )
+    return found
+
+
+def _check_token(resolved: Resolved, found: Findings) -> None:
+    given, app_id = (
+        _text(resolved, "agora_token"),
+        _text(resolved, "agora_appid"),
+    )
+    if not given or token.read(given) is not None:
+        return
+    if given == app_id:
+        # Agora takes that where the project has no App Certificate.
+        found.warnings.append(
+            "params.agora_token: the App ID in place of a token; Agora "
+            "accepts it only for a project without an App Certificate"
+        )
+    elif given != _text(resolved, "agora_appcert"):
+        found.errors.append(
+            "params.agora_token: not an Agora RTC token; such a token begins "
+            f"with 006 or 007, this text of {len(given)} characters does "
+            "not, or breaks off. Leave it empty to have the extension sign "
+            "its own with params.agora_appcert"
+        )
+
+
+def _text(resolved: Resolved, name: str) -> str:
+    """Return a param's text, "" where it is missing or was not filled in."""
+    value = resolved.param(name)
+    if not isinstance(value, str) or shell_variable_of(value.strip()):
+        return ""
+    return "" if PLACEHOLDER.search(value) else value.strip()

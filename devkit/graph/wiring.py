@@ -1,0 +1,221 @@
+"""Checks the connections around a node against what the extension takes."""
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from .findings import Findings
+from .model import KINDS, Graph, Wire
+from .tree import objects
+
+RTC_ADDON = "agora_rtc"
+USER_AUDIO_ADDONS = (RTC_ADDON, "streamid_adapter")
+"""What they send as pcm_frame is the user's own voice."""
+
+STOCK_AGENT_ADDON = "main_python"
+
+_VOICE, _FLUSH = ("audio_frame", "pcm_frame"), ("cmd", "flush")
+
+
+def check_wiring(graph: Graph, name: str, api: Any) -> Findings:
+    """Return what is wrong with the connections of the node `name`.
+
+    `api` is that of the extension's manifest.json.
+    """
+    found = Findings()
+    wires = graph.wires()
+    if not wires:
+        found.errors.append(
+            f"{graph.connections_path}: the graph has none, so no message reaches "
+            f"{name}. Wire pcm_frame and tts_audio_end of the TTS and flush "
+            "of the agent to it"
+        )
+        return found
+    _check_ends(graph, wires, found)
+    _check_names(graph, name, wires, api, found)
+    arriving = [wire for wire in wires if wire.dest == name]
+    if graph.has_indirect_nodes:
+        found.notes.append(
+            f"{graph.connections_path}: subgraphs and selectors are not followed; whether "
+            f"pcm_frame, tts_audio_end and flush reach {name} through one "
+            "was not checked"
+        )
+    else:
+        _check_arrivals(graph, name, arriving, found)
+    _check_speech(graph, name, wires, arriving, found)
+    _check_flush(graph, name, arriving, found)
+    _check_fallback(graph, name, wires, found)
+    return found
+
+
+def _check_ends(graph: Graph, wires: list[Wire], found: Findings) -> None:
+    names = [str(node.get("name")) for node in graph.nodes]
+    seen = set()
+    for wire in wires:
+        for end in (wire.source, wire.dest):
+            if graph.has_node(end) or (wire.path, end) in seen:
+                continue
+            seen.add((wire.path, end))
+            found.errors.append(
+                f"{wire.path}: {wire.message} is wired to or from "
+                f"{end or 'a node without a name'}, which is no node of this "
+                f"graph{_nearest(end, names) or '; its nodes: '}"
+                + ("" if _nearest(end, names) else ", ".join(names))
+            )
+
+
+def _check_names(
+    graph: Graph, name: str, wires: list[Wire], api: Any, found: Findings
+) -> None:
+    """Report messages that the extension neither takes nor sends."""
+    seen = set()
+    for wire in wires:
+        if name not in (wire.source, wire.dest) or wire.message == "*":
+            continue
+        is_incoming = wire.dest == name
+        declared = _declared(api, "_in" if is_incoming else "_out")
+        key = (wire.kind, wire.message)
+        # Which of these the avatar sends is judged with the fallback.
+        known = declared if is_incoming else declared | {_VOICE, _FLUSH}
+        if key in known or (key, wire.path) in seen:
+            continue
+        seen.add((key, wire.path))
+        does = "takes" if is_incoming else "sends"
+        kinds = [kind for kind, message in known if message == wire.message]
+        names = [message for kind, message in known if kind == wire.kind]
+        near = _nearest(wire.message, names, cutoff=0.8)
+        text = f"{wire.path}: {name} {does} no {wire.kind} {wire.message}"
+        if kinds:
+            found.errors.append(f"{text}; {wire.message} is a {kinds[0]}")
+        elif near:
+            found.errors.append(f"{text}{near}")
+        else:
+            found.warnings.append(f"{text}; the connection has no effect")
+
+
+def _check_arrivals(
+    graph: Graph, name: str, arriving: list[Wire], found: Findings
+) -> None:
+    if not any(wire.carries(*_VOICE) for wire in arriving):
+        found.errors.append(
+            f"{graph.connections_path}: pcm_frame is not wired to {name}, so the avatar "
+            "gets nothing to say. Wire the audio_frame pcm_frame of the TTS "
+            "to it"
+        )
+    if not any(
+        wire.carries("data", "tts_audio_end", "finalize") for wire in arriving
+    ):
+        found.warnings.append(
+            f"{graph.connections_path}: tts_audio_end is not wired to {name}: speech "
+            "counts as finished only when no audio has come for "
+            "end_of_speech_timeout_ms. Wire the data tts_audio_end of the "
+            "TTS to it"
+        )
+    if not any(wire.carries(*_FLUSH) for wire in arriving):
+        found.warnings.append(
+            f"{graph.connections_path}: flush is not wired to {name}: the avatar speaks "
+            "on when the user interrupts, unless the agent sends flush to "
+            "this node by its name. Wire the cmd flush of the agent to it"
+        )
+
+
+def _check_speech(
+    graph: Graph,
+    name: str,
+    wires: list[Wire],
+    arriving: list[Wire],
+    found: Findings,
+) -> None:
+    """Report speech from the wrong side, and speech that is heard twice."""
+    for wire in arriving:
+        if not wire.carries(*_VOICE):
+            continue
+        addon = graph.named(wire.source).get("addon")
+        if addon in USER_AUDIO_ADDONS:
+            found.errors.append(
+                f"{wire.path}: {name} takes pcm_frame from {wire.source} "
+                f"({addon}): that is the user's voice. Take it from the TTS"
+            )
+            continue
+        for other in wires:
+            if (
+                other.source == wire.source
+                and other.dest in graph.made_by(RTC_ADDON)
+                and other.carries(*_VOICE)
+            ):
+                found.errors.append(
+                    f"{other.path}: pcm_frame of {other.source} goes to "
+                    f"{other.dest} as well as to {name}, so speech is heard "
+                    f"twice. The avatar brings the sound; remove the "
+                    f"connection to {other.dest}"
+                )
+
+
+def _check_flush(
+    graph: Graph, name: str, arriving: list[Wire], found: Findings
+) -> None:
+    sources = {wire.source for wire in arriving if wire.carries(*_FLUSH)}
+    if not sources or not sources <= set(graph.made_by(STOCK_AGENT_ADDON)):
+        return
+    agent = (
+        graph.file.parent
+        / f"ten_packages/extension/{STOCK_AGENT_ADDON}/extension.py"
+    )
+    if agent.is_file() and re.search(
+        rf"""["']flush["']\s*,\s*["']{re.escape(name)}["']""",
+        agent.read_text(encoding="utf-8", errors="replace"),
+    ):
+        return
+    source = min(sources)
+    found.warnings.append(
+        f"{graph.connections_path}: flush reaches {name} only by the connection from "
+        f"{source}, and TEN's stock {STOCK_AGENT_ADDON} sends flush to "
+        "agora_rtc by name, past the connections: the avatar would speak on "
+        "when the user interrupts. In _interrupt of its extension.py write: "
+        f'await _send_cmd(self.ten_env, "flush", "{name}"). An agent that '
+        "sends flush without a receiver needs no change"
+    )
+
+
+def _check_fallback(
+    graph: Graph, name: str, wires: list[Wire], found: Findings
+) -> None:
+    """Say what is missing for the voice that speaks while no avatar can."""
+    rtc_nodes = graph.made_by(RTC_ADDON)
+    if not rtc_nodes:
+        return
+    leaving = [
+        wire for wire in wires if wire.source == name and wire.dest in rtc_nodes
+    ]
+    missing = [
+        " ".join(message)
+        for message in (_VOICE, _FLUSH)
+        if not any(wire.carries(*message) for wire in leaving)
+    ]
+    rtc = rtc_nodes[0]
+    if missing:
+        found.notes.append(
+            f"{graph.connections_path}: without an avatar the agent is silent. For a "
+            f"voice in its place wire the {' and the '.join(missing)} of "
+            f"{name} to {rtc}"
+        )
+    elif graph.property_of(rtc).get("publish_audio") is False:
+        found.notes.append(
+            f"{graph.connections_path}: the voice in place of the avatar goes to {rtc}, "
+            "whose publish_audio is false; nobody would hear it"
+        )
+
+
+def _declared(api: Any, direction: str) -> set[tuple[str, str]]:
+    """Return (kind, name) of the messages in a manifest's `api`."""
+    return {
+        (kind, str(entry.get("name")))
+        for kind in KINDS
+        for entry in objects((api or {}).get(kind + direction))
+    }
+
+
+def _nearest(name: str, names: Iterable[str], cutoff: float = 0.5) -> str:
+    near = get_close_matches(name, sorted(names), 1, cutoff)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,425 @@
+"""bin/check on graphs: one test per mistake, and none on correct graphs."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent import APP_ID, CERTIFICATE
+from test_check import check
+
+GRAPHS = Path(__file__).parent / "graphs"
+CORRECT = sorted(GRAPHS.glob("*.json"))
+OTHER_ID = "f" * 32
+
+Tree = dict[str, Any]
+
+
+class Editor:
+    """A correct graph, to put one mistake into."""
+
+    def __init__(self) -> None:
+        self.tree: Tree = json.loads((GRAPHS / "flat.json").read_text())
+        (self.graph,) = self.tree["ten"]["predefined_graphs"]
+
+    def node(self, name: str) -> Tree:
+        (found,) = [n for n in self.graph["nodes"] if n["name"] == name]
+        return found
+
+    @property
+    def avatar(self) -> Tree:
+        return self.node("avatar")["property"]
+
+    @property
+    def params(self) -> Tree:
+        return self.avatar["params"]
+
+    @property
+    def rtc(self) -> Tree:
+        return self.node("agora_rtc")["property"]
+
+    @property
+    def to_avatar(self) -> Tree:
+        """The connection that wires everything to the avatar."""
+        return self.graph["connections"][-1]
+
+    def connect(self, source: str, kind: str, message: str, dest: str) -> None:
+        flow = {"name": message, "dest": [{"extension": dest}]}
+        self.graph["connections"].append({"extension": source, kind: [flow]})
+
+    def take_from(self, kind: str, message: str, source: str) -> None:
+        """Let the avatar have `message` from another node."""
+        for flow in self.to_avatar[kind]:
+            if flow["name"] == message:
+                flow["source"] = [{"extension": source}]
+
+    def rename(self, kind: str, message: str, name: str) -> None:
+        for flow in self.to_avatar[kind]:
+            if flow["name"] == message:
+                flow["name"] = name
+
+    def add_avatar(self, **properties: Any) -> None:
+        twin = copy.deepcopy(self.node("avatar"))
+        twin["name"] = "second"
+        twin["property"].update(properties)
+        self.graph["nodes"].append(twin)
+        for source, kind, message in (
+            ("tts", "audio_frame", "pcm_frame"),
+            ("tts", "data", "tts_audio_end"),
+            ("main_control", "cmd", "flush"),
+        ):
+            self.connect(source, kind, message, "second")
+
+
+def judge(tmp_path: Path, tree: Any, **environment: str | None):
+    path = tmp_path / "property.json"
+    path.write_text(tree if isinstance(tree, str) else json.dumps(tree))
+    return check(path, **environment)
+
+
+@pytest.mark.parametrize("path", CORRECT, ids=lambda path: path.stem)
+def test_correct_graph_has_no_errors_and_no_warnings(path):
+    """Every form that TEN 0.11 takes, and shapes of its own examples."""
+    code, words = check(path)
+    assert code == 0, words
+    if path.stem == "subgraph":
+        assert "subgraphs and selectors are not followed" in words
+    assert words.strip().endswith("No problems."), words
+
+
+ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
+    "uid of another avatar": (
+        lambda g: g.add_avatar(),
+        "params.agora_uid: 2000 is also that of the avatar second in the "
+        "same channel",
+    ),
+    "uid of the agent": (
+        lambda g: g.rtc.update(stream_id=2000),
+        "params.agora_uid: 2000 is also the stream_id of agora_rtc",
+    ),
+    "uid of the user": (
+        lambda g: g.rtc.update(remote_stream_id="2000"),
+        "params.agora_uid: 2000 is also the remote_stream_id of agora_rtc",
+    ),
+    "another App ID": (
+        lambda g: g.rtc.update(app_id=OTHER_ID),
+        "params.agora_appid: another App ID than the app_id of agora_rtc",
+    ),
+    "another channel": (
+        lambda g: g.rtc.update(channel="lobby"),
+        "channel: the avatar joins 'room' and agora_rtc joins 'lobby'",
+    ),
+    "connections empty": (
+        lambda g: g.graph.update(connections=[]),
+        "ten.predefined_graphs[0].connections: the graph has none",
+    ),
+    "connections missing": (
+        lambda g: g.graph.pop("connections"),
+        "ten.predefined_graphs[0].connections: the graph has none",
+    ),
+    "pcm_frame not wired": (
+        lambda g: g.to_avatar.pop("audio_frame"),
+        "pcm_frame is not wired to avatar",
+    ),
+    "pcm_frame of no node": (
+        lambda g: g.take_from("audio_frame", "pcm_frame", "tss"),
+        "connections[3].audio_frame[0]: pcm_frame is wired to or from tss, "
+        "which is no node of this graph; did you mean tts?",
+    ),
+    "connection to no node": (
+        lambda g: g.connect("llm", "data", "text_data", "message_colector"),
+        "connections[4].data[0]: text_data is wired to or from "
+        "message_colector, which is no node of this graph; did you mean "
+        "message_collector?",
+    ),
+    "connection of no addon": (
+        lambda g: g.graph["connections"].append(
+            {
+                "addon": "cartesia_tss",
+                "data": [{"name": "x", "dest": [{"extension": "llm"}]}],
+            }
+        ),
+        "from cartesia_tss, which is no node of this graph",
+    ),
+    "message misspelled": (
+        lambda g: g.rename("data", "tts_audio_end", "tts_audio_ends"),
+        "connections[3].data[1]: avatar takes no data tts_audio_ends; did "
+        "you mean tts_audio_end?",
+    ),
+    "message of another kind": (
+        lambda g: g.connect("tts", "cmd", "tts_audio_end", "avatar"),
+        "avatar takes no cmd tts_audio_end; tts_audio_end is a data",
+    ),
+    "message that the avatar does not send": (
+        lambda g: g.connect("avatar", "data", "metric", "message_collector"),
+        "avatar sends no data metric; did you mean metrics?",
+    ),
+    "pcm_frame from agora_rtc": (
+        lambda g: g.take_from("audio_frame", "pcm_frame", "agora_rtc"),
+        "avatar takes pcm_frame from agora_rtc (agora_rtc): that is the "
+        "user's voice",
+    ),
+    "pcm_frame from streamid_adapter": (
+        lambda g: g.connect(
+            "streamid_adapter", "audio_frame", "pcm_frame", "avatar"
+        ),
+        "avatar takes pcm_frame from streamid_adapter",
+    ),
+    "agora_rtc's audio wired to the avatar": (
+        lambda g: g.connect("agora_rtc", "audio_frame", "pcm_frame", "avatar"),
+        "connections[4].audio_frame[0]: avatar takes pcm_frame from agora_rtc",
+    ),
+    "TTS wired to agora_rtc as well": (
+        lambda g: g.connect("tts", "audio_frame", "pcm_frame", "agora_rtc"),
+        "connections[4].audio_frame[0]: pcm_frame of tts goes to agora_rtc as "
+        "well as to avatar, so speech is heard twice",
+    ),
+    "rate in output_format.sample_rate": (
+        lambda g: g.node("tts")["property"]["params"]["output_format"].update(
+            sample_rate=44100
+        ),
+        "params.sample_rate: 24000 Hz, and tts sends 44100 Hz "
+        "(tts.params.output_format.sample_rate)",
+    ),
+    "rate in output_format": (
+        lambda g: g.node("tts")["property"]["params"].update(
+            output_format="pcm_16000"
+        ),
+        "tts sends 16000 Hz (tts.params.output_format)",
+    ),
+    "rate in kHz": (
+        lambda g: g.node("tts").update(
+            property={"speech_synthesis_output_format": "Raw16Khz16BitMonoPcm"}
+        ),
+        "tts sends 16000 Hz (tts.speech_synthesis_output_format)",
+    ),
+    "rate beside params": (
+        lambda g: g.node("tts").update(property={"sample_rate": 16000}),
+        "tts sends 16000 Hz (tts.sample_rate)",
+    ),
+    "rate in audio_setting": (
+        lambda g: g.node("tts").update(
+            property={"params": {"audio_setting": {"sample_rate": 16000}}}
+        ),
+        "tts sends 16000 Hz (tts.params.audio_setting.sample_rate)",
+    ),
+    "shell variable": (
+        lambda g: g.params.update(spatius_app_id="$SPATIUS_APP_ID"),
+        'params.spatius_app_id: "$SPATIUS_APP_ID" is taken literally: TEN '
+        "fills in ${env:SPATIUS_APP_ID} only",
+    ),
+    "shell variable in braces": (
+        lambda g: g.params.update(agora_appid="${AGORA_APP_ID}"),
+        'params.agora_appid: "${AGORA_APP_ID}" is taken literally',
+    ),
+    "shell variable of agora_rtc": (
+        lambda g: g.rtc.update(app_id="$AGORA_APP_ID"),
+        'agora_rtc.app_id: "$AGORA_APP_ID" is taken literally',
+    ),
+    "token that is none": (
+        lambda g: g.params.update(agora_token="t0ken-of-some-other-kind"),
+        "params.agora_token: not an Agora RTC token",
+    ),
+    "certificate equal to App ID": (
+        lambda g: g.params.update(agora_appcert=APP_ID),
+        "params.agora_appcert: the App Certificate is the same text as the "
+        "App ID",
+    ),
+    "key equal to app id": (
+        lambda g: g.params.update(spatius_app_id="${env:SPATIUS_API_KEY}"),
+        "params.spatius_api_key: the API key is the same text as the app id",
+    ),
+    "variable of another node": (
+        lambda g: g.node("llm")["property"].update(key="${env:LLM_KEY_UNSET}"),
+        "llm.key: the environment variable LLM_KEY_UNSET is not set",
+    ),
+    "null": (
+        lambda g: g.node("llm")["property"].update(prompt=None),
+        "ten.predefined_graphs[0].nodes[3].property.prompt: null",
+    ),
+    "integer of more than 63 bits": (
+        lambda g: g.node("llm")["property"].update(seed=2**63),
+        "nodes[3].property.seed: a number that does not fit into 64 bits",
+    ),
+    "missing value": (
+        lambda g: g.params.update(spatius_avatar_id=""),
+        "params.spatius_avatar_id: required, but missing or empty (the graph "
+        'node leaves it empty; "spatius_avatar_id": "${env:SPATIUS_AVATAR_ID}"'
+        " takes it from the environment variable SPATIUS_AVATAR_ID)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("edit", "said"), ERRORS.values(), ids=ERRORS)
+def test_mistake_is_an_error_with_its_place(edit, said, tmp_path):
+    """Exit code 1, one line that names mistake and place, and a count."""
+    editor = Editor()
+    edit(editor)
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 1, words
+    assert said in words
+    assert "node avatar" in words
+    if said != ERRORS["uid of another avatar"][1]:  # each of them has it
+        assert words.count(" 1 error") >= 1
+        assert ". 2." not in words, words
+
+
+WARNINGS: dict[str, tuple[Callable[[Editor], Any], str]] = {
+    "tts_audio_end not wired": (
+        lambda g: g.to_avatar["data"].pop(),
+        "connections: tts_audio_end is not wired to avatar",
+    ),
+    "flush not wired": (
+        lambda g: g.to_avatar.pop("cmd"),
+        "connections: flush is not wired to avatar",
+    ),
+    "flush by the stock agent's connection only": (
+        lambda g: g.node("main_control").update(addon="main_python"),
+        'await _send_cmd(self.ten_env, "flush", "avatar")',
+    ),
+    "no channel of its own": (
+        lambda g: g.avatar.pop("channel"),
+        'add "channel": ""',
+    ),
+    "Agora's values at the top level": (
+        lambda g: g.avatar.update(agora_appid=APP_ID),
+        "agora_appid",
+    ),
+    "Spatius' values at the top level": (
+        lambda g: g.avatar.update(region="us-west"),
+        "region: stands at the top level; it belongs into params",
+    ),
+    "dump in params": (
+        lambda g: g.params.update(dump=True),
+        "params.dump: stands in params, where it is not used",
+    ),
+    "message without effect": (
+        lambda g: g.connect("main_control", "data", "tts_text_input", "avatar"),
+        "avatar takes no data tts_text_input; the connection has no effect",
+    ),
+    "App ID as token": (
+        lambda g: g.params.update(agora_token=APP_ID),
+        "params.agora_token: the App ID in place of a token",
+    ),
+}
+
+
+@pytest.mark.parametrize(("edit", "said"), WARNINGS.values(), ids=WARNINGS)
+def test_doubtful_graph_is_a_warning(edit, said, tmp_path):
+    """What may be intended leaves the exit code 0."""
+    editor = Editor()
+    edit(editor)
+    code, words = judge(
+        tmp_path, editor.tree, AGORA_CHANNEL="room", AGORA_TOKEN=None
+    )
+    assert code == 0, words
+    assert said in words
+    assert "0 errors, " in words
+
+
+def test_agent_that_names_the_avatar_needs_no_warning(tmp_path):
+    """The stock agent's file beside the graph is read, where there is one."""
+    editor = Editor()
+    editor.node("main_control").update(addon="main_python")
+    agent = tmp_path / "ten_packages/extension/main_python/extension.py"
+    agent.parent.mkdir(parents=True)
+    agent.write_text('await _send_cmd(self.ten_env, "flush", "avatar")\n')
+    assert judge(tmp_path, editor.tree)[1].strip().endswith("No problems.")
+    agent.write_text('await _send_cmd(self.ten_env, "flush", "agora_rtc")\n')
+    assert "0 errors, 1 warning" in judge(tmp_path, editor.tree)[1]
+
+
+def test_what_the_fallback_voice_needs_is_a_note(tmp_path):
+    """The voice without an avatar is offered, and never a problem."""
+    editor = Editor()
+    _, words = judge(tmp_path, editor.tree)
+    assert "wire the audio_frame pcm_frame and the cmd flush of avatar" in words
+    editor.connect("avatar", "audio_frame", "pcm_frame", "agora_rtc")
+    _, words = judge(tmp_path, editor.tree)
+    assert "wire the cmd flush of avatar to agora_rtc" in words
+    editor.connect("avatar", "cmd", "flush", "agora_rtc")
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 0
+    assert "note" not in words
+    editor.rtc["publish_audio"] = False
+    assert "publish_audio is false" in judge(tmp_path, editor.tree)[1]
+
+
+def test_key_that_stands_twice_is_an_error(tmp_path):
+    """TEN aborts on a duplicate key; JSON readers take the last one."""
+    text = json.dumps(Editor().tree).replace(
+        '"max_tokens": 512', '"max_tokens": 512, "max_tokens": 256'
+    )
+    code, words = judge(tmp_path, text)
+    assert code == 1
+    assert "nodes[3].property.max_tokens: this key stands twice" in words
+
+
+def test_number_of_thousands_of_digits_is_an_error(tmp_path):
+    """Python itself refuses to read it."""
+    text = json.dumps(Editor().tree).replace("512", "5" * 6000)
+    code, words = judge(tmp_path, text)
+    assert code == 1
+    assert "property.max_tokens: a number that does not fit" in words
+
+
+def test_mistake_in_an_imported_graph_names_its_file(tmp_path):
+    """The path alone would point into the wrong file."""
+    editor = Editor()
+    editor.node("llm")["property"]["prompt"] = None
+    (tmp_path / "graph.json").write_text(json.dumps(editor.graph))
+    entry = {"name": "g", "graph": {"import_uri": "graph.json"}}
+    code, words = judge(
+        tmp_path, {"ten": {"predefined_graphs": [entry]}}, COLUMNS="300"
+    )
+    assert code == 1
+    assert "graph.json: nodes[3].property.prompt: null" in words
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'\xef\xbb\xbf{"params": {}}', "line 1, column 1: a byte order mark"),
+        (
+            b'{\n  // the key\n  "params": {}\n}',
+            "line 2, column 3: a comment; JSON has no comments",
+        ),
+        (b'{"params": {} /* all */}', "line 1, column 15: a comment"),
+        (b'{"params": {}} # end', "line 1, column 16: a comment"),
+        (
+            b'{"params": {\n  "region": "",\n}}',
+            "line 2, column 15: a comma too many before }",
+        ),
+        (b'{"a": [1, 2 , ]}', "line 1, column 13: a comma too many before ]"),
+        (b"{'params': 1}", "line 1, column 2: a single quote"),
+        (b'{"params": 1 "a": 2}', "line 1, column 14: expected a comma"),
+        (b'{"params": {', "line 1, column 13: the file ends in the middle"),
+        (b'{"params": 1} {}', "line 1, column 15: text after the end"),
+        (b" \n", "is empty"),
+        (
+            b'{\n"channel": "Caf\xe9"}',
+            "line 2, column 16: another encoding than UTF-8 (the byte 0xE9)",
+        ),
+        ('{"params": {}}'.encode("utf-16"), "the file is UTF-16"),
+        ('{"params": {}}'.encode("utf-16-le"), "NUL bytes, as in UTF-16"),
+        (b"[" * 100_000, "is nested too deeply"),
+    ],
+)
+def test_file_that_is_no_json_is_said_in_words(data, said, tmp_path):
+    """What is wrong with the text, where, and no line of it."""
+    path = tmp_path / "property.json"
+    path.write_bytes(data)
+    code, words = check(path)
+    assert code == 2
+    assert said in words
+
+
+def test_ids_can_be_compared_and_secrets_cannot(tmp_path):
+    """Beginning and end of a long id are shown, nothing of a secret."""
+    avatar_id = "3f2b8c9a-1d4e-4f6a-9b7c-5e8d2a1c0f3e"
+    _, words = judge(tmp_path, Editor().tree, SPATIUS_AVATAR_ID=avatar_id)
+    assert "spatius_avatar_id 3f2b8c9a...0f3e" in words
+    assert f"agora_appid {APP_ID[:8]}...{APP_ID[-4:]}" in words
+    assert CERTIFICATE[:6] not in words
