@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from ..motion_server.agora import APP_ID_LENGTH
 from ..motion_server.guard import is_loopback
-from ..motion_server.record import Event, event_line
+from ..motion_server.model import Event
 from ..motion_server.server import MotionServer
+from ..motion_server.views import event_line
 from ..window import Window, page_url
 
 CERTIFICATE_VARIABLE = "AGORA_APP_CERTIFICATE"

@@ -27,8 +27,7 @@ sys.path.insert(0, str(package.ROOT / "devkit"))
 from ten_runtime import AudioFrame, Cmd, CmdResult, Data, StatusCode
 from ten_runtime._host import CmdOutcome, ExtensionHost
 
-from ..motion_server import MotionServer
-from ..motion_server.record import Event, Record, event_line
+from ..motion_server import Event, MotionServer, Record, event_line
 from ..node import FileError, Graph, read
 
 REPORTS = ("avatar_state", "error", "metrics")

@@ -624,7 +624,7 @@ def test_a_good_token_passes():
         ({"uid": 8}, "another uid"),
         ({"uid": 7, "channel": "other"}, "another channel"),
         ({"uid": 7, "certificate": "0" * 32}, "wrong signature"),
-        ({"uid": 7, "life_s": -1}, "is over"),
+        ({"uid": 7, "life_s": -1}, "has expired"),
         ({"uid": 7, "role": 2}, "allow to publish"),
     ],
 )
