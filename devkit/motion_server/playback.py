@@ -124,10 +124,10 @@ class Playback:
         """Take the changes up to now, in the order in which they came."""
         changes = []
         for one in list(self._playing.values()):
-            if one.report_at_s is not None and one.report_at_s <= now_s:
+            while one.report_at_s is not None and one.report_at_s <= now_s:
                 played_ms = one.played_ms(one.report_at_s)
                 changes.append(Change(one.req_id, "playing", played_ms))
-                next_s = now_s + progress_s
+                next_s = one.report_at_s + progress_s
                 plays_on = bool(progress_s) and next_s < one.until_s
                 one.report_at_s = next_s if plays_on else None
             if one.over_at_s is not None and one.over_at_s <= now_s:

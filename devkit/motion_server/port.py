@@ -1,7 +1,6 @@
 """A listening TCP port that can be closed and opened again."""
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +28,8 @@ class Port:
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._acceptor: asyncio.Task[None] | None = None
+        # Whether the acceptor has begun to make the server.
+        self._is_accepting = False
 
     @property
     def is_open(self) -> bool:
@@ -63,23 +64,30 @@ class Port:
 
     def close(self) -> None:
         """Refuse new connections; open ones go on."""
-        # Without a server yet, _accept() closes the socket.
-        self._socket = None
+        sock, self._socket = self._socket, None
         if self._server is not None:
             self._server.close()
             self._server = None
+        elif sock is not None and not self._is_accepting:
+            assert self._acceptor is not None
+            self._acceptor.cancel()
+            sock.close()
+        # Else _accept() closes the socket.
 
     async def stop(self) -> None:
         """Close for good."""
         if self._acceptor is not None:
-            with contextlib.suppress(OSError):
-                await self._acceptor
+            await asyncio.gather(self._acceptor, return_exceptions=True)
         self.close()
 
     async def _accept(self, sock: socket.socket) -> None:
-        server = await asyncio.get_running_loop().create_server(
-            self._factory, sock=sock, backlog=_BACKLOG
-        )
+        self._is_accepting = True
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                self._factory, sock=sock, backlog=_BACKLOG
+            )
+        finally:
+            self._is_accepting = False
         if self._socket is sock:
             self._server = server
         else:
