@@ -210,19 +210,20 @@ class Judge:
         unknown = 0
         # Connection and request -> turn and byte with which it would go on.
         expected: dict[tuple[int, str], tuple[int, int]] = {}
+        latest = (0, 0)
         for one in played:
             data, at = one.audio, 0
             stream = (one.connection, one.req_id)
             while at < len(data):
                 begin, turn, place = self._locate(
-                    data, at, expected.get(stream)
+                    data, at, expected.get(stream), latest
                 )
                 unknown += begin - at
                 if begin == len(data):
                     break
                 size = _common(data, begin, self._turns[turn].pcm, place)
                 at = begin + size
-                expected[stream] = (turn, place + size)
+                latest = expected[stream] = (turn, place + size)
                 pieces.append(
                     _Piece(
                         (one.source, one.connection),
@@ -236,12 +237,17 @@ class Judge:
         return pieces, unknown
 
     def _locate(
-        self, data: bytes, at: int, expected: tuple[int, int] | None
+        self,
+        data: bytes,
+        at: int,
+        expected: tuple[int, int] | None,
+        latest: tuple[int, int],
     ) -> tuple[int, int, int]:
         """Find where known audio begins in `data`, from `at` on.
 
-        Returns its beginning in `data`, its turn, and its place there; the
-        beginning is the end of `data` where there is none.
+        `expected` is where this request would go on, `latest` where speech has
+        come to. Returns its beginning in `data`, its turn, and its place
+        there; the beginning is the end of `data` where there is none.
         """
         left = len(data) - at
         if expected is not None:
@@ -263,12 +269,27 @@ class Judge:
             # Whole samples only.
             odd = begin - at & 1
             return begin + odd, turn, place + odd
-        # Less than a block, from the middle of one.
+        # Less than a block, from the middle of one: the place next to where
+        # speech had come to, since a few samples may stand in many places.
+        places = self._occurrences(data[at:])
+        if not places:
+            return len(data), 0, 0
+        turn, place = min(
+            places,
+            key=lambda one: (abs(one[0] - latest[0]), abs(one[1] - latest[1])),
+        )
+        return at, turn, place
+
+    def _occurrences(self, data: bytes) -> list[tuple[int, int]]:
+        """Return turn and place of all that is equal to `data`."""
+        found = []
         for turn, one in enumerate(self._turns):
-            place = one.pcm.find(data[at:])
-            if place >= 0 and not place % BYTES_PER_SAMPLE:
-                return at, turn, place
-        return len(data), 0, 0
+            place = one.pcm.find(data)
+            while place >= 0:
+                if not place % BYTES_PER_SAMPLE:
+                    found.append((turn, place))
+                place = one.pcm.find(data, place + 1)
+        return found
 
     # What is wrong with it.
 

@@ -309,6 +309,18 @@ def test_a_turn_may_be_said_in_parts():
         judge.said("turn", b"")
 
 
+def test_the_shortest_fragment_is_found_next_to_where_speech_was():
+    """Two samples may stand in many places."""
+    audio = pcm(20)
+    twice = audio + pcm(100, 2) + audio[-4:]
+    listener, judge = listener_and_judge(turn=twice)
+    listener.avatar_audio(1, "a", twice[:-4], 0.0)
+    listener.avatar_started(2, 1.0)
+    listener.avatar_audio(2, "b", twice[-4:], 1.0)
+    verdict = judge.verdict(listener.audible())
+    assert (verdict.missing_ms, verdict.repeats) == (0, [])
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_fragments_are_found_wherever_they_were_cut(data: st.DataObject):

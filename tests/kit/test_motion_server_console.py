@@ -162,8 +162,8 @@ async def test_a_closed_port_refuses_connections():
 @pytest.mark.parametrize("has_own_port", [True, False])
 async def test_a_console_that_is_down_refuses_connections(has_own_port: bool):
     """The ingress goes on, and the console comes back."""
-    options = {} if has_own_port else {"console_port": None}
-    async with MotionServer(**options) as server:
+    console_port = 0 if has_own_port else None
+    async with MotionServer(console_port=console_port) as server:
         waiting = Client(server)
         await waiting.session.init()
         server.console_down()
