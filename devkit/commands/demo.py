@@ -32,8 +32,8 @@ from ..harness.stage import (
     Stage,
     open_stage,
 )
+from ..motion_server import Record, Request
 from ..motion_server.guard import is_loopback
-from ..motion_server.record import Record, Request
 from ..window import Window, page_url
 from ..window.performer import STALE_FRAMES, Performer, report_to
 from .timeline import Timeline

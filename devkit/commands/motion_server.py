@@ -1,93 +1,156 @@
-"""Run the service on its own: `python -m devkit.commands.motion_server`."""
+"""Runs the local Spatius service on its own."""
 
-import argparse
 import asyncio
 import contextlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from typing import Annotated
+
+import typer
 
 from ..motion_server.agora import APP_ID_LENGTH
 from ..motion_server.guard import is_loopback
-from ..motion_server.record import Event, event_line
+from ..motion_server.model import Event
 from ..motion_server.server import MotionServer
+from ..motion_server.views import event_line
 from ..window import Window, page_url
 
 CERTIFICATE_VARIABLE = "AGORA_APP_CERTIFICATE"
+MAX_PORT = 65535
+
+
+def main(
+    host: Annotated[
+        str, typer.Option(help="Where to listen; loopback only by default.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=MAX_PORT, help="0: any free one.")
+    ] = 0,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="An API key to accept; repeatable; default: any.",
+        ),
+    ] = None,
+    app_id: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID", help="A known Spatius app; repeatable; default: any."
+        ),
+    ] = None,
+    avatar_id: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID", help="A known avatar; repeatable; default: any."
+        ),
+    ] = None,
+    certificate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="AGORA_APP_ID[=CERTIFICATE]",
+            help="Check signatures of this App ID's tokens; without "
+            f"=CERTIFICATE it is read from {CERTIFICATE_VARIABLE}.",
+        ),
+    ] = None,
+    no_audio: Annotated[
+        bool,
+        typer.Option(
+            "--no-audio", help="Count audio, but do not keep it (long runs)."
+        ),
+    ] = False,
+    no_window: Annotated[
+        bool,
+        typer.Option(
+            "--no-window", help="Serve no page that shows what happens."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print no events.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the URLs as a line of JSON.")
+    ] = False,
+) -> None:
+    """Run a local Spatius service, console and ingress, until Ctrl-C.
+
+    Point a TEN graph at it by the two endpoint URLs that it prints. A page
+    shows what it receives.
+    """
+    window = None if no_window else Window()
+    server = MotionServer(
+        host=host,
+        port=port,
+        console_port=None,
+        api_keys=api_key,
+        app_ids=app_id,
+        avatar_ids=avatar_id,
+        certificates=dict(map(_certificate, certificate or [])),
+        keep_audio=not no_audio,
+        routes=() if window is None else window.routes,
+    )
+    if window is not None:
+        window.attach(server)
+    if not is_loopback(host):
+        print(
+            f"warning: {host} is not loopback: whoever reaches this machine "
+            "can use the service, listen, and press the buttons",
+            file=sys.stderr,
+        )
+    try:
+        asyncio.run(_run(server, window, quiet=quiet, as_json=as_json))
+    except KeyboardInterrupt:
+        pass
+    except OSError as exc:
+        print(f"cannot listen on {host}:{port}: {exc}", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 def _certificate(text: str) -> tuple[str, str]:
-    """Read APP_ID or APP_ID=CERTIFICATE."""
+    """Read APP_ID or APP_ID=CERTIFICATE. Raises typer.BadParameter."""
     app_id, _, certificate = text.partition("=")
     certificate = certificate or os.environ.get(CERTIFICATE_VARIABLE, "")
     if len(app_id) != APP_ID_LENGTH:
-        raise argparse.ArgumentTypeError("an App ID has 32 digits")
-    if not certificate:
-        raise argparse.ArgumentTypeError(
-            f"no certificate given, and {CERTIFICATE_VARIABLE} is not set"
-        )
-    return app_id, certificate
+        problem = f"an Agora App ID has {APP_ID_LENGTH} digits"
+    elif not certificate:
+        problem = f"no certificate given, and {CERTIFICATE_VARIABLE} is not set"
+    else:
+        return app_id, certificate
+    raise typer.BadParameter(problem, param_hint="--certificate")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m devkit.commands.motion_server",
-        description="A local Spatius service, console and ingress, with a "
-        "page that shows what comes in. Point a TEN graph at it by the two "
-        "endpoint URLs that it prints.",
-    )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="default: loopback only"
-    )
-    parser.add_argument(
-        "--port", type=int, default=0, help="default: any free one"
-    )
-    parser.add_argument(
-        "--api-key",
-        action="append",
-        metavar="KEY",
-        help="an API key to take; may be repeated; default: any",
-    )
-    parser.add_argument(
-        "--app-id",
-        action="append",
-        metavar="ID",
-        help="a Spatius app to know; may be repeated; default: any",
-    )
-    parser.add_argument(
-        "--avatar-id",
-        action="append",
-        metavar="ID",
-        help="an avatar to know; may be repeated; default: any",
-    )
-    parser.add_argument(
-        "--certificate",
-        action="append",
-        type=_certificate,
-        default=[],
-        metavar="AGORA_APP_ID[=CERTIFICATE]",
-        help="check signatures of this App ID's tokens; without "
-        f"=CERTIFICATE it is read from {CERTIFICATE_VARIABLE}",
-    )
-    parser.add_argument(
-        "--no-audio",
-        action="store_true",
-        help="count audio, but do not keep it (for long runs)",
-    )
-    parser.add_argument(
-        "--no-window",
-        action="store_true",
-        help="serve no page that shows what happens (for measurements)",
-    )
-    parser.add_argument("--quiet", action="store_true", help="print no events")
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print the URLs as one line of JSON",
-    )
-    return parser
+async def _run(
+    server: MotionServer, window: Window | None, *, quiet: bool, as_json: bool
+) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Windows has no signal handlers on loops; Ctrl-C raises there.
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stopped.set)
+    async with server:
+        urls = {
+            "console_url": server.console_url,
+            "ingress_url": server.ingress_url,
+            "control_url": server.control_url,
+        }
+        if window is not None:
+            urls["page_url"] = page_url(server)
+        if as_json:
+            print(json.dumps(urls), flush=True)
+        else:
+            line = (
+                f"Listening: console_endpoint_url {server.console_url}, "
+                f"ingress_endpoint_url {server.ingress_url}"
+            )
+            if window is not None:
+                line += f", page {page_url(server)}"
+            print(line, flush=True)
+        if not quiet:
+            server.record.on_event(_Printer(server.record.started_s))
+        await stopped.wait()
 
 
 class _Printer:
@@ -108,64 +171,8 @@ class _Printer:
         print(event_line(event, self._started_s), flush=True)
 
 
-async def _run(options: argparse.Namespace) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Windows has no signal handlers on loops; Ctrl-C raises there.
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stopped.set)
-    window = None if options.no_window else Window()
-    server = MotionServer(
-        host=options.host,
-        port=options.port,
-        api_keys=options.api_key,
-        app_ids=options.app_id,
-        avatar_ids=options.avatar_id,
-        certificates=dict(options.certificate),
-        keep_audio=not options.no_audio,
-        routes=() if window is None else window.routes,
-    )
-    if window is not None:
-        window.attach(server)
-    if not is_loopback(options.host):
-        print(
-            f"warning: {options.host} is not loopback: whoever reaches this "
-            "machine can use the service, listen, and press the buttons",
-            file=sys.stderr,
-        )
-    async with server:
-        if options.json:
-            urls = {
-                "console_url": server.console_url,
-                "ingress_url": server.ingress_url,
-                "control_url": server.control_url,
-            }
-            if window is not None:
-                urls["page_url"] = page_url(server)
-            print(json.dumps(urls), flush=True)
-        else:
-            print(f"console_endpoint_url  {server.console_url}")
-            print(f"ingress_endpoint_url  {server.ingress_url}", flush=True)
-            if window is not None:
-                print(f"the window            {page_url(server)}", flush=True)
-        if not options.quiet:
-            server.record.on_event(_Printer(server.record.started_s))
-        await stopped.wait()
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until Ctrl-C; the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        asyncio.run(_run(options))
-    except KeyboardInterrupt:
-        pass
-    except OSError as exc:
-        print(f"cannot listen: {exc}", file=sys.stderr)
-        return 1
-    return 0
-
+app = typer.Typer(add_completion=False)
+app.command()(main)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app(prog_name="bin/motion-server")

@@ -14,8 +14,7 @@ from rich.console import Console
 from .. import package
 from ..graph import FileError, Graph, read
 from ..harness.run_graph import GraphRun
-from ..motion_server import MotionServer
-from ..motion_server.record import Event, Record, event_line
+from ..motion_server import Event, MotionServer, Record, event_line
 
 package.use_ten_runtime()
 

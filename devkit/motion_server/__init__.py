@@ -1,9 +1,10 @@
 """A local Spatius service, for tests, benchmarks and demonstrations.
 
 It speaks the real protocol to the real SDK, records all that a client does,
-and goes wrong where it is told to.
+and fails on demand.
 """
 
+from .clock import Clock, ScaledClock
 from .faults import (
     Animate,
     AudioBytes,
@@ -22,27 +23,33 @@ from .faults import (
     Slow,
     SlowReader,
     Stall,
+    Unreachable,
 )
-from .record import (
+from .model import (
     AudioNotKept,
     Connection,
     Event,
     Interrupt,
-    Record,
     Request,
     SessionConfig,
     TokenRequest,
-    Unmet,
     Upgrade,
-    event_line,
 )
+from .playback import PlaybackSignals
+from .record import Record
 from .server import MotionServer
+from .timeline import WaitTimeout
+from .views import event_line
+
+# The old name.
+Unmet = WaitTimeout
 
 __all__ = [
     "Animate",
     "AudioBytes",
     "AudioMessages",
     "AudioNotKept",
+    "Clock",
     "Close",
     "Connection",
     "Event",
@@ -53,11 +60,13 @@ __all__ = [
     "MotionServer",
     "OnEnd",
     "OnInterrupt",
+    "PlaybackSignals",
     "Record",
     "Refuse",
     "Request",
     "Reset",
     "Resume",
+    "ScaledClock",
     "ServerError",
     "SessionConfig",
     "Silence",
@@ -66,6 +75,8 @@ __all__ = [
     "Stall",
     "TokenRequest",
     "Unmet",
+    "Unreachable",
     "Upgrade",
+    "WaitTimeout",
     "event_line",
 ]

@@ -167,4 +167,4 @@ def check_token(
         if end_s is None:
             raise AgoraTokenError(f"token does not allow to {name}")
         if end_s and end_s <= now_s:
-            raise AgoraTokenError(f"token is over: may not {name} any more")
+            raise AgoraTokenError(f"token has expired: may not {name}")

@@ -11,9 +11,20 @@ from typing import Any
 
 from aiohttp import web
 
-from .faults import Faults, Hang, Malformed, Refuse, Slow
+from .clock import Clock, sleep
+from .faults import (
+    Faults,
+    Hang,
+    HttpFault,
+    Malformed,
+    Refuse,
+    Slow,
+    Unreachable,
+)
 from .record import Record
 
+TOKEN_PATH = "/v1/console/session-tokens"
+SPATIALREAL_TOKEN_PATH = "/v1/auth/session-token"
 # Longest life of a session token that the console grants.
 MAX_TOKEN_LIFE_S = 24 * 3600
 
@@ -101,7 +112,11 @@ def fill(text: str, **own_secrets: str) -> str:
 
 
 class Console:
-    """Answers POST {console}/session-tokens."""
+    """Answers POST {console}/session-tokens.
+
+    And what `spatialreal` calls in its place: the same request elsewhere, with
+    {"session_token"} for an answer.
+    """
 
     def __init__(
         self,
@@ -110,6 +125,7 @@ class Console:
         tokens: SessionTokens,
         *,
         api_keys: Collection[str] | None,
+        clock: Clock,
         now: Callable[[], float],
     ) -> None:
         self._record = record
@@ -117,7 +133,10 @@ class Console:
         self._tokens = tokens
         # None: any key that is not empty.
         self._api_keys = api_keys
+        self._clock = clock
         self._now = now
+        # What every request meets while the console is down.
+        self.outage: HttpFault | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one token request."""
@@ -127,7 +146,7 @@ class Console:
         )
         expire_at = _expire_at(await request.text())
 
-        def note(status: int | None, number: int | None = None) -> None:
+        def answered(status: int | None, number: int | None = None) -> None:
             self._record.token_answered(
                 status,
                 key_ok=key_ok,
@@ -135,39 +154,50 @@ class Console:
                 session_token=number,
             )
 
-        fault = self._faults.next_console()
+        fault = self._faults.next_console() or self.outage
         if fault is not None:
             self._record.fault(f"console: {fault}")
         if isinstance(fault, Refuse):
-            note(fault.status)
+            answered(fault.status)
             return refusal(fault, api_key=api_key)
+        if isinstance(fault, Unreachable):
+            answered(None)
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
         if isinstance(fault, Malformed):
-            note(200)
+            answered(200)
             return web.Response(
-                text='{"sessionToken": ', content_type="application/json"
+                text=f'{{"{_answer_field(request.path)}": ',
+                content_type="application/json",
             )
         if isinstance(fault, Hang):
-            note(None)
+            answered(None)
             await asyncio.Event().wait()
         if isinstance(fault, Slow):
-            await asyncio.sleep(fault.delay_s)
+            await sleep(self._clock, fault.delay_s)
 
         if not key_ok:
-            note(401)
+            answered(401)
             return error_response(401)
         if expire_at is None:
-            note(400)
+            answered(400)
             return error_response(400, detail="expireAt must be a number")
         left_s = expire_at - self._now()
         if left_s <= 0:
-            note(400)
+            answered(400)
             return error_response(400, detail="expireAt is in the past")
         if left_s > MAX_TOKEN_LIFE_S:
-            note(400)
+            answered(400)
             return error_response(400, detail="expireAt is over 24 h away")
         token = self._tokens.issue(expire_at, api_key)
-        note(200, token.number)
-        return web.json_response({"sessionToken": token.text})
+        answered(200, token.number)
+        return web.json_response({_answer_field(request.path): token.text})
+
+
+def _answer_field(path: str) -> str:
+    is_spatialreal = path == SPATIALREAL_TOKEN_PATH
+    return "session_token" if is_spatialreal else "sessionToken"
 
 
 def _expire_at(body: str) -> float | None:

@@ -48,6 +48,11 @@ class Hang:
 
 
 @dataclass(frozen=True)
+class Unreachable:
+    """Break the connection without an answer: nobody is there."""
+
+
+@dataclass(frozen=True)
 class Slow:
     """Answer well, but later."""
 
@@ -119,7 +124,7 @@ class Animate:
     end: bool = False
 
 
-HttpFault = Refuse | Malformed | Hang | Slow
+HttpFault = Refuse | Malformed | Hang | Slow | Unreachable
 HandshakeFault = Hang | Slow | ServerError | Close | Reset
 RuntimeFault = (
     ServerError
@@ -321,6 +326,7 @@ _FAULTS_BY_NAME: dict[str, Any] = {
     "malformed": Malformed,
     "hang": Hang,
     "slow": Slow,
+    "unreachable": Unreachable,
     "server_error": ServerError,
     "close": Close,
     "reset": Reset,
@@ -338,7 +344,7 @@ _TRIGGERS_BY_NAME: dict[str, Any] = {
 }
 # Which faults make sense where.
 ALLOWED: dict[str, tuple[type, ...]] = {
-    "console": (Refuse, Malformed, Hang, Slow),
+    "console": (Refuse, Malformed, Hang, Slow, Unreachable),
     "upgrade": (Refuse, Hang, Slow),
     "handshake": (Hang, Slow, ServerError, Close, Reset),
     "runtime": (

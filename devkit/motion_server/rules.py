@@ -1,16 +1,12 @@
 """The protocol's rules for a client's audio and interrupts.
 
-Pure functions: each looks at what is known so far and at the message that
-has just come, and answers with sentences about what is wrong with it.
+Pure functions: each takes the state before a message and the message, and
+yields sentences about what the message violates.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .record import Connection, Request
+from .model import Connection, Request
 
 # More than this in one message is unusual: it makes an interrupt wait.
 MAX_MESSAGE_MS = 100
@@ -23,7 +19,7 @@ def judge_audio(
     audio: bytes,
     end: bool,
 ) -> Iterator[str]:
-    """Yield what an audio message breaks.
+    """Yield the rules that an audio message breaks.
 
     `request` is the state before the message, None for a new id.
     """
@@ -43,7 +39,7 @@ def judge_audio(
 def judge_size(
     connection: Connection, request: Request, audio: bytes
 ) -> str | None:
-    """Say so when a request's message is the first to be over-long."""
+    """Return a note on a request's first over-long message."""
     if not _is_pcm(connection) or connection.config is None:
         return None
     bytes_per_s = connection.config.sample_rate * _PCM_BYTES_PER_SAMPLE
@@ -60,7 +56,7 @@ def judge_size(
 def judge_interrupt(
     connection: Connection, request: Request | None
 ) -> Iterator[str]:
-    """Yield what an interrupt breaks; `request` None: an unknown id."""
+    """Yield the rules that an interrupt breaks; `request` None: an unknown id."""
     if request is None:
         yield (
             f"connection {connection.number}: interrupt of a request that "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -12,17 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 
-from .console import Console, SessionTokens
-from .faults import (
-    ALLOWED,
-    Faults,
-    RuntimeFault,
-    fault_from_json,
-    trigger_from_json,
-)
+from .clock import Clock, ScaledClock
+from .console import SPATIALREAL_TOKEN_PATH, TOKEN_PATH, Console, SessionTokens
+from .control import Control
+from .faults import Faults, HttpFault, RuntimeFault, Unreachable
 from .guard import refusal
-from .ingress import SAMPLE_RATES, Ingress, Rules
+from .ingress import Ingress, Settings
+from .playback import PlaybackSignals
+from .port import Port
 from .record import Record
+from .session_config import SAMPLE_RATES, Rules
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -32,11 +30,10 @@ T = TypeVar("T")
 CONSOLE_PATH = "/v1/console"
 INGRESS_PATH = "/v2/driveningress"
 
-_BACKLOG = 512
 # How long another thread waits for the server's loop to do something short.
 _CALL_TIMEOUT_S = 5.0
 # Handlers are cancelled before the library gets to wait for them; zero would
-# mean "for ever" to it.
+# mean "indefinitely" to it.
 _SHUTDOWN_TIMEOUT_S = 0.1
 
 
@@ -57,9 +54,13 @@ class MotionServer:
     that is not empty. `certificates` maps Agora App IDs to App Certificates,
     to check signatures of tokens with. `routes` are served beside the
     service's own. `receive_buffer_bytes` makes the kernel's buffer for what
-    clients send small, so that back-pressure sets in early. `clock` gives
-    the record's seconds, `now` the epoch seconds that tokens are held
-    against. `record` and `faults` may be used from any thread.
+    clients send small, so that back-pressure sets in early. The console has a
+    port of its own, so that it can be down while the ingress is not;
+    `console_port=None`: it has not. (`port` serves it in either case.)
+    `clock` gives the record's seconds and times playback, idle sessions and
+    slow answers; `ScaledClock(20)` runs them 20 times as fast. `now` gives the
+    epoch seconds that tokens are held against. `record`, `faults` and what may
+    be set while the server runs may be used from any thread.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class MotionServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        console_port: int | None = 0,
         api_keys: Collection[str] | None = None,
         app_ids: Collection[str] | None = None,
         avatar_ids: Collection[str] | None = None,
@@ -75,23 +77,39 @@ class MotionServer:
         keep_audio: bool = True,
         receive_buffer_bytes: int | None = None,
         routes: Iterable[web.AbstractRouteDef] = (),
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
         now: Callable[[], float] = time.time,
+        playback_signals: PlaybackSignals | None = None,
+        capabilities: Collection[str] = (),
+        idle_timeout_s: float | None = None,
     ) -> None:
         self.host = host
         # 0 until the port is open, where any free one was asked for.
         self.port = port
-        self.record = Record(clock, keep_audio=keep_audio)
+        # The port of `console_url`.
+        self.console_port = port if console_port is None else console_port
+        self.clock = ScaledClock() if clock is None else clock
+        self.record = Record(self.clock.monotonic, keep_audio=keep_audio)
         self.faults = Faults()
+        self._settings = Settings(
+            playback_signals, tuple(capabilities), idle_timeout_s
+        )
         tokens = self._tokens = SessionTokens()
         self._console = Console(
-            self.record, self.faults, tokens, api_keys=api_keys, now=now
+            self.record,
+            self.faults,
+            tokens,
+            api_keys=api_keys,
+            clock=self.clock,
+            now=now,
         )
         self._ingress = Ingress(
             self.record,
             self.faults,
             tokens,
             rules=Rules(app_ids, avatar_ids, certificates, sample_rates),
+            settings=self._settings,
+            clock=self.clock,
             now=now,
         )
         self._routes = list(routes)
@@ -99,9 +117,9 @@ class MotionServer:
         self._runner: web.AppRunner | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread_id: int | None = None
-        self._socket: socket.socket | None = None
-        self._server: asyncio.Server | None = None
-        self._acceptor: asyncio.Task[None] | None = None
+        self._has_console_port = console_port is not None
+        # The main one, then the console's own.
+        self._ports: list[Port] = []
         # Tasks that serve a request right now.
         self._handlers: set[asyncio.Task[Any]] = set()
 
@@ -111,7 +129,7 @@ class MotionServer:
     @property
     def console_url(self) -> str:
         """The SDK's `console_endpoint_url`."""
-        return f"http://{self.host}:{self.port}{CONSOLE_PATH}"
+        return f"http://{self.host}:{self.console_port}{CONSOLE_PATH}"
 
     @property
     def ingress_url(self) -> str:
@@ -120,7 +138,7 @@ class MotionServer:
 
     @property
     def control_url(self) -> str:
-        """Where /record, /fault and /reset stand."""
+        """Where /record, /fault, /set and /reset stand."""
         return f"http://{self.host}:{self.port}/control"
 
     def session_tokens(self) -> list[str]:
@@ -136,19 +154,24 @@ class MotionServer:
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         app = web.Application(middlewares=[self._watched, self._guarded])
-        app.router.add_post(
-            f"{CONSOLE_PATH}/session-tokens", self._console.handle
-        )
+        for path in (TOKEN_PATH, SPATIALREAL_TOKEN_PATH):
+            app.router.add_post(path, self._console.handle)
         app.router.add_get(f"{INGRESS_PATH}/websocket", self._ingress.handle)
-        app.router.add_get("/control/record", self._get_record)
-        app.router.add_post("/control/fault", self._post_fault)
-        app.router.add_post("/control/reset", self._post_reset)
+        app.router.add_routes(Control(self).routes())
         app.router.add_routes(self._routes)
         runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT_S
         )
         await runner.setup()
         self._runner = runner
+        numbers = [self.port]
+        if self._has_console_port:
+            numbers.append(self.console_port)
+        factory: Any = runner.server
+        self._ports = [
+            Port(self.host, number, factory, self._receive_buffer_bytes)
+            for number in numbers
+        ]
         try:
             self._listen()
         except OSError:
@@ -159,9 +182,8 @@ class MotionServer:
         """Close the port and every connection, whatever hangs."""
         if self._runner is None:
             return
-        if self._acceptor is not None:
-            await self._acceptor
-        self._unlisten()
+        for port in self._ports:
+            await port.stop()
         await self._ingress.stop()
         handlers = list(self._handlers)
         for handler in handlers:
@@ -211,6 +233,48 @@ class MotionServer:
         """Open the same port again. Raises OSError."""
         self._call(self._listen)
 
+    def console_down(self, fault: HttpFault = Unreachable()) -> None:  # noqa: B008
+        """Let every token request fail until `console_up`.
+
+        Unreachable: connections are refused (broken, without a console port
+        of its own); Hang: never answered; Refuse(503), Slow(0.3) ... as
+        planned faults. Those go first. From any thread.
+        """
+        self._call(lambda: self._set_console(fault))
+
+    def console_up(self) -> None:
+        """Let the console answer again. From any thread."""
+        self._call(lambda: self._set_console(None))
+
+    @property
+    def playback_signals(self) -> PlaybackSignals | None:
+        """What clients are told of playback; None: nothing. May be set."""
+        return self._settings.playback_signals
+
+    @playback_signals.setter
+    def playback_signals(self, signals: PlaybackSignals | None) -> None:
+        self._settings.playback_signals = signals
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What the next handshakes declare. May be set."""
+        return self._settings.capabilities
+
+    @capabilities.setter
+    def capabilities(self, capabilities: tuple[str, ...]) -> None:
+        self._settings.capabilities = capabilities
+
+    @property
+    def idle_timeout_s(self) -> float | None:
+        """Sessions without audio for so long are ended. May be set."""
+        return self._settings.idle_timeout_s
+
+    @idle_timeout_s.setter
+    def idle_timeout_s(self, timeout_s: float | None) -> None:
+        self._settings.idle_timeout_s = timeout_s
+        if self._runner is not None:
+            self._call(self._ingress.settings_changed)
+
     def now(self, fault: RuntimeFault, connection: int | None = None) -> None:
         """Let a fault act now, on one open connection or on all of them.
 
@@ -228,7 +292,7 @@ class MotionServer:
         """Block until `predicate(record)` is true; return its value.
 
         From any thread but the server's own, where `until` is the way.
-        Raises Unmet, with the timeline in its text.
+        Raises WaitTimeout, with the timeline in its text.
         """
         if threading.get_ident() == self._thread_id:
             raise RuntimeError("would block the server: use until()")
@@ -239,7 +303,7 @@ class MotionServer:
     ) -> T:
         """Wait until `predicate(record)` is true; return its value.
 
-        On any event loop. Raises Unmet, with the timeline in its text.
+        On any event loop. Raises WaitTimeout, with the timeline in its text.
         """
         return await self.record.until(predicate, timeout_s)
 
@@ -260,61 +324,37 @@ class MotionServer:
         asyncio.run_coroutine_threadsafe(act(), loop).result(_CALL_TIMEOUT_S)
 
     def _listen(self) -> None:
-        if self._socket is not None:
+        if self._runner is None or self._ports[0].is_open:
             return
-        assert self._runner is not None and self._loop is not None
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if self._receive_buffer_bytes is not None:
-                # Accepted sockets inherit it.
-                sock.setsockopt(
-                    socket.SOL_SOCKET,
-                    socket.SO_RCVBUF,
-                    self._receive_buffer_bytes,
-                )
-            sock.bind((self.host, self.port))
-            # From here on the kernel takes connections; the loop gets to
-            # them a moment later.
-            sock.listen(_BACKLOG)
-        except OSError:
-            sock.close()
-            raise
-        sock.setblocking(False)
-        self.port = sock.getsockname()[1]
-        self._socket = sock
-        self._acceptor = self._loop.create_task(self._accept(sock))
+        for port in self._ports:
+            port.open()
+        self.port, self.console_port = (
+            self._ports[0].number,
+            self._ports[-1].number,
+        )
+        if self._is_console_closed:
+            self._ports[-1].close()
         self.record.listening(True)
 
-    def _reopen(self) -> None:
-        if self._runner is not None:
-            self._listen()
-
-    async def _accept(self, sock: socket.socket) -> None:
-        assert self._runner is not None and self._loop is not None
-        factory = self._runner.server
-        assert factory is not None
-        server = await self._loop.create_server(
-            factory, sock=sock, backlog=_BACKLOG
-        )
-        if self._socket is sock:
-            self._server = server
-        else:
-            server.close()  # the port was closed meanwhile
-
-    def _unlisten(self) -> None:
-        if self._socket is None:
-            return
-        # Without a server yet, _accept() sees to the socket.
-        self._socket = None
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-
     def _pause(self) -> None:
-        if self._socket is not None:
-            self._unlisten()
+        if self._ports[0].is_open:
+            for port in self._ports:
+                port.close()
             self.record.listening(False)
+
+    @property
+    def _is_console_closed(self) -> bool:
+        is_unreachable = isinstance(self._console.outage, Unreachable)
+        return self._has_console_port and is_unreachable
+
+    def _set_console(self, outage: HttpFault | None) -> None:
+        self._console.outage = outage
+        self.record.fault(f"console: {outage or 'up again'}")
+        if self._ports[0].is_open:
+            if self._is_console_closed:
+                self._ports[-1].close()
+            else:
+                self._ports[-1].open()
 
     @web.middleware
     async def _watched(
@@ -339,72 +379,12 @@ class MotionServer:
     ) -> web.StreamResponse:
         """Keep other web pages away from all but the service itself.
 
-        The service's clients may call this machine by whatever name.
+        The service's clients may use any name for this machine.
         """
-        if not request.path.startswith((CONSOLE_PATH, INGRESS_PATH)):
+        if not request.path.startswith(
+            (CONSOLE_PATH, INGRESS_PATH, SPATIALREAL_TOKEN_PATH)
+        ):
             reason = refusal(request.headers, self.host)
             if reason is not None:
                 return web.json_response({"error": reason}, status=403)
         return await handler(request)
-
-    # Control over HTTP, for a server in a process of its own.
-
-    async def _get_record(self, request: web.Request) -> web.Response:
-        """GET /control/record[?events=0]."""
-        events = request.query.get("events", "1") != "0"
-        return web.json_response(self.record.as_json(events=events))
-
-    async def _post_fault(self, request: web.Request) -> web.Response:
-        """POST /control/fault.
-
-        {"at": "console" | "upgrade" | "handshake", "fault": {...},
-         "times": 1 | null}, {"at": "runtime", "fault": {...}, "after":
-        "end" | "interrupt" | {"audio_messages": n} | {"audio_bytes": n},
-        "connection": n, "times": 1 | null}, {"at": "now", "fault": {...},
-        "connection": n}, or {"at": "port", "closed_for_s": s}. A fault is
-        {"name": "close", "code": 1011} and the like.
-        """
-        if request.content_type != "application/json":
-            # Any web page could send a form here, but not JSON.
-            return web.json_response({"error": "not JSON"}, status=415)
-        try:
-            self._plan(await request.json())
-        except (KeyError, TypeError, ValueError) as exc:
-            return web.json_response({"error": str(exc)}, status=400)
-        return web.json_response({})
-
-    def _plan(self, spec: Any) -> None:
-        at = spec["at"]
-        if at == "port":
-            # Nobody could ask to open it again: this port is the closed one.
-            delay_s = float(spec["closed_for_s"])
-            self._pause()
-            asyncio.get_running_loop().call_later(delay_s, self._reopen)
-            return
-        point = "runtime" if at == "now" else at
-        if point not in ALLOWED:
-            raise ValueError(f"at must be one of {[*ALLOWED, 'now', 'port']}")
-        fault: Any = fault_from_json(point, spec.get("fault") or {})
-        times = spec.get("times", 1)
-        connection = spec.get("connection")
-        if at == "now":
-            self._ingress.now(fault, connection)
-        elif at == "runtime":
-            self.faults.runtime(
-                fault,
-                after=trigger_from_json(spec.get("after")),
-                connection=connection,
-                times=times,
-            )
-        elif at == "console":
-            self.faults.console(fault, times=times)
-        elif at == "upgrade":
-            self.faults.upgrade(fault, times=times)
-        else:
-            self.faults.handshake(fault, times=times)
-
-    async def _post_reset(self, request: web.Request) -> web.Response:
-        """POST /control/reset: no plans, no past."""
-        self.faults.clear()
-        self.record.clear()
-        return web.json_response({})

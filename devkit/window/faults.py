@@ -2,6 +2,7 @@
 
 from ..motion_server import (
     Close,
+    Connection,
     MotionServer,
     Refuse,
     Reset,
@@ -9,7 +10,6 @@ from ..motion_server import (
     ServerError,
     Stall,
 )
-from ..motion_server.record import Connection
 from .button import Refused
 from .feed import Feed
 

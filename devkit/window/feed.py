@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..motion_server.record import (
+from ..motion_server import (
     Connection,
     Event,
     Record,

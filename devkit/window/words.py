@@ -3,7 +3,7 @@
 import re
 from typing import Any, Literal
 
-from ..motion_server.record import Connection, Event
+from ..motion_server import Connection, Event
 
 Kind = Literal[
     "speech",  # an utterance, with its waveform

@@ -24,9 +24,8 @@ from typing import Any, Literal
 import pytest
 
 from devkit.harness.speech_file import read_speech
-from devkit.motion_server import MotionServer
+from devkit.motion_server import MotionServer, Record, SessionConfig
 from devkit.motion_server.guard import refusal
-from devkit.motion_server.record import Record, SessionConfig
 from devkit.window import Window, page_url
 from devkit.window.feed import MAX_ENTRIES, Feed
 from devkit.window.utterance import LEAD_S, Utterance

@@ -1,0 +1,55 @@
+"""Time as it is handed to the service."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Timer(Protocol):
+    """What `Clock.call_at` returns."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """Seconds that may pass faster or slower than the machine's."""
+
+    def monotonic(self) -> float:
+        """Return a time of which only differences mean something."""
+        ...
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback` on the running loop at the monotonic time `when`."""
+        ...
+
+
+class ScaledClock:
+    """The machine's clock, running `speed` times as fast."""
+
+    def __init__(self, speed: float = 1.0) -> None:
+        if speed <= 0:
+            raise ValueError("speed must be above 0")
+        self.speed = speed
+
+    def monotonic(self) -> float:
+        return time.monotonic() * self.speed
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        delay_s = max(0.0, when - self.monotonic()) / self.speed
+        return asyncio.get_running_loop().call_later(delay_s, callback)
+
+
+async def sleep(clock: Clock, delay_s: float) -> None:
+    """Wait for `delay_s` of the clock's seconds."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def finish() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    timer = clock.call_at(clock.monotonic() + delay_s, finish)
+    try:
+        await done
+    finally:
+        timer.cancel()

@@ -1,0 +1,393 @@
+"""Judges what a listener heard by what the agent said.
+
+Audio is known by its content: speech in which no two blocks of 10 ms are
+alike (`unique_pcm`) says of every piece where it comes from, wherever it was
+cut.
+"""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .listener import Audible
+from .playout import BYTES_PER_SAMPLE
+from .ranges import Range, add, missing, overlap
+
+BLOCK_MS = 10
+# The bytes that a block is known by.
+_KEY_BYTES = 8
+
+
+def unique_pcm(duration_ms: int, rate: int = 24000, seed: int = 0) -> bytes:
+    """Make 16-bit mono PCM (noise) of which no two blocks are alike.
+
+    Another seed, other blocks.
+    """
+    size = duration_ms * rate // 1000 * BYTES_PER_SAMPLE
+    return random.Random(seed).randbytes(size)
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Speech that was never audible."""
+
+    turn: str
+    begin_ms: float
+    end_ms: float
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Speech that was audible again: the rewind of one resumption."""
+
+    turn: str
+    # Of the listener's time.
+    at_s: float
+    # Where in the turn it begins.
+    begin_ms: float
+    repeated_ms: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the listener missed, heard twice, at once, or too late."""
+
+    heard_ms: float
+    # Without what is excused.
+    missing_ms: float
+    holes: list[Hole]
+    repeats: list[Repeat]
+    # Two sources were audible at the same time.
+    overlap_ms: float
+    # Sentences about what was audible in the wrong order.
+    order: list[str]
+    # Audible after its flush.
+    stale_ms: float
+    # Nothing that was said.
+    unknown_ms: float
+
+    @property
+    def longest_repeat_ms(self) -> float:
+        """Of any resumption; 0 where there was none."""
+        return max((one.repeated_ms for one in self.repeats), default=0.0)
+
+    def violations(
+        self, *, max_repeat_ms: float = 0, tolerance_ms: float = 0
+    ) -> list[str]:
+        """What is not allowed, one sentence each; empty: all is well.
+
+        `tolerance_ms` is for what is missing, overlaps, is stale or unknown.
+        """
+        found = [
+            f"{value:.1f} ms {what}"
+            for what, value in (
+                (f"missing: {self.holes[:5]}", self.missing_ms),
+                ("of two sources at once", self.overlap_ms),
+                ("audible after a flush", self.stale_ms),
+                ("that nobody said", self.unknown_ms),
+            )
+            if value > tolerance_ms
+        ]
+        found += [
+            f"{one.repeated_ms:.1f} ms repeated: {one}"
+            for one in self.repeats
+            if one.repeated_ms > max_repeat_ms
+        ]
+        return found + self.order
+
+
+@dataclass
+class _Turn:
+    name: str
+    pcm: bytearray = field(default_factory=bytearray)
+    flushed_s: float | None = None
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of a turn that was audible."""
+
+    player: tuple[str, int]
+    # Index of the turn.
+    turn: int
+    begin: int
+    end: int
+    start_s: float
+    end_s: float
+
+
+@dataclass
+class _Run:
+    """Neighboring pieces of one player, as one resumption makes them."""
+
+    piece: _Piece
+    # The first byte that was audible before, None: none was.
+    repeats_from: int | None = None
+    repeated: int = 0
+
+
+class Judge:
+    """Knows what the agent said, in order, and what need not be audible."""
+
+    def __init__(self, sample_rate: int = 24000) -> None:
+        self._bytes_per_ms = sample_rate * BYTES_PER_SAMPLE / 1000
+        self._block = sample_rate * BLOCK_MS // 1000 * BYTES_PER_SAMPLE
+        self._turns: list[_Turn] = []
+        # First bytes of a block -> index of its turn, and its place there.
+        self._blocks: dict[bytes, tuple[int, int]] = {}
+        self._excused_ms = 0.0
+
+    def said(self, turn: str, pcm: bytes) -> None:
+        """Add speech to a turn; a new name begins the next turn."""
+        if not self._turns or self._turns[-1].name != turn:
+            if any(one.name == turn for one in self._turns):
+                raise ValueError(f"turn {turn!r} is not the latest one")
+            self._turns.append(_Turn(turn))
+        known = self._turns[-1].pcm
+        first = len(known) // self._block * self._block
+        known += pcm
+        index = len(self._turns) - 1
+        for at in range(first, len(known) - _KEY_BYTES + 1, self._block):
+            key = bytes(known[at : at + _KEY_BYTES])
+            self._blocks[key] = (index, at)
+
+    def flushed(self, turn: str, at_s: float) -> None:
+        """From `at_s` on, nothing of the turn has to be or may be audible.
+
+        Seconds of the listener's time. Raises KeyError.
+        """
+        for one in self._turns:
+            if one.name == turn:
+                one.flushed_s = at_s
+                return
+        raise KeyError(turn)
+
+    def excuse(self, lost_ms: float) -> None:
+        """Allow speech to be missing that was refused or counted as lost."""
+        self._excused_ms += lost_ms
+
+    def verdict(
+        self, audible: Iterable[Audible], *, flush_grace_ms: float = 0
+    ) -> Verdict:
+        """Judge what was audible, given in the order of time.
+
+        `flush_grace_ms`: an interrupt takes so long to reach the service.
+        """
+        played = list(audible)
+        pieces, unknown = self._find(played)
+        heard: list[list[Range]] = [[] for _ in self._turns]
+        runs, order = self._follow(pieces, heard)
+        holes = self._holes(heard)
+        missing_ms = sum(one.end_ms - one.begin_ms for one in holes)
+        return Verdict(
+            heard_ms=self._ms(sum(one.end - one.begin for one in pieces)),
+            missing_ms=max(0.0, missing_ms - self._excused_ms),
+            holes=holes,
+            repeats=[
+                Repeat(
+                    self._turns[run.piece.turn].name,
+                    run.piece.start_s,
+                    self._ms(run.repeats_from),
+                    self._ms(run.repeated),
+                )
+                for run in runs
+                if run.repeats_from is not None
+            ],
+            overlap_ms=_overlap_ms(played),
+            order=order,
+            stale_ms=self._stale_ms(pieces, flush_grace_ms / 1000),
+            unknown_ms=self._ms(unknown),
+        )
+
+    def _ms(self, size: int) -> float:
+        return size / self._bytes_per_ms
+
+    # Where audio comes from.
+
+    def _find(self, played: list[Audible]) -> tuple[list[_Piece], int]:
+        """Return pieces of turns, and the number of unknown bytes."""
+        pieces: list[_Piece] = []
+        unknown = 0
+        # Connection and request -> turn and byte with which it would go on.
+        expected: dict[tuple[int, str], tuple[int, int]] = {}
+        latest = (0, 0)
+        for one in played:
+            data, at = one.audio, 0
+            stream = (one.connection, one.req_id)
+            while at < len(data):
+                begin, turn, place = self._locate(
+                    data, at, expected.get(stream), latest
+                )
+                unknown += begin - at
+                if begin == len(data):
+                    break
+                size = _common(data, begin, self._turns[turn].pcm, place)
+                at = begin + size
+                latest = expected[stream] = (turn, place + size)
+                pieces.append(
+                    _Piece(
+                        (one.source, one.connection),
+                        turn,
+                        place,
+                        place + size,
+                        one.start_s + self._ms(begin) / 1000,
+                        one.start_s + self._ms(at) / 1000,
+                    )
+                )
+        return pieces, unknown
+
+    def _locate(
+        self,
+        data: bytes,
+        at: int,
+        expected: tuple[int, int] | None,
+        latest: tuple[int, int],
+    ) -> tuple[int, int, int]:
+        """Find where known audio begins in `data`, from `at` on.
+
+        `expected` is where this request would go on, `latest` where speech has
+        come to. Returns its beginning in `data`, its turn, and its place
+        there; the beginning is the end of `data` where there is none.
+        """
+        left = len(data) - at
+        if expected is not None:
+            turn, place = expected
+            size = _common(data, at, self._turns[turn].pcm, place)
+            if size >= min(_KEY_BYTES, left):
+                return at, turn, place
+        for begin in range(at, len(data) - _KEY_BYTES + 1, BYTES_PER_SAMPLE):
+            known = self._blocks.get(data[begin : begin + _KEY_BYTES])
+            if known is None:
+                continue
+            # The first beginning of a block: the piece may begin before it.
+            turn, place = known
+            pcm = self._turns[turn].pcm
+            while (
+                begin > at and place > 0 and data[begin - 1] == pcm[place - 1]
+            ):
+                begin, place = begin - 1, place - 1
+            # Whole samples only.
+            odd = begin - at & 1
+            return begin + odd, turn, place + odd
+        # Less than a block, from the middle of one: the place next to where
+        # speech had come to, since a few samples may stand in many places.
+        places = self._occurrences(data[at:])
+        if not places:
+            return len(data), 0, 0
+        turn, place = min(
+            places,
+            key=lambda one: (abs(one[0] - latest[0]), abs(one[1] - latest[1])),
+        )
+        return at, turn, place
+
+    def _occurrences(self, data: bytes) -> list[tuple[int, int]]:
+        """Return turn and place of all that is equal to `data`."""
+        found = []
+        for turn, one in enumerate(self._turns):
+            place = one.pcm.find(data)
+            while place >= 0:
+                if not place % BYTES_PER_SAMPLE:
+                    found.append((turn, place))
+                place = one.pcm.find(data, place + 1)
+        return found
+
+    # What is wrong with it.
+
+    def _follow(
+        self, pieces: list[_Piece], heard: list[list[Range]]
+    ) -> tuple[list[_Run], list[str]]:
+        """Join pieces to runs, fill in what was heard, and check the order."""
+        runs: list[_Run] = []
+        open_runs: dict[tuple[str, int], _Run] = {}
+        order: list[str] = []
+        latest = 0
+        for piece in pieces:
+            turn = self._turns[piece.turn].name
+            run = open_runs.get(piece.player)
+            if run is None or (run.piece.turn, run.piece.end) != (
+                piece.turn,
+                piece.begin,
+            ):
+                run = open_runs[piece.player] = _Run(piece)
+                runs.append(run)
+                if piece.turn < latest:
+                    order.append(
+                        f"{turn} was audible at {piece.start_s:.3f} s, after "
+                        f"{self._turns[latest].name}"
+                    )
+            known = heard[piece.turn]
+            again = overlap(known, piece.begin, piece.end)
+            fresh = piece.end - piece.begin - sum(e - b for b, e in again)
+            if again:
+                if run.repeats_from is None:
+                    run.repeats_from = again[0][0]
+                run.repeated += sum(e - b for b, e in again)
+            if fresh and known and piece.begin < known[-1][0]:
+                order.append(
+                    f"{turn}: what begins at {self._ms(piece.begin):.0f} ms "
+                    f"was audible after what begins at "
+                    f"{self._ms(known[-1][0]):.0f} ms"
+                )
+            add(known, piece.begin, piece.end)
+            run.piece = _Piece(
+                piece.player,
+                piece.turn,
+                run.piece.begin,
+                piece.end,
+                run.piece.start_s,
+                piece.end_s,
+            )
+            latest = max(latest, piece.turn)
+        return runs, order
+
+    def _holes(self, heard: list[list[Range]]) -> list[Hole]:
+        """Find what was never audible, of a flushed turn up to its cut."""
+        holes = []
+        for turn, known in zip(self._turns, heard):
+            size = len(turn.pcm)
+            if turn.flushed_s is not None:
+                size = known[-1][1] if known else 0
+            holes += [
+                Hole(turn.name, self._ms(begin), self._ms(end))
+                for begin, end in missing(known, size)
+            ]
+        return holes
+
+    def _stale_ms(self, pieces: list[_Piece], grace_s: float) -> float:
+        stale_s = 0.0
+        for piece in pieces:
+            flushed_s = self._turns[piece.turn].flushed_s
+            if flushed_s is not None:
+                since_s = max(piece.start_s, flushed_s + grace_s)
+                stale_s += max(0.0, piece.end_s - since_s)
+        return 1000 * stale_s
+
+
+def _common(data: bytes, at: int, pcm: bytearray, place: int) -> int:
+    """Length in bytes of what is alike from there on, in whole samples."""
+    left, right = memoryview(data)[at:], memoryview(pcm)[place:]
+    size = min(len(left), len(right))
+    if left[:size] == right[:size]:
+        return size
+    alike = 0
+    while size - alike > 1:
+        middle = (alike + size) // 2
+        if left[alike:middle] == right[alike:middle]:
+            alike = middle
+        else:
+            size = middle
+    return alike - alike % BYTES_PER_SAMPLE
+
+
+def _overlap_ms(played: list[Audible]) -> float:
+    """How long two sources were audible at once."""
+    overlap_s = 0.0
+    # Player -> when its latest piece ends.
+    ends_s: dict[tuple[str, int], float] = {}
+    for one in played:
+        player = (one.source, one.connection)
+        for other, end_s in ends_s.items():
+            if other != player:
+                overlap_s += max(0.0, min(end_s, one.end_s) - one.start_s)
+        ends_s[player] = max(one.end_s, ends_s.get(player, one.end_s))
+    return 1000 * overlap_s

@@ -1,0 +1,279 @@
+"""What the service says of playback: a session's audio, played in real time.
+
+`Playback` is pure; `PlaybackReporter` sends its changes to the client as the
+server's settings have it.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from . import wire
+from .clock import Clock, Timer
+from .model import Connection, SessionConfig
+from .playout import BYTES_PER_SAMPLE, Playout
+from .record import Record
+
+State = Literal["playing", "ended", "interrupted"]
+
+
+@dataclass(frozen=True)
+class PlaybackSignals:
+    """How the service reports playback, with whatever is odd about it.
+
+    `ServerResponseAnimation` messages: one without `end` when a request
+    begins to play, one with `end` when it has been played to its end. To
+    clients of a server with the capability `playback_state` it sends
+    `ServerPlaybackState` as well.
+    """
+
+    # Each signal comes that much later.
+    late_ms: float = 0
+    # Each signal comes twice.
+    doubled: bool = False
+    # Each signal is followed by one for a request that never was.
+    foreign: bool = False
+    # Each signal is followed by one of an older connection.
+    older: bool = False
+    # Further signals while a request plays; 0: none.
+    progress_ms: float = 0
+    # An interrupted request gets its `end`, too.
+    end_when_interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    """A request begins to play, goes on, has ended, or was interrupted."""
+
+    req_id: str
+    state: State
+    played_ms: float
+
+
+@dataclass
+class _Playing:
+    """A request that has not been played to its end."""
+
+    req_id: str
+    start_s: float
+    # When all of it that has arrived will have been played.
+    until_s: float
+    duration_s: float = 0.0
+    ended_at_s: float | None = None
+    # When the next "playing" is due; None: none any more.
+    report_at_s: float | None = None
+
+    @property
+    def over_at_s(self) -> float | None:
+        """When it will have been played to its end, None if not known."""
+        if self.ended_at_s is None:
+            return None
+        return max(self.until_s, self.ended_at_s)
+
+    def played_ms(self, now_s: float) -> float:
+        left_s = max(0.0, self.until_s - now_s)
+        return 1000 * max(0.0, self.duration_s - left_s)
+
+
+class Playback:
+    """Plays the requests of one session, one behind the other."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._bytes_per_s = sample_rate * BYTES_PER_SAMPLE
+        self._playout = Playout(sample_rate)
+        # By id, in the order of playing.
+        self._playing: dict[str, _Playing] = {}
+
+    def audio(self, req_id: str, size: int, end: bool, now_s: float) -> None:
+        """Take a message of a request."""
+        if size:
+            start_s = self._playout.write(req_id, size, now_s)
+            self._playout.take(now_s)
+            playing = self._playing.setdefault(
+                req_id,
+                _Playing(req_id, start_s, start_s, report_at_s=start_s),
+            )
+            playing.until_s = self._playout.ends_at_s
+            playing.duration_s += size / self._bytes_per_s
+        if end and req_id in self._playing:
+            self._playing[req_id].ended_at_s = now_s
+
+    def interrupt(self, now_s: float) -> list[Change]:
+        """Discard what has not been played; what was cut by that."""
+        self._playout.cut(now_s)
+        changes = [
+            Change(one.req_id, "interrupted", one.played_ms(now_s))
+            for one in self._playing.values()
+        ]
+        self._playing.clear()
+        return changes
+
+    @property
+    def due_at_s(self) -> float | None:
+        """When the next change happens, None while nothing can."""
+        times = [
+            at_s
+            for one in self._playing.values()
+            for at_s in (one.report_at_s, one.over_at_s)
+            if at_s is not None
+        ]
+        return min(times, default=None)
+
+    def due(self, now_s: float, progress_s: float = 0) -> list[Change]:
+        """Take the changes up to now, in the order in which they came."""
+        changes = []
+        for one in list(self._playing.values()):
+            while one.report_at_s is not None and one.report_at_s <= now_s:
+                played_ms = one.played_ms(one.report_at_s)
+                changes.append(Change(one.req_id, "playing", played_ms))
+                next_s = one.report_at_s + progress_s
+                plays_on = bool(progress_s) and next_s < one.until_s
+                one.report_at_s = next_s if plays_on else None
+            if one.over_at_s is not None and one.over_at_s <= now_s:
+                duration_ms = 1000 * one.duration_s
+                changes.append(Change(one.req_id, "ended", duration_ms))
+                del self._playing[one.req_id]
+        return changes
+
+
+class Link(Protocol):
+    """The connection that the signals go to."""
+
+    connection: Connection
+
+    def post(self, data: bytes) -> None: ...
+
+
+class PlaybackReporter:
+    """Sends the playback signals of one session at their time."""
+
+    def __init__(
+        self,
+        link: Link,
+        config: SessionConfig,
+        record: Record,
+        clock: Clock,
+        signals: Callable[[], PlaybackSignals | None],
+        *,
+        states: bool,
+    ) -> None:
+        self._link = link
+        # Only PCM says how long it plays.
+        self._playback = (
+            Playback(config.sample_rate)
+            if config.audio_format == "pcm_s16le"
+            else None
+        )
+        self._record = record
+        self._clock = clock
+        self._signals = signals
+        # Whether `ServerPlaybackState` is sent, too.
+        self._states = states
+        self._timer: Timer | None = None
+        # Late signals that are still to be sent.
+        self._late: set[Timer] = set()
+
+    def audio(self, req_id: str, size: int, end: bool) -> None:
+        """Take a message of a request."""
+        if self._playback is not None:
+            now_s = self._clock.monotonic()
+            self._playback.audio(req_id, size, end, now_s)
+            self._advance()
+
+    def interrupt(self) -> None:
+        """Stop playing."""
+        if self._playback is not None:
+            self._advance()
+            now_s = self._clock.monotonic()
+            for change in self._playback.interrupt(now_s):
+                self._report(change)
+
+    def stop(self) -> None:
+        """End with the connection: nothing plays on."""
+        self._playback = None
+        for timer in (self._timer, *self._late):
+            if timer is not None:
+                timer.cancel()
+        self._late.clear()
+
+    def _advance(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._playback is None:
+            return
+        signals = self._signals()
+        progress_s = signals.progress_ms / 1000 if signals else 0.0
+        now_s = self._clock.monotonic()
+        for change in self._playback.due(now_s, progress_s):
+            self._report(change)
+        due_at_s = self._playback.due_at_s
+        if due_at_s is not None:
+            self._timer = self._clock.call_at(due_at_s, self._advance)
+
+    def _report(self, change: Change) -> None:
+        signals = self._signals()
+        if signals is None:
+            return
+        if not signals.late_ms:
+            self._send(change, signals)
+            return
+        at_s = self._clock.monotonic() + signals.late_ms / 1000
+
+        def send() -> None:
+            self._late.discard(timer)
+            self._send(change, signals)
+
+        timer = self._clock.call_at(at_s, send)
+        self._late.add(timer)
+
+    def _send(self, change: Change, signals: PlaybackSignals) -> None:
+        connection = self._link.connection
+        self._send_one(connection.connection_id, change.req_id, change, signals)
+        if signals.foreign:
+            foreign_id = f"foreign-{secrets.token_hex(4)}"
+            self._send_one(
+                connection.connection_id, foreign_id, change, signals
+            )
+        if signals.older:
+            self._send_one(*self._older(), change, signals)
+
+    def _send_one(
+        self,
+        connection_id: str,
+        req_id: str,
+        change: Change,
+        signals: PlaybackSignals,
+    ) -> None:
+        messages = []
+        ends = change.state == "ended" or (
+            change.state == "interrupted" and signals.end_when_interrupted
+        )
+        if ends or change.state == "playing":
+            messages.append(wire.animation(connection_id, req_id, end=ends))
+        if self._states:
+            messages.append(
+                wire.playback_state(
+                    connection_id,
+                    req_id,
+                    change.state,
+                    round(change.played_ms),
+                    "explicit" if change.state == "interrupted" else "",
+                )
+            )
+        for message in messages * (2 if signals.doubled else 1):
+            self._record.playback(
+                self._link.connection.number,
+                req_id,
+                f"{change.state} at {change.played_ms:.0f} ms",
+            )
+            self._link.post(message)
+
+    def _older(self) -> tuple[str, str]:
+        """Ids of an older connection and of a request of its."""
+        mine = self._link.connection.number
+        for one in reversed(self._record.connections):
+            if one.number < mine and one.connection_id and one.requests:
+                return one.connection_id, one.requests[-1].req_id
+        return "local-0-older", "older"

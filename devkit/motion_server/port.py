@@ -1,0 +1,94 @@
+"""A listening TCP port that can be closed and opened again."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+_BACKLOG = 512
+
+
+class Port:
+    """Takes connections of a server while it is open.
+
+    `number` is 0 until it is first open, where any free one was asked for.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        number: int,
+        factory: Callable[[], Any],
+        receive_buffer_bytes: int | None,
+    ) -> None:
+        self.number = number
+        self._host = host
+        self._factory = factory
+        self._receive_buffer_bytes = receive_buffer_bytes
+        self._socket: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+        self._acceptor: asyncio.Task[None] | None = None
+        # Whether the acceptor has begun to make the server.
+        self._is_accepting = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._socket is not None
+
+    def open(self) -> None:
+        """Open the port on the running loop. Raises OSError."""
+        if self._socket is not None:
+            return
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self._receive_buffer_bytes is not None:
+                # Accepted sockets inherit it.
+                sock.setsockopt(
+                    socket.SOL_SOCKET,
+                    socket.SO_RCVBUF,
+                    self._receive_buffer_bytes,
+                )
+            sock.bind((self._host, self.number))
+            # From here on the kernel takes connections; the loop gets to
+            # them a moment later.
+            sock.listen(_BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+        sock.setblocking(False)
+        self.number = sock.getsockname()[1]
+        self._socket = sock
+        loop = asyncio.get_running_loop()
+        self._acceptor = loop.create_task(self._accept(sock))
+
+    def close(self) -> None:
+        """Refuse new connections; open ones go on."""
+        sock, self._socket = self._socket, None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        elif sock is not None and not self._is_accepting:
+            assert self._acceptor is not None
+            self._acceptor.cancel()
+            sock.close()
+        # Else _accept() closes the socket.
+
+    async def stop(self) -> None:
+        """Close for good."""
+        if self._acceptor is not None:
+            await asyncio.gather(self._acceptor, return_exceptions=True)
+        self.close()
+
+    async def _accept(self, sock: socket.socket) -> None:
+        self._is_accepting = True
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                self._factory, sock=sock, backlog=_BACKLOG
+            )
+        finally:
+            self._is_accepting = False
+        if self._socket is sock:
+            self._server = server
+        else:
+            server.close()  # the port was closed meanwhile

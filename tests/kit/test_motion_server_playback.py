@@ -1,0 +1,342 @@
+"""What the local Spatius service says of playback."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+from sdk_client import FRAME, Client, opened, sdk
+
+from devkit.motion_server import (
+    MotionServer,
+    PlaybackSignals,
+    ScaledClock,
+    wire,
+)
+from devkit.motion_server.playback import Change, Playback
+
+RATE = 24000
+SECOND = bytes(RATE * 2)
+# Times as fast as real time.
+SPEED = 50
+
+only_with_states = pytest.mark.skipif(
+    not wire.knows_playback_state,
+    reason=f"the protocol of {wire.sdk_name} has no ServerPlaybackState",
+)
+
+
+class Viewer:
+    """A session that keeps the playback signals it gets."""
+
+    def __init__(self, server: MotionServer) -> None:
+        self.signals: list[tuple[str, str, bool]] = []
+        self.times_s: list[float] = []
+        self.states: list[Any] = []
+        self._server = server
+        self._changed = asyncio.Event()
+
+    async def open(self, **options: Any) -> Client:
+        client = await opened(
+            self._server, transport_frames=self._on_frames, **options
+        )
+        return client
+
+    def _on_frames(self, data: bytes, end: bool) -> None:
+        body = wire.parse(data).server_response_animation
+        self.signals.append((body.connection_id, body.req_id, body.end))
+        self.times_s.append(self._server.clock.monotonic())
+        assert body.end == end
+        self._changed.set()
+
+    def on_state(self, event: Any) -> None:
+        self.states.append(event)
+        self._changed.set()
+
+    async def until(self, count: int) -> None:
+        """Wait for that many signals."""
+        while len(self.signals) < count:
+            self._changed.clear()
+            await asyncio.wait_for(self._changed.wait(), 5)
+
+    async def until_interrupted(self) -> None:
+        """Wait for the state of an interrupt."""
+        while not any(one.reason for one in self.states):
+            self._changed.clear()
+            await asyncio.wait_for(self._changed.wait(), 5)
+
+    @property
+    def ends(self) -> list[tuple[str, bool]]:
+        return [(req_id, end) for _, req_id, end in self.signals]
+
+
+def serve(
+    signals: PlaybackSignals | None = None, **options: Any
+) -> MotionServer:
+    return MotionServer(
+        clock=ScaledClock(SPEED), playback_signals=signals, **options
+    )
+
+
+# The model.
+
+
+def test_requests_play_one_behind_the_other():
+    """Each begins when it can, and ends when its end has been played."""
+    playback = Playback(RATE)
+    playback.audio("a", RATE * 2, True, 0.0)
+    playback.audio("b", RATE, False, 0.5)
+    assert playback.due(0.5) == [Change("a", "playing", 0)]
+    assert playback.due_at_s == 1.0
+    assert playback.due(1.0) == [
+        Change("a", "ended", 1000),
+        Change("b", "playing", 0),
+    ]
+    assert playback.due_at_s is None
+    playback.audio("b", 0, True, 3.0)
+    assert playback.due(3.0) == [Change("b", "ended", 500)]
+
+
+def test_an_interrupt_ends_all_that_plays_or_waits():
+    """With the position that each has reached."""
+    playback = Playback(RATE)
+    playback.audio("a", RATE * 2, True, 0.0)
+    playback.audio("b", RATE * 2, True, 0.0)
+    playback.due(0.25)
+    assert playback.interrupt(0.25) == [
+        Change("a", "interrupted", 250),
+        Change("b", "interrupted", 0),
+    ]
+    assert playback.due(5.0) == []
+
+
+def test_progress_is_reported_while_a_request_plays():
+    """Every so often, with the position; not behind its audio."""
+    playback = Playback(RATE)
+    playback.audio("a", RATE * 2, True, 0.0)
+    changes = []
+    while playback.due_at_s is not None:
+        changes += playback.due(playback.due_at_s, progress_s=0.4)
+    assert [(c.state, c.played_ms) for c in changes] == [
+        ("playing", 0),
+        ("playing", pytest.approx(400)),
+        ("playing", pytest.approx(800)),
+        ("ended", 1000),
+    ]
+
+
+# On the wire.
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_said_of_playback_by_default():
+    """Half of the deployments send nothing; it may be switched on."""
+    async with serve() as server:
+        viewer = Viewer(server)
+        client = await viewer.open()
+        await client.say(FRAME, end=True)
+        await client.session.interrupt()
+        await server.until(lambda r: r.interrupts)
+        server.playback_signals = PlaybackSignals()
+        req_id = await client.say(SECOND, end=True)
+        await viewer.until(2)
+        assert viewer.ends == [(req_id, False), (req_id, True)]
+        assert (
+            viewer.signals[0][0] == server.record.connections[0].connection_id
+        )
+        await client.session.close()
+
+
+@pytest.mark.asyncio
+async def test_the_end_comes_when_it_has_been_played():
+    """In the clock's time, from the first byte."""
+    async with serve(PlaybackSignals()) as server:
+        viewer = Viewer(server)
+        client = await viewer.open()
+        first = await client.say(SECOND, end=True)
+        second = await client.say(SECOND, SECOND, end=True)
+        await viewer.until(4)
+        assert viewer.ends == [
+            (first, False),
+            (first, True),
+            (second, False),
+            (second, True),
+        ]
+        arrived_s = server.record.requests[0].opened_s
+        assert viewer.times_s[1] - arrived_s >= 1
+        assert viewer.times_s[3] - arrived_s >= 3
+        kinds = [e.detail for e in server.record.events if e.kind == "playback"]
+        assert kinds[0] == "playing at 0 ms"
+        assert kinds[3] == "ended at 2000 ms"
+        await client.session.close()
+
+
+@pytest.mark.asyncio
+async def test_an_interrupted_request_gets_no_end():
+    """Unless the service is set to send one."""
+    async with MotionServer(playback_signals=PlaybackSignals()) as server:
+        viewer = Viewer(server)
+        client = await viewer.open()
+        first = await client.say(SECOND * 9, end=True)
+        await viewer.until(1)
+        await client.session.interrupt()
+        await server.until(lambda r: r.interrupts)
+        server.playback_signals = PlaybackSignals(end_when_interrupted=True)
+        second = await client.say(SECOND * 9, end=True)
+        await viewer.until(2)
+        await client.session.interrupt()
+        await viewer.until(3)
+        assert viewer.ends == [
+            (first, False),
+            (second, False),
+            (second, True),
+        ]
+        await client.session.close()
+
+
+@pytest.mark.asyncio
+async def test_signals_may_be_late():
+    """By so much of the clock's time, and in their order."""
+    async with serve(PlaybackSignals(late_ms=2000)) as server:
+        viewer = Viewer(server)
+        client = await viewer.open()
+        req_id = await client.say(FRAME, end=True)
+        await viewer.until(2)
+        assert viewer.ends == [(req_id, False), (req_id, True)]
+        opened_s = server.record.requests[0].opened_s
+        assert viewer.times_s[0] - opened_s >= 2
+        await client.session.close()
+
+
+@pytest.mark.asyncio
+async def test_signals_may_come_twice():
+    """An `end` as well."""
+    async with serve(PlaybackSignals(doubled=True)) as server:
+        viewer = Viewer(server)
+        client = await viewer.open()
+        await client.say(FRAME, end=True)
+        await viewer.until(4)
+        ends = [end for _, end in viewer.ends]
+        assert ends == [False, False, True, True]
+        await client.session.close()
+
+
+@pytest.mark.asyncio
+async def test_signals_may_be_of_foreign_requests():
+    """Behind each true one."""
+    async with serve(PlaybackSignals(foreign=True)) as server:
+        viewer = Viewer(server)
+        client = await viewer.open()
+        req_id = await client.say(FRAME, end=True)
+        await viewer.until(4)
+        own = [one == req_id for one, _ in viewer.ends]
+        assert own == [True, False, True, False]
+        await client.session.close()
+
+
+@pytest.mark.asyncio
+async def test_signals_may_be_of_an_older_connection():
+    """With its id and its latest request's."""
+    async with serve() as server:
+        viewer = Viewer(server)
+        old = await opened(server)
+        old_id = await old.say(FRAME, end=True)
+        await old.session.close()
+        server.playback_signals = PlaybackSignals(older=True)
+        client = await viewer.open()
+        req_id = await client.say(FRAME, end=True)
+        await viewer.until(4)
+        ids = [one.connection_id for one in server.record.connections]
+        assert viewer.signals[:2] == [
+            (ids[1], req_id, False),
+            (ids[0], old_id, False),
+        ]
+        await client.session.close()
+
+
+@pytest.mark.asyncio
+async def test_a_lost_connection_ends_playback():
+    """Nothing is sent for it any more, late signals included."""
+    async with serve(PlaybackSignals(late_ms=100)) as server:
+        viewer = Viewer(server)
+        client = await viewer.open()
+        await client.say(SECOND, end=True)
+        await server.until(lambda r: r.requests[0].closed)
+        await client.session.close()
+        await server.until(lambda r: r.connections[0].closed_s)
+        await asyncio.sleep(1.2 / SPEED)
+        assert viewer.signals == []
+        assert "playback" not in {e.kind for e in server.record.events}
+
+
+@pytest.mark.asyncio
+async def test_capabilities_do_no_harm():
+    """A handshake that declares some is a handshake for every SDK."""
+    async with serve(
+        PlaybackSignals(), capabilities=("playback_state",)
+    ) as server:
+        viewer = Viewer(server)
+        client = await viewer.open()
+        await client.say(FRAME, end=True)
+        await viewer.until(2)
+        declared = getattr(client.session, "capabilities", ())
+        assert declared in ((), ("playback_state",))
+        assert bool(declared) == wire.knows_playback_state
+        await client.session.close()
+
+
+@only_with_states
+@pytest.mark.asyncio
+async def test_playback_states_have_the_position():
+    """Of begin, progress, end and interrupt."""
+    async with serve(
+        PlaybackSignals(progress_ms=400), capabilities=("playback_state",)
+    ) as server:
+        viewer = Viewer(server)
+        client = await viewer.open(on_playback_state=viewer.on_state)
+        first = await client.say(SECOND, end=True)
+        await viewer.until(4)
+        second = await client.say(SECOND * 60, end=True)
+        await viewer.until(5)
+        await client.session.interrupt()
+        await viewer.until_interrupted()
+        states = [(s.req_id, s.state.value) for s in viewer.states]
+        assert states[:5] == [(first, "playing")] * 3 + [
+            (first, "ended"),
+            (second, "playing"),
+        ]
+        assert states[-1] == (second, "interrupted")
+        assert viewer.states[3].played_ms == 1000
+        assert 400 <= viewer.states[1].played_ms < 1000
+        assert viewer.states[-1].reason == "explicit"
+        await client.session.close()
+
+
+@pytest.mark.asyncio
+async def test_what_is_said_of_playback_can_be_set_over_http():
+    """So can the console and the idle timeout; a bad setting is refused."""
+    async with MotionServer() as server, aiohttp.ClientSession() as http:
+
+        async def post(body: Any) -> int:
+            url = f"{server.control_url}/set"
+            async with http.post(url, json=body) as answer:
+                return answer.status
+
+        settings = {
+            "playback_signals": {"late_ms": 500, "doubled": True},
+            "capabilities": ["playback_state"],
+            "idle_timeout_s": 60,
+            "console_down": {"name": "refuse", "status": 503},
+        }
+        assert await post(settings) == 200
+        assert server.playback_signals == PlaybackSignals(500, doubled=True)
+        assert server.capabilities == ("playback_state",)
+        assert server.idle_timeout_s == 60
+        with pytest.raises(sdk.AvatarSDKError):
+            await opened(server)
+        nothing = {"playback_signals": None, "console_down": None}
+        assert await post(nothing) == 200
+        assert server.playback_signals is None
+        await opened(server)
+        assert await post({"playback_signals": {"loud": True}}) == 400
+        assert await post({"moon": None}) == 400
