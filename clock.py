@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Optional, Protocol
+from typing import Any, Optional, Protocol
 
 
 class Timer(Protocol):
@@ -76,11 +76,11 @@ class Alarm:
 
 
 async def wait_until(
-    clock: Clock, when: float, *futures: "asyncio.Future[object]"
+    clock: Clock, when: float, *futures: "asyncio.Future[Any]"
 ) -> None:
     """Wait for the first of `futures`, or until the monotonic time `when`."""
     loop = asyncio.get_running_loop()
-    due: asyncio.Future[object] = loop.create_future()
+    due: asyncio.Future[None] = loop.create_future()
 
     def go_off() -> None:
         if not due.done():
