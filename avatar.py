@@ -115,7 +115,7 @@ class Avatar:
                 task.cancel()
                 await wait_until(self._clock, now + STOP_LIMIT_S + 0.1, task)
         if not self._is_writing:
-            self._speech.close()
+            self._speech.close(self._clock.monotonic())
         self._alarm.cancel()
         self._reporter.report_service_error()
         self._report_events()
@@ -162,7 +162,7 @@ class Avatar:
             link = await self._connect(is_renewal)
             if link.was_ready:
                 await self._serve(link)
-                self._speech.connection_lost()
+                self._speech.steps.connection_lost(self._clock.monotonic())
                 self._report_events()
                 if link.is_stable(self._clock.monotonic()):
                     self._backoff.reset()
@@ -236,7 +236,7 @@ class Avatar:
         self._is_writing = True
         try:
             while link.is_ready and not self._stopping:
-                step = speech.next_step()
+                step = speech.steps.next(self._clock.monotonic())
                 if step is None:
                     break
                 try:
@@ -245,13 +245,13 @@ class Avatar:
                     else:
                         req_id = await link.send(step.audio, step.end)
                 except SessionError:
-                    speech.write_failed()
+                    speech.steps.failed()
                     break
                 except BaseException as error:  # nothing may go by in silence
-                    speech.write_failed()
+                    speech.steps.failed()
                     link.lose(Failure(f"a call to Spatius failed: {error!r}"))
                     break
-                speech.written(
+                speech.steps.written(
                     self._clock.monotonic(), req_id, link.connection_id
                 )
                 if speech.totals.waiting:
@@ -286,7 +286,7 @@ class Avatar:
     def _fail(self, failure: Failure) -> None:
         """Give up for good; what is said from here on is discarded."""
         self._reporter.failed(failure)
-        self._speech.close()
+        self._speech.close(self._clock.monotonic())
         self._report_events()
         self._alarm.cancel()
         self._reporter.enter("failed", failure.code or "failed")

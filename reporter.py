@@ -12,7 +12,14 @@ from . import reports
 from .clock import Clock
 from .session.link import BACKOFF_RESET_S, Link
 from .session.sdk import Failure
-from .speech import Event, Overflow, Turn, TurnIdReused
+from .speech import (
+    AudioEnd,
+    AudioStart,
+    Event,
+    Overflow,
+    Turn,
+    TurnIdReused,
+)
 from .speech.staleness import TURN_REUSE_LIMIT_S
 
 SERVICE_ERROR_DELAY_S = 0.5
@@ -175,6 +182,12 @@ class Reporter:
                 self._report_overflow(event)
             elif isinstance(event, TurnIdReused):
                 self._outbox.log("warn", _turn_id_reused(event.turn))
+            elif isinstance(event, AudioStart):
+                self._outbox.send(
+                    "avatar_audio_start", reports.audio_start(event)
+                )
+            elif isinstance(event, AudioEnd):
+                self._outbox.send("avatar_audio_end", reports.audio_end(event))
             else:
                 payload = reports.utterance(
                     event, event.connection_id or self._connection_id

@@ -6,7 +6,7 @@ come from outside must have been through a `Redactor` before.
 
 from typing import Any, Optional
 
-from .speech.queue import Summary, Turn
+from .speech import AudioEnd, AudioStart, Summary, Turn
 
 MODULE = "avatar"
 VENDOR = "spatius"
@@ -77,6 +77,24 @@ def utterance(summary: Summary, connection_id: str) -> Payload:
             summary.turn, connection_id=connection_id, req_id=summary.req_id
         ),
     )
+
+
+def audio_start(event: AudioStart) -> Payload:
+    """Return an `avatar_audio_start`: an utterance begins to be heard."""
+    return {"request_id": event.request_id, "metadata": _metadata(event.turn)}
+
+
+def audio_end(event: AudioEnd) -> Payload:
+    """Return an `avatar_audio_end`; reason 1 = played to the end, 2 = cut by
+    a flush, 3 = what was left of it was lost."""
+    return {
+        "request_id": event.request_id,
+        "reason": event.reason,
+        "playback_position_ms": round(event.playback_position_ms),
+        "request_total_audio_duration_ms": round(event.total_ms),
+        "source": event.source,
+        "metadata": _metadata(event.turn),
+    }
 
 
 def state(name: str, connection_id: str, reason: str) -> Payload:

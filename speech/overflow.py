@@ -28,18 +28,20 @@ class OverflowEpisode:
     and there is one report for all of it.
     """
 
-    def __init__(self, bytes_per_s: int) -> None:
+    def __init__(self) -> None:
         self.is_refusing = False
         self.report_at: Optional[float] = None
         """When `report` is due, None while there is nothing to report."""
-        self._bytes_per_s = bytes_per_s
-        self._refused_bytes = 0
+        self._refused_s = 0.0
         self._since: Optional[float] = None
         self._turn: Optional[Turn] = None
 
-    def refuse(self, size: int, turn: Optional[Turn], now: float) -> None:
+    def refuse(
+        self, refused_s: float, turn: Optional[Turn], now: float
+    ) -> None:
+        """Count so many seconds of audio as refused."""
         self.is_refusing = True
-        self._refused_bytes += size
+        self._refused_s += refused_s
         self._turn = turn
         if self._since is None:
             self._since = now
@@ -52,17 +54,17 @@ class OverflowEpisode:
     def report(self) -> Overflow:
         """Return what has been refused since the last report."""
         event = Overflow(
-            self._refused_bytes / self._bytes_per_s,
+            self._refused_s,
             self._turn,
             is_continuation=self.report_at is None,
         )
         self.report_at = None
-        self._refused_bytes = 0
+        self._refused_s = 0.0
         return event
 
     def end(self) -> Optional[Overflow]:
         """End the episode; return what has not been reported yet."""
-        event = self.report() if self._refused_bytes else None
+        event = self.report() if self._refused_s else None
         self.is_refusing = False
         self._since = None
         return event

@@ -9,15 +9,21 @@ BYTES_PER_SAMPLE = 2
 class Totals:
     """Samples over the whole run.
 
-    received = sent + flushed + refused + waiting. `refused` found no room (or
-    no avatar), `flushed` was cut by a barge-in. Methods take bytes.
+    received = sent + voice + flushed + refused + lost + waiting. `voice` was
+    said without the avatar, `flushed` was cut by a barge-in before it was
+    written, `refused` found no room (or no avatar), `lost` was written and
+    never heard. `resent` is what was written twice, apart from the sum.
+    Methods take bytes.
     """
 
     received: int = 0
     sent: int = 0
+    voice: int = 0
     flushed: int = 0
     refused: int = 0
+    lost: int = 0
     waiting: int = 0
+    resent: int = 0
     _half_sample_bytes: int = field(default=0, repr=False, compare=False)
 
     def queue(self, size: int) -> None:
@@ -37,11 +43,29 @@ class Totals:
     def send(self, size: int) -> None:
         self.sent += self._unqueue(size)
 
+    def say(self, size: int) -> None:
+        self.voice += self._unqueue(size)
+
     def flush(self, size: int) -> None:
         self.flushed += self._unqueue(size)
 
     def refuse(self, size: int) -> None:
         self.refused += self._unqueue(size)
+
+    def resend(self, size: int) -> None:
+        self.resent += size // BYTES_PER_SAMPLE
+
+    def lose(self, size: int) -> None:
+        """Move audio that the avatar was sent to what was lost."""
+        samples = size // BYTES_PER_SAMPLE
+        self.lost += samples
+        self.sent -= samples
+
+    def say_again(self, size: int) -> None:
+        """Move audio that the avatar was sent to what the voice said."""
+        samples = size // BYTES_PER_SAMPLE
+        self.sent -= samples
+        self.voice += samples
 
     def _receive(self, size: int) -> int:
         # Half samples add up.

@@ -1,10 +1,20 @@
-"""One utterance: its audio while it waits, and what became of it."""
+"""One utterance: its audio, how far it got, and what became of it."""
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Optional, Union
+from typing import Literal, Optional, Union
 
 from .turn import Turn
+
+Output = Literal["avatar", "voice"]
+"""Who says an utterance."""
+
+Source = Literal["service", "estimate"]
+"""What a playback position rests on."""
+
+PLAYED, CUT, LOST = 1, 2, 3
+"""Why an utterance is not audible any more: it was played to its end, it was
+cut by a barge-in, or what was left of it was lost."""
 
 
 @dataclass(frozen=True)
@@ -22,33 +32,84 @@ class Summary:
     first_audio_delay_ms: Optional[float]
     """From the first frame in to the first message out; None if none was."""
     interrupted: bool
+    voice_ms: float = 0.0
+    lost_ms: float = 0.0
+    resent_ms: float = 0.0
 
     @property
     def dropped_ms(self) -> float:
         return self.flushed_ms + self.refused_ms
 
 
-@dataclass(slots=True, eq=False)
-class Utterance:
-    """The audio up to one end of speech, and what became of it, in bytes."""
+@dataclass(frozen=True)
+class AudioStart:
+    """An utterance begins to be heard."""
 
     turn: Optional[Turn]
+    request_id: str
+    """The TTS's where it is known, else the service's."""
+
+
+@dataclass(frozen=True)
+class AudioEnd:
+    """An utterance that was begun is not heard any more."""
+
+    turn: Optional[Turn]
+    request_id: str
+    reason: int
+    """`PLAYED`, `CUT` or `LOST`."""
+    playback_position_ms: float
+    total_ms: float
+    source: Source
+
+
+@dataclass(slots=True, eq=False)
+class Utterance:
+    """The audio up to one end of speech; sizes and positions are in bytes.
+
+    Audio goes from `frames` by `take` to whoever writes it, and with
+    `advance` to `kept`, where it stays until `release`: `rewind` brings it
+    back to be written again. Positions count from the first byte accepted.
+    """
+
+    turn: Optional[Turn]
+    request_id: str
+    bytes_per_s: int
     opened_at: float
     last_audio_at: float
     frames: deque[bytes] = field(default_factory=deque)
     offset: int = 0  # of the first frame, how much has been taken
-    waiting: int = 0
+    left: int = 0  # to be written, for the first time or again
+    kept: deque[bytes] = field(default_factory=deque)
+    kept_bytes: int = 0
+    unkept_bytes: int = 0  # written after what is kept
+    gap_at: int = 0  # where audio is missing that was not kept
+    gap_bytes: int = 0
+    position: int = 0  # of what is written next
+    reached: int = 0  # the furthest that `position` has been
+    heard: int = 0  # how far the listener has heard it, as far as known
     odd_byte: bytes = b""  # half a sample, until its other half comes
     ended: bool = False  # nothing more will be added
     flushed: bool = False
+    output: Optional[Output] = None
+    started: bool = False  # it has begun to be heard
+    is_over: bool = False  # and is not heard any more
+    stale_at: Optional[float] = None  # when what was lost is too old to say
     received_bytes: int = 0
     sent_bytes: int = 0
+    voice_bytes: int = 0
     flushed_bytes: int = 0
     refused_bytes: int = 0
+    lost_bytes: int = 0
+    resent_bytes: int = 0
     first_sent_at: Optional[float] = None
-    playout_ends_at: float = 0.0
     req_id: str = ""
     connection_id: str = ""
+
+    @property
+    def again(self) -> int:
+        """What is to be written for a second time."""
+        return self.reached - self.position - self.gap_bytes
 
     def join(self, pcm: bytes) -> bytes:
         """Return the whole samples that `pcm` completes; keep an odd byte."""
@@ -62,7 +123,7 @@ class Utterance:
 
     def add(self, pcm: bytes) -> None:
         self.frames.append(pcm)
-        self.waiting += len(pcm)
+        self.left += len(pcm)
 
     def take(self, size: int) -> bytes:
         """Remove and return up to `size` bytes, without a copy if it can."""
@@ -72,7 +133,7 @@ class Utterance:
             left == size or (left < size and len(self.frames) == 1)
         ):
             self.frames.popleft()
-            self.waiting -= left
+            self.left -= left
             return frame
         parts: list[Union[bytes, memoryview]] = []
         room = size
@@ -86,7 +147,7 @@ class Utterance:
                 self.frames.popleft()
                 self.offset = 0
         audio = b"".join(parts)
-        self.waiting -= len(audio)
+        self.left -= len(audio)
         return audio
 
     def put_back(self, audio: bytes) -> None:
@@ -95,31 +156,120 @@ class Utterance:
             self.frames[0] = self.frames[0][self.offset :]
             self.offset = 0
         self.frames.appendleft(audio)
-        self.waiting += len(audio)
+        self.left += len(audio)
 
-    def drop(self) -> int:
-        """Discard what waits and return how many bytes that was."""
-        dropped = self.waiting
+    def advance(self, audio: bytes, keep: bool) -> int:
+        """Count `audio` as written; return how much of it was for the first
+        time. Without `keep` it cannot be written again, nor can what follows.
+        """
+        size = len(audio)
+        self.position += size
+        if self.gap_bytes and self.position >= self.gap_at:
+            self.position += self.gap_bytes
+            self.gap_bytes = 0
+        if keep and not self.unkept_bytes:
+            self.kept.append(audio)
+            self.kept_bytes += size
+        else:
+            self.unkept_bytes += size
+        new = self.position - self.reached
+        if new <= 0:
+            return 0
+        self.reached = self.position
+        self.stale_at = None
+        return min(new, size)
+
+    def release(self, position: int) -> None:
+        """Discard what is kept before `position`."""
+        begin = self.position - self.unkept_bytes - self.kept_bytes
+        while self.kept and begin + len(self.kept[0]) <= position:
+            size = len(self.kept.popleft())
+            begin += size
+            self.kept_bytes -= size
+
+    def rewind(self, position: int) -> int:
+        """Have the audio from `position` on written again, as far as it was
+        kept; return how much was neither kept nor heard, and is lost."""
+        lost = 0
+        if self.unkept_bytes:
+            begin = self.position - self.unkept_bytes
+            lost = self.position - min(max(self.heard, begin), self.position)
+            self.gap_at, self.gap_bytes = begin, self.unkept_bytes
+            self.position = begin
+        position &= ~1
+        while self.kept and self.position > position:
+            audio = self.kept.pop()
+            self.kept_bytes -= len(audio)
+            surplus = position - (self.position - len(audio))
+            if surplus > 0:
+                self.kept.append(audio[:surplus])
+                self.kept_bytes += surplus
+                audio = audio[surplus:]
+            self.position -= len(audio)
+            self.put_back(audio)
+        if self.gap_bytes and self.position == self.gap_at:
+            self.position += self.gap_bytes
+            self.gap_bytes = 0
+        return lost
+
+    def skip_again(self) -> int:
+        """Write nothing again: go on with what has never been written.
+
+        Return how much the listener has lost by that.
+        """
+        lost = self.reached - max(self.heard, self.position)
+        if self.gap_bytes:
+            # What was not kept has been counted as lost before.
+            end = self.gap_at + self.gap_bytes
+            lost -= max(0, end - max(self.heard, self.gap_at))
+        if self.again:
+            self.take(self.again)
+        self.position = self.reached
+        self.gap_bytes = 0
+        self.stale_at = None
+        return max(lost, 0)
+
+    def drop(self, held: int) -> int:
+        """Discard all that is to be written, and return how much of it has
+        never been; a writer holds `held` bytes, which are not counted."""
+        waiting = self.left - max(0, self.again - held)
         self.frames.clear()
-        self.offset = 0
-        self.waiting = 0
-        return dropped
+        self.offset = self.left = 0
+        self.kept.clear()
+        self.kept_bytes = 0
+        return waiting
 
-    def summary(self, bytes_per_s: int) -> Summary:
-        def ms(size: int) -> float:
-            return size * 1000 / bytes_per_s
+    def ms(self, size: int) -> float:
+        return size * 1000 / self.bytes_per_s
 
+    def summary(self) -> Summary:
         first = self.first_sent_at
         return Summary(
             turn=self.turn,
             req_id=self.req_id,
             connection_id=self.connection_id,
-            audio_ms=ms(self.received_bytes),
-            sent_ms=ms(self.sent_bytes),
-            flushed_ms=ms(self.flushed_bytes),
-            refused_ms=ms(self.refused_bytes),
+            audio_ms=self.ms(self.received_bytes),
+            sent_ms=self.ms(self.sent_bytes),
+            flushed_ms=self.ms(self.flushed_bytes),
+            refused_ms=self.ms(self.refused_bytes),
             first_audio_delay_ms=None
             if first is None
             else (first - self.opened_at) * 1000,
             interrupted=self.flushed,
+            voice_ms=self.ms(self.voice_bytes),
+            lost_ms=self.ms(self.lost_bytes),
+            resent_ms=self.ms(self.resent_bytes),
+        )
+
+    def audio_start(self) -> AudioStart:
+        return AudioStart(self.turn, self.request_id or self.req_id)
+
+    def audio_end(self, reason: int, source: Source) -> AudioEnd:
+        return AudioEnd(
+            turn=self.turn,
+            request_id=self.request_id or self.req_id,
+            reason=reason,
+            playback_position_ms=self.ms(self.heard),
+            total_ms=self.ms(self.received_bytes),
+            source=source,
         )

@@ -33,8 +33,9 @@ from spatius_avatar_python.session.link import (
     lifetime_of,
 )
 from spatius_avatar_python.session.sdk import Failure
+from spatius_avatar_python.speech import Limits, Speech
+from spatius_avatar_python.speech.limits import MESSAGE_MS
 from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
-from spatius_avatar_python.speech.queue import MESSAGE_MS, Speech
 from spatius_avatar_python.speech.turn import Turn
 
 BYTES_PER_MS = 48
@@ -96,10 +97,15 @@ class Stage:
     def check_sum(self) -> None:
         totals = self.speech.totals
         assert totals.received == (
-            totals.sent + totals.flushed + totals.refused + totals.waiting
+            totals.sent
+            + totals.voice
+            + totals.flushed
+            + totals.refused
+            + totals.lost
+            + totals.waiting
         )
         heard = sum(len(session.heard) for session in self.service.sessions)
-        assert totals.sent == heard // 2
+        assert totals.sent + totals.lost + totals.resent == heard // 2
 
     async def until_attempt(self, number: int) -> float:
         """Move on to this attempt and return how long that took."""
@@ -122,8 +128,11 @@ def set_up(
     outbox = FakeOutbox()
     speech = Speech(
         sample_rate=24000,
-        max_buffered_s=max_buffered_s,
-        end_timeout_s=end_timeout_s,
+        limits=Limits(
+            max_buffered_s=max_buffered_s,
+            end_timeout_s=end_timeout_s,
+            resume_within_s=0,
+        ),
     )
     avatar = Avatar(
         speech=speech,
@@ -542,7 +551,7 @@ async def test_unwritten_audio_goes_to_the_new_session():
     assert stage.session.ended == ["request-2.0"]
     await stage.clock.advance(10.0)
     [utterance] = stage.outbox.utterances
-    assert utterance["metrics"]["sent_ms"] == 500
+    assert utterance["metrics"]["sent_ms"] == 300
     await stage.finish()
 
 

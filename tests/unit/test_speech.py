@@ -4,19 +4,22 @@ import itertools
 from typing import Optional
 
 import pytest
+from spatius_avatar_python.speech import (
+    AudioEnd,
+    AudioStart,
+    Interrupt,
+    Limits,
+    Send,
+    Speech,
+    Step,
+)
+from spatius_avatar_python.speech.limits import MESSAGE_MS
 from spatius_avatar_python.speech.overflow import (
     OVERFLOW_LIMIT_S,
     OVERFLOW_PAUSE_S,
     Overflow,
 )
-from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
-from spatius_avatar_python.speech.queue import (
-    MESSAGE_MS,
-    Interrupt,
-    Send,
-    Speech,
-    Step,
-)
+from spatius_avatar_python.speech.playout import END_MARGIN_S, PLAYBACK_MARGIN_S
 from spatius_avatar_python.speech.staleness import STALE_LIMIT_S, TurnIdReused
 from spatius_avatar_python.speech.turn import Turn
 from spatius_avatar_python.speech.utterance import Summary
@@ -42,8 +45,11 @@ def pcm(ms: float) -> bytes:
 def make(max_buffered_s: float = 60.0, end_timeout_s: float = 1.5) -> Speech:
     return Speech(
         sample_rate=RATE,
-        max_buffered_s=max_buffered_s,
-        end_timeout_s=end_timeout_s,
+        limits=Limits(
+            max_buffered_s=max_buffered_s,
+            end_timeout_s=end_timeout_s,
+            resume_within_s=0,
+        ),
     )
 
 
@@ -55,8 +61,8 @@ def write(
 ) -> list[Step]:
     """Carry out all steps that there are, and return them."""
     steps: list[Step] = []
-    while (step := speech.next_step()) is not None:
-        speech.written(now, req_id, connection_id)
+    while (step := speech.steps.next(0.0)) is not None:
+        speech.steps.written(now, req_id, connection_id)
         steps.append(step)
     check_sum(speech)
     return steps
@@ -77,12 +83,22 @@ def interrupts_of(steps: list[Step]) -> int:
 def check_sum(speech: Speech) -> None:
     totals = speech.totals
     assert totals.received == (
-        totals.sent + totals.flushed + totals.refused + totals.waiting
+        totals.sent
+        + totals.voice
+        + totals.flushed
+        + totals.refused
+        + totals.lost
+        + totals.waiting
     )
 
 
 def take_events(speech: Speech) -> list:
-    return speech.take_events()
+    """Return the reports, without the starts and ends of playout."""
+    return [
+        event
+        for event in speech.take_events()
+        if not isinstance(event, (AudioStart, AudioEnd))
+    ]
 
 
 def summaries_of(speech: Speech) -> list[Summary]:
@@ -144,7 +160,7 @@ def test_frames_of_one_byte_make_samples():
     """Two frames of half a sample each are one sample."""
     speech = make()
     speech.frame(b"\x01", 0.0)
-    assert speech.next_step() is None
+    assert speech.steps.next(0.0) is None
     speech.frame(b"\x02", 0.0)
     assert audio_of(write(speech)) == b"\x01\x02"
 
@@ -192,9 +208,9 @@ def test_no_step_is_handed_out_twice():
     """A second step before the first is settled is a mistake."""
     speech = make()
     speech.frame(pcm(10), 0.0)
-    speech.next_step()
+    speech.steps.next(0.0)
     with pytest.raises(AssertionError):
-        speech.next_step()
+        speech.steps.next(0.0)
 
 
 # Rule 2: the end of speech
@@ -224,9 +240,9 @@ def test_end_while_the_last_audio_is_being_written():
     """An end that comes during the call is sent after it."""
     speech = make()
     speech.frame(pcm(20), 0.0)
-    speech.next_step()
+    speech.steps.next(0.0)
     speech.end(0.0)
-    speech.written(0.0)
+    speech.steps.written(0.0)
     assert write(speech) == [Send(b"", True)]
 
 
@@ -272,8 +288,8 @@ def test_cut_of_an_open_utterance_acts_as_a_flush():
     speech = make()
     sent = pcm(100)
     speech.frame(sent, 0.0, FIRST)
-    speech.next_step()
-    speech.written(0.0)
+    speech.steps.next(0.0)
+    speech.steps.written(0.0)
     speech.frame(pcm(300), 0.0, FIRST)
     speech.end(0.0, FIRST, cut=True)
     assert write(speech) == [Interrupt()]
@@ -364,9 +380,9 @@ def test_flush_of_a_message_in_flight_interrupts_it():
     """What the writer is just sending will have to be interrupted."""
     speech = make()
     speech.frame(pcm(300), 0.0)
-    speech.next_step()
+    speech.steps.next(0.0)
     speech.flush(0.0)
-    speech.written(0.0)
+    speech.steps.written(0.0)
     assert write(speech) == [Interrupt()]
     assert speech.totals.sent == MESSAGE_MS * BYTES_PER_MS // 2
 
@@ -375,10 +391,10 @@ def test_flush_of_a_message_in_flight_that_is_lost():
     """A flushed message that did not reach the wire is not sent again."""
     speech = make()
     speech.frame(pcm(300), 0.0)
-    speech.next_step()
+    speech.steps.next(0.0)
     speech.flush(0.0)
-    speech.write_failed()
-    speech.connection_lost()
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
     assert write(speech) == []
     assert speech.totals.flushed == 300 * BYTES_PER_MS // 2
     [summary] = summaries_of(speech)
@@ -443,10 +459,10 @@ def test_flush_during_the_interrupt_adds_none():
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
-    assert speech.next_step() == Interrupt()
+    assert speech.steps.next(0.0) == Interrupt()
     speech.frame(pcm(40), 0.0, SECOND)
     speech.flush(0.0)
-    speech.written(0.0)
+    speech.steps.written(0.0)
     assert write(speech) == []
     assert speech.totals.flushed == 40 * BYTES_PER_MS // 2
 
@@ -569,7 +585,7 @@ def test_flush_after_a_lost_connection_means_the_turn_too():
     speech.frame(pcm(2000), 0.0, FIRST)
     speech.end(0.0, FIRST)
     write(speech)
-    speech.connection_lost()
+    speech.steps.connection_lost(0.0)
     speech.flush(1.0)
     speech.frame(pcm(20), 1.5, FIRST)
     assert write(speech, 1.5) == []
@@ -597,7 +613,7 @@ def test_flushed_turns_are_forgotten_in_the_end():
         speech.flush(0.0)
     speech.frame(pcm(20), 0.0, Turn("session 63", 1))
     speech.frame(pcm(20), 0.0, Turn("again", 1))
-    assert speech.next_step() is None
+    assert speech.steps.next(0.0) is None
     audio = pcm(20)
     speech.frame(audio, 0.0, Turn("session 0", 1))
     assert audio_of(write(speech)) == audio
@@ -733,12 +749,12 @@ def test_overflow_ends_when_half_of_the_room_is_free():
     speech = make(max_buffered_s=1.0)
     speech.frame(pcm(1500), 0.0)
     for _ in range(4):
-        speech.next_step()
-        speech.written(0.0)
+        speech.steps.next(0.0)
+        speech.steps.written(0.0)
     speech.frame(pcm(10), 0.0)
     assert overflows_of(speech) == []
-    speech.next_step()
-    speech.written(0.0)
+    speech.steps.next(0.0)
+    speech.steps.written(0.0)
     [overflow] = overflows_of(speech)
     assert overflow.refused_s == pytest.approx(0.51)
     refused = speech.totals.refused
@@ -776,10 +792,10 @@ def test_bound_holds_for_what_the_writer_puts_back():
     speech = make(max_buffered_s=1.0)
     first = pcm(1000)
     speech.frame(first, 0.0)
-    speech.next_step()
+    speech.steps.next(0.0)
     speech.frame(pcm(100), 0.0)
-    speech.write_failed()
-    speech.connection_lost()
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
     check_sum(speech)
     assert speech.waiting_s <= 1.0
     waiting_s = speech.waiting_s
@@ -840,7 +856,7 @@ def test_single_frame_is_not_copied():
     speech = make()
     frame = pcm(10)
     speech.frame(frame, 0.0)
-    step = speech.next_step()
+    step = speech.steps.next(0.0)
     assert isinstance(step, Send)
     assert step.audio is frame
 
@@ -866,11 +882,11 @@ def test_every_sample_is_accounted_for():
     speech = make(max_buffered_s=0.5)
     speech.frame(pcm(300) + b"\x00", 0.0, FIRST)
     check_sum(speech)
-    speech.next_step()
+    speech.steps.next(0.0)
     check_sum(speech)
     speech.frame(b"\x00" + pcm(400), 0.0, FIRST)
     check_sum(speech)
-    speech.written(0.0)
+    speech.steps.written(0.0)
     speech.flush(0.0)
     check_sum(speech)
     speech.frame(pcm(20), 0.0, FIRST)
@@ -898,7 +914,7 @@ def test_let_go_drops_all_and_takes_no_more():
     """Without an avatar to come, speech is refused and counted."""
     speech = make()
     speech.frame(pcm(100), 0.0)
-    speech.close()
+    speech.close(0.0)
     speech.frame(pcm(50), 0.0)
     speech.end(0.0)
     speech.flush(0.0)
@@ -916,8 +932,8 @@ def test_let_go_summarises_what_it_drops():
     speech.end(0.0)
     write(speech)
     speech.frame(pcm(300), 0.0)
-    speech.close()
-    speech.close()
+    speech.close(0.0)
+    speech.close(0.0)
     played, dropped = sorted(summaries_of(speech), key=lambda s: s.audio_ms)
     assert (played.sent_ms, played.dropped_ms) == (100, 0)
     assert (dropped.sent_ms, dropped.refused_ms) == (0, 300)
@@ -1017,11 +1033,11 @@ def test_unwritten_message_goes_first_on_the_next_connection():
     audio = pcm(350)
     speech.frame(audio, 0.0)
     speech.end(0.0)
-    speech.next_step()
-    speech.written(0.0)
-    speech.next_step()
-    speech.write_failed()
-    speech.connection_lost()
+    speech.steps.next(0.0)
+    speech.steps.written(0.0)
+    speech.steps.next(0.0)
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
     steps = write(speech)
     assert audio_of(steps) == audio[MESSAGE_MS * BYTES_PER_MS :]
     assert ends_of(steps) == 1
@@ -1032,10 +1048,10 @@ def test_unwritten_message_keeps_its_place_before_new_frames():
     speech = make()
     frames = [pcm(20), pcm(20), pcm(20)]
     speech.frame(frames[0], 0.0)
-    speech.next_step()
+    speech.steps.next(0.0)
     speech.frame(frames[1], 0.0)
-    speech.write_failed()
-    speech.connection_lost()
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
     speech.frame(frames[2], 0.0)
     assert write(speech) == [Send(b"".join(frames), False)]
 
@@ -1046,9 +1062,9 @@ def test_unwritten_end_makes_no_request_of_its_own():
     speech.frame(pcm(20), 0.0)
     write(speech)
     speech.end(0.0)
-    assert speech.next_step() == Send(b"", True)
-    speech.write_failed()
-    speech.connection_lost()
+    assert speech.steps.next(0.0) == Send(b"", True)
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
     assert write(speech) == []
     assert len(summaries_of(speech)) == 1
 
@@ -1058,23 +1074,23 @@ def test_end_after_the_loss_makes_no_request_of_its_own():
     speech = make()
     speech.frame(pcm(20), 0.0)
     write(speech)
-    speech.connection_lost()
+    speech.steps.connection_lost(0.0)
     speech.end(0.0)
     assert write(speech) == []
     [summary] = summaries_of(speech)
-    assert summary.sent_ms == 20
+    assert summary.lost_ms == 20
 
 
-def test_written_audio_is_not_repeated():
-    """A whole utterance that was written is not sent again."""
+def test_written_audio_is_not_repeated_without_resumption():
+    """A whole utterance that was written is lost with its connection."""
     speech = make()
     speech.frame(pcm(500), 0.0)
     speech.end(0.0)
     write(speech)
-    speech.connection_lost()
+    speech.steps.connection_lost(0.0)
     assert write(speech) == []
     [summary] = summaries_of(speech)
-    assert (summary.sent_ms, summary.interrupted) == (500, False)
+    assert (summary.lost_ms, summary.interrupted) == (500, False)
 
 
 def test_nothing_is_interrupted_on_a_new_connection():
@@ -1083,10 +1099,10 @@ def test_nothing_is_interrupted_on_a_new_connection():
     speech.frame(pcm(500), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
-    speech.connection_lost()
+    speech.steps.connection_lost(0.0)
     assert write(speech) == []
     speech.frame(pcm(20), 0.0, SECOND)
-    speech.connection_lost()
+    speech.steps.connection_lost(0.0)
     speech.flush(0.0)
     assert write(speech) == []
 
@@ -1097,9 +1113,9 @@ def test_interrupt_that_is_lost_is_not_repeated():
     speech.frame(pcm(500), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
-    speech.next_step()
-    speech.write_failed()
-    speech.connection_lost()
+    speech.steps.next(0.0)
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
     audio = pcm(20)
     speech.frame(audio, 0.0, SECOND)
     assert write(speech) == [Send(audio, False)]
@@ -1110,7 +1126,7 @@ def test_flushed_turn_is_stale_on_a_new_connection_too():
     speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     speech.flush(0.0)
-    speech.connection_lost()
+    speech.steps.connection_lost(0.0)
     speech.frame(pcm(20), 0.0, FIRST)
     assert write(speech) == []
 
@@ -1124,10 +1140,10 @@ def test_summary_comes_when_it_has_been_heard():
     speech.frame(pcm(500), 0.0, FIRST)
     speech.end(0.0, FIRST)
     write(speech, 0.25, "request-7", "connection-7")
-    speech.tick(0.7)
+    speech.tick(0.75 + END_MARGIN_S - 0.01)
     assert summaries_of(speech) == []
-    assert speech.deadline() == pytest.approx(0.75)
-    speech.tick(0.76)
+    assert speech.deadline() == pytest.approx(0.75 + END_MARGIN_S)
+    speech.tick(0.76 + END_MARGIN_S)
     assert summaries_of(speech) == [
         Summary(
             turn=FIRST,
@@ -1147,8 +1163,8 @@ def test_summary_of_a_flushed_utterance():
     """What was sent and what was dropped add up to what was heard."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
-    speech.next_step()
-    speech.written(0.0)
+    speech.steps.next(0.0)
+    speech.steps.written(0.0)
     speech.flush(0.0)
     [summary] = summaries_of(speech)
     assert summary.interrupted
@@ -1160,10 +1176,10 @@ def test_summary_of_a_message_in_flight_waits_for_it():
     """A flushed utterance is summarised once its last message is settled."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
-    speech.next_step()
+    speech.steps.next(0.0)
     speech.flush(0.0)
     assert summaries_of(speech) == []
-    speech.written(0.0)
+    speech.steps.written(0.0)
     [summary] = summaries_of(speech)
     assert (summary.sent_ms, summary.dropped_ms) == (100, 400)
     write(speech)
@@ -1198,15 +1214,16 @@ def test_summary_of_an_utterance_over_two_connections():
     speech = make()
     speech.frame(pcm(300), 0.0)
     speech.end(0.0)
-    speech.next_step()
-    speech.written(0.0, "old")
-    speech.next_step()
-    speech.write_failed()
-    speech.connection_lost()
+    speech.steps.next(0.0)
+    speech.steps.written(0.0, "old")
+    speech.steps.next(0.0)
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
     write(speech, 1.0, "new")
     speech.tick(10.0)
     [summary] = summaries_of(speech)
-    assert (summary.req_id, summary.sent_ms) == ("new", 300)
+    assert summary.req_id == "new"
+    assert (summary.sent_ms, summary.lost_ms) == (200, 100)
 
 
 def test_quiet_is_when_nothing_is_said_waits_or_plays():
@@ -1310,11 +1327,11 @@ def test_a_late_frame_is_stale_with_or_without_its_session(flushed, late):
 
 def test_a_request_is_not_begun_with_less_than_an_encoder_sends():
     """An interrupt would name a request that nobody has seen."""
-    speech = Speech(sample_rate=RATE, first_message_ms=20)
+    speech = Speech(sample_rate=RATE, limits=Limits(first_message_ms=20))
     speech.frame(pcm(10), 0.0)
-    assert speech.next_step() is None
+    assert speech.steps.next(0.0) is None
     speech.flush(0.0)
-    assert speech.next_step() is None
+    assert speech.steps.next(0.0) is None
     speech.start()
     speech.frame(pcm(10), 2.0)
     speech.frame(pcm(10), 2.0)

@@ -17,12 +17,12 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from spatius_avatar_python.speech import Interrupt, Limits, Send, Speech, Step
 from spatius_avatar_python.speech.overflow import Overflow
 from spatius_avatar_python.speech.playout import (
     PLAYBACK_MARGIN_S,
     SENTENCE_GAP_S,
 )
-from spatius_avatar_python.speech.queue import Interrupt, Send, Speech, Step
 from spatius_avatar_python.speech.staleness import STALE_LIMIT_S, TurnIdReused
 from spatius_avatar_python.speech.turn import Turn
 from spatius_avatar_python.speech.utterance import Summary
@@ -80,8 +80,11 @@ class SpeechMachine(RuleBasedStateMachine):
     def begin(self, max_buffered_s, end_timeout_s):
         self.speech = Speech(
             sample_rate=RATE,
-            max_buffered_s=max_buffered_s,
-            end_timeout_s=end_timeout_s,
+            limits=Limits(
+                max_buffered_s=max_buffered_s,
+                end_timeout_s=end_timeout_s,
+                resume_within_s=0,
+            ),
         )
         self.room = round(max_buffered_s * RATE)
         self.end_timeout_s = end_timeout_s
@@ -118,6 +121,9 @@ class SpeechMachine(RuleBasedStateMachine):
         turn=TURNS,
     )
     def frame(self, size, turn):
+        if not size:
+            self.speech.frame(b"", self.now, turn)  # does nothing
+            return
         if self.is_stale(turn):
             before = self.speech.totals.flushed
             self.speech.frame(bytes(size), self.now, turn)
@@ -133,9 +139,6 @@ class SpeechMachine(RuleBasedStateMachine):
                 said.end()
                 self.open = said = None
         if said is None:
-            if not size:
-                self.speech.frame(b"", self.now, turn)
-                return
             said = self.open = Said(turn, self.now)
             self.all.append(said)
         pcm, numbers = self.bytes_of(said, size)
@@ -216,7 +219,7 @@ class SpeechMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held is None)
     @rule()
     def take(self):
-        step = self.speech.next_step()
+        step = self.speech.steps.next(self.now)
         if step is None:
             assert not self.interrupt_due, "an interrupt is missing"
             assert self.speech.totals.waiting == 0, "it keeps audio back"
@@ -267,7 +270,7 @@ class SpeechMachine(RuleBasedStateMachine):
     @rule()
     def fail(self):
         said = self.held_said
-        self.speech.write_failed()
+        self.speech.steps.failed()
         if said is not None:
             said.taken -= len(self.held_audio()) // 2
         self.held = self.held_said = None
@@ -276,7 +279,7 @@ class SpeechMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held is None)
     @rule()
     def lose(self):
-        self.speech.connection_lost()
+        self.speech.steps.connection_lost(self.now)
         self.connection += 1
         self.request = self.latest = None
         self.interrupt_due = False
@@ -287,10 +290,10 @@ class SpeechMachine(RuleBasedStateMachine):
             return
         if self.held is not None:
             self.settle()
-        self.speech.close()
+        self.speech.close(self.now)
         self.collect()
         self.account(waiting=0)
-        assert self.speech.totals.sent == self.sent
+        assert self.speech.totals.sent + self.speech.totals.lost == self.sent
         assert sorted(map(summary_key, self.summaries)) == sorted(
             map(said_key, filter(said_something, self.all))
         )
@@ -446,7 +449,7 @@ class SpeechMachine(RuleBasedStateMachine):
 
     def settle(self):
         step, said = self.held, self.held_said
-        self.speech.written(self.now, "request")
+        self.speech.steps.written(self.now, "request")
         if isinstance(step, Interrupt):
             assert self.latest is not None, "nothing to interrupt"
             assert not self.latest.interrupted, "interrupted twice"
@@ -496,16 +499,21 @@ class SpeechMachine(RuleBasedStateMachine):
                 assert event.turn in self.flushed_turns
             elif isinstance(event, Overflow):
                 self.overflow_samples += round(event.refused_s * RATE)
-            else:
+            elif isinstance(event, Summary):
                 self.summaries.append(event)
 
     def account(self, waiting: int):
         totals = self.speech.totals
         assert totals.received == self.heard
-        assert totals.sent == self.sent
+        assert totals.sent + totals.lost == self.sent
         assert totals.waiting == waiting
         assert totals.received == (
-            totals.sent + totals.flushed + totals.refused + totals.waiting
+            totals.sent
+            + totals.voice
+            + totals.flushed
+            + totals.refused
+            + totals.lost
+            + totals.waiting
         )
 
 
@@ -518,7 +526,7 @@ def summary_key(summary: Summary):
     return (
         repr(summary.turn),
         round(summary.audio_ms * RATE / 1000),
-        round(summary.sent_ms * RATE / 1000),
+        round((summary.sent_ms + summary.lost_ms) * RATE / 1000),
         round(summary.flushed_ms * RATE / 1000),
         round(summary.refused_ms * RATE / 1000),
         summary.interrupted,
@@ -539,7 +547,7 @@ def said_key(said: Said):
 
 TestSpeech = SpeechMachine.TestCase
 TestSpeech.settings = settings(
-    max_examples=500,
+    max_examples=200,
     stateful_step_count=40,
     derandomize=True,
     deadline=None,

@@ -1,0 +1,137 @@
+"""What comes in: which utterance a frame belongs to, and what is dropped."""
+
+from typing import Any, Optional
+
+from .limits import Limits, size_of
+from .overflow import OverflowEpisode
+from .staleness import Staleness
+from .totals import BYTES_PER_SAMPLE, Totals
+from .turn import Turn
+from .utterance import Utterance
+
+
+class Intake:
+    """Opens utterances and fills them (rules 1, 5, 6 and 9)."""
+
+    def __init__(
+        self, limits: Limits, totals: Totals, events: list[Any]
+    ) -> None:
+        self.open: Optional[Utterance] = None
+        """The utterance that audio is added to."""
+        self.staleness = Staleness()
+        self.overflow = OverflowEpisode()
+        self._events = events
+        self._limits = limits
+        self._totals = totals
+        self._request_id = ""  # of the TTS's request that has begun
+        self._high = 0  # watermark, in bytes at the latest utterance's rate
+
+    def utterance_of(
+        self, turn: Optional[Turn], size: int, now: float, bytes_per_s: int
+    ) -> Optional[Utterance]:
+        """Return the utterance that a frame belongs to, a new one if need
+        be; None where it is not spoken."""
+        if self.staleness.is_stale(turn, now):
+            self._totals.flush_unqueued(size)
+            self._events += self.staleness.reused(turn, now)
+            return None
+        utterance = self.open
+        if utterance is not None and turn is not None:
+            if utterance.turn is None:
+                utterance.turn = turn
+            elif not utterance.turn.matches(turn):
+                utterance = None
+        if utterance is not None and utterance.bytes_per_s != bytes_per_s:
+            utterance = None
+        if utterance is None:
+            request_id = ""
+            started = self.staleness.started_turn
+            if turn is None or started is None or started.matches(turn):
+                request_id = self._request_id
+            utterance = Utterance(turn, request_id, bytes_per_s, now, now)
+            self._high = size_of(self._limits.max_buffered_s, bytes_per_s)
+        return utterance
+
+    def add(self, utterance: Utterance, pcm: bytes, now: float) -> None:
+        """Add a frame's audio to an utterance, as far as there is room."""
+        utterance.last_audio_at = now
+        if utterance.odd_byte or len(pcm) & 1:
+            pcm = utterance.join(pcm)
+            if not pcm:
+                return
+        size = len(pcm)
+        utterance.received_bytes += size
+        bytes_per_s = utterance.bytes_per_s
+        room = self._high - self._totals.waiting * BYTES_PER_SAMPLE
+        if self.overflow.is_refusing:
+            room = 0
+        if size > room:
+            refused = size - max(room, 0)
+            utterance.refused_bytes += refused
+            self._totals.refuse_unqueued(refused)
+            self.overflow.refuse(refused / bytes_per_s, utterance.turn, now)
+            pcm = pcm[: size - refused]
+        if pcm:
+            utterance.add(pcm)
+            self._totals.queue(len(pcm))
+
+    def start(self, turn: Optional[Turn], request_id: str) -> None:
+        """Take a `tts_audio_start`: what follows is not stale (rule 5)."""
+        if not self.staleness.is_flushed(turn):
+            self.staleness.end()
+            self.staleness.started_turn = turn
+            self._request_id = request_id
+
+    def is_end_of_open(self, turn: Optional[Turn], request_id: str) -> bool:
+        """Take an end of speech; return whether it is the open utterance's.
+
+        The end of another turn came late: that utterance has been ended
+        already, and this one goes on.
+        """
+        self.staleness.end()
+        if turn is None or turn == self.staleness.started_turn:
+            self.staleness.started_turn = None
+            self._request_id = ""
+        utterance = self.open
+        if utterance is None or self.staleness.is_flushed(turn):
+            return False
+        if turn and utterance.turn and not turn.matches(utterance.turn):
+            return False
+        utterance.request_id = utterance.request_id or request_id
+        return True
+
+    def has_timed_out(self, now: float) -> bool:
+        """Return whether the open utterance's end is overdue (rule 9)."""
+        at = self._timeout_at()
+        return at is not None and now >= at
+
+    def drained(self) -> None:
+        """Some of what waits was written: accept again below the low
+        watermark."""
+        if (
+            self.overflow.is_refusing
+            and self._totals.waiting * BYTES_PER_SAMPLE <= self._high // 2
+        ):
+            self.end_overflow()
+
+    def end_overflow(self) -> None:
+        event = self.overflow.end()
+        if event is not None:
+            self._events.append(event)
+
+    def tick(self, now: float) -> None:
+        report_at = self.overflow.report_at
+        if report_at is not None and now >= report_at:
+            self._events.append(self.overflow.report())
+
+    def deadline(self) -> Optional[float]:
+        at = self.overflow.report_at
+        timeout_at = self._timeout_at()
+        if at is None or (timeout_at is not None and timeout_at < at):
+            return timeout_at
+        return at
+
+    def _timeout_at(self) -> Optional[float]:
+        if self.open is None or not self._limits.end_timeout_s:
+            return None
+        return self.open.last_audio_at + self._limits.end_timeout_s

@@ -1,0 +1,207 @@
+"""What is written to the avatar next, one step after the other."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Optional, Union
+
+from .backlog import Backlog
+from .limits import KEPT_MARGIN_S, MESSAGE_MS, size_of
+from .playout import Playout, Request
+from .utterance import Utterance
+
+
+class Send(NamedTuple):
+    """Send `audio`; `end` closes the request behind it."""
+
+    audio: bytes
+    end: bool
+
+
+class Interrupt(NamedTuple):
+    """Interrupt the latest request."""
+
+
+Step = Union[Send, Interrupt]
+
+
+class AvatarSteps:
+    """The writer's steps, and what is known of the connection's requests.
+
+    The writer asks `next` for a step, carries it out, and reports with
+    `written` or `failed` how it went; there is one step at a time.
+    """
+
+    def __init__(
+        self,
+        backlog: Backlog,
+        other: Playout,
+        on_drained: Callable[[], None],
+    ) -> None:
+        self.playout = Playout()
+        self.step: Optional[Step] = None
+        """The step in progress."""
+        self.owner: Optional[Utterance] = None
+        """Whose audio the writer holds."""
+        self.interrupt_due = False
+        self.in_request = False
+        """The service holds an open request of the first utterance."""
+        self._backlog = backlog
+        self._other = other
+        self._on_drained = on_drained
+
+    @property
+    def held(self) -> int:
+        """How much audio the writer holds, in bytes."""
+        return len(self.step.audio) if isinstance(self.step, Send) else 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the service holds nothing open and nothing is due."""
+        return (
+            self.step is None and not self.interrupt_due and not self.in_request
+        )
+
+    def may_be_playing(self, now: float) -> bool:
+        return (
+            self.in_request
+            or isinstance(self.step, Send)
+            or self.playout.may_be_audible(now)
+        )
+
+    def interrupt(self) -> None:
+        """Have an interrupt be the next step."""
+        self.interrupt_due = not isinstance(self.step, Interrupt)
+
+    def next(self, now: float) -> Optional[Step]:
+        """Return the writer's next step, None if there is none now."""
+        assert self.step is None, "the step before is not settled"
+        if self.interrupt_due:
+            self.interrupt_due = False
+            self.step = Interrupt()
+            return self.step
+        queue = self._backlog.queue
+        while queue:
+            utterance = queue[0]
+            if utterance.output == "voice" or not self._other.is_over(now):
+                return None  # one output at a time
+            if utterance.left:
+                if self._is_too_short(utterance):
+                    return None
+                audio = utterance.take(
+                    size_of(MESSAGE_MS / 1000, utterance.bytes_per_s)
+                )
+                self.step = Send(audio, utterance.ended and not utterance.left)
+            elif not utterance.ended:
+                return None
+            elif self.in_request:
+                self.step = Send(b"", True)
+            else:
+                # Its audio went out on a connection that is gone: an end of
+                # its own would make an empty request.
+                queue.popleft()
+                self._backlog.close(utterance)
+                continue
+            utterance.output = "avatar"
+            utterance.stale_at = None
+            self.owner = utterance
+            return self.step
+        return None
+
+    def written(
+        self, now: float, req_id: str = "", connection_id: str = ""
+    ) -> None:
+        """Settle the step: it is on the wire, as a part of `req_id`."""
+        step, utterance = self._settle()
+        if isinstance(step, Interrupt):
+            self.in_request = False
+            self.playout.take_all(now)
+            return
+        assert utterance is not None
+        backlog = self._backlog
+        size = len(step.audio)
+        keep = backlog.may_keep(utterance, self.playout.requests)
+        new = utterance.advance(step.audio, keep)
+        backlog.totals.send(new)
+        utterance.sent_bytes += new
+        if new < size:
+            backlog.totals.resend(size - new)
+            utterance.resent_bytes += size - new
+        utterance.req_id = req_id
+        utterance.connection_id = connection_id
+        if utterance.first_sent_at is None:
+            utterance.first_sent_at = now
+        request = self.playout.wrote(utterance, size, req_id, now, step.end)
+        self.in_request = not step.end
+        if utterance.flushed:
+            # It was cut while the writer held a part of it.
+            backlog.summarize(utterance)
+            return
+        if not utterance.started:
+            backlog.note_starts(self.playout, now)
+        if step.end:
+            backlog.queue.popleft()
+        self._release(request, now)
+        self._on_drained()
+
+    def failed(self) -> None:
+        """Settle the step: it did not reach the wire.
+
+        Its audio goes first on the next connection, unless it was flushed.
+        """
+        step, utterance = self._settle()
+        if isinstance(step, Interrupt) or utterance is None:
+            return
+        if utterance.flushed:
+            new = max(0, len(step.audio) - utterance.again)
+            self._backlog.totals.flush(new)
+            utterance.flushed_bytes += new
+            self._backlog.summarize(utterance)
+        elif step.audio:
+            utterance.put_back(step.audio)
+
+    def connection_lost(self, now: float) -> None:
+        """Nothing plays any more. What was written and not heard goes first
+        on the next session, rewound, or is lost (rules of playout 3)."""
+        backlog = self._backlog
+        limits = backlog.limits
+        backlog.update(self.playout, now)
+        self.in_request = False
+        self.interrupt_due = False
+        for request in reversed(self.playout.take_all(now)):
+            utterance = request.utterance
+            if utterance.flushed:
+                continue
+            if request.is_complete:
+                backlog.queue.appendleft(utterance)
+            utterance.output = None
+            position = request.resume_position(now, limits.resume_rewind_s)
+            backlog.lose(utterance, utterance.rewind(position))
+            if not limits.resume_within_s or not utterance.again:
+                backlog.discard_lost(utterance)
+        for utterance in backlog.queue:
+            if utterance.again and utterance.stale_at is None:
+                utterance.stale_at = now + limits.resume_within_s
+
+    def _settle(self) -> tuple[Step, Optional[Utterance]]:
+        step, utterance = self.step, self.owner
+        assert step is not None, "there is no step to settle"
+        self.step = self.owner = None
+        return step, utterance
+
+    def _is_too_short(self, utterance: Utterance) -> bool:
+        """Return whether the encoder needs more to begin a request with."""
+        least_ms = self._backlog.limits.first_message_ms
+        return (
+            least_ms > 0
+            and not self.in_request
+            and not utterance.ended
+            and utterance.ms(utterance.left) < least_ms
+        )
+
+    def _release(self, request: Request, now: float) -> None:
+        """Discard what has surely been heard of the utterance written to."""
+        utterance = request.utterance
+        margin_s = self._backlog.limits.resume_rewind_s + KEPT_MARGIN_S
+        margin = size_of(margin_s, utterance.bytes_per_s)
+        if utterance.kept_bytes > margin:
+            request.update_heard(now)
+            utterance.release(utterance.heard - margin)
