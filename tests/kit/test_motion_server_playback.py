@@ -10,9 +10,12 @@ from sdk_client import FRAME, Client, opened, sdk
 from devkit.motion_server import (
     MotionServer,
     PlaybackSignals,
+    Reset,
     ScaledClock,
     wire,
 )
+from devkit.motion_server.judge import Judge, unique_pcm
+from devkit.motion_server.listener import Listener
 from devkit.motion_server.playback import Change, Playback
 
 RATE = 24000
@@ -340,3 +343,36 @@ async def test_what_is_said_of_playback_can_be_set_over_http():
         await opened(server)
         assert await post({"playback_signals": {"loud": True}}) == 400
         assert await post({"moon": None}) == 400
+
+
+# The listener.
+
+
+@pytest.mark.asyncio
+async def test_a_listener_follows_the_service():
+    """What a lost session had not played is missing, unless said again."""
+    speech = unique_pcm(4000, RATE)
+    async with serve(keep_audio=False) as server:
+        listener = Listener(RATE)
+        listener.follow(server.record)
+        first = await opened(server)
+        await first.say(speech[: RATE * 4], end=True)
+        await server.until(lambda r: r.requests[0].closed)
+        await asyncio.sleep(1 / SPEED)
+        server.now(Reset())
+        await first.until(lambda: first.closes)
+        second = await opened(server)
+        heard_s = sum(one.end_s - one.start_s for one in listener.audible())
+        heard_bytes = int(heard_s * RATE) * 2
+        await second.say(speech[heard_bytes - RATE // 2 * 2 :], end=True)
+        await server.until(lambda r: len(r.requests) == 2)
+        await server.until(lambda r: r.requests[1].closed)
+        judge = Judge(RATE)
+        judge.said("answer", speech)
+        verdict = judge.verdict(listener.audible())
+        assert verdict.violations(max_repeat_ms=501) == []
+        (repeat,) = verdict.repeats
+        assert repeat.repeated_ms == pytest.approx(500, abs=1)
+        judge.said("nothing", unique_pcm(100, RATE, 2))
+        assert judge.verdict(listener.audible()).missing_ms == 100
+        await second.session.close()
