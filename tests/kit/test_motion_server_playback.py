@@ -1,11 +1,11 @@
-"""What the local Spatius service says of playback."""
+"""How the local Spatius service reports playback."""
 
 import asyncio
 from typing import Any
 
 import aiohttp
 import pytest
-from sdk_client import FRAME, Client, opened, sdk
+from sdk_client import FRAME, Client, ManualClock, opened, sdk
 
 from devkit.motion_server import (
     MotionServer,
@@ -132,7 +132,7 @@ def test_progress_is_reported_while_a_request_plays():
 
 
 @pytest.mark.asyncio
-async def test_nothing_is_said_of_playback_by_default():
+async def test_playback_is_not_reported_by_default():
     """Half of the deployments send nothing; it may be switched on."""
     async with serve() as server:
         viewer = Viewer(server)
@@ -260,14 +260,17 @@ async def test_signals_may_be_of_an_older_connection():
 @pytest.mark.asyncio
 async def test_a_lost_connection_ends_playback():
     """Nothing is sent for it any more, late signals included."""
-    async with serve(PlaybackSignals(late_ms=100)) as server:
+    clock = ManualClock()
+    async with MotionServer(
+        clock=clock, playback_signals=PlaybackSignals(late_ms=100)
+    ) as server:
         viewer = Viewer(server)
         client = await viewer.open()
         await client.say(SECOND, end=True)
         await server.until(lambda r: r.requests[0].closed)
         await client.session.close()
-        await server.until(lambda r: r.connections[0].closed_s)
-        await asyncio.sleep(1.2 / SPEED)
+        await server.until(lambda r: r.connections[0].closed_s is not None)
+        clock.advance(2)
         assert viewer.signals == []
         assert "playback" not in {e.kind for e in server.record.events}
 
@@ -316,8 +319,8 @@ async def test_playback_states_have_the_position():
 
 
 @pytest.mark.asyncio
-async def test_what_is_said_of_playback_can_be_set_over_http():
-    """So can the console and the idle timeout; a bad setting is refused."""
+async def test_settings_can_be_changed_over_http():
+    """Playback signals, console and idle timeout; a bad one is refused."""
     async with MotionServer() as server, aiohttp.ClientSession() as http:
 
         async def post(body: Any) -> int:
