@@ -1,6 +1,7 @@
 """Control over HTTP, for a service in a process of its own."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -93,9 +94,7 @@ class Control:
             # Nobody could ask to open it again: this port is the closed one.
             delay_s = float(spec["closed_for_s"])
             server.pause_listening()
-            asyncio.get_running_loop().call_later(
-                delay_s, server.resume_listening
-            )
+            asyncio.get_running_loop().call_later(delay_s, self._reopen)
             return
         point = "runtime" if at == "now" else at
         if point not in ALLOWED:
@@ -118,6 +117,10 @@ class Control:
             server.faults.upgrade(fault, times=times)
         else:
             server.faults.handshake(fault, times=times)
+
+    def _reopen(self) -> None:
+        with contextlib.suppress(RuntimeError):  # stopped meanwhile
+            self._server.resume_listening()
 
     def _set(self, spec: Any) -> None:
         for name, value in spec.items():

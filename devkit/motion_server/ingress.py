@@ -41,7 +41,7 @@ IDLE = 4
 class Settings:
     """What may be changed while the service runs."""
 
-    # None: it says nothing of playback.
+    # None: it sends no playback signals.
     playback_signals: PlaybackSignals | None = None
     # What the next handshakes declare.
     capabilities: tuple[str, ...] = ()

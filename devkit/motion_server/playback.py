@@ -1,4 +1,4 @@
-"""What the service says of playback: a session's audio, played in real time.
+"""Plays what a session receives, in real time, and reports it to the client.
 
 `Playback` is pure; `PlaybackReporter` sends its changes to the client as the
 server's settings have it.
@@ -20,7 +20,7 @@ State = Literal["playing", "ended", "interrupted"]
 
 @dataclass(frozen=True)
 class PlaybackSignals:
-    """How the service reports playback, with whatever is odd about it.
+    """How the service reports playback, irregularities included.
 
     `ServerResponseAnimation` messages: one without `end` when a request
     begins to play, one with `end` when it has been played to its end. To

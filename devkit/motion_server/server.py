@@ -15,10 +15,9 @@ from .clock import Clock, ScaledClock
 from .console import SPATIALREAL_TOKEN_PATH, TOKEN_PATH, Console, SessionTokens
 from .control import Control
 from .faults import Faults, HttpFault, RuntimeFault, Unreachable
-from .guard import refusal
+from .host import Host
 from .ingress import Ingress, Settings
 from .playback import PlaybackSignals
-from .port import Port
 from .record import Record
 from .session_config import SAMPLE_RATES, Rules
 
@@ -29,12 +28,6 @@ T = TypeVar("T")
 
 CONSOLE_PATH = "/v1/console"
 INGRESS_PATH = "/v2/driveningress"
-
-# How long another thread waits for the server's loop to do something short.
-_CALL_TIMEOUT_S = 5.0
-# Handlers are cancelled before the library gets to wait for them; zero would
-# mean "indefinitely" to it.
-_SHUTDOWN_TIMEOUT_S = 0.1
 
 
 class MotionServer:
@@ -113,15 +106,13 @@ class MotionServer:
             now=now,
         )
         self._routes = list(routes)
-        self._receive_buffer_bytes = receive_buffer_bytes
-        self._runner: web.AppRunner | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread_id: int | None = None
         self._has_console_port = console_port is not None
-        # The main one, then the console's own.
-        self._ports: list[Port] = []
-        # Tasks that serve a request right now.
-        self._handlers: set[asyncio.Task[Any]] = set()
+        # Its ports: the main one, then the console's own.
+        self._http = Host(
+            host,
+            public_paths=(CONSOLE_PATH, INGRESS_PATH, SPATIALREAL_TOKEN_PATH),
+            receive_buffer_bytes=receive_buffer_bytes,
+        )
 
     def __repr__(self) -> str:
         return f"<MotionServer {self.host}:{self.port} {self.record!r}>"
@@ -149,29 +140,19 @@ class MotionServer:
 
     async def start(self) -> None:
         """Open the port on the current loop. Raises OSError."""
-        if self._runner is not None:
-            raise RuntimeError("already started")
-        self._loop = asyncio.get_running_loop()
-        self._thread_id = threading.get_ident()
-        app = web.Application(middlewares=[self._watched, self._guarded])
-        for path in (TOKEN_PATH, SPATIALREAL_TOKEN_PATH):
-            app.router.add_post(path, self._console.handle)
-        app.router.add_get(f"{INGRESS_PATH}/websocket", self._ingress.handle)
-        app.router.add_routes(Control(self).routes())
-        app.router.add_routes(self._routes)
-        runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT_S
-        )
-        await runner.setup()
-        self._runner = runner
+        routes = [
+            *(
+                web.post(path, self._console.handle)
+                for path in (TOKEN_PATH, SPATIALREAL_TOKEN_PATH)
+            ),
+            web.get(f"{INGRESS_PATH}/websocket", self._ingress.handle),
+            *Control(self).routes(),
+            *self._routes,
+        ]
         numbers = [self.port]
         if self._has_console_port:
             numbers.append(self.console_port)
-        factory: Any = runner.server
-        self._ports = [
-            Port(self.host, number, factory, self._receive_buffer_bytes)
-            for number in numbers
-        ]
+        await self._http.start(routes, numbers)
         try:
             self._listen()
         except OSError:
@@ -180,17 +161,8 @@ class MotionServer:
 
     async def stop(self) -> None:
         """Close the port and every connection, whatever hangs."""
-        if self._runner is None:
-            return
-        for port in self._ports:
-            await port.stop()
         await self._ingress.stop()
-        handlers = list(self._handlers)
-        for handler in handlers:
-            handler.cancel()
-        await asyncio.gather(*handlers, return_exceptions=True)
-        await self._runner.cleanup()
-        self._runner = None
+        await self._http.stop()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -227,11 +199,11 @@ class MotionServer:
 
     def pause_listening(self) -> None:
         """Close the port: new connections are refused, open ones go on."""
-        self._call(self._pause)
+        self._http.call(self._pause)
 
     def resume_listening(self) -> None:
         """Open the same port again. Raises OSError."""
-        self._call(self._listen)
+        self._http.call(self._listen)
 
     def console_down(self, fault: HttpFault = Unreachable()) -> None:  # noqa: B008
         """Let every token request fail until `console_up`.
@@ -240,15 +212,15 @@ class MotionServer:
         of its own); Hang: never answered; Refuse(503), Slow(0.3) ... as
         planned faults. Those go first. From any thread.
         """
-        self._call(lambda: self._set_console(fault))
+        self._http.call(lambda: self._set_console(fault))
 
     def console_up(self) -> None:
         """Let the console answer again. From any thread."""
-        self._call(lambda: self._set_console(None))
+        self._http.call(lambda: self._set_console(None))
 
     @property
     def playback_signals(self) -> PlaybackSignals | None:
-        """What clients are told of playback; None: nothing. May be set."""
+        """How playback is reported to clients; None: not. May be set."""
         return self._settings.playback_signals
 
     @playback_signals.setter
@@ -272,8 +244,8 @@ class MotionServer:
     @idle_timeout_s.setter
     def idle_timeout_s(self, timeout_s: float | None) -> None:
         self._settings.idle_timeout_s = timeout_s
-        if self._runner is not None:
-            self._call(self._ingress.settings_changed)
+        if self._http.is_running:
+            self._http.call(self._ingress.settings_changed)
 
     def now(self, fault: RuntimeFault, connection: int | None = None) -> None:
         """Let a fault act now, on one open connection or on all of them.
@@ -282,7 +254,7 @@ class MotionServer:
         the others have begun to. From any thread. Raises KeyError when the
         connection is not open.
         """
-        self._call(lambda: self._ingress.now(fault, connection))
+        self._http.call(lambda: self._ingress.now(fault, connection))
 
     # Waiting.
 
@@ -294,7 +266,7 @@ class MotionServer:
         From any thread but the server's own, where `until` is the way.
         Raises WaitTimeout, with the timeline in its text.
         """
-        if threading.get_ident() == self._thread_id:
+        if self._http.is_on_own_thread:
             raise RuntimeError("would block the server: use until()")
         return self.record.wait_for(predicate, timeout_s)
 
@@ -309,36 +281,22 @@ class MotionServer:
 
     # Inside.
 
-    def _call(self, action: Callable[[], None]) -> None:
-        """Do something short on the server's loop, from any thread."""
-        loop = self._loop
-        if loop is None or self._runner is None:
-            raise RuntimeError("the server does not run")
-        if threading.get_ident() == self._thread_id:
-            action()
-            return
-
-        async def act() -> None:
-            action()
-
-        asyncio.run_coroutine_threadsafe(act(), loop).result(_CALL_TIMEOUT_S)
-
     def _listen(self) -> None:
-        if self._runner is None or self._ports[0].is_open:
+        if not self._http.is_running or self._http.ports[0].is_open:
             return
-        for port in self._ports:
+        for port in self._http.ports:
             port.open()
         self.port, self.console_port = (
-            self._ports[0].number,
-            self._ports[-1].number,
+            self._http.ports[0].number,
+            self._http.ports[-1].number,
         )
         if self._is_console_closed:
-            self._ports[-1].close()
+            self._http.ports[-1].close()
         self.record.listening(True)
 
     def _pause(self) -> None:
-        if self._ports[0].is_open:
-            for port in self._ports:
+        if self._http.ports[0].is_open:
+            for port in self._http.ports:
                 port.close()
             self.record.listening(False)
 
@@ -350,41 +308,8 @@ class MotionServer:
     def _set_console(self, outage: HttpFault | None) -> None:
         self._console.outage = outage
         self.record.fault(f"console: {outage or 'up again'}")
-        if self._ports[0].is_open:
+        if self._http.ports[0].is_open:
             if self._is_console_closed:
-                self._ports[-1].close()
+                self._http.ports[-1].close()
             else:
-                self._ports[-1].open()
-
-    @web.middleware
-    async def _watched(
-        self,
-        request: web.Request,
-        handler: Callable[[web.Request], Any],
-    ) -> web.StreamResponse:
-        """Keep track of handlers: stop() must not wait for hung ones."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._handlers.add(task)
-        try:
-            return await handler(request)
-        finally:
-            self._handlers.discard(task)
-
-    @web.middleware
-    async def _guarded(
-        self,
-        request: web.Request,
-        handler: Callable[[web.Request], Any],
-    ) -> web.StreamResponse:
-        """Keep other web pages away from all but the service itself.
-
-        The service's clients may use any name for this machine.
-        """
-        if not request.path.startswith(
-            (CONSOLE_PATH, INGRESS_PATH, SPATIALREAL_TOKEN_PATH)
-        ):
-            reason = refusal(request.headers, self.host)
-            if reason is not None:
-                return web.json_response({"error": reason}, status=403)
-        return await handler(request)
+                self._http.ports[-1].open()

@@ -65,9 +65,9 @@ def test_what_is_cut_was_not_played():
     playout = Playout(RATE)
     playout.write("a", 100 * BYTES_PER_MS, 0.0)
     playout.write("b", 100 * BYTES_PER_MS, 0.0)
-    playout.cut(0.03001)
+    playout.cut(0.0301)
     (span,) = playout.take()
-    assert (span.end_byte, span.end_s) == (30 * BYTES_PER_MS, 0.03001)
+    assert (span.end_byte, span.end_s) == (30 * BYTES_PER_MS, 0.0301)
     playout.write("c", 10, 0.05)
     assert playout.take()[0].start_s == 0.05
 
@@ -224,10 +224,11 @@ def test_each_resumption_has_its_own_repeat():
     listener.avatar_closed(2, 1.5)
     listener.voice_audio(audio[ms(650, 1000)], 2.0)
     verdict = judge.verdict(listener.audible())
-    assert verdict.repeats == [
-        Repeat("turn", 1.0, 200, pytest.approx(100)),
-        Repeat("turn", 2.0, 650, pytest.approx(50)),
-    ]
+    first, second = verdict.repeats
+    assert first == Repeat("turn", 1.0, 200, first.repeated_ms)
+    assert second == Repeat("turn", 2.0, 650, second.repeated_ms)
+    assert first.repeated_ms == pytest.approx(100)
+    assert second.repeated_ms == pytest.approx(50)
     assert verdict.longest_repeat_ms == pytest.approx(100)
     assert verdict.violations(max_repeat_ms=100) == []
     assert len(verdict.violations(max_repeat_ms=60)) == 1
@@ -293,6 +294,18 @@ def test_audio_that_nobody_said_is_unknown():
     verdict = judge.verdict(listener.audible())
     assert verdict.unknown_ms == pytest.approx(500, abs=1)
     assert verdict.missing_ms == pytest.approx(500, abs=1)
+
+
+def test_a_sample_is_known_as_a_whole():
+    """One that is right by half is unknown."""
+    audio = pcm(100)
+    listener, judge = listener_and_judge(turn=audio)
+    damaged = bytearray(audio)
+    damaged[101] ^= 0xFF
+    listener.avatar_audio(1, "a", bytes(damaged), 0.0)
+    verdict = judge.verdict(listener.audible())
+    assert verdict.unknown_ms == 2 / BYTES_PER_MS
+    assert verdict.missing_ms == pytest.approx(2 / BYTES_PER_MS)
 
 
 def test_a_turn_may_be_said_in_parts():

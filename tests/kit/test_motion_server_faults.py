@@ -1,12 +1,11 @@
 """What the local Spatius service does to an open session."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from sdk_client import (
     FRAME,
+    ManualClock,
     assert_reads,
     opened,
 )
@@ -254,41 +253,6 @@ async def test_a_server_may_echo_secrets():
 
 
 # Idle sessions.
-
-
-class ManualClock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self._now_s = 0.0
-        self._timers: list[ManualTimer] = []
-
-    def monotonic(self) -> float:
-        return self._now_s
-
-    def call_at(
-        self, when: float, callback: Callable[[], None]
-    ) -> "ManualTimer":
-        timer = ManualTimer(self._timers, when, callback)
-        self._timers.append(timer)
-        return timer
-
-    def advance(self, duration_s: float) -> None:
-        self._now_s += duration_s
-        for timer in [t for t in self._timers if t.when <= self._now_s]:
-            timer.cancel()
-            timer.callback()
-
-
-class ManualTimer:
-    def __init__(
-        self, timers: "list[ManualTimer]", when: float, callback: Any
-    ) -> None:
-        self.when, self.callback, self._timers = when, callback, timers
-
-    def cancel(self) -> None:
-        if self in self._timers:
-            self._timers.remove(self)
 
 
 @pytest.mark.asyncio

@@ -1,18 +1,21 @@
-"""What the local Spatius service says of playback."""
+"""How the local Spatius service reports playback."""
 
 import asyncio
 from typing import Any
 
 import aiohttp
 import pytest
-from sdk_client import FRAME, Client, opened, sdk
+from sdk_client import FRAME, Client, ManualClock, opened, sdk
 
 from devkit.motion_server import (
     MotionServer,
     PlaybackSignals,
+    Reset,
     ScaledClock,
     wire,
 )
+from devkit.motion_server.judge import Judge, unique_pcm
+from devkit.motion_server.listener import Listener
 from devkit.motion_server.playback import Change, Playback
 
 RATE = 24000
@@ -129,7 +132,7 @@ def test_progress_is_reported_while_a_request_plays():
 
 
 @pytest.mark.asyncio
-async def test_nothing_is_said_of_playback_by_default():
+async def test_playback_is_not_reported_by_default():
     """Half of the deployments send nothing; it may be switched on."""
     async with serve() as server:
         viewer = Viewer(server)
@@ -257,14 +260,17 @@ async def test_signals_may_be_of_an_older_connection():
 @pytest.mark.asyncio
 async def test_a_lost_connection_ends_playback():
     """Nothing is sent for it any more, late signals included."""
-    async with serve(PlaybackSignals(late_ms=100)) as server:
+    clock = ManualClock()
+    async with MotionServer(
+        clock=clock, playback_signals=PlaybackSignals(late_ms=100)
+    ) as server:
         viewer = Viewer(server)
         client = await viewer.open()
         await client.say(SECOND, end=True)
         await server.until(lambda r: r.requests[0].closed)
         await client.session.close()
-        await server.until(lambda r: r.connections[0].closed_s)
-        await asyncio.sleep(1.2 / SPEED)
+        await server.until(lambda r: r.connections[0].closed_s is not None)
+        clock.advance(2)
         assert viewer.signals == []
         assert "playback" not in {e.kind for e in server.record.events}
 
@@ -313,8 +319,8 @@ async def test_playback_states_have_the_position():
 
 
 @pytest.mark.asyncio
-async def test_what_is_said_of_playback_can_be_set_over_http():
-    """So can the console and the idle timeout; a bad setting is refused."""
+async def test_settings_can_be_changed_over_http():
+    """Playback signals, console and idle timeout; a bad one is refused."""
     async with MotionServer() as server, aiohttp.ClientSession() as http:
 
         async def post(body: Any) -> int:
@@ -340,3 +346,36 @@ async def test_what_is_said_of_playback_can_be_set_over_http():
         await opened(server)
         assert await post({"playback_signals": {"loud": True}}) == 400
         assert await post({"moon": None}) == 400
+
+
+# The listener.
+
+
+@pytest.mark.asyncio
+async def test_a_listener_follows_the_service():
+    """What a lost session had not played is missing, unless said again."""
+    speech = unique_pcm(4000, RATE)
+    async with serve(keep_audio=False) as server:
+        listener = Listener(RATE)
+        listener.follow(server.record)
+        first = await opened(server)
+        await first.say(speech[: RATE * 4], end=True)
+        await server.until(lambda r: r.requests[0].closed)
+        await asyncio.sleep(1 / SPEED)
+        server.now(Reset())
+        await first.until(lambda: first.closes)
+        second = await opened(server)
+        heard_s = sum(one.end_s - one.start_s for one in listener.audible())
+        heard_bytes = int(heard_s * RATE) * 2
+        await second.say(speech[heard_bytes - RATE // 2 * 2 :], end=True)
+        await server.until(lambda r: len(r.requests) == 2)
+        await server.until(lambda r: r.requests[1].closed)
+        judge = Judge(RATE)
+        judge.said("answer", speech)
+        verdict = judge.verdict(listener.audible())
+        assert verdict.violations(max_repeat_ms=501) == []
+        (repeat,) = verdict.repeats
+        assert repeat.repeated_ms == pytest.approx(500, abs=1)
+        judge.said("nothing", unique_pcm(100, RATE, 2))
+        assert judge.verdict(listener.audible()).missing_ms == 100
+        await second.session.close()
