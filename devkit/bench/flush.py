@@ -197,10 +197,10 @@ class _Flushes:
         self._turn_id += 1
         pcm = bytes(BYTES_PER_S * FRAME_MS // 1000)
         totals = self._ours.totals
-        before = totals.heard
+        before = totals.received
         for _ in range(QUEUED_S * 1000 // FRAME_MS):
             self._ours.send(audio_frame(pcm, self._turn_id))
-        while totals.heard - before < QUEUED_S * RATE:  # noqa: ASYNC110
+        while totals.received - before < QUEUED_S * RATE:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     async def _flush(self) -> float:

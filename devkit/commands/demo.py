@@ -36,7 +36,7 @@ from ..motion_server import Record, Request
 from ..motion_server.guard import is_loopback
 from ..window import Window, page_url
 from ..window.performer import STALE_FRAMES, Performer, report_to
-from .timeline import Timeline
+from .timeline import TimelinePrinter
 
 SENTENCE = package.ROOT / "devkit" / "assets" / "sentence_24k.wav"
 BARGE_IN_AFTER_S = 1.5
@@ -164,7 +164,7 @@ def _run(
         ),
         soft_wrap=True,
     )
-    say = Timeline(console).say
+    say = TimelinePrinter(console).say
 
     def tell(report: SentReport) -> None:
         style = "red" if report.name == "error" else ""

@@ -251,7 +251,7 @@ def _print_result(
     totals = rig.totals
     heard = sum(request.audio_bytes for request in record.requests) // 2
     errors = Counter(str(error["code"]) for error in rig.errors)
-    balance = totals.heard - (
+    balance = totals.received - (
         totals.sent + totals.flushed + totals.refused + totals.waiting
     )
     table = Table(box=None, show_header=False)
@@ -274,7 +274,7 @@ def _print_result(
         + ", ".join(f"{n} x {name}" for name, n in tally.faults.items()),
         "sessions": f"{len(record.connections)}, of these renewals: "
         f"{rig.env.renewals}",
-        "speech in": seconds(totals.heard),
+        "speech in": seconds(totals.received),
         "sent": seconds(totals.sent),
         "dropped by barge-ins": seconds(totals.flushed),
         "refused for lack of room": seconds(totals.refused),

@@ -10,7 +10,7 @@ from rich.text import Text
 MAX_COLUMNS = 100
 
 
-class Timeline:
+class TimelinePrinter:
     """Prints what happens, from several threads, in the order of time."""
 
     def __init__(self, console: Console) -> None:

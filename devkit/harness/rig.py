@@ -83,10 +83,16 @@ class MovableClock:
         return timer
 
     def advance(self, duration_s: float) -> None:
-        """Let `duration_s` pass at once, and what is due by then happen."""
+        """Move time ahead and call what is due by then.
+
+        What these callbacks schedule is left to the event loop, even if it is
+        due as well: a callback may wait for a task.
+        """
         self._ahead_s += duration_s
+        due = []
         while self._due and self._due[0][0] <= self.monotonic():
-            _, _, ring = heapq.heappop(self._due)
+            due.append(heapq.heappop(self._due))
+        for _, _, ring in due:
             ring()
 
 

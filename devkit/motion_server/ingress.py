@@ -38,7 +38,7 @@ IDLE = 4
 
 
 @dataclass
-class Settings:
+class ServiceSettings:
     """What may be changed while the service runs."""
 
     # None: it sends no playback signals.
@@ -59,7 +59,7 @@ class Ingress:
         tokens: SessionTokens,
         *,
         rules: Rules,
-        settings: Settings,
+        settings: ServiceSettings,
         clock: Clock,
         now: Callable[[], float],
     ) -> None:

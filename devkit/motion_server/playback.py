@@ -137,7 +137,7 @@ class Playback:
         return changes
 
 
-class Link(Protocol):
+class PlaybackLink(Protocol):
     """The connection that the signals go to."""
 
     connection: Connection
@@ -150,7 +150,7 @@ class PlaybackReporter:
 
     def __init__(
         self,
-        link: Link,
+        link: PlaybackLink,
         config: SessionConfig,
         record: Record,
         clock: Clock,

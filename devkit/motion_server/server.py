@@ -16,7 +16,7 @@ from .console import SPATIALREAL_TOKEN_PATH, TOKEN_PATH, Console, SessionTokens
 from .control import Control
 from .faults import Faults, HttpFault, RuntimeFault, Unreachable
 from .host import Host
-from .ingress import Ingress, Settings
+from .ingress import Ingress, ServiceSettings
 from .playback import PlaybackSignals
 from .record import Record
 from .session_config import SAMPLE_RATES, Rules
@@ -84,7 +84,7 @@ class MotionServer:
         self.clock = ScaledClock() if clock is None else clock
         self.record = Record(self.clock.monotonic, keep_audio=keep_audio)
         self.faults = Faults()
-        self._settings = Settings(
+        self._settings = ServiceSettings(
             playback_signals, tuple(capabilities), idle_timeout_s
         )
         tokens = self._tokens = SessionTokens()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from devkit.commands.timeline import Timeline
+from devkit.commands.timeline import TimelinePrinter
 from devkit.harness.speech_file import SpeechFileError, read_speech
 from devkit.package import ROOT
 
@@ -215,7 +215,7 @@ def test_timeline_never_runs_backwards(
 def test_timeline_prints_what_is_learned_late_in_order() -> None:
     """An event of the past gets the time of the latest line."""
     output = io.StringIO()
-    timeline = Timeline(Console(file=output, width=80))
+    timeline = TimelinePrinter(Console(file=output, width=80))
     now_s = time.monotonic()
     timeline.say("late", "x", now_s + 5)
     timeline.say("early", "word " * 40, now_s + 1)

@@ -1,6 +1,7 @@
 """The harness offers an extension what TEN does, and records what it sends."""
 
 import ast
+import asyncio
 from collections import Counter
 from pathlib import Path
 
@@ -91,6 +92,33 @@ def test_rig_hands_its_clock_to_the_extension():
     clock = MovableClock()
     assert Rig({}, clock).extension.clock is clock
     assert Rig({}).extension.clock is not clock
+
+
+@pytest.mark.asyncio
+async def test_movable_clock_calls_what_is_due_in_order():
+    """By time, not by registration; what is not due or cancelled is not."""
+    clock, called = MovableClock(), []
+    now = clock.monotonic()
+    clock.call_at(now + 20, lambda: called.append("second"))
+    clock.call_at(now + 10, lambda: called.append("first"))
+    clock.call_at(now + 90, lambda: called.append("not due"))
+    clock.call_at(now + 15, lambda: called.append("cancelled")).cancel()
+    clock.advance(60)
+    assert called == ["first", "second"]
+
+
+@pytest.mark.asyncio
+async def test_movable_clock_leaves_new_timers_to_the_loop():
+    """A callback that is due again at once does not block the loop."""
+    clock, waited_for = MovableClock(), asyncio.Event()
+
+    def go_off():
+        if not waited_for.is_set():
+            clock.call_at(clock.monotonic(), go_off)
+
+    clock.call_at(clock.monotonic() + 10, go_off)
+    clock.advance(60)
+    waited_for.set()
 
 
 @only_with_the_stand_in

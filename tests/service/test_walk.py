@@ -278,7 +278,7 @@ class Walk:
 
     def balance(self) -> int:
         totals = self.rig.totals
-        return totals.heard - (
+        return totals.received - (
             totals.sent + totals.flushed + totals.refused + totals.waiting
         )
 
@@ -295,7 +295,7 @@ class Walk:
         )
         totals = self.rig.totals
         assert self.balance() == 0
-        assert totals.heard == self.said
+        assert totals.received == self.said
         assert len(heard) <= totals.sent
         if not self.losses:
             assert len(heard) == totals.sent or self.steps[-1] != "rest"
