@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Optional, Protocol
 
 from ..clock import Clock
-from .sdk import Failure, SessionError
+from .failures import Failure, SessionError
 
 STALL_LIMIT_S = 30.0
 """How long one call may wait for the socket. The SDK's own keepalive cannot
@@ -33,21 +33,26 @@ class SessionEvents(Protocol):
     Called on the event loop, never after its `close` has begun.
     """
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, failure: Failure, /) -> None:
         """The connection ended, or the service reported an error."""
         ...
 
-    def playback(self, signal: PlaybackSignal) -> None:
+    def playback(self, signal: PlaybackSignal, /) -> None:
         """The service reported what it plays."""
         ...
 
 
 class Session(Protocol):
-    """One connection; `sdk.Session` is the real one.
+    """One connection; `connection.Connection` is the real one.
 
     Its calls must come one after the other, and none may be cancelled but
-    `open`. All but `close` and `abort` raise `SessionError`.
+    `prepare` and `open`. The first four raise `SessionError`.
     """
+
+    async def prepare(self) -> None:
+        """Get the session token, within a deadline. Optional: `open` does it
+        where needed."""
+        ...
 
     async def open(self) -> str:
         """Connect, within a deadline, and return the connection's id."""
@@ -74,7 +79,8 @@ class Session(Protocol):
         ...
 
 
-OpenSession = Callable[[Callable[[Failure], None]], Session]
+OpenSession = Callable[[SessionEvents, int], Session]
+"""Makes a session for audio of so many Hz; may raise `SessionError`."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+from spatius_avatar_python.clock import SystemClock
 from spatius_avatar_python.config import Params
 from spatius_avatar_python.session import sdk
+from spatius_avatar_python.session.failures import Failure, failure_of
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
@@ -34,6 +36,7 @@ _SdkSession: Any = importlib.import_module(
     f"{NAME}.avatar_session"
 ).AvatarSession
 
+NOW_S = 1_800_000_000.0
 FATAL = "fatal"
 RETRY = "retry"
 
@@ -91,7 +94,7 @@ def unreachable_console() -> Exception:
     )
 
 
-def kind(failure: sdk.Failure) -> str:
+def kind(failure: Failure) -> str:
     return FATAL if failure.fatal else RETRY
 
 
@@ -163,7 +166,7 @@ def test_package_is_the_one_asked_for():
 )
 def test_console(error, expected, code, says):
     """What the console refuses is fatal where a new attempt cannot help."""
-    failure = sdk.failure_of(error)
+    failure = failure_of(error)
     assert kind(failure) == expected
     assert says in failure.message
     assert code in (None, failure.code)
@@ -178,7 +181,7 @@ def test_bad_api_key_says_nothing_of_agora():
         console_answers(401, message="Unauthorized"),
         console_answers(400, code="UNAUTHENTICATED"),
     ):
-        assert "agora" not in sdk.failure_of(error).message
+        assert "agora" not in failure_of(error).message
 
 
 # The upgrade
@@ -227,7 +230,7 @@ def test_bad_api_key_says_nothing_of_agora():
 )
 def test_upgrade(error, expected, code, says):
     """What refuses the upgrade is fatal where a new attempt cannot help."""
-    failure = sdk.failure_of(error)
+    failure = failure_of(error)
     assert kind(failure) == expected
     assert says in failure.message
     assert code in (None, failure.code)
@@ -247,7 +250,7 @@ def test_upgrade(error, expected, code, says):
 )
 def test_rejected_upgrade(body):
     """A 401 may pass with the next session token: it is to be counted."""
-    failure = sdk.failure_of(upgrade_answers(401, body))
+    failure = failure_of(upgrade_answers(401, body))
     assert failure.rejected_upgrade
     assert not failure.fatal
     assert failure.ends_session
@@ -317,7 +320,7 @@ def test_rejected_upgrade(body):
 )
 def test_server_error(phase, server_code, message, expected, code, says):
     """A server_error that ends the session says what it means, and to whom."""
-    failure = sdk.failure_of(server_error(server_code, message, phase))
+    failure = failure_of(server_error(server_code, message, phase))
     assert (kind(failure), failure.code) == (expected, code)
     assert says in failure.message
     assert failure.phase == f"websocket_{phase}"
@@ -337,7 +340,7 @@ def test_server_error(phase, server_code, message, expected, code, says):
 )
 def test_complaint_ends_no_running_session(server_code, message, code):
     """A complaint about one request does not end a session that runs..."""
-    failure = sdk.failure_of(server_error(server_code, message, "runtime"))
+    failure = failure_of(server_error(server_code, message, "runtime"))
     assert failure.code == code
     assert not failure.ends_session
     assert not failure.fatal
@@ -348,7 +351,7 @@ def test_complaint_ends_no_running_session(server_code, message, code):
 )
 def test_complaint_at_the_handshake_leaves_no_session(server_code, message):
     """...but before one runs, there is none."""
-    failure = sdk.failure_of(server_error(server_code, message, "handshake"))
+    failure = failure_of(server_error(server_code, message, "handshake"))
     assert failure.ends_session
     assert not failure.fatal
 
@@ -371,7 +374,7 @@ def test_complaint_at_the_handshake_leaves_no_session(server_code, message):
 )
 def test_close(phase, close_code, expected, says):
     """A close is recovered from, unless its code says that it is final."""
-    failure = sdk.failure_of(closed_with(close_code, phase))
+    failure = failure_of(closed_with(close_code, phase))
     assert kind(failure) == expected
     assert failure.code == str(close_code)
     assert failure.phase == phase
@@ -382,7 +385,7 @@ def test_close(phase, close_code, expected, says):
 
 def test_reset():
     """A connection that ends without a close frame is recovered from."""
-    failure = sdk.failure_of(closed_with(None))
+    failure = failure_of(closed_with(None))
     assert kind(failure) == RETRY
     assert failure.code == "connectionClosed"
     assert failure.ends_session
@@ -397,7 +400,7 @@ def test_reset():
 )
 def test_call_without_a_connection(message):
     """The SDK forgets a closed connection and raises a plain ValueError."""
-    failure = sdk.failure_of(ValueError(message))
+    failure = failure_of(ValueError(message))
     assert failure.code == "connectionClosed"
     assert kind(failure) == RETRY
     assert failure.ends_session
@@ -414,7 +417,7 @@ def test_call_without_a_connection(message):
 )
 def test_other_error_is_retried_and_quoted(error):
     """What nobody foresaw is retried, in its own words."""
-    failure = sdk.failure_of(error)
+    failure = failure_of(error)
     assert kind(failure) == RETRY
     assert failure.ends_session
     assert str(error) in failure.message
@@ -425,13 +428,13 @@ def test_other_error_is_retried_and_quoted(error):
 )
 def test_error_without_words_is_named(error):
     """An error that says nothing is told by its name."""
-    assert type(error).__name__ in sdk.failure_of(error).message
+    assert type(error).__name__ in failure_of(error).message
 
 
 def test_every_code_of_the_sdk_has_a_meaning():
     """No code that the SDK may give is passed on unexplained."""
     for code in _sdk_errors.AvatarSDKErrorCode:
-        failure = sdk.failure_of(
+        failure = failure_of(
             _sdk_errors.AvatarSDKError(code, "", phase="websocket_runtime")
         )
         assert failure.code == code.value
@@ -448,7 +451,7 @@ def test_services_words_forge_no_lines():
         connection_id="a\nb" * 1000,
         req_id="\x1b" + "r" * 1000,
     )
-    failure = sdk.failure_of(error)
+    failure = failure_of(error)
     assert failure.vendor_message == "first second[31m"
     assert len(failure.connection_id) <= 100
     assert failure.req_id == "r" * 99
@@ -457,7 +460,7 @@ def test_services_words_forge_no_lines():
 
 def test_failure_keeps_the_services_words():
     """What the service said is in the sentence, and on its own."""
-    failure = sdk.failure_of(
+    failure = failure_of(
         server_error(14, "the egress has gone fishing", "runtime")
     )
     assert "the egress has gone fishing" in failure.message
@@ -482,15 +485,34 @@ def params(**changed: Any) -> Params:
     return Params(**{k: v for k, v in values.items() if v is not None})
 
 
+class StoppedClock(SystemClock):
+    """A machine whose date is known."""
+
+    def epoch(self) -> float:
+        return NOW_S
+
+
+class NoEvents:
+    """Takes what a session reports, and keeps nothing."""
+
+    def failed(self, failure: Any) -> None:
+        pass
+
+    def playback(self, signal: Any) -> None:
+        pass
+
+
+def made(secrets: Optional[list[str]] = None, **changed: Any) -> Any:
+    """Return a session with `params`; it gets its tokens from `opener`."""
+    settings = params(**changed)
+    kept: list[str] = [] if secrets is None else secrets
+    open_session = sdk.opener(settings, StoppedClock(), kept.extend)
+    return open_session(NoEvents(), settings.sample_rate)
+
+
 def given_to_the_sdk(**changed: Any) -> Any:
     """Return the SDK's own configuration of a session with `params`."""
-    session = sdk.Session(
-        params(**changed),
-        "token-Mm5Rj1Np8",
-        1_800_000_000.0,
-        lambda failure: None,
-    )
-    return session._session.config
+    return made(**changed)._session.config
 
 
 def endpoints(**changed: Any) -> tuple[str, str]:
@@ -557,7 +579,7 @@ def test_session_is_given_what_was_configured():
     assert config.app_id == "app"
     assert config.avatar_id == "avatar"
     assert config.sample_rate == 16000
-    assert config.expire_at.timestamp() == 1_800_000_000.0
+    assert config.expire_at.timestamp() == NOW_S + 30 * 60
     assert config.expire_at.utcoffset().total_seconds() == 0
     assert config.audio_format.value == "pcm_s16le"
     egress = config.agora_egress
@@ -633,13 +655,13 @@ TELL = """
 import json, sys
 from devkit import package
 package.load()
-from spatius_avatar_python import config
-from spatius_avatar_python.session import sdk
+from spatius_avatar_python import clock, config
+from spatius_avatar_python.session import failures, sdk
 told = {"package": sdk.package(), "problem": sdk.problem()}
 told["opus_problem"] = sdk.problem(True)
 told["loaded"] = [name for name in sdk.PACKAGES if name in sys.modules]
 try:
-    sdk.Session(
+    sdk.opener(
         config.Params(
             spatius_api_key="key",
             spatius_app_id="app",
@@ -649,11 +671,10 @@ try:
             agora_channel="room",
             agora_uid=1,
         ),
-        "token",
-        2e9,
-        print,
-    )
-except sdk.SessionError as error:
+        clock.SystemClock(),
+        lambda secrets: None,
+    )(None, 24000)
+except failures.SessionError as error:
     told["fatal"] = error.failure.fatal
     told["failure"] = error.failure.message
 print(json.dumps(told))

@@ -1,0 +1,141 @@
+"""What an error means, read from its attributes alone.
+
+Which errors the SDKs really raise is shown in service/test_sdk.py.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from spatius_avatar_python.session.failures import (
+    ConnectionEnded,
+    failure_of,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Error(Exception):
+    """An error with the attributes that the SDKs give theirs."""
+
+    def __init__(self, message: str = "", **attributes: Any) -> None:
+        super().__init__(message)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+
+def running(code: str, message: str = "", **attributes: Any) -> Error:
+    """Return an error of a session that is open."""
+    return Error(message, code=code, phase="websocket_runtime", **attributes)
+
+
+@pytest.mark.parametrize(
+    ("code", "fatal", "ends_session"),
+    [
+        ("appIDUnrecognized", True, True),
+        ("appIDMismatch", True, True),
+        ("avatarNotFound", True, True),
+        ("billingRequired", True, True),
+        ("creditsExhausted", True, True),
+        ("unsupportedSampleRate", True, True),
+        ("invalidEgressConfig", True, True),
+        ("sessionTokenExpired", False, True),
+        ("sessionTokenInvalid", False, True),
+        ("sessionDurationExceeded", False, True),
+        ("idleTimeout", False, True),
+        ("egressUnavailable", False, True),
+        ("connectionFailed", False, True),
+        ("connectionClosed", False, True),
+        ("unknown", False, True),
+        ("aCodeOfTomorrow", False, True),
+        ("upstreamError", False, False),
+        ("protocolError", False, False),
+        ("serverError", False, False),
+        ("invalidRequest", False, False),
+        ("", False, False),
+    ],
+)
+def test_outcome_of_each_code(code, fatal, ends_session):
+    """A code is final, recovered from, or leaves the session running."""
+    failure = failure_of(running(code))
+    assert (failure.fatal, failure.ends_session) == (fatal, ends_session)
+    assert failure.code == code
+
+
+@pytest.mark.parametrize("phase", ["websocket_handshake", "websocket_send"])
+def test_harmless_error_outside_a_running_session_ends_it(phase):
+    """What a running session survives leaves none where it met a call."""
+    failure = failure_of(Error("boom", code="serverError", phase=phase))
+    assert failure.ends_session
+    assert not failure.fatal
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("agora_egress: token is expired", "invalidEgressConfig"),
+        ("Session Token Expired", "sessionTokenExpired"),
+        ("egress: empty token", "invalidEgressConfig"),
+        ("egress: credits exhausted", "creditsExhausted"),
+    ],
+)
+def test_tokens_of_the_egress_are_not_the_sessions(words, code):
+    """Only a token that is not Agora's is the session's."""
+    assert failure_of(running("invalidEgressConfig", words)).code == code
+
+
+@pytest.mark.parametrize(
+    ("close_code", "code"),
+    [
+        (1001, "1001"),
+        (1012, "1012"),
+        (1000, "connectionClosed"),
+        (1005, "connectionClosed"),
+        (1006, "connectionClosed"),
+        (None, "connectionClosed"),
+        ("1001", "connectionClosed"),
+    ],
+)
+def test_clean_close_has_its_code_where_it_says_something(close_code, code):
+    """A restart of the service (1001, 1012) is told from any other close."""
+    failure = failure_of(ConnectionEnded(close_code, None, "conn-1"))
+    assert failure.code == code
+    assert failure.ends_session
+    assert not failure.fatal
+    assert failure.connection_id == "conn-1"
+    assert failure.vendor_message == ""
+    assert "was lost" in failure.message
+
+
+def test_reason_of_a_clean_close_is_read():
+    """A service may say why it closes in the close's own words."""
+    ended = ConnectionEnded(1000, "no audio input for 60s", "conn-1")
+    failure = failure_of(ended)
+    assert failure.code == "idleTimeout"
+    assert failure.vendor_message == "no audio input for 60s"
+
+
+def test_neighbours_of_the_sdk_load_none():
+    """The avatar and what it needs of a session work without any SDK."""
+    script = """
+import sys, types
+package = types.ModuleType("spatius_avatar_python")
+package.__path__ = ["."]
+sys.modules[package.__name__] = package
+import spatius_avatar_python.avatar
+import spatius_avatar_python.session.connection
+import spatius_avatar_python.session.link
+loaded = {"spatius", "avatarkit", "spatialreal", "websockets", "aiohttp"}
+print(sorted(loaded & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
