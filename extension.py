@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 from ten_runtime import (
     AsyncExtension,
@@ -188,6 +188,7 @@ class SpatiusAvatarExtension(AsyncExtension):
         outbox.log("info", f"using {sdk.package()}")
         self._config = settings
         self._start_dump()
+        open_session = sdk.opener(params, self.clock, outbox.add_secrets)
         given = params.agora_token
         facts = token.read(given.get_secret_value()) if given else None
         self.avatar = Avatar(
@@ -197,24 +198,15 @@ class SpatiusAvatarExtension(AsyncExtension):
                 end_timeout_s=params.end_of_speech_timeout_ms / 1000,
                 first_message_ms=sdk.OPUS_FRAME_MS if ogg_opus else 0,
             ),
-            open_session=self._open_session,
+            open_session=lambda events: open_session(
+                events, params.sample_rate
+            ),
             outbox=outbox,
             lifetime=lifetime_of(
                 params.session_expire_minutes, facts and facts.ends_at_s
             ),
             clock=self.clock,
         )
-
-    def _open_session(self, on_failure: Any) -> sdk.Session:
-        """Make a session with tokens that are new."""
-        assert self._config is not None and self._outbox is not None
-        params = self._config.params
-        expires_at_s = (
-            int(self.clock.epoch()) + params.session_expire_minutes * 60
-        )
-        agora_token = params.issue_agora_token(expires_at_s)
-        self._outbox.add_secrets([agora_token])
-        return sdk.Session(params, agora_token, expires_at_s, on_failure)
 
     def _start_dump(self) -> None:
         assert self._config is not None

@@ -119,7 +119,7 @@ class Link:
 
     def __init__(
         self,
-        open_session: OpenSession,
+        open_session: Callable[[SessionEvents], Session],
         clock: Clock,
         on_change: Callable[[], None],
         on_service_error: Callable[[Failure], None],
@@ -139,7 +139,7 @@ class Link:
         self._is_closed = False
         self._session: Optional[Session] = None
         try:
-            self._session = open_session(self.failed)
+            self._session = open_session(self)
         except SessionError as error:
             self.loss = error.failure
 
@@ -236,7 +236,7 @@ class Link:
         if self.loss is None:
             self.loss = failure
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, failure: Failure, /) -> None:
         """Take what the session reports without being asked."""
         if self._is_closed:
             return  # an older session; it no longer matters
@@ -247,3 +247,6 @@ class Link:
         if self.call_since is not None:
             self.abort()  # it may wait for long
         self._on_change()
+
+    def playback(self, signal: PlaybackSignal, /) -> None:
+        """Take what the service reports of playback; of no use so far."""
