@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, Optional
 
 from ..clock import Clock
-from ..config import Params
+from ..params import Params
 from .connection import Connection
 from .failures import Failure, SessionError
 from .link import OpenSession, SessionEvents

@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 import pytest
 from spatius_avatar_python.clock import SystemClock
-from spatius_avatar_python.config import Params
+from spatius_avatar_python.params import Params
 from spatius_avatar_python.session import sdk
 from spatius_avatar_python.session.failures import Failure, failure_of
 from websockets.client import ClientProtocol
@@ -655,14 +655,14 @@ TELL = """
 import json, sys
 from devkit import package
 package.load()
-from spatius_avatar_python import clock, config
+from spatius_avatar_python import clock, params
 from spatius_avatar_python.session import failures, sdk
 told = {"package": sdk.package(), "problem": sdk.problem()}
 told["opus_problem"] = sdk.problem(True)
 told["loaded"] = [name for name in sdk.PACKAGES if name in sys.modules]
 try:
     sdk.opener(
-        config.Params(
+        params.Params(
             spatius_api_key="key",
             spatius_app_id="app",
             spatius_avatar_id="avatar",

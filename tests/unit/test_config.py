@@ -1,14 +1,21 @@
 """What may be configured, what is refused, and what is never shown."""
 
 import json
+import re
 import string
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from spatius_avatar_python import config, token
+from spatius_avatar_python.params import SECRETS, Params
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+PROPERTY_JSON = ROOT / "property.json"
 
 NOW_S = 1_800_000_000.0
 
@@ -20,8 +27,8 @@ OTHER_APP_ID = "f" * 32
 
 def signed(ends_in_s: float = 7200, app_id: str = APP_ID) -> str:
     """Return a version-006 token that ends so many seconds from now."""
-    ends_at_s = int(NOW_S + ends_in_s)
-    return token.sign(app_id, CERTIFICATE, "room", 1001, ends_at_s)
+    expires_at_s = int(NOW_S + ends_in_s)
+    return token.sign(app_id, CERTIFICATE, "room", 1001, expires_at_s)
 
 
 AGORA_TOKEN = signed()
@@ -211,9 +218,7 @@ def test_params_are_no_object(wrong):
 def test_blank_overrides_nothing(blank):
     """A blank optional value is as good as none: the default stands."""
     optional = {
-        name: blank
-        for name in config.Params.model_fields
-        if name not in REQUIRED
+        name: blank for name in Params.model_fields if name not in REQUIRED
     }
     top = {"channel": blank, "dump": blank, "dump_path": blank}
     assert loaded(top=top, **optional) == loaded()
@@ -503,14 +508,14 @@ def test_given_token_for_another_app():
 @pytest.mark.parametrize(
     ("over_s", "words"), [(0, "0 s"), (90, "90 s"), (3600, "60 min")]
 )
-def test_given_token_is_over(over_s, words):
+def test_given_token_has_expired(over_s, words):
     """A token that has ended is an error that says when it ended."""
     problem = only(problems(GIVEN, agora_token=signed(-over_s)))
     assert problem.startswith("params.agora_token: ")
-    assert f"ended {words} ago" in problem
+    assert f"expired {words} ago" in problem
 
 
-def test_given_token_is_over_and_for_another_app():
+def test_given_token_has_expired_and_for_another_app():
     """Both are told."""
     found = problems(GIVEN, agora_token=signed(-9, OTHER_APP_ID))
     assert paths(found) == ["params.agora_token"] * 2
@@ -520,12 +525,12 @@ def test_given_token_is_over_and_for_another_app():
     ("ends_in_s", "warned"),
     [(1, True), (1799, True), (1800, False), (7200, False)],
 )
-def test_given_token_ends_early(ends_in_s, warned):
-    """A token that ends before session_expire_minutes is a warning."""
+def test_given_token_expires_early(ends_in_s, warned):
+    """A token that expires before session_expire_minutes is a warning."""
     warnings = loaded(GIVEN, agora_token=signed(ends_in_s)).warnings
-    assert [w.startswith("params.agora_token ends in") for w in warnings] == (
-        [True] if warned else []
-    )
+    assert [
+        w.startswith("params.agora_token expires in") for w in warnings
+    ] == ([True] if warned else [])
 
 
 def test_given_token_of_no_known_form_is_taken():
@@ -752,7 +757,7 @@ def test_unknown_params_do_no_harm():
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in config.Params.model_fields if "url" not in name]
+    "name", [name for name in Params.model_fields if "url" not in name]
 )
 @pytest.mark.parametrize("text", ["${env:SOME_NAME}", "x-${env:SOME_NAME}-y"])
 def test_placeholder_that_was_not_expanded(name, text):
@@ -778,7 +783,7 @@ def test_placeholder_within_an_endpoint():
     assert "unexpanded placeholder ${env:HOST}" in problem
 
 
-@pytest.mark.parametrize("name", [*config.Params.model_fields])
+@pytest.mark.parametrize("name", [*Params.model_fields])
 def test_default_of_a_placeholder_is_not_shown(name):
     """What follows the bar is a value, which may be a secret."""
     found = problems(**{name: f"a${{env:NAME|{API_KEY}}}b"})
@@ -958,7 +963,7 @@ def test_summary_tells_everything_else():
     """All that may be configured is in it, as JSON."""
     settings = loaded(top={"channel": "meeting", "dump": True})
     shown = json.loads(json.dumps(settings.summary()))
-    assert set(shown["params"]) == set(config.Params.model_fields)
+    assert set(shown["params"]) == set(Params.model_fields)
     assert shown["dump"] is True
     assert shown["dump_path"] == ""
     assert shown["params"]["agora_channel"] == "meeting"
@@ -1012,7 +1017,7 @@ json_values = st.recursive(
     ),
     max_leaves=6,
 )
-NAMES = [*config.Params.model_fields]
+NAMES = [*Params.model_fields]
 TOP_NAMES = ["channel", "dump", "dump_path"]
 
 
@@ -1061,7 +1066,7 @@ def pasted(draw):
 
 @given(
     st.dictionaries(
-        st.sampled_from([n for n in NAMES if n not in config._SECRETS]),
+        st.sampled_from([n for n in NAMES if n not in SECRETS]),
         pasted(),
         max_size=4,
     ),
@@ -1073,3 +1078,60 @@ def test_no_error_shows_a_secret_that_is_known(changed, top):
         tree({**REQUIRED, "agora_token": AGORA_TOKEN, **changed}, top)
     )
     assert not leaks(said)
+
+
+# What is written about it
+
+
+def readme_defaults() -> dict[str, str]:
+    """Return the default of each param in README's table, as written there."""
+    rows = re.findall(
+        r"^\| `params\.(\w+)` \| *(.*?) *\|", README.read_text(), re.MULTILINE
+    )
+    assert len(rows) == len(dict(rows)), "a param stands there twice"
+    return dict(rows)
+
+
+def test_readme_lists_every_param_with_its_default():
+    """README's table and `Params` hold the same names and defaults."""
+    written = readme_defaults()
+    assert set(written) == set(Params.model_fields)
+    for name, field in Params.model_fields.items():
+        text = written[name].strip("`")
+        if field.is_required():
+            assert text == "required", name
+        elif field.default is None:
+            assert not text[:1].isdigit(), name
+            assert text != "required", name
+        else:
+            default = field.get_default(call_default_factory=True)
+            shown = default if isinstance(default, str) else json.dumps(default)
+            assert text == shown, name
+
+
+def test_property_json_holds_every_param_with_its_default():
+    """property.json shows all that there is to set, and changes nothing."""
+    properties = json.loads(PROPERTY_JSON.read_text())
+    written = properties.pop("params")
+    assert set(written) == set(Params.model_fields)
+    for name, value in written.items():
+        field = Params.model_fields[name]
+        if config.PLACEHOLDER.fullmatch(str(value)):
+            assert field.is_required() or field.default is None, name
+        elif value == "":
+            assert field.default is None, name
+        else:
+            default = field.get_default(call_default_factory=True)
+            assert (value, type(value)) == (default, type(default)), name
+    fields = config.Config.model_fields
+    assert set(properties) == {"channel", *fields} - {"params", "warnings"}
+    for name, value in properties.items():
+        assert value == (fields[name].default if name in fields else ""), name
+
+
+def test_placeholders_are_tens():
+    """What the package takes for a placeholder is what TEN expands."""
+    ten_properties = pytest.importorskip(
+        "ten_runtime._properties", reason="the stand-in's internals"
+    )
+    assert config.PLACEHOLDER == ten_properties._PLACEHOLDER
