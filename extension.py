@@ -203,7 +203,7 @@ class SpatiusAvatarExtension(AsyncExtension):
             ),
             outbox=outbox,
             lifetime=lifetime_of(
-                params.session_expire_minutes, facts and facts.ends_at_s
+                params.session_expire_minutes, facts and facts.expires_at_s
             ),
             clock=self.clock,
         )
