@@ -4,24 +4,22 @@
 raises one `ConfigError` that lists all problems with it.
 """
 
-import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Optional
+from collections.abc import Callable
+from typing import Any, Optional
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticCustomError
 
 from . import token
-from .params import SECRETS, Params, flag, folder
+from .fields import flag, folder
+from .params import SECRETS, Params
+from .properties import Given, read
 from .redact import Redactor, bare_url, hidden_in
 
-PLACEHOLDER = re.compile(r"\$\{env:([^|}]+)(?:\|(.*))?\}", re.DOTALL)
-"""A placeholder as TEN expands it where it is a whole value: the variable's
-name, and what stands in where it is unset."""
-
-_PLACEHOLDER_BEGIN = "${env:"
 _IDS = ("agora_appid", "spatius_app_id")
+_URLS = ("console_endpoint_url", "ingress_endpoint_url", "telemetry_endpoint")
 _TOP_LEVEL: dict[str, Callable[[Any], Any]] = {
+    "auto_connect": flag,
     "dump": flag,
     "dump_path": folder,
 }
@@ -45,6 +43,8 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     params: Params
+    auto_connect: bool = True
+    """False: no session before there is something to say."""
     dump: bool = False
     dump_path: str = ""
     warnings: tuple[str, ...] = ()
@@ -54,11 +54,8 @@ class Config(BaseModel):
         """Return the secret values, for a `Redactor`."""
         values = (getattr(self.params, name) for name in SECRETS)
         secrets = [value.get_secret_value() for value in values if value]
-        for url in (
-            self.params.console_endpoint_url,
-            self.params.ingress_endpoint_url,
-        ):
-            secrets += hidden_in(url or "")
+        for name in _URLS:
+            secrets += hidden_in(getattr(self.params, name) or "")
         return secrets
 
     def summary(self) -> dict[str, Any]:
@@ -72,45 +69,17 @@ class Config(BaseModel):
                 # Agora's stands in each token, of which no piece is ever
                 # shown; in the place of the other a key may stand.
                 value = f"{value[:4]}..."
-            elif name.endswith("_url") and value:
+            elif name in _URLS and value:
                 value = bare_url(value)
+            elif name == "extra_params":
+                value = sorted(value)  # nobody knows what these are
             shown[name] = value
         return {
+            "auto_connect": self.auto_connect,
             "dump": self.dump,
             "dump_path": self.dump_path,
             "params": shown,
         }
-
-
-class _Given(NamedTuple):
-    """What a property tree holds; what is missing in it is left out."""
-
-    params: dict[str, Any]
-    paths: dict[str, str]
-    """Where a param stands, if not under `params`."""
-    top: dict[str, Any]
-    unknown: list[str]
-    """Names under `params` that mean nothing."""
-
-    def path(self, name: str) -> str:
-        return self.paths.get(name, f"params.{name}")
-
-    def unexpanded(self) -> list[str]:
-        """Return the problems of values that are placeholders still."""
-        values = {self.path(name): self.params[name] for name in self.params}
-        return [
-            problem
-            for path, value in {**values, **self.top}.items()
-            for problem in _placeholder_problem(path, value)
-        ]
-
-    def secrets(self) -> list[str]:
-        return [
-            str(self.params[name])
-            for name in SECRETS
-            if name in self.params
-            and not _placeholder_problem("", self.params[name])
-        ]
 
 
 def load(tree: Any, now_s: float) -> Config:
@@ -120,7 +89,7 @@ def load(tree: Any, now_s: float) -> Config:
     expired. Raises `ConfigError` with all problems at once.
     """
     problems: list[str] = []
-    given = _read(tree, problems)
+    given = read(tree, _TOP_LEVEL, problems)
     redact = Redactor(given.secrets())
     unexpanded = given.unexpanded()
     problems += map(redact, unexpanded)
@@ -150,57 +119,7 @@ def load(tree: Any, now_s: float) -> Config:
     return Config(params=params, warnings=warnings, **top)
 
 
-def is_missing(value: Any) -> bool:
-    """Return whether a property counts as not given."""
-    return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _read(tree: Any, problems: list[str]) -> _Given:
-    if not isinstance(tree, Mapping):
-        tree = {}
-    raw_params = tree.get("params")
-    if not isinstance(raw_params, Mapping):
-        if raw_params is not None:
-            problems.append(
-                f"params: expected an object, got {type(raw_params).__name__}"
-            )
-        raw_params = {}
-    params = {
-        name: value.strip()
-        if isinstance(value, str) and name != "agora_channel"
-        else value
-        for name, value in raw_params.items()
-        if name in Params.model_fields and not is_missing(value)
-    }
-    top = {
-        name: tree[name]
-        for name in _TOP_LEVEL
-        if not is_missing(tree.get(name))
-    }
-    paths = {}
-    if not is_missing(tree.get("channel")):
-        params["agora_channel"] = tree["channel"]
-        paths["agora_channel"] = "channel"
-    unknown = sorted(set(raw_params) - set(Params.model_fields))
-    return _Given(params, paths, top, unknown)
-
-
-def _placeholder_problem(path: str, value: Any) -> list[str]:
-    if not isinstance(value, str) or _PLACEHOLDER_BEGIN not in value:
-        return []
-    # No more than the variable's name is shown, where it looks like one: what
-    # follows it is a default value, and what stands there may be one, too.
-    found = PLACEHOLDER.match(value, value.index(_PLACEHOLDER_BEGIN))
-    name = ""
-    if found is not None and re.fullmatch("[A-Z][A-Z0-9_]*", found[1]):
-        name = f" {_PLACEHOLDER_BEGIN}{found[1]}}}"
-    return [
-        f"{path}: expected a value, got an unexpanded placeholder{name}; TEN "
-        "expands a placeholder only where it is the whole value"
-    ]
-
-
-def _describe(error: ValidationError, given: _Given) -> list[tuple[str, str]]:
+def _describe(error: ValidationError, given: Given) -> list[tuple[str, str]]:
     """Return (path, problem) for each of pydantic's errors, in our words."""
     described = []
     for item in error.errors(include_input=False, include_url=False):
@@ -216,7 +135,7 @@ def _describe(error: ValidationError, given: _Given) -> list[tuple[str, str]]:
 
 
 def _problems_between(
-    given: _Given, now_s: float, broken: set[str]
+    given: Given, now_s: float, broken: set[str]
 ) -> list[str]:
     """Return what is wrong between params that may each be right."""
     problems = []
@@ -265,11 +184,21 @@ def _unknown(names: list[str]) -> list[str]:
     ]
 
 
-def _warnings(params: Params, given: _Given, now_s: float) -> list[str]:
+def _warnings(params: Params, given: Given, now_s: float) -> list[str]:
     warnings = _unknown(given.unknown)
+    misplaced = [name for name, path in given.paths.items() if name == path]
+    if misplaced:
+        warnings.append(
+            f"{', '.join(misplaced)}: taken from the top level of the "
+            "properties; they belong under params"
+        )
+    if params.telemetry_endpoint and not params.telemetry:
+        warnings.append(
+            "params.telemetry_endpoint is not used: params.telemetry is off"
+        )
     if params.agora_uid == 0:
         warnings.append(
-            "params.agora_uid is 0: Agora assigns the avatar's uid, so a "
+            f"{given.path('agora_uid')} is 0: Agora assigns the avatar's uid, so a "
             "client cannot know it beforehand"
         )
     if params.agora_token is not None:

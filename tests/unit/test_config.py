@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from spatius_avatar_python import config, token
-from spatius_avatar_python.params import SECRETS, Params
+from spatius_avatar_python.params import RATES_HZ, SECRETS, Params
+from spatius_avatar_python.properties import PLACEHOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -116,8 +117,15 @@ def test_defaults():
     assert params.ingress_endpoint_url is None
     assert params.end_of_speech_timeout_ms == 1500
     assert params.max_buffered_speech_s == 60
+    assert params.resume_rewind_ms == 500
+    assert params.resume_within_s == 15
+    assert params.fallback_after_ms == 1500
+    assert params.idle_disconnect_s == 0
+    assert params.extra_params == {}
     assert params.telemetry is False
+    assert params.telemetry_endpoint is None
     assert params.agora_token is None
+    assert loaded().auto_connect is True
     assert loaded().dump is False
     assert loaded().dump_path == ""
     assert loaded().warnings == ()
@@ -334,6 +342,15 @@ def test_uid_zero_is_warned_of(zero):
         ("max_buffered_speech_s", "0.5", 0.5),
         ("max_buffered_speech_s", "90", 90),
         ("max_buffered_speech_s", 3600, 3600),
+        ("resume_rewind_ms", "0", 0),
+        ("resume_rewind_ms", 5000, 5000),
+        ("resume_within_s", 0, 0),
+        ("resume_within_s", "0.5", 0.5),
+        ("resume_within_s", 3600, 3600),
+        ("fallback_after_ms", "0", 0),
+        ("fallback_after_ms", 60000, 60000),
+        ("idle_disconnect_s", "86400", 86400),
+        ("idle_disconnect_s", 0.5, 0.5),
     ],
 )
 def test_numbers_are_taken_as_text_too(name, given, value):
@@ -358,6 +375,17 @@ def test_numbers_are_taken_as_text_too(name, given, value):
         ("max_buffered_speech_s", 1e6),
         ("max_buffered_speech_s", float("nan")),
         ("max_buffered_speech_s", "a minute"),
+        ("resume_rewind_ms", -1),
+        ("resume_rewind_ms", 5001),
+        ("resume_rewind_ms", 0.5),
+        ("resume_within_s", -0.1),
+        ("resume_within_s", 3601),
+        ("fallback_after_ms", -1),
+        ("fallback_after_ms", 60001),
+        ("fallback_after_ms", "never"),
+        ("idle_disconnect_s", -1),
+        ("idle_disconnect_s", 86401),
+        ("sample_rate", "automat"),
     ],
 )
 def test_numbers_have_bounds(name, wrong):
@@ -399,6 +427,20 @@ def test_rate_does_not_fit_the_format(audio_format, rate):
     problem = only(problems(audio_format=audio_format, sample_rate=rate))
     assert problem.startswith("params.sample_rate: expected one of 8000, ")
     assert f"with {audio_format}, got {rate}" in problem
+
+
+@pytest.mark.parametrize("given", ["auto", " Auto "])
+@pytest.mark.parametrize("audio_format", ["pcm_s16le", "ogg_opus"])
+def test_rate_may_be_that_of_the_frames(given, audio_format):
+    """With `auto`, frames may have any rate that the format allows."""
+    params = loaded(sample_rate=given, audio_format=audio_format).params
+    assert params.sample_rate == "auto"
+    assert params.rates_hz == RATES_HZ[audio_format]
+
+
+def test_rate_that_is_given_is_the_only_one():
+    """With a number, frames must have it."""
+    assert loaded(sample_rate=16000).params.rates_hz == (16000,)
 
 
 @pytest.mark.parametrize("wrong", ["pcm", "PCM_S16LE", 5, ["ogg_opus"], True])
@@ -673,6 +715,7 @@ def test_booleans(given, value):
     """A boolean may come from an environment variable, hence as text."""
     assert loaded(telemetry=given).params.telemetry is value
     assert loaded(top={"dump": given}).dump is value
+    assert loaded(top={"auto_connect": given}).auto_connect is value
 
 
 @pytest.mark.parametrize("wrong", ["maybe", 2, 1, 0, 1.0])
@@ -681,9 +724,10 @@ def test_boolean_is_neither(wrong):
     assert only(problems(telemetry=wrong)) == (
         f"params.telemetry: expected true or false, got {wrong!r}"
     )
-    assert only(problems(top={"dump": wrong})) == (
-        f"dump: expected true or false, got {wrong!r}"
-    )
+    for name in ("dump", "auto_connect"):
+        assert only(problems(top={name: wrong})) == (
+            f"{name}: expected true or false, got {wrong!r}"
+        )
 
 
 @pytest.mark.parametrize("wrong", [[True], {}, {"a": True}])
@@ -1080,6 +1124,125 @@ def test_no_error_shows_a_secret_that_is_known(changed, top):
     assert not leaks(said)
 
 
+# Extra params and telemetry
+
+
+def test_extra_params():
+    """They are texts by name; the log shows the names only."""
+    settings = loaded(extra_params={"b": "value-Zx9", "a": ""})
+    assert settings.params.extra_params == {"a": "", "b": "value-Zx9"}
+    assert settings.summary()["params"]["extra_params"] == ["a", "b"]
+    assert "value-Zx9" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["a=b", 5, ["a"], True, {"a": 1}, {"a": None}, {"a": {}}]
+)
+def test_extra_params_are_no_texts(wrong):
+    """Anything else is refused, since Spatius takes nothing else."""
+    problem = only(problems(extra_params=wrong))
+    assert problem.startswith("params.extra_params: expected ")
+
+
+def test_extra_param_that_was_not_expanded():
+    """A placeholder within is named with its place."""
+    problem = only(problems(extra_params={"a": "x ${env:NAME|y}"}))
+    assert problem.startswith("params.extra_params.a: expected a value")
+    assert "${env:NAME}" in problem
+
+
+@pytest.mark.parametrize(
+    "wrong", ["otel.test", "ftp://otel.test", "http://h/?a=b", "http://h/#a"]
+)
+def test_telemetry_endpoint_is_a_base_url(wrong):
+    """The SDK puts paths behind it."""
+    problem = only(problems(telemetry=True, telemetry_endpoint=wrong))
+    assert problem.startswith("params.telemetry_endpoint: expected a URL")
+
+
+def test_password_of_the_telemetry_endpoint_is_secret():
+    """Like that of the other URLs."""
+    settings = loaded(
+        telemetry=True, telemetry_endpoint="https://me:hunter2@otel.test/v1"
+    )
+    shown = settings.summary()["params"]["telemetry_endpoint"]
+    assert shown == "https://otel.test/v1"
+    assert "hunter2" in settings.secrets()
+    assert "hunter2" not in repr(settings)
+    assert settings.warnings == ()
+
+
+def test_telemetry_endpoint_without_telemetry_is_warned_of():
+    """It is not used, which is likely not meant."""
+    settings = loaded(telemetry_endpoint="https://otel.test")
+    warning = only(list(settings.warnings))
+    assert warning.startswith("params.telemetry_endpoint is not used")
+
+
+# Where TEN's bundled extension of the same name has its properties
+
+TOP_LEVEL = {
+    name: value for name, value in REQUIRED.items() if name[:6] == "agora_"
+}
+
+
+def test_agora_properties_beside_params_count():
+    """A graph for the bundled extension works; one warning names the place."""
+    beside = {name: None for name in TOP_LEVEL}
+    settings = loaded(top=TOP_LEVEL, **beside)
+    assert settings.params == loaded().params
+    warning = only(list(settings.warnings))
+    assert "belong under params" in warning
+    for name in TOP_LEVEL:
+        assert name in warning
+
+
+def test_agora_token_beside_params_counts():
+    """The token is one of them, and as secret as under params."""
+    settings = loaded(top={"agora_token": AGORA_TOKEN}, agora_appcert=None)
+    assert AGORA_TOKEN in settings.secrets()
+    assert not leaks("; ".join(settings.warnings))
+
+
+def test_params_win_over_what_stands_beside():
+    """What params hold is used, and no warning speaks of the rest."""
+    settings = loaded(top={name: "other" for name in TOP_LEVEL})
+    assert settings == loaded()
+
+
+@pytest.mark.parametrize("blank", ["", " ", None])
+def test_blank_beside_params_does_not_count(blank):
+    """What was not filled in is not there."""
+    problem = only(problems(top={"agora_appid": blank}, agora_appid=None))
+    assert problem.startswith("params.agora_appid: required")
+
+
+def test_channel_wins_over_agora_channel_beside_params():
+    """`channel` is what the agent's server fills in."""
+    settings = loaded(
+        top={"channel": "meeting", "agora_channel": "old"}, agora_channel=None
+    )
+    assert settings.params.agora_channel == "meeting"
+    assert settings.warnings == ()
+
+
+def test_problem_of_what_stands_beside_params_names_the_place():
+    """The path is where the value stands, and no secret is shown."""
+    found = problems(
+        top={"agora_uid": -1, "agora_appcert": f"{CERTIFICATE}é"},
+        agora_uid=None,
+        agora_appcert=None,
+    )
+    assert paths(found) == ["agora_appcert", "agora_uid"]
+    assert not leaks("; ".join(found))
+
+
+def test_placeholder_beside_params_names_the_place():
+    """So is that of a placeholder."""
+    problem = only(problems(top={"agora_appid": "${env:ID"}, agora_appid=None))
+    assert problem.startswith("agora_appid: expected a value")
+
+
 # What is written about it
 
 
@@ -1116,7 +1279,7 @@ def test_property_json_holds_every_param_with_its_default():
     assert set(written) == set(Params.model_fields)
     for name, value in written.items():
         field = Params.model_fields[name]
-        if config.PLACEHOLDER.fullmatch(str(value)):
+        if PLACEHOLDER.fullmatch(str(value)):
             assert field.is_required() or field.default is None, name
         elif value == "":
             assert field.default is None, name
@@ -1134,4 +1297,4 @@ def test_placeholders_are_tens():
     ten_properties = pytest.importorskip(
         "ten_runtime._properties", reason="the stand-in's internals"
     )
-    assert config.PLACEHOLDER == ten_properties._PLACEHOLDER
+    assert PLACEHOLDER == ten_properties._PLACEHOLDER
