@@ -33,7 +33,8 @@ class Connection:
 
     `make` makes that one with the callbacks given to it, `preload` does what
     would block the event loop when it connects, `request_of` reads a request's
-    id out of a ServerResponseAnimation. `add_secrets` gets the session token
+    id out of a ServerResponseAnimation, `explain` says what an exception of
+    the SDK means. `add_secrets` gets the session token
     before anything can repeat it.
     """
 
@@ -43,12 +44,14 @@ class Connection:
         *,
         preload: Callable[[], Awaitable[None]],
         request_of: Callable[[bytes], str],
+        explain: Callable[[BaseException], Failure] = failure_of,
         events: SessionEvents,
         clock: Clock,
         add_secrets: Callable[[list[str]], None],
     ) -> None:
         self._preload = preload
         self._request_of = request_of
+        self._explain = explain
         self._events = events
         self._clock = clock
         self._add_secrets = add_secrets
@@ -85,14 +88,14 @@ class Connection:
         try:
             return await self._session.send_audio(audio, end)
         except Exception as error:
-            raise SessionError(failure_of(error)) from error
+            raise SessionError(self._explain(error)) from error
 
     async def interrupt(self) -> str:
         """Interrupt the latest request. Raises `SessionError`."""
         try:
             return await self._session.interrupt()
         except Exception as error:
-            raise SessionError(failure_of(error)) from error
+            raise SessionError(self._explain(error)) from error
 
     async def close(self) -> None:
         """Close, and return within the deadline whatever the peer does."""
@@ -141,7 +144,7 @@ class Connection:
             )
         error = task.exception()
         if error is not None:
-            raise SessionError(failure_of(error)) from error
+            raise SessionError(self._explain(error)) from error
         return task.result()
 
     async def _prepare(self) -> None:
@@ -188,7 +191,7 @@ class Connection:
 
     def _on_error(self, error: Exception) -> None:
         if self._is_open:
-            failure = failure_of(error)
+            failure = self._explain(error)
             if failure.ends_session:
                 self._loss_reported = True
             self._events.failed(failure)
@@ -201,7 +204,7 @@ class Connection:
                 code = getattr(self._connection, "close_code", None)
                 reason = getattr(self._connection, "close_reason", None)
                 ended = ConnectionEnded(code, reason, self._connection_id)
-                self._events.failed(failure_of(ended))
+                self._events.failed(self._explain(ended))
 
     def _on_frames(self, data: bytes, is_last: bool) -> None:
         """Take the bytes of a ServerResponseAnimation: with Agora egress it

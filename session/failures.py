@@ -1,20 +1,18 @@
-"""What an error of the SDK means: to an operator, and for the session.
+"""Why a session failed, in an operator's words.
 
 Needs no SDK: an error is read by its attributes, so that this holds for every
-package and version.
+package and version. What each code means stands in meanings.py.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Optional
+from typing import Any, Optional
+
+from .meanings import TOKEN_REFUSED, meaning_of, refine_code
 
 MAX_VENDOR_TEXT = 500
 """More of a service's words is cut off: they may be a whole page."""
 
 MAX_ID = 100
-
-Outcome = Literal["fatal", "retry", "harmless"]
-"""Whether a new attempt cannot help, whether it can, or whether the running
-session goes on."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,11 @@ class Failure:
     connection_id: str = ""
     req_id: str = ""
     rejected_upgrade: bool = False
-    """The session token was refused (401); fatal when it repeats."""
+    """The session token was refused (401, 4010); fatal when it repeats."""
+    retry_slowly: bool = False
+    """A new attempt helps only once another session has ended."""
+    idle: bool = False
+    """The service ended the session because nobody spoke: no outage."""
 
 
 class SessionError(Exception):
@@ -65,122 +67,20 @@ class ConnectionEnded(Exception):
         super().__init__(str(reason or ""))
 
 
-class _Meaning(NamedTuple):
-    """What one code means to an operator, and what to check."""
+def failure_of(error: BaseException, own_endpoints: bool = False) -> Failure:
+    """Return what an exception of the SDK means.
 
-    text: str
-    outcome: Outcome = "retry"
-    phrases: tuple[str, ...] = ()
-    """Words of the service, in lower case, that stand for this code: the SDK
-    reads every server code 3 as one of two codes, and code 16 as the
-    egress's."""
-    close_codes: tuple[int, ...] = ()
-
-
-_TOKEN_REFUSED = "the Spatius session token was refused"
-_MEANINGS = {
-    "appIDUnrecognized": _Meaning(
-        "Spatius does not know the App ID: check params.spatius_app_id, and "
-        "the region or the endpoints",
-        "fatal",
-        ("app id unrecognized", "appidunrecognized"),
-    ),
-    "appIDMismatch": _Meaning(
-        "the Spatius App ID and the API key belong to different apps: check "
-        "params.spatius_app_id and params.spatius_api_key",
-        "fatal",
-        ("app id mismatch",),
-    ),
-    "avatarNotFound": _Meaning(
-        "Spatius does not know the avatar: check params.spatius_avatar_id",
-        "fatal",
-        ("avatar not found",),
-    ),
-    "billingRequired": _Meaning(
-        "Spatius denies the session until billing is set up: check the "
-        "account in the Spatius console",
-        "fatal",
-        ("session denied",),
-    ),
-    "creditsExhausted": _Meaning(
-        "the Spatius credits are exhausted: top up the account in the "
-        "Spatius console",
-        "fatal",
-        ("credits exhausted",),
-        (4001,),
-    ),
-    "unsupportedSampleRate": _Meaning(
-        "Spatius does not take the sample rate: check params.sample_rate",
-        "fatal",
-        ("unsupported sample rate",),
-    ),
-    "invalidEgressConfig": _Meaning(
-        "Spatius cannot publish to Agora with what it was given: check "
-        "params.agora_appid, agora_appcert or agora_token, agora_channel and "
-        "agora_uid",
-        "fatal",
-    ),
-    "sessionTokenExpired": _Meaning(
-        _TOKEN_REFUSED,
-        phrases=("session token expired", "token is expired"),
-    ),
-    "sessionTokenInvalid": _Meaning(
-        _TOKEN_REFUSED,
-        phrases=("invalid session token", "empty token"),
-    ),
-    "sessionDurationExceeded": _Meaning(
-        "the Spatius session reached its time limit",
-        phrases=("session time limit reached", "maximum session duration"),
-        close_codes=(4002,),
-    ),
-    "idleTimeout": _Meaning(
-        "Spatius ended the session because nobody spoke",
-        phrases=("no audio input for",),
-    ),
-    "egressUnavailable": _Meaning("Spatius cannot reach Agora at the moment"),
-    "connectionFailed": _Meaning(
-        "Spatius cannot be reached: check the network, the region and the "
-        "endpoints"
-    ),
-    "connectionClosed": _Meaning("the connection to Spatius was lost"),
-    "upstreamError": _Meaning(
-        "Spatius failed to animate the speech", "harmless"
-    ),
-    "protocolError": _Meaning(
-        "Spatius answered what the SDK does not understand", "harmless"
-    ),
-    "serverError": _Meaning("Spatius reported an error of its own", "harmless"),
-    "invalidRequest": _Meaning("Spatius refused the request", "harmless"),
-    "": _Meaning("the Spatius session failed", "harmless"),
-}
-_UNKNOWN = _Meaning("the Spatius session failed")
-_CODES_OF_PHRASES = {
-    phrase: code
-    for code, meaning in _MEANINGS.items()
-    for phrase in meaning.phrases
-}
-_CODES_OF_CLOSE_CODES = {
-    close_code: code
-    for code, meaning in _MEANINGS.items()
-    for close_code in meaning.close_codes
-}
-_EGRESS_WORDS = ("agora", "egress", "livekit")  # its tokens are not ours
-_BAD_API_KEY = _Meaning(
-    "Spatius refused the API key: check params.spatius_api_key, and that it "
-    "belongs to this region or endpoint",
-    "fatal",
-)
-_CONSOLE_DOWN = _Meaning("the Spatius console is not available")
-_INGRESS_DOWN = _Meaning("the Spatius ingress is not available")
-
-
-def failure_of(error: BaseException) -> Failure:
-    """Return what an exception of the SDK means."""
+    `own_endpoints`: the service's URLs are configured by hand, and may be the
+    cause of a 404.
+    """
     sdk_code = getattr(error, "code", "")
     code = str(getattr(sdk_code, "value", sdk_code))
     phase = str(getattr(error, "phase", ""))
     status = getattr(error, "http_status", None)
     close_code = getattr(error, "close_code", None)
+    server_code = str(getattr(error, "server_code", None) or "")
+    if server_code:
+        close_code = None  # `spatialreal` repeats an error's code there
     words = str(getattr(error, "message", "") or error)
     vendor_message = _printable(words[:MAX_VENDOR_TEXT])
     if not vendor_message and not isinstance(error, ConnectionEnded):
@@ -190,10 +90,16 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, ValueError) and "connection" in vendor_message:
         # The SDK forgets a closed connection and then misses it.
         code, phase = "connectionClosed", "websocket_send"
-    if phase != "session_token":
-        code = _refine_code(code, close_code, vendor_message)
-    rejected_upgrade = phase == "websocket_connect" and status == 401
-    meaning = _meaning_of(code, phase, status)
+    fate = close_code or _fate_of(server_code)
+    code, is_said = refine_code(
+        code,
+        phase=phase,
+        status=status,
+        fate=fate,
+        server_code=server_code,
+        words=f"{vendor_message} {_body_of(error)}",
+    )
+    meaning = meaning_of(code, phase, status, own_endpoints and not is_said)
 
     text = meaning.text
     details = [f"HTTP {status}"] if status is not None else []
@@ -215,37 +121,28 @@ def failure_of(error: BaseException) -> Failure:
         phase=phase,
         connection_id=clean_id(getattr(error, "connection_id", None)),
         req_id=clean_id(getattr(error, "req_id", None)),
-        rejected_upgrade=rejected_upgrade,
+        rejected_upgrade=fate == TOKEN_REFUSED
+        or (phase == "websocket_connect" and status == 401),
+        retry_slowly=meaning.outcome == "retry_slowly",
+        idle=meaning.outcome == "idle",
     )
 
 
-def _meaning_of(code: str, phase: str, status: Optional[int]) -> _Meaning:
-    is_busy = status == 429 or (status or 0) >= 500
-    if phase == "session_token" and is_busy:
-        return _CONSOLE_DOWN
-    if phase == "session_token" and (
-        status in (401, 403) or code == "invalidEgressConfig"
-    ):
-        # The SDK takes the word "Unauthorized" for the egress's.
-        return _BAD_API_KEY
-    if phase == "websocket_connect" and is_busy:
-        return _INGRESS_DOWN
-    if phase == "websocket_connect" and status == 401:
-        return _MEANINGS["sessionTokenExpired"]
-    return _MEANINGS.get(code, _UNKNOWN)
+def _fate_of(server_code: str) -> Optional[int]:
+    """Return the close code that a server_error announces, None if none."""
+    if server_code.isascii() and server_code.isdigit():
+        code = int(server_code[:5])
+        return code if 4000 <= code <= 4999 else None
+    return None
 
 
-def _refine_code(code: str, close_code: Optional[int], message: str) -> str:
-    """Return the code that the close code or the service's words stand for,
-    `code` where they stand for none."""
-    if close_code in _CODES_OF_CLOSE_CODES:
-        return _CODES_OF_CLOSE_CODES[close_code]
-    lowered = message.lower()
-    is_of_egress = any(word in lowered for word in _EGRESS_WORDS)
-    for phrase, meant in _CODES_OF_PHRASES.items():
-        if phrase in lowered and not (is_of_egress and "token" in phrase):
-            return meant
-    return code
+def _body_of(error: BaseException) -> str:
+    """Return how the service answered an upgrade, where the SDK left it in the
+    websocket library's error."""
+    body = getattr(getattr(error.__cause__, "response", None), "body", None)
+    if not isinstance(body, (bytes, bytearray)):
+        return ""
+    return bytes(body[:MAX_VENDOR_TEXT]).decode(errors="replace")
 
 
 def _printable(text: str) -> str:

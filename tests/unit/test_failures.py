@@ -45,6 +45,9 @@ def running(code: str, message: str = "", **attributes: Any) -> Error:
         ("sessionTokenInvalid", False, True),
         ("sessionDurationExceeded", False, True),
         ("idleTimeout", False, True),
+        ("concurrencyLimit", False, True),
+        ("serviceUnavailable", False, True),
+        ("sessionRefused", True, True),
         ("egressUnavailable", False, True),
         ("connectionFailed", False, True),
         ("connectionClosed", False, True),
@@ -115,6 +118,118 @@ def test_reason_of_a_clean_close_is_read():
     failure = failure_of(ended)
     assert failure.code == "idleTimeout"
     assert failure.vendor_message == "no audio input for 60s"
+
+
+def test_too_many_sessions_are_retried_slowly():
+    """Nothing but the end of another session helps."""
+    for error in (
+        running("connectionClosed", close_code=4003),
+        running("serverError", server_code="4003"),
+        Error("", code="x", phase="session_token", http_status=429),
+    ):
+        failure = failure_of(error)
+        assert failure.retry_slowly
+        assert not failure.fatal
+        assert "too many" in failure.message
+    assert not failure_of(running("connectionClosed")).retry_slowly
+
+
+def test_idle_session_is_no_outage():
+    """A session that was ended because nobody spoke is told apart."""
+    failure = failure_of(running("serverError", "no audio input for 60s"))
+    assert failure.idle
+    assert failure.ends_session
+    assert not failure_of(running("connectionClosed")).idle
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        running("connectionClosed", close_code=4010),
+        running("serverError", server_code="4010"),
+        running("sessionTokenInvalid", close_code=4010, server_code="4010"),
+        Error("", code="x", phase="websocket_handshake", server_code="4010"),
+        Error("", code="x", phase="websocket_connect", http_status=401),
+    ],
+)
+def test_refused_session_token_is_counted(error):
+    """Close code 4010 means what a 401 of the upgrade means."""
+    failure = failure_of(error)
+    assert failure.rejected_upgrade
+    assert not failure.fatal
+    assert failure.ends_session
+    assert "session token was refused" in failure.message
+
+
+@pytest.mark.parametrize("phase", ["session_token", "websocket_connect"])
+def test_404_blames_urls_of_ones_own_first(phase):
+    """A wrong URL is likelier than an unknown avatar where it was given."""
+    param = {
+        "session_token": "params.console_endpoint_url",
+        "websocket_connect": "params.ingress_endpoint_url",
+    }[phase]
+    error = Error("", code="appIDUnrecognized", phase=phase, http_status=404)
+    blamed = failure_of(error, own_endpoints=True)
+    assert blamed.fatal
+    assert param in blamed.message
+    assert blamed.message.index(param) < blamed.message.index("avatar_id")
+    assert param not in failure_of(error).message
+
+
+def test_404_that_names_the_avatar_blames_no_url():
+    """What the service itself says is believed."""
+    error = Error(
+        "avatar not found",
+        code="avatarNotFound",
+        phase="websocket_connect",
+        http_status=404,
+    )
+    failure = failure_of(error, own_endpoints=True)
+    assert "endpoint_url" not in failure.message
+    assert failure.code == "avatarNotFound"
+
+
+def test_answer_to_the_upgrade_is_read():
+    """Where the SDK has the status only, the answer's body says the cause."""
+
+    class Response:
+        body = b"app id mismatch"
+
+    error = Error(
+        "HTTP 400",
+        code="connectionFailed",
+        phase="websocket_connect",
+        http_status=400,
+    )
+    error.__cause__ = Error(response=Response())
+    assert failure_of(error).code == "appIDMismatch"
+
+
+@pytest.mark.parametrize(
+    ("server_code", "words", "code"),
+    [
+        ("3", "agora_egress: bad", "invalidEgressConfig"),
+        ("3", "one request", "invalidRequest"),
+        ("14", "egress down", "egressUnavailable"),
+        ("16", "not allowed", "invalidEgressConfig"),
+        ("13", "boom", "serverError"),
+        ("13", "driven server request failed", "upstreamError"),
+        ("999999999999", "", "serverError"),
+        ("four", "", "serverError"),
+    ],
+)
+def test_server_codes_of_an_sdk_that_knows_none(server_code, words, code):
+    """`spatialreal` gives the service's code and words, not their meaning."""
+    error = running("serverError", words, server_code=server_code)
+    assert failure_of(error).code == code
+
+
+def test_unknown_region_is_final():
+    """The SDK names the regions that there are."""
+    failure = failure_of(ValueError("Unknown environment 'mars'; known: []"))
+    assert failure.fatal
+    assert "params.region" in failure.message
+    assert "mars" in failure.message
 
 
 def test_neighbours_of_the_sdk_load_none():
