@@ -13,7 +13,7 @@ from .failures import (
     clean_id,
     failure_of,
 )
-from .link import PlaybackSignal, SessionEvents
+from .link import PLAYBACK_STATES, PlaybackSignal, SessionEvents
 
 OPEN_DEADLINE_S = 10.0
 """avatarkit waits 300 s for a silent console, and indefinitely for a
@@ -31,7 +31,7 @@ _Result = TypeVar("_Result")
 class Connection:
     """A `link.Session` made of the SDK's session.
 
-    `make` makes that one with the callbacks given to it, `preload` does what
+    `make` makes that one with those of the callbacks that it has, `preload` does what
     would block the event loop when it connects, `request_of` reads a request's
     id out of a ServerResponseAnimation, `explain` says what an exception of
     the SDK means. `add_secrets` gets the session token
@@ -66,6 +66,7 @@ class Connection:
             on_error=self._on_error,
             on_close=self._on_close,
             transport_frames=self._on_frames,
+            on_playback_state=self._on_playback_state,
         )
 
     async def prepare(self) -> None:
@@ -218,6 +219,19 @@ class Connection:
         if req_id:
             state = "ended" if is_last else "playing"
             self._events.playback(PlaybackSignal(req_id, state, None))
+
+    def _on_playback_state(self, event: Any) -> None:
+        """Take a ServerPlaybackState, which only `spatialreal` knows."""
+        if not self._is_open:
+            return
+        try:
+            req_id = clean_id(event.req_id)
+            state = str(event.state.value)
+            played_ms = max(0.0, float(event.played_ms))
+        except Exception:
+            return
+        if req_id and state in PLAYBACK_STATES:
+            self._events.playback(PlaybackSignal(req_id, state, played_ms))
 
 
 def _is_refused(call: "asyncio.Task[Any]") -> bool:

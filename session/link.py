@@ -16,13 +16,15 @@ BACKOFF_RESET_S = 5.0
 """A session that lasts this long has ended the outage before it: backoff
 starts anew, and the next loss is another outage."""
 
+PLAYBACK_STATES = ("playing", "paused", "ended", "interrupted")
+
 
 class PlaybackSignal(NamedTuple):
     """What the service says of the playback of one request."""
 
     req_id: str
     state: str
-    """playing, paused, ended or interrupted"""
+    """One of `PLAYBACK_STATES`."""
     played_ms: Optional[float]
     """None where the service does not say."""
 

@@ -28,6 +28,11 @@ class Meaning(NamedTuple):
 
 _TOKEN_REFUSED = "the Spatius session token was refused"
 MEANINGS = {
+    "apiKeyInvalid": Meaning(
+        "Spatius refused the API key: check params.spatius_api_key, and that "
+        "it belongs to this region or endpoint",
+        "fatal",
+    ),
     "appIDUnrecognized": Meaning(
         "Spatius does not know the App ID: check params.spatius_app_id, and "
         "the region or the endpoints",
@@ -152,11 +157,6 @@ _CODES_OF_STATUS = {
 }
 _EGRESS_WORDS = ("agora", "egress", "livekit")  # its tokens are not ours
 _UNKNOWN = Meaning("the Spatius session failed")
-_BAD_API_KEY = Meaning(
-    "Spatius refused the API key: check params.spatius_api_key, and that it "
-    "belongs to this region or endpoint",
-    "fatal",
-)
 _UNKNOWN_APP = Meaning(
     "Spatius does not know the app that the API key belongs to: check "
     "params.spatius_api_key and params.spatius_app_id",
@@ -197,6 +197,17 @@ def refine_code(
     if fate in _CODES_OF_CLOSE_CODES:
         return _CODES_OF_CLOSE_CODES[fate], False
     lowered = words.lower()
+    is_down = (status or 0) >= 500
+    if (
+        phase == "session_token"
+        and not is_down
+        and (
+            status == 401
+            or server_code == "UNAUTHENTICATED"
+            or "unauthorized" in lowered
+        )
+    ):
+        return "apiKeyInvalid", True  # the SDKs take it for the egress's
     is_of_egress = any(word in lowered for word in _EGRESS_WORDS)
     is_other_token = is_of_egress or phase == "session_token"
     for phrase, meant in _CODES_OF_PHRASES.items():
@@ -211,6 +222,8 @@ def refine_code(
     if code == "serverError" and server_code in _CODES_OF_SERVER_CODES:
         return _CODES_OF_SERVER_CODES[server_code], False
     is_by_status = phase == "session_token" or code == "connectionFailed"
+    if is_by_status and is_down:
+        return "serverError", False
     if is_by_status and (phase, status or 0) in _CODES_OF_STATUS:
         return _CODES_OF_STATUS[phase, status or 0], False
     return code, False
@@ -231,9 +244,6 @@ def meaning_of(
             return _CONSOLE_DOWN
         if status == 403:
             return _UNKNOWN_APP
-        if status == 401 or code == "invalidEgressConfig":
-            # The SDK takes the word "Unauthorized" for the egress's.
-            return _BAD_API_KEY
     if phase == "websocket_connect":
         if is_down or status == 429:
             return _INGRESS_DOWN

@@ -14,21 +14,25 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from types import ModuleType
 from typing import Any, Optional
 
 from ..clock import Clock
 from ..params import Params
 from .connection import Connection
-from .failures import Failure, SessionError
+from .failures import Failure, SessionError, failure_of
 from .link import OpenSession, SessionEvents
 
 OPUS_FRAME_MS = 20
 """The encoder's step: it sends nothing of a request that is shorter so far,
 and an interrupt would name a request that the service has never seen."""
 
-PACKAGES = ("spatius", "avatarkit")
-"""The successor goes first; they cannot both be loaded into one process."""
+PACKAGES = ("spatius", "avatarkit", "spatialreal")
+"""In the order in which they are taken where several are installed."""
+
+EXCLUSIVE = ("spatius", "avatarkit")
+"""These cannot both be loaded into one process."""
 
 DEFAULT_REGION = "us-west"
 AUTO_REGION = "auto"
@@ -41,12 +45,13 @@ def _choose_package() -> Optional[str]:
     """Return the name of the SDK package to use, None if there is none.
 
     `SPATIUS_SDK` decides; else the one that another extension of the worker
-    has loaded already, else the successor where it is installed.
+    has loaded already and that excludes the other, else the first of
+    `PACKAGES` that is installed.
     """
     wanted = os.environ.get(SDK_VARIABLE, "").strip().lower()
     if wanted:
         return wanted
-    for name in PACKAGES:
+    for name in EXCLUSIVE:
         if name in sys.modules:
             return name
     for name in PACKAGES:
@@ -74,8 +79,8 @@ def _import_package() -> tuple[Optional[ModuleType], str]:
         return None, (
             f"the Spatius SDK {name} cannot be imported "
             f"({type(error).__name__}: {error}); avatarkit needs protobuf "
-            ">= 6.31.1, spatius >= 5.28.3: install what is missing, or the "
-            "other SDK package"
+            ">= 6.31.1, spatialreal >= 6.31, spatius >= 5.28.3: install what "
+            "is missing, or another SDK package"
         )
 
 
@@ -112,7 +117,7 @@ async def _preload() -> None:
 def _load() -> None:
     with contextlib.suppress(Exception):  # then it does so itself
         importlib.import_module("websockets.asyncio.client")
-        if _sdk is not None and _sdk.__name__ == "spatius":
+        if _is("spatius"):
             importlib.import_module("spatius.net").get_ssl_context()
 
 
@@ -135,17 +140,28 @@ def package() -> str:
     return f"{_sdk.__name__} {version}"
 
 
-def problem(ogg_opus: bool = False) -> str:
-    """Return what keeps the SDK from working here, "" if nothing does."""
+def problem(ogg_opus: bool = False, extra_params: bool = False) -> str:
+    """Return what keeps the SDK from working here, or with what is asked of
+    it; "" if nothing does."""
     if _sdk is None:
         return _import_problem
+    if extra_params and not _is("spatius"):
+        return (
+            f"params.extra_params: the SDK package {_sdk.__name__} cannot send "
+            "them; leave them out, or install spatius"
+        )
     if ogg_opus:
         return _opus_problem(_sdk)
     return ""
 
 
 def _opus_problem(sdk: ModuleType) -> str:
-    name = "opuslib_next" if sdk.__name__ == "spatius" else "opuslib"
+    if _is("spatialreal"):
+        return (
+            "params.audio_format ogg_opus: the SDK package spatialreal does "
+            "not encode; use pcm_s16le, or install spatius"
+        )
+    name = "opuslib_next" if _is("spatius") else "opuslib"
     advice = (
         f'audio_format ogg_opus needs pip install "{sdk.__name__}[opus]" and '
         "the system's libopus (Debian: apt-get install libopus0)"
@@ -157,19 +173,18 @@ def _opus_problem(sdk: ModuleType) -> str:
     return ""
 
 
-def configure_telemetry(enabled: bool) -> None:
-    """Switch the SDK's telemetry to its vendor; call before any session.
+def configure_telemetry(enabled: bool, endpoint: Optional[str] = None) -> None:
+    """Switch the SDK's telemetry; call before any session.
 
-    It is one setting for the process: where another extension has started
-    telemetry already, it stays as it is.
+    It goes to the vendor where no `endpoint` is given. It is one setting for
+    the process: where another extension has started telemetry already, it
+    stays as it is.
     """
     configure = getattr(_sdk, "configure_telemetry", None)
     if configure is None:
-        return  # avatarkit has none
-    try:
-        configure(None if enabled else "")
-    except RuntimeError:
-        pass
+        return  # only spatius has any
+    with contextlib.suppress(RuntimeError):
+        configure(endpoint if enabled else "")
 
 
 def endpoints(params: Params) -> Optional[tuple[str, str]]:
@@ -178,8 +193,10 @@ def endpoints(params: Params) -> Optional[tuple[str, str]]:
     if params.console_endpoint_url and params.ingress_endpoint_url:
         return params.console_endpoint_url, params.ingress_endpoint_url
     region = params.region or AUTO_REGION
+    if _is("spatialreal"):
+        return None
     if region == AUTO_REGION:
-        if _has_regions():
+        if _is("spatius"):
             return None
         region = DEFAULT_REGION
     domain = "spatialwalk.top" if region.startswith("cn-") else "spatius.ai"
@@ -189,16 +206,22 @@ def endpoints(params: Params) -> Optional[tuple[str, str]]:
     )
 
 
-def _has_regions() -> bool:
-    """Return whether the SDK knows regions: avatarkit ignores the argument
-    in silence."""
-    return _sdk is not None and _sdk.__name__ == "spatius"
+def _is(name: str) -> bool:
+    """Return whether this is the SDK package in use."""
+    return _sdk is not None and _sdk.__name__ == name
 
 
 def _endpoint_arguments(params: Params) -> dict[str, str]:
-    """Return the SDK's arguments that say where the service is."""
-    if _has_regions() and not params.console_endpoint_url:
-        return {"region": params.region} if params.region else {}
+    """Return the SDK's arguments that say where the service is.
+
+    avatarkit knows no regions, and ignores the argument in silence.
+    """
+    if not params.console_endpoint_url:
+        if _is("spatius"):
+            return {"region": params.region} if params.region else {}
+        if _is("spatialreal"):
+            region = params.region or AUTO_REGION
+            return {} if region == AUTO_REGION else {"environment": region}
     urls = endpoints(params)
     assert urls is not None
     return {"console_endpoint_url": urls[0], "ingress_endpoint_url": urls[1]}
@@ -215,8 +238,9 @@ def opener(
     """
 
     def open_session(events: SessionEvents, sample_rate_hz: int) -> Connection:
-        if _sdk is None:
-            raise SessionError(Failure(_import_problem, fatal=True))
+        unusable = problem(extra_params=bool(params.extra_params))
+        if unusable:
+            raise SessionError(Failure(unusable, fatal=True))
         sdk: Any = _sdk
         expires_at_s = int(clock.epoch()) + params.session_expire_minutes * 60
         agora_token = params.issue_agora_token(expires_at_s)
@@ -224,13 +248,15 @@ def opener(
         arguments = _arguments(
             sdk, params, agora_token, expires_at_s, sample_rate_hz
         )
-        configure_telemetry(params.telemetry)
+        configure_telemetry(params.telemetry, params.telemetry_endpoint)
+        own_endpoints = bool(params.console_endpoint_url)
         return Connection(
             lambda **callbacks: sdk.new_avatar_session(
-                **arguments, **callbacks
+                **arguments, **_known(sdk, callbacks)
             ),
             preload=_preload,
             request_of=_request_of,
+            explain=partial(failure_of, own_endpoints=own_endpoints),
             events=events,
             clock=clock,
             add_secrets=add_secrets,
@@ -261,10 +287,18 @@ def _arguments(
         ),
         **_endpoint_arguments(params),
     }
+    if params.extra_params:
+        arguments["extra_params"] = dict(params.extra_params)
     if params.audio_format == "ogg_opus":
         arguments["audio_format"] = sdk.AudioFormat.OGG_OPUS
         arguments["ogg_opus_encoder"] = sdk.OggOpusEncoderConfig()
     return arguments
+
+
+def _known(sdk: Any, callbacks: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the callbacks that the SDK's sessions have."""
+    fields = getattr(sdk.SessionConfig, "__dataclass_fields__", callbacks)
+    return {name: callbacks[name] for name in callbacks if name in fields}
 
 
 def _request_of(data: bytes) -> str:

@@ -17,7 +17,12 @@ import pytest
 from spatius_avatar_python.clock import SystemClock
 from spatius_avatar_python.params import Params
 from spatius_avatar_python.session import sdk
-from spatius_avatar_python.session.failures import Failure, failure_of
+from spatius_avatar_python.session.failures import (
+    Failure,
+    SessionError,
+    failure_of,
+)
+from spatius_avatar_python.session.link import PlaybackSignal
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
@@ -32,9 +37,11 @@ NAME = sdk.package().partition(" ")[0]
 
 _sdk_errors = importlib.import_module(f"{NAME}.errors")
 # The makers of the SDK's errors have no public name.
-_SdkSession: Any = importlib.import_module(
-    f"{NAME}.avatar_session"
-).AvatarSession
+_makers: Any = (
+    importlib.import_module("spatialreal.session")
+    if NAME == "spatialreal"
+    else importlib.import_module(f"{NAME}.avatar_session").AvatarSession
+)
 
 NOW_S = 1_800_000_000.0
 FATAL = "fatal"
@@ -43,25 +50,39 @@ RETRY = "retry"
 
 def console_answers(status: int, **body: Any) -> Exception:
     """Return what the SDK raises for the console's answer."""
-    return _SdkSession._build_session_token_error(
-        status, payload=body, raw_body=json.dumps(body)
+    text = json.dumps(body)
+    if NAME == "spatialreal":
+        # It reads the list only; the others read either form.
+        detail = body.get("message")
+        errors = body.get("errors") or [{**body, "detail": detail}]
+        return _makers._session_token_error(status, {"errors": errors}, text)
+    return _makers._build_session_token_error(
+        status, payload=body, raw_body=text
     )
 
 
 def upgrade_answers(status: int, body: str = "") -> Exception:
     """Return what the SDK raises for the answer to the upgrade."""
     response = Response(status, "", Headers(), body.encode())
-    return _SdkSession._build_websocket_connect_error(InvalidStatus(response))
+    return refused(InvalidStatus(response))
 
 
 def server_error(code: int, message: str, phase: str) -> Exception:
     """Return what the SDK makes of a server_error message."""
     kind = "websocket_" + phase
+    if NAME == "spatialreal":
+        messages = importlib.import_module(
+            "spatialreal.proto.generated.message_pb2"
+        )
+        error = messages.ServerError(
+            code=code, message=message, connection_id="conn-1", req_id="req-1"
+        )
+        return _makers._server_error(error, phase=kind)
     return _sdk_errors.AvatarSDKError(
-        code=_SdkSession._classify_error_code(
+        code=_makers._classify_error_code(
             phase=kind, server_code=str(code), detail=message or None
         ),
-        message=_SdkSession._format_server_error_message(
+        message=_makers._format_server_error_message(
             "Avatar session error", code=str(code), detail=message
         ),
         phase=kind,
@@ -77,14 +98,20 @@ def closed_with(
 ) -> Exception:
     """Return what the SDK makes of the connection's end; None: a reset."""
     frame = None if code is None else Close(code, "the reason")
-    return _SdkSession._build_connection_closed_error(
-        ConnectionClosedError(frame, None), phase=phase
-    )
+    error = ConnectionClosedError(frame, None)
+    if NAME == "spatialreal":
+        return _makers._transport_error(error, phase=phase, action="send audio")
+    return _makers._build_connection_closed_error(error, phase=phase)
 
 
 def refused(error: Exception) -> Exception:
     """Return what the SDK raises when there is no connection at all."""
-    return _SdkSession._build_websocket_connect_error(error)
+    if NAME == "spatialreal":
+        raised = _makers._ws_connect_error(error)
+    else:
+        raised = _makers._build_websocket_connect_error(error)
+    raised.__cause__ = error  # as the SDKs raise it
+    return raised
 
 
 def unreachable_console() -> Exception:
@@ -112,11 +139,11 @@ def test_package_is_the_one_asked_for():
 @pytest.mark.parametrize(
     ("error", "expected", "code", "says"),
     [
-        (console_answers(401), FATAL, None, "spatius_api_key"),
+        (console_answers(401), FATAL, "apiKeyInvalid", "spatius_api_key"),
         (
             console_answers(401, message="Unauthorized"),
             FATAL,
-            None,
+            "apiKeyInvalid",
             "spatius_api_key",
         ),
         (console_answers(403), FATAL, "appIDUnrecognized", "spatius_api_key"),
@@ -124,13 +151,13 @@ def test_package_is_the_one_asked_for():
         (
             console_answers(400, code="UNAUTHENTICATED", message="bad key"),
             FATAL,
-            None,
+            "apiKeyInvalid",
             "spatius_api_key",
         ),
         (
             console_answers(200, errors=[{"title": "Unauthorized"}]),
             FATAL,
-            None,
+            "apiKeyInvalid",
             "spatius_api_key",
         ),
         (console_answers(402), FATAL, "billingRequired", "billing"),
@@ -553,7 +580,11 @@ def endpoints(**changed: Any) -> tuple[str, str]:
     ],
 )
 def test_region_gives_the_endpoints(region, console, ingress):
-    """A region means the same hosts with either package."""
+    """A region means the same hosts with either package of that service."""
+    if NAME == "spatialreal":
+        assert given_to_the_sdk(region=region).environment == region
+        assert sdk.endpoints(params(region=region)) is None
+        return
     assert endpoints(region=region) == (console, ingress)
     assert sdk.endpoints(params(region=region)) == (console, ingress)
 
@@ -562,7 +593,11 @@ def test_region_gives_the_endpoints(region, console, ingress):
 def test_region_is_the_sdks_own(region):
     """Without a region the SDK finds one, or it is us-west if it cannot."""
     config = given_to_the_sdk(region=region)
-    if NAME == "spatius":
+    if NAME == "spatialreal":
+        assert config.environment == "us-west"
+        assert config.console_endpoint_url == ""
+        assert sdk.endpoints(params(region=region)) is None
+    elif NAME == "spatius":
         assert config.region == "auto"
         assert config.console_endpoint_url == ""
         assert sdk.endpoints(params(region=region)) is None
@@ -602,17 +637,108 @@ def test_session_is_given_what_was_configured():
 
 def test_opus_is_encoded_by_the_sdk():
     """With ogg_opus the SDK takes PCM and encodes it."""
+    if NAME == "spatialreal":
+        pytest.skip("spatialreal does not encode, see the test of its problem")
     config = given_to_the_sdk(audio_format="ogg_opus", sample_rate=24000)
     assert config.audio_format.value == "ogg_opus"
     assert config.ogg_opus_encoder is not None
+
+
+# Extra params
+
+
+def test_extra_params_are_sent():
+    """spatius sends them with the handshake; the others are refused early."""
+    extra = {"voice": "calm"}
+    if NAME == "spatius":
+        assert given_to_the_sdk(extra_params=extra).extra_params == extra
+        assert sdk.problem(extra_params=True) == ""
+        return
+    assert "params.extra_params" in sdk.problem(extra_params=True)
+    with pytest.raises(SessionError) as caught:
+        made(extra_params=extra)
+    assert caught.value.failure.fatal
+    assert "install spatius" in caught.value.failure.message
+
+
+# Playback
+
+
+class Signals(NoEvents):
+    """Keeps what the service says of playback."""
+
+    def __init__(self) -> None:
+        self.signals: list[PlaybackSignal] = []
+
+    def playback(self, signal: Any) -> None:
+        self.signals.append(signal)
+
+
+def playing() -> "tuple[Any, Signals]":
+    """Return the SDK's session, taken for open, and what it reports."""
+    signals = Signals()
+    open_session = sdk.opener(params(), StoppedClock(), lambda secrets: None)
+    session: Any = open_session(signals, 16000)
+    session._is_open = True
+    return session._session, signals
+
+
+def take(session: Any, message: Any) -> None:
+    """Have the SDK's session take a message of the service's."""
+    done = session._handle_binary_message(message.SerializeToString())
+    if done is not None:
+        with pytest.raises(StopIteration):
+            done.send(None)  # a coroutine that waits for nothing
+
+
+def test_service_says_what_plays():
+    """The SDK hands over each ServerResponseAnimation as it came."""
+    messages = importlib.import_module(f"{NAME}.proto.generated.message_pb2")
+    session, signals = playing()
+    for end in (False, True):
+        message = messages.Message(
+            type=messages.MESSAGE_SERVER_RESPONSE_ANIMATION,
+            server_response_animation=messages.ServerResponseAnimation(
+                connection_id="conn-1", req_id="req-1", end=end
+            ),
+        )
+        take(session, message)
+    assert signals.signals == [
+        PlaybackSignal("req-1", "playing", None),
+        PlaybackSignal("req-1", "ended", None),
+    ]
+
+
+def test_service_says_how_much_was_played():
+    """spatialreal knows the position, too."""
+    if NAME != "spatialreal":
+        pytest.skip(f"{NAME} drops ServerPlaybackState")
+    messages = importlib.import_module(f"{NAME}.proto.generated.message_pb2")
+    session, signals = playing()
+    states = messages.ServerPlaybackState
+    for state in (states.PLAYING, states.PAUSED, states.INTERRUPTED, 77):
+        take(
+            session,
+            messages.Message(
+                type=messages.MESSAGE_SERVER_PLAYBACK_STATE,
+                server_playback_state=states(
+                    req_id="req-1", state=state, played_ms=250
+                ),
+            ),
+        )
+    assert signals.signals == [
+        PlaybackSignal("req-1", "playing", 250.0),
+        PlaybackSignal("req-1", "paused", 250.0),
+        PlaybackSignal("req-1", "interrupted", 250.0),
+    ]
 
 
 # Telemetry
 
 
 def telemetry_is_on() -> bool:
-    if NAME == "avatarkit":
-        pytest.skip("avatarkit has no telemetry")
+    if NAME != "spatius":
+        pytest.skip(f"{NAME} has no telemetry")
     return importlib.import_module("spatius.telemetry").telemetry_enabled()
 
 
@@ -620,6 +746,19 @@ def test_telemetry_is_off():
     """A session sends no telemetry unless it was asked for."""
     given_to_the_sdk()
     assert not telemetry_is_on()
+
+
+def test_telemetry_goes_where_it_is_sent():
+    """The operator may have it for himself."""
+    if NAME != "spatius":
+        pytest.skip(f"{NAME} has no telemetry")
+    own = "http://127.0.0.1:9/otel"
+    given_to_the_sdk(telemetry=True, telemetry_endpoint=own)
+    try:
+        telemetry = importlib.import_module("spatius.telemetry")
+        assert telemetry._endpoint == own
+    finally:
+        sdk.configure_telemetry(False)
 
 
 def test_telemetry_is_on_where_it_is_asked_for():
@@ -725,10 +864,24 @@ def test_successor_goes_first():
 
 
 def test_package_that_is_there_will_do():
-    """Where only avatarkit is installed, it is taken."""
+    """Where spatius is missing, avatarkit is taken."""
     told = loaded(HIDE.format(hidden=("spatius",)), SPATIUS_SDK="")
     assert told["loaded"] == ["avatarkit"]
     assert told["problem"] == ""
+
+
+def test_third_package_is_taken_alone():
+    """spatialreal is another service's: it is taken where no other is."""
+    told = loaded(HIDE.format(hidden=("spatius", "avatarkit")), SPATIUS_SDK="")
+    assert told["loaded"] == ["spatialreal"]
+    assert told["problem"] == ""
+
+
+def test_third_package_excludes_no_other():
+    """That another extension has loaded spatialreal decides nothing."""
+    script = "import importlib; importlib.import_module('spatialreal')\n"
+    told = loaded(script, SPATIUS_SDK="")
+    assert told["package"].startswith("spatius ")
 
 
 def test_package_that_is_loaded_already_is_taken():
@@ -796,6 +949,12 @@ def test_package_is_broken(tmp_path, source):
 @pytest.mark.parametrize("name", sdk.PACKAGES)
 def test_opus_needs_its_binding(name):
     """ogg_opus without its library is a sentence that names it."""
+    if name == "spatialreal":
+        told = loaded("", SPATIUS_SDK=name)
+        assert told["problem"] == ""
+        assert "does not encode" in told["opus_problem"]
+        assert "params.audio_format" in told["opus_problem"]
+        return
     binding = "opuslib_next" if name == "spatius" else "opuslib"
     told = loaded(HIDE.format(hidden=(binding,)), SPATIUS_SDK=name)
     assert told["problem"] == ""
