@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Optional, TypeVar
 
-from ..clock import Clock
-from .deadline import done_within
+from ..clock import Clock, wait_until
 from .failures import (
     ConnectionEnded,
     Failure,
@@ -100,9 +99,7 @@ class Connection:
 
     async def close(self) -> None:
         """Close, and return within the deadline whatever the peer does."""
-        await done_within(
-            self._begin_close(), self._clock, CLOSE_DEADLINE_S + 0.5
-        )
+        await self._done_within(self._begin_close(), CLOSE_DEADLINE_S + 0.5)
 
     def abort(self) -> None:
         """Drop the connection without a close handshake: a call that waits for
@@ -124,12 +121,12 @@ class Connection:
         task = self._call = asyncio.ensure_future(call)
         task.add_done_callback(_retrieve_exception)
         try:
-            in_time = await done_within(task, self._clock, OPEN_DEADLINE_S)
+            in_time = await self._done_within(task, OPEN_DEADLINE_S)
             if not in_time:
                 # The SDK raises the refusal of a handshake after its own
                 # close, which waits for a peer that does not answer.
                 self._abort_transport()
-                await done_within(task, self._clock, ABORTED_S)
+                await self._done_within(task, ABORTED_S)
         finally:
             if not task.done():
                 # A start() that was cancelled must be followed by close().
@@ -147,6 +144,15 @@ class Connection:
         if error is not None:
             raise SessionError(self._explain(error)) from error
         return task.result()
+
+    async def _done_within(
+        self, task: "asyncio.Task[Any]", limit_s: float
+    ) -> bool:
+        """Wait for `task`, not for long; return whether it is done."""
+        if not task.done():
+            until = self._clock.monotonic() + limit_s
+            await wait_until(self._clock, until, task)
+        return task.done()
 
     async def _prepare(self) -> None:
         await self._preload()
@@ -174,11 +180,11 @@ class Connection:
     async def _finish_close(self) -> None:
         if self._call is not None and not self._call.done():
             self._call.cancel()
-            await done_within(self._call, self._clock, CLOSE_DEADLINE_S)
+            await self._done_within(self._call, CLOSE_DEADLINE_S)
             self._is_open = False
         closing = asyncio.ensure_future(self._session.close())
         closing.add_done_callback(_retrieve_exception)
-        if not await done_within(closing, self._clock, CLOSE_DEADLINE_S):
+        if not await self._done_within(closing, CLOSE_DEADLINE_S):
             self._abort_transport()
             await asyncio.wait({closing})
 

@@ -11,7 +11,6 @@ from spatius_avatar_python.session.connection import (
     OPEN_DEADLINE_S,
     Connection,
 )
-from spatius_avatar_python.session.deadline import done_within
 from spatius_avatar_python.session.failures import Failure, SessionError
 from spatius_avatar_python.session.link import PlaybackSignal
 
@@ -306,38 +305,3 @@ async def test_nothing_is_reported_after_close():
     stage.sdk.transport_frames(b"req-1", True)
     assert stage.failures == []
     assert stage.signals == []
-
-
-# Deadlines
-
-
-async def test_done_future_is_not_waited_for():
-    """What is done already needs no clock."""
-    clock = FakeClock()
-    future = asyncio.get_running_loop().create_future()
-    future.set_result(None)
-    assert await done_within(future, clock, 1.0)
-    assert clock.pending() == 0
-
-
-async def test_future_in_time_leaves_no_timer():
-    """A wait that ends early takes its timer back."""
-    clock = FakeClock()
-    future = asyncio.get_running_loop().create_future()
-    waiting = asyncio.ensure_future(done_within(future, clock, 1.0))
-    await settle()
-    assert clock.pending() == 1
-    future.set_result(None)
-    assert await waiting
-    assert clock.pending() == 0
-
-
-async def test_future_that_is_late_is_not_cancelled():
-    """The wait ends; what it waited for goes on."""
-    clock = FakeClock()
-    future = asyncio.get_running_loop().create_future()
-    waiting = asyncio.ensure_future(done_within(future, clock, 1.0))
-    await clock.advance(1.0)
-    assert waiting.done()
-    assert not await waiting
-    assert not future.done()
