@@ -90,7 +90,7 @@ class Params(BaseModel):
     fallback_after_ms: Annotated[int, whole(0, 60_000, " ms")] = 1500
     idle_disconnect_s: Annotated[float, decimal(0, 86_400, " s")] = 0
     # Nor are these: nobody knows what they are.
-    extra_params: Texts = Field(default_factory=dict, repr=False)
+    extra_params: Texts = Field(default={}, repr=False)
     telemetry: Flag = False
     telemetry_endpoint: Annotated[
         Optional[Text], url("http://", "https://", is_base=True)
