@@ -28,7 +28,7 @@ _TOP_LEVEL: dict[str, Callable[[Any], Any]] = {
 class ConfigError(Exception):
     """The configuration cannot be used.
 
-    `problems` holds one sentence for each thing that is wrong, each with the
+    `problems` holds one sentence for each problem, each with the
     path of the property; none shows a secret.
     """
 
@@ -137,7 +137,7 @@ def _describe(error: ValidationError, given: Given) -> list[tuple[str, str]]:
 def _problems_between(
     given: Given, now_s: float, broken: set[str]
 ) -> list[str]:
-    """Return what is wrong between params that may each be right."""
+    """Return the problems between params that are each valid."""
     problems = []
     params = given.params
     if "agora_token" not in params and "agora_appcert" not in params:

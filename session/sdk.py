@@ -75,7 +75,7 @@ def _import_package() -> tuple[Optional[ModuleType], str]:
         )
     try:
         return importlib.import_module(name), ""
-    except Exception as error:  # whatever it is, the worker must go on
+    except Exception as error:  # of any kind: the worker must go on
         return None, (
             f"the Spatius SDK {name} cannot be imported "
             f"({type(error).__name__}: {error}); avatarkit needs protobuf "
@@ -115,7 +115,7 @@ async def _preload() -> None:
 
 
 def _load() -> None:
-    with contextlib.suppress(Exception):  # then it does so itself
+    with contextlib.suppress(Exception):  # then the SDK does so itself
         importlib.import_module("websockets.asyncio.client")
         if _is("spatius"):
             importlib.import_module("spatius.net").get_ssl_context()
@@ -123,7 +123,7 @@ def _load() -> None:
 
 class _NoDebug(logging.Filter):
     """Drops the websocket library's debug lines: they show the session key,
-    and whatever the service says, as it came."""
+    and all that the service says, unredacted."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.levelno > logging.DEBUG

@@ -370,8 +370,8 @@ def test_server_error(phase, server_code, message, expected, code, says):
         (2, "unexpected message type", "protocolError"),
     ],
 )
-def test_complaint_ends_no_running_session(server_code, message, code):
-    """A complaint about one request does not end a session that runs..."""
+def test_service_error_ends_no_running_session(server_code, message, code):
+    """An error about one request does not end a session that runs..."""
     failure = failure_of(server_error(server_code, message, "runtime"))
     assert failure.code == code
     assert not failure.ends_session
@@ -381,7 +381,7 @@ def test_complaint_ends_no_running_session(server_code, message, code):
 @pytest.mark.parametrize(
     ("server_code", "message"), [(13, "boom"), (3, "something")]
 )
-def test_complaint_at_the_handshake_leaves_no_session(server_code, message):
+def test_service_error_at_the_handshake_leaves_no_session(server_code, message):
     """...but before one runs, there is none."""
     failure = failure_of(server_error(server_code, message, "handshake"))
     assert failure.ends_session
@@ -465,7 +465,7 @@ def test_other_error_is_retried_and_quoted(error):
     "error", [TimeoutError(), RuntimeError(), ConnectionResetError()]
 )
 def test_error_without_words_is_named(error):
-    """An error that says nothing is told by its name."""
+    """An error that says nothing is named by its type."""
     assert type(error).__name__ in failure_of(error).message
 
 
@@ -790,7 +790,7 @@ def test_session_key_is_not_logged(caplog):
 def loaded(script: str, **environment: str) -> "dict[str, Any]":
     """Load the package in a process of its own; return what it prints."""
     done = subprocess.run(
-        [sys.executable, "-c", script + TELL],
+        [sys.executable, "-c", script + REPORT],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -801,15 +801,15 @@ def loaded(script: str, **environment: str) -> "dict[str, Any]":
     return json.loads(done.stdout)
 
 
-TELL = """
+REPORT = """
 import json, sys
 from devkit import package
 package.load()
 from spatius_avatar_python import clock, params
 from spatius_avatar_python.session import failures, sdk
-told = {"package": sdk.package(), "problem": sdk.problem()}
-told["opus_problem"] = sdk.problem(True)
-told["loaded"] = [name for name in sdk.PACKAGES if name in sys.modules]
+report = {"package": sdk.package(), "problem": sdk.problem()}
+report["opus_problem"] = sdk.problem(True)
+report["loaded"] = [name for name in sdk.PACKAGES if name in sys.modules]
 try:
     sdk.opener(
         params.Params(
@@ -825,9 +825,9 @@ try:
         lambda secrets: None,
     )(None, 24000)
 except failures.SessionError as error:
-    told["fatal"] = error.failure.fatal
-    told["failure"] = error.failure.message
-print(json.dumps(told))
+    report["fatal"] = error.failure.fatal
+    report["failure"] = error.failure.message
+print(json.dumps(report))
 """
 
 HIDE = """
@@ -851,11 +851,11 @@ sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 @pytest.mark.parametrize("form", ["{}", " {} "])
 def test_variable_chooses_the_package(name, form):
     """SPATIUS_SDK decides where both are installed."""
-    told = loaded("", SPATIUS_SDK=form.format(name.capitalize()))
-    assert told["package"].startswith(f"{name} ")
-    assert told["loaded"] == [name]
-    assert told["problem"] == ""
-    assert "failure" not in told
+    report = loaded("", SPATIUS_SDK=form.format(name.capitalize()))
+    assert report["package"].startswith(f"{name} ")
+    assert report["loaded"] == [name]
+    assert report["problem"] == ""
+    assert "failure" not in report
 
 
 def test_successor_goes_first():
@@ -865,61 +865,63 @@ def test_successor_goes_first():
 
 def test_package_that_is_there_will_do():
     """Where spatius is missing, avatarkit is taken."""
-    told = loaded(HIDE.format(hidden=("spatius",)), SPATIUS_SDK="")
-    assert told["loaded"] == ["avatarkit"]
-    assert told["problem"] == ""
+    report = loaded(HIDE.format(hidden=("spatius",)), SPATIUS_SDK="")
+    assert report["loaded"] == ["avatarkit"]
+    assert report["problem"] == ""
 
 
 def test_third_package_is_taken_alone():
     """spatialreal is another service's: it is taken where no other is."""
-    told = loaded(HIDE.format(hidden=("spatius", "avatarkit")), SPATIUS_SDK="")
-    assert told["loaded"] == ["spatialreal"]
-    assert told["problem"] == ""
+    report = loaded(
+        HIDE.format(hidden=("spatius", "avatarkit")), SPATIUS_SDK=""
+    )
+    assert report["loaded"] == ["spatialreal"]
+    assert report["problem"] == ""
 
 
 def test_third_package_excludes_no_other():
     """That another extension has loaded spatialreal decides nothing."""
     script = "import importlib; importlib.import_module('spatialreal')\n"
-    told = loaded(script, SPATIUS_SDK="")
-    assert told["package"].startswith("spatius ")
+    report = loaded(script, SPATIUS_SDK="")
+    assert report["package"].startswith("spatius ")
 
 
 def test_package_that_is_loaded_already_is_taken():
     """Two of them fit into no process: another extension's choice holds."""
     script = "import importlib; importlib.import_module('avatarkit')\n"
-    told = loaded(script, SPATIUS_SDK="")
-    assert told["package"].startswith("avatarkit ")
-    assert told["loaded"] == ["avatarkit"]
-    assert told["problem"] == ""
+    report = loaded(script, SPATIUS_SDK="")
+    assert report["package"].startswith("avatarkit ")
+    assert report["loaded"] == ["avatarkit"]
+    assert report["problem"] == ""
 
 
 def test_no_package_is_installed():
     """Without any SDK the package loads, and says what to install."""
-    told = loaded(HIDE.format(hidden=sdk.PACKAGES), SPATIUS_SDK="")
-    assert told["package"] == ""
-    assert "no Spatius SDK is installed" in told["problem"]
-    assert "pip install" in told["problem"]
-    assert told["failure"] == told["problem"]
-    assert told["fatal"]
+    report = loaded(HIDE.format(hidden=sdk.PACKAGES), SPATIUS_SDK="")
+    assert report["package"] == ""
+    assert "no Spatius SDK is installed" in report["problem"]
+    assert "pip install" in report["problem"]
+    assert report["failure"] == report["problem"]
+    assert report["fatal"]
 
 
 @pytest.mark.parametrize("name", sdk.PACKAGES)
 def test_package_that_was_asked_for_is_missing(name):
     """An SDK that is asked for and missing is named; the other is not used."""
-    told = loaded(HIDE.format(hidden=(name,)), SPATIUS_SDK=name)
-    assert told["package"] == ""
-    assert told["loaded"] == []
-    assert f"the Spatius SDK {name} cannot be imported" in told["problem"]
-    assert told["fatal"]
+    report = loaded(HIDE.format(hidden=(name,)), SPATIUS_SDK=name)
+    assert report["package"] == ""
+    assert report["loaded"] == []
+    assert f"the Spatius SDK {name} cannot be imported" in report["problem"]
+    assert report["fatal"]
 
 
 def test_variable_names_no_package():
     """A variable that names neither is a problem that names both."""
-    told = loaded("", SPATIUS_SDK="avatarkitt")
-    assert told["package"] == ""
-    assert "SPATIUS_SDK" in told["problem"]
-    assert "spatius or avatarkit" in told["problem"]
-    assert told["fatal"]
+    report = loaded("", SPATIUS_SDK="avatarkitt")
+    assert report["package"] == ""
+    assert "SPATIUS_SDK" in report["problem"]
+    assert "spatius or avatarkit" in report["problem"]
+    assert report["fatal"]
 
 
 @pytest.mark.parametrize(
@@ -936,11 +938,11 @@ def test_package_is_broken(tmp_path, source):
     (tmp_path / "avatarkit").mkdir()
     (tmp_path / "avatarkit" / "__init__.py").write_text(source)
     script = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-    told = loaded(script, SPATIUS_SDK="avatarkit")
-    assert told["package"] == ""
-    assert "avatarkit cannot be imported" in told["problem"]
-    assert "protobuf" in told["problem"]
-    assert told["fatal"]
+    report = loaded(script, SPATIUS_SDK="avatarkit")
+    assert report["package"] == ""
+    assert "avatarkit cannot be imported" in report["problem"]
+    assert "protobuf" in report["problem"]
+    assert report["fatal"]
 
 
 # Opus
@@ -950,15 +952,15 @@ def test_package_is_broken(tmp_path, source):
 def test_opus_needs_its_binding(name):
     """ogg_opus without its library is a sentence that names it."""
     if name == "spatialreal":
-        told = loaded("", SPATIUS_SDK=name)
-        assert told["problem"] == ""
-        assert "does not encode" in told["opus_problem"]
-        assert "params.audio_format" in told["opus_problem"]
+        report = loaded("", SPATIUS_SDK=name)
+        assert report["problem"] == ""
+        assert "does not encode" in report["opus_problem"]
+        assert "params.audio_format" in report["opus_problem"]
         return
     binding = "opuslib_next" if name == "spatius" else "opuslib"
-    told = loaded(HIDE.format(hidden=(binding,)), SPATIUS_SDK=name)
-    assert told["problem"] == ""
-    problem = told["opus_problem"]
+    report = loaded(HIDE.format(hidden=(binding,)), SPATIUS_SDK=name)
+    assert report["problem"] == ""
+    problem = report["opus_problem"]
     assert f"{name}[opus]" in problem
     assert "libopus" in problem
     assert binding in problem

@@ -236,7 +236,7 @@ def test_blank_overrides_nothing(blank):
 
 
 def test_four_problems_make_one_error():
-    """A wrong uid, rate, channel and a missing key are told together."""
+    """A wrong uid, rate, channel and a missing key are reported together."""
     found = problems(
         agora_uid=-5,
         sample_rate=11025,
@@ -251,7 +251,7 @@ def test_four_problems_make_one_error():
     ]
 
 
-def test_problems_of_every_kind_are_told_together():
+def test_problems_of_every_kind_are_reported_together():
     """Rules between params and the top level's add to the list."""
     found = problems(
         top={"channel": "a/b", "dump": "maybe", "dump_path": 5},
@@ -514,7 +514,7 @@ def test_blank_channel_does_not_win(blank):
 
 
 def test_channel_that_is_overridden_is_not_judged():
-    """What is not used cannot be wrong."""
+    """What is not used is not checked."""
     params = loaded(top={"channel": "meeting"}, agora_channel="a/b").params
     assert params.agora_channel == "meeting"
 
@@ -558,7 +558,7 @@ def test_given_token_has_expired(over_s, words):
 
 
 def test_given_token_has_expired_and_for_another_app():
-    """Both are told."""
+    """Both are reported."""
     found = problems(GIVEN, agora_token=signed(-9, OTHER_APP_ID))
     assert paths(found) == ["params.agora_token"] * 2
 
@@ -746,7 +746,7 @@ def test_dump_path():
 
 @pytest.mark.parametrize("wrong", ["a\0b", "\ud800"])
 def test_dump_path_that_no_file_system_takes(wrong):
-    """What cannot name a folder is told before the dump is begun."""
+    """What cannot name a folder is reported before the dump begins."""
     problem = only(problems(top={"dump": True, "dump_path": wrong}))
     assert problem.startswith("dump_path: expected ")
 
@@ -813,7 +813,7 @@ def test_placeholder_that_was_not_expanded(name, text):
 
 @pytest.mark.parametrize("name", ["channel", "dump", "dump_path"])
 def test_placeholder_at_the_top_level(name):
-    """The top level's are told once, too."""
+    """The top level's are reported once, too."""
     problem = only(problems(top={name: "${env:SOME_NAME}/x"}))
     assert problem.startswith(f"{name}: ")
     assert "unexpanded placeholder ${env:SOME_NAME}" in problem
@@ -906,7 +906,7 @@ def test_configuration_never_prints_a_secret(params):
 )
 @pytest.mark.parametrize("secret", [API_KEY, CERTIFICATE, AGORA_TOKEN])
 def test_secret_in_another_field_is_not_shown(name, wrap, secret):
-    """A secret pasted into the wrong field too is masked where it is told."""
+    """A secret pasted into the wrong field too is masked where it is reported."""
     pasted = json.loads(json.dumps(wrap).replace("{}", secret))
     found = problems(**{"agora_token": AGORA_TOKEN, name: pasted})
     assert not leaks("; ".join(found))
@@ -949,7 +949,7 @@ def test_secret_that_stands_only_in_the_wrong_field(own, name):
 
 
 def test_secret_as_a_params_name_is_not_shown():
-    """A secret that became a name, by a quote amiss, is masked."""
+    """A secret that became a name, by a misplaced quote, is masked."""
     settings = config.load(tree(**{API_KEY: 1}), NOW_S)
     assert not leaks("; ".join(settings.warnings))
 
@@ -978,7 +978,7 @@ def test_traceback_shows_no_secret():
 
 
 def test_error_of_a_url_shows_no_password():
-    """A URL can hold a password: it is not shown when it is wrong."""
+    """A URL can hold a password: it is not shown when it is invalid."""
     found = problems(
         console_endpoint_url="https://user:hunter2-hunter2@host:port",
         ingress_endpoint_url="ftp://user:hunter2-hunter2@host",
@@ -1090,7 +1090,7 @@ def test_any_tree_is_loaded_or_refused(properties):
 @example(changed={}, top={"dump": 10**4000})
 @example(changed={"agora_uid": 10**4000, "telemetry": -(10**400)}, top={})
 def test_any_values_are_loaded_or_refused(changed, top):
-    """Nor do values that are wrong one by one raise anything else."""
+    """Nor do values that are invalid one by one raise anything else."""
     load_anything(tree({**REQUIRED, **changed}, top))
 
 

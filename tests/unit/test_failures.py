@@ -102,7 +102,7 @@ def test_tokens_of_the_egress_are_not_the_sessions(words, code):
     ],
 )
 def test_clean_close_has_its_code_where_it_says_something(close_code, code):
-    """A restart of the service (1001, 1012) is told from any other close."""
+    """A restart of the service (1001, 1012) differs from any other close."""
     failure = failure_of(ConnectionEnded(close_code, None, "conn-1"))
     assert failure.code == code
     assert failure.ends_session
@@ -135,7 +135,7 @@ def test_too_many_sessions_are_retried_slowly():
 
 
 def test_idle_session_is_no_outage():
-    """A session that was ended because nobody spoke is told apart."""
+    """A session that was ended because nobody spoke is recognized."""
     failure = failure_of(running("serverError", "no audio input for 60s"))
     assert failure.idle
     assert failure.ends_session

@@ -252,7 +252,7 @@ def test_garbage_in_007_never_raises(content):
 
 @given(st.data())
 def test_changed_vector_never_raises(data):
-    """Nor does a token in which a character is wrong."""
+    """Nor does a token in which one character differs."""
     text = data.draw(st.sampled_from([VECTOR_006, VECTOR_007]))
     at = data.draw(st.integers(0, len(text) - 1))
     token.read(text[:at] + data.draw(st.text(max_size=2)) + text[at + 1 :])
