@@ -31,8 +31,8 @@ class Connection:
     """A `link.Session` made of the SDK's session.
 
     `make` makes that one with those of the callbacks that it has, `preload` does what
-    would block the event loop when it connects, `request_of` reads a request's
-    id out of a ServerResponseAnimation, `explain` says what an exception of
+    would block the event loop when it connects, `request_of` reads the ids
+    of request and connection out of a ServerResponseAnimation, `explain` says what an exception of
     the SDK means. `add_secrets` gets the session token
     before anything can repeat it.
     """
@@ -42,7 +42,7 @@ class Connection:
         make: Callable[..., Any],
         *,
         preload: Callable[[], Awaitable[None]],
-        request_of: Callable[[bytes], str],
+        request_of: Callable[[bytes], tuple[str, str]],
         explain: Callable[[BaseException], Failure] = failure_of,
         events: SessionEvents,
         clock: Clock,
@@ -219,25 +219,37 @@ class Connection:
         if not self._is_open:
             return
         try:
-            req_id = clean_id(self._request_of(data))
+            req_id, connection_id = self._request_of(data)
         except Exception:  # of no use to us, and no reason to end a session
             return
-        if req_id:
-            state = "ended" if is_last else "playing"
-            self._events.playback(PlaybackSignal(req_id, state, None))
+        state = "ended" if is_last else "playing"
+        self._signal(req_id, connection_id, state, None)
 
     def _on_playback_state(self, event: Any) -> None:
         """Take a ServerPlaybackState, which only `spatialreal` knows."""
         if not self._is_open:
             return
         try:
-            req_id = clean_id(event.req_id)
             state = str(event.state.value)
             played_ms = max(0.0, float(event.played_ms))
+            req_id, connection_id = event.req_id, event.connection_id
         except Exception:
             return
-        if req_id and state in PLAYBACK_STATES:
-            self._events.playback(PlaybackSignal(req_id, state, played_ms))
+        if state in PLAYBACK_STATES:
+            self._signal(req_id, connection_id, state, played_ms)
+
+    def _signal(
+        self,
+        req_id: str,
+        connection_id: str,
+        state: str,
+        played_ms: Optional[float],
+    ) -> None:
+        """Report playback, unless it is an older connection's."""
+        is_older = clean_id(connection_id) not in ("", self._connection_id)
+        if req_id and not is_older:
+            signal = PlaybackSignal(clean_id(req_id), state, played_ms)
+            self._events.playback(signal)
 
 
 def _is_refused(call: "asyncio.Task[Any]") -> bool:

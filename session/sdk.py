@@ -301,11 +301,12 @@ def _known(sdk: Any, callbacks: dict[str, Any]) -> dict[str, Any]:
     return {name: callbacks[name] for name in callbacks if name in fields}
 
 
-def _request_of(data: bytes) -> str:
-    """Return the request that a ServerResponseAnimation is about; `data` are
-    the bytes of its whole Message."""
+def _request_of(data: bytes) -> tuple[str, str]:
+    """Return the request and the connection that a ServerResponseAnimation is
+    about; `data` are the bytes of its whole Message."""
     assert _sdk is not None
     messages = importlib.import_module(
         f"{_sdk.__name__}.proto.generated.message_pb2"
     )
-    return messages.Message.FromString(data).server_response_animation.req_id
+    message = messages.Message.FromString(data).server_response_animation
+    return message.req_id, message.connection_id

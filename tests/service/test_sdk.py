@@ -540,11 +540,10 @@ class NoEvents:
         pass
 
 
-def made(secrets: Optional[list[str]] = None, **changed: Any) -> Any:
+def made(**changed: Any) -> Any:
     """Return a session with `params`; it gets its tokens from `opener`."""
     settings = params(**changed)
-    kept: list[str] = [] if secrets is None else secrets
-    open_session = sdk.opener(settings, StoppedClock(), kept.extend)
+    open_session = sdk.opener(settings, StoppedClock(), lambda secrets: None)
     return open_session(NoEvents(), settings.sample_rate)
 
 
@@ -679,7 +678,7 @@ def playing() -> "tuple[Any, Signals]":
     signals = Signals()
     open_session = sdk.opener(params(), StoppedClock(), lambda secrets: None)
     session: Any = open_session(signals, 16000)
-    session._is_open = True
+    session._is_open, session._connection_id = True, "conn-1"
     return session._session, signals
 
 
@@ -722,7 +721,10 @@ def test_service_says_how_much_was_played():
             messages.Message(
                 type=messages.MESSAGE_SERVER_PLAYBACK_STATE,
                 server_playback_state=states(
-                    req_id="req-1", state=state, played_ms=250
+                    req_id="req-1",
+                    state=state,
+                    played_ms=250,
+                    connection_id="conn-1",
                 ),
             ),
         )

@@ -80,6 +80,12 @@ class FakeSdkSession:
             raise self._fails
 
 
+def ids_in(data: bytes) -> tuple[str, str]:
+    """Return the ids of request and connection in a message."""
+    req_id, _, connection_id = data.decode().partition(" of ")
+    return req_id, connection_id
+
+
 class Stage:
     """A connection, its SDK session, and what came of it."""
 
@@ -94,7 +100,7 @@ class Stage:
         self.connection = Connection(
             lambda **kwargs: FakeSdkSession(hangs, fails, **kwargs),
             preload=self._preload,
-            request_of=lambda data: data.decode(),
+            request_of=ids_in,
             events=self,
             clock=self.clock,
             add_secrets=self.secrets.extend,
@@ -277,7 +283,7 @@ async def test_playback_is_passed_on():
     """A message of a request says that it plays, the last that it ended."""
     stage = Stage()
     await stage.connection.open()
-    stage.sdk.transport_frames(b"req-1", False)
+    stage.sdk.transport_frames(b"req-1 of conn-1", False)
     stage.sdk.transport_frames(b"req-1", True)
     assert stage.signals == [
         PlaybackSignal("req-1", "playing", None),
@@ -285,9 +291,11 @@ async def test_playback_is_passed_on():
     ]
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xff", None])
+@pytest.mark.parametrize(
+    "data", [b"", b" of conn-1", b"req-1 of conn-0", b"\xff\xff", None]
+)
 async def test_playback_of_no_request_is_dropped(data):
-    """What cannot be read changes nothing."""
+    """What cannot be read, or is an older connection's, changes nothing."""
     stage = Stage()
     await stage.connection.open()
     stage.sdk.transport_frames(data, True)
