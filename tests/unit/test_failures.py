@@ -224,6 +224,37 @@ def test_server_codes_of_an_sdk_that_knows_none(server_code, words, code):
     assert failure_of(error).code == code
 
 
+def test_close_code_in_an_error_message_is_no_close():
+    """`spatialreal` repeats a server_error's code as that of a close."""
+    failure = failure_of(
+        running("creditsExhausted", server_code="4001", close_code=4001)
+    )
+    assert failure.code == "creditsExhausted"
+    assert failure.fatal
+    assert "close code" not in failure.message
+
+
+def test_token_in_the_consoles_words_is_not_the_sessions():
+    """There is no session token yet when the console answers."""
+    error = Error("empty token", code="invalidRequest", phase="session_token")
+    assert failure_of(error).code == "invalidRequest"
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_status_of_an_sdk_that_says_it_could_not_connect(status):
+    """An answer of the ingress is no lack of a network."""
+    error = Error(
+        f"HTTP {status}",
+        code="connectionFailed",
+        phase="websocket_connect",
+        http_status=status,
+    )
+    failure = failure_of(error)
+    assert failure.code == "serverError"
+    assert "ingress is not available" in failure.message
+    assert not failure.fatal
+
+
 def test_unknown_region_is_final():
     """The SDK names the regions that there are."""
     failure = failure_of(ValueError("Unknown environment 'mars'; known: []"))
