@@ -9,18 +9,20 @@ The rules that are quoted are the rules of the session in docs/design.md.
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Optional
 
 from .clock import Alarm, Clock, wait_until
 from .eager import run_eagerly
 from .reporter import Outbox, Reporter
+from .session.failures import Failure, SessionError
 from .session.link import (
     STALL_LIMIT_S,
     Lifetime,
     Link,
-    OpenSession,
+    Session,
+    SessionEvents,
 )
-from .session.sdk import Failure, SessionError
 from .speech import Interrupt, Speech, Totals, Turn
 
 INITIAL_BACKOFF_S = 0.5
@@ -41,7 +43,7 @@ class Avatar:
         self,
         *,
         speech: Speech,
-        open_session: OpenSession,
+        open_session: Callable[[SessionEvents], Session],
         outbox: Outbox,
         lifetime: Lifetime,
         clock: Clock,

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 from ten_runtime import (
     AsyncExtension,
@@ -28,7 +28,7 @@ from .dump import Dump
 from .outbox import TenOutbox
 from .session import sdk
 from .session.link import lifetime_of
-from .speech import BYTES_PER_SAMPLE, Speech, Turn
+from .speech import BYTES_PER_SAMPLE, Limits, Speech, Turn
 
 KEY_POINT = "key_point"
 """TEN's log category of the line that holds the configuration."""
@@ -188,33 +188,29 @@ class SpatiusAvatarExtension(AsyncExtension):
         outbox.log("info", f"using {sdk.package()}")
         self._config = settings
         self._start_dump()
+        open_session = sdk.opener(params, self.clock, outbox.add_secrets)
         given = params.agora_token
         facts = token.read(given.get_secret_value()) if given else None
         self.avatar = Avatar(
             speech=Speech(
                 sample_rate=params.sample_rate,
-                max_buffered_s=params.max_buffered_speech_s,
-                end_timeout_s=params.end_of_speech_timeout_ms / 1000,
-                first_message_ms=sdk.OPUS_FRAME_MS if ogg_opus else 0,
+                limits=Limits(
+                    max_buffered_s=params.max_buffered_speech_s,
+                    end_timeout_s=params.end_of_speech_timeout_ms / 1000,
+                    first_message_ms=sdk.OPUS_FRAME_MS if ogg_opus else 0,
+                    resume_rewind_s=params.resume_rewind_ms / 1000,
+                    resume_within_s=params.resume_within_s,
+                ),
             ),
-            open_session=self._open_session,
+            open_session=lambda events: open_session(
+                events, params.sample_rate
+            ),
             outbox=outbox,
             lifetime=lifetime_of(
-                params.session_expire_minutes, facts and facts.ends_at_s
+                params.session_expire_minutes, facts and facts.expires_at_s
             ),
             clock=self.clock,
         )
-
-    def _open_session(self, on_failure: Any) -> sdk.Session:
-        """Make a session with tokens that are new."""
-        assert self._config is not None and self._outbox is not None
-        params = self._config.params
-        expires_at_s = (
-            int(self.clock.epoch()) + params.session_expire_minutes * 60
-        )
-        agora_token = params.issue_agora_token(expires_at_s)
-        self._outbox.add_secrets([agora_token])
-        return sdk.Session(params, agora_token, expires_at_s, on_failure)
 
     def _start_dump(self) -> None:
         assert self._config is not None

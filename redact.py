@@ -1,4 +1,4 @@
-"""Keeps secrets out of texts that somebody else had a hand in.
+"""Keeps secrets out of texts that are not all our own.
 
 Our own sentences hold no secrets; the words of a service, of an exception or
 of a configuration value may repeat one, in whole or in part.
@@ -6,6 +6,7 @@ of a configuration value may repeat one, in whole or in part.
 
 from collections import deque
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 PIECE = 6
 """The longest piece of a secret that may still be shown is one shorter."""
@@ -14,9 +15,9 @@ MASK = "***"
 
 MAX_RECENT = 16
 """Tokens are new with each connection; those of older ones are forgotten, or
-they would pile up for ever."""
+they would pile up indefinitely."""
 
-OUR_WORDS = """
+ALLOWLIST = """
 spatius_avatar_python Spatius spatius_api_key spatius_app_id spatius_avatar_id
 agora_appid agora_appcert agora_token agora_channel agora_uid params. channel
 session_expire_minutes sample_rate connection session_token websocket_runtime
@@ -35,8 +36,8 @@ class Redactor:
     """Masks every piece of the known secrets in a text."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._ours = _pieces(OUR_WORDS)
-        self._lasting: set[str] = set()
+        self._allowed = _pieces(ALLOWLIST)
+        self._permanent: set[str] = set()
         self._recent: deque[str] = deque(maxlen=MAX_RECENT)
         self._hidden: set[str] = set()
         for secret in secrets:
@@ -44,20 +45,20 @@ class Redactor:
 
     def add(self, secret: str) -> None:
         """Keep `secret` out of every text from now on."""
-        self._lasting |= _pieces(secret)
+        self._permanent |= _pieces(secret)
         self._gather()
 
     def add_recent(self, secret: str) -> None:
-        """Keep `secret` out of texts until there are newer ones enough."""
+        """Keep `secret` out of texts until there are `MAX_RECENT` newer ones."""
         if secret not in self._recent:
             self._recent.append(secret)
             self._gather()
 
     def _gather(self) -> None:
-        self._hidden = set(self._lasting)
+        self._hidden = set(self._permanent)
         for secret in self._recent:
             self._hidden |= _pieces(secret)
-        self._hidden -= self._ours
+        self._hidden -= self._allowed
 
     def __call__(self, text: str) -> str:
         """Return `text` with each run of secret characters masked."""
@@ -77,3 +78,20 @@ class Redactor:
 
     def __repr__(self) -> str:
         return f"<Redactor of {len(self._hidden)} pieces>"
+
+
+def hidden_in(url: str) -> list[str]:
+    """Return the parts of `url` that `bare_url` leaves out."""
+    parts = urlsplit(url)
+    hidden = (parts.username, parts.password, parts.query, parts.fragment)
+    return [part for part in hidden if part]
+
+
+def bare_url(url: str) -> str:
+    """Return `url` without the parts that can hold a password or a key."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{host}{port}{parts.path}"

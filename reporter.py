@@ -10,8 +10,8 @@ from typing import Any, Literal, Optional, Protocol
 
 from . import reports
 from .clock import Clock
+from .session.failures import Failure
 from .session.link import BACKOFF_RESET_S, Link
-from .session.sdk import Failure
 from .speech import (
     AudioEnd,
     AudioStart,

@@ -30,47 +30,47 @@ from typing import NamedTuple, Optional
 ROLE_PUBLISHER = 1
 """Agora's role of a participant that may send audio, video and data."""
 
-_JOIN_CHANNEL = 1  # the privilege whose end is the token's end for us
+_JOIN_CHANNEL = 1  # the privilege whose expiry counts as the token's
 
 
 class TokenFacts(NamedTuple):
     """What an Agora RTC token says of itself.
 
-    ``ends_at_s`` is in seconds since the epoch, None where it cannot be read.
+    ``expires_at_s`` is in seconds since the epoch, None where it cannot be read.
     """
 
     version: str
     app_id: str
-    ends_at_s: Optional[int]
+    expires_at_s: Optional[int]
 
 
 def sign(
-    app_id: str, certificate: str, channel: str, uid: int, ends_at_s: int
+    app_id: str, certificate: str, channel: str, uid: int, expires_at_s: int
 ) -> str:
-    """Return a version-006 publisher token that is valid until `ends_at_s`.
+    """Return a version-006 publisher token that is valid until `expires_at_s`.
 
-    `app_id` and `certificate` have 32 hexadecimal digits, `ends_at_s` is in
+    `app_id` and `certificate` have 32 hexadecimal digits, `expires_at_s` is in
     seconds since the epoch; uid 0 signs for any uid. The builder checks none
     of it: config.py does.
     """
     from agora_token_builder import RtcTokenBuilder
 
     return RtcTokenBuilder.buildTokenWithUid(
-        app_id, certificate, channel, uid, ROLE_PUBLISHER, ends_at_s
+        app_id, certificate, channel, uid, ROLE_PUBLISHER, expires_at_s
     )
 
 
 def read(token: str) -> Optional[TokenFacts]:
     """Return what `token` says of itself, None if it is of no known form."""
     if re.match("006[0-9a-fA-F]{32}", token):
-        return TokenFacts("006", token[3:35], _end_of_006(token[35:]))
+        return TokenFacts("006", token[3:35], _expiry_of_006(token[35:]))
     if token.startswith("007"):
         return _read_007(token[3:])
     return None
 
 
-def _end_of_006(text: str) -> Optional[int]:
-    """Return the end of the right to join, in seconds since the epoch."""
+def _expiry_of_006(text: str) -> Optional[int]:
+    """Return when the right to join expires, in seconds since the epoch."""
     try:
         content = _Unpacker(base64.b64decode(text, validate=True))
         content.string()  # the signature
@@ -84,7 +84,7 @@ def _end_of_006(text: str) -> Optional[int]:
         }
     except (binascii.Error, struct.error, ValueError):
         return None
-    # A privilege that ends at 0 has no end.
+    # A privilege with expiry 0 never expires.
     return privileges.get(_JOIN_CHANNEL) or None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Optional, Protocol
 
 from ..clock import Clock
-from .sdk import Failure, SessionError
+from .failures import Failure, SessionError
 
 STALL_LIMIT_S = 30.0
 """How long one call may wait for the socket. The SDK's own keepalive cannot
@@ -16,13 +16,15 @@ BACKOFF_RESET_S = 5.0
 """A session that lasts this long has ended the outage before it: backoff
 starts anew, and the next loss is another outage."""
 
+PLAYBACK_STATES = ("playing", "paused", "ended", "interrupted")
+
 
 class PlaybackSignal(NamedTuple):
     """What the service says of the playback of one request."""
 
     req_id: str
     state: str
-    """playing, paused, ended or interrupted"""
+    """One of `PLAYBACK_STATES`."""
     played_ms: Optional[float]
     """None where the service does not say."""
 
@@ -33,21 +35,26 @@ class SessionEvents(Protocol):
     Called on the event loop, never after its `close` has begun.
     """
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, failure: Failure, /) -> None:
         """The connection ended, or the service reported an error."""
         ...
 
-    def playback(self, signal: PlaybackSignal) -> None:
+    def playback(self, signal: PlaybackSignal, /) -> None:
         """The service reported what it plays."""
         ...
 
 
 class Session(Protocol):
-    """One connection; `sdk.Session` is the real one.
+    """One connection; `connection.Connection` is the real one.
 
     Its calls must come one after the other, and none may be cancelled but
-    `open`. All but `close` and `abort` raise `SessionError`.
+    `prepare` and `open`. The first four raise `SessionError`.
     """
+
+    async def prepare(self) -> None:
+        """Get the session token, within a deadline. Optional: `open` does it
+        where needed."""
+        ...
 
     async def open(self) -> str:
         """Connect, within a deadline, and return the connection's id."""
@@ -74,7 +81,8 @@ class Session(Protocol):
         ...
 
 
-OpenSession = Callable[[Callable[[Failure], None]], Session]
+OpenSession = Callable[[SessionEvents, int], Session]
+"""Makes a session for audio of so many Hz; may raise `SessionError`."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,7 @@ class Link:
 
     def __init__(
         self,
-        open_session: OpenSession,
+        open_session: Callable[[SessionEvents], Session],
         clock: Clock,
         on_change: Callable[[], None],
         on_service_error: Callable[[Failure], None],
@@ -133,7 +141,7 @@ class Link:
         self._is_closed = False
         self._session: Optional[Session] = None
         try:
-            self._session = open_session(self.failed)
+            self._session = open_session(self)
         except SessionError as error:
             self.loss = error.failure
 
@@ -230,7 +238,7 @@ class Link:
         if self.loss is None:
             self.loss = failure
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, failure: Failure, /) -> None:
         """Take what the session reports without being asked."""
         if self._is_closed:
             return  # an older session; it no longer matters
@@ -241,3 +249,6 @@ class Link:
         if self.call_since is not None:
             self.abort()  # it may wait for long
         self._on_change()
+
+    def playback(self, signal: PlaybackSignal, /) -> None:
+        """Take what the service reports of playback; of no use so far."""

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from typing import Any, Optional, TypeVar, Union
 
-from spatius_avatar_python.session.sdk import Failure, SessionError
+from spatius_avatar_python.session.failures import Failure, SessionError
+from spatius_avatar_python.session.link import SessionEvents
 
 Result = TypeVar("Result")
 
@@ -304,13 +305,13 @@ class FakeService:
         self.wrongs: list[str] = []
         """Uses of a session that would do damage in the real SDK."""
 
-    def make(self, on_failure: Callable[[Failure], None]) -> FakeSession:
+    def make(self, events: SessionEvents) -> FakeSession:
         outcome = self.makings.popleft() if self.makings else None
         if isinstance(outcome, Failure):
             raise SessionError(outcome)
         if isinstance(outcome, BaseException):
             raise outcome
-        session = FakeSession(self, len(self.sessions) + 1, on_failure)
+        session = FakeSession(self, len(self.sessions) + 1, events.failed)
         self.sessions.append(session)
         return session
 

@@ -27,6 +27,7 @@ from ..graph import (
 
 package.load()
 config: Any = importlib.import_module(".config", package.NAME)
+limits: Any = importlib.import_module(".params", package.NAME)
 token: Any = importlib.import_module(".token", package.NAME)
 
 REFUSED, UNUSABLE = 1, 2
@@ -157,12 +158,12 @@ def _leave_out_spatius(resolved: Resolved) -> None:
 
 
 def _refuse_uid(node: Node, params: Any, uid: int) -> None:
-    if not 1 <= uid <= config.MAX_UID:
+    if not 1 <= uid <= limits.MAX_UID:
         reason = "a token for uid 0 would let anybody in as anybody. "
         raise TokenRefused(
             [
                 f"--uid {uid}: {'' if uid else reason}Expected a whole "
-                f"number from 1 to {config.MAX_UID}"
+                f"number from 1 to {limits.MAX_UID}"
             ]
         )
     if uid == params.agora_uid:

@@ -19,7 +19,11 @@ from ..graph.report import NodeReport
 
 package.load()
 redact: Any = importlib.import_module(".redact", package.NAME)
+clock: Any = importlib.import_module(".clock", package.NAME)
 sdk: Any = importlib.import_module(".session.sdk", package.NAME)
+SessionError: Any = importlib.import_module(
+    ".session.failures", package.NAME
+).SessionError
 
 SILENCE_S = 1.0
 MESSAGE_S = 0.1
@@ -48,26 +52,32 @@ async def connect(console: Console, report: NodeReport) -> bool:
     failures: list[Any] = []
     failed = asyncio.Event()
 
-    def note(failure: Any) -> None:
-        failures.append(failure)
-        failed.set()
+    class Events:
+        def failed(self, failure: Any) -> None:
+            failures.append(failure)
+            failed.set()
+
+        def playback(self, signal: Any) -> None:
+            pass
+
+    def add_secrets(secrets: list[str]) -> None:
+        for secret in secrets:
+            hide.add(secret)
 
     session = None
     try:
-        expires_at_s = int(time.time()) + params.session_expire_minutes * 60
-        agora_token = params.issue_agora_token(expires_at_s)
-        hide.add(agora_token)
-        session = sdk.Session(params, agora_token, expires_at_s, note)
+        open_session = sdk.opener(params, clock.SystemClock(), add_secrets)
+        session = open_session(Events(), params.rates_hz[0])
         connection_id = await session.open()
         took_s = time.monotonic() - began
         say(f"Session {connection_id} opened after {took_s:.2f} s.")
-        await _send_silence(session, params.sample_rate)
+        await _send_silence(session, params.rates_hz[0])
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(failed.wait(), LISTEN_S)
         ended = [item for item in failures if item.ends_session]
         if ended:
-            raise sdk.SessionError(ended[0])
-    except sdk.SessionError as error:
+            raise SessionError(ended[0])
+    except SessionError as error:
         _explain(say, report, error.failure)
         return False
     finally:

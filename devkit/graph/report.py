@@ -79,7 +79,9 @@ def examine(
         found.warnings += report.config.warnings
         report.facts = _facts(report, now_s)
         is_opus = report.config.params.audio_format == "ogg_opus"
-        if problem := sdk.problem(is_opus):
+        if problem := sdk.problem(
+            is_opus, bool(report.config.params.extra_params)
+        ):
             found.errors.append(problem)
     _add_values(report)
     if node.graph is not None:
@@ -133,7 +135,11 @@ def _rows(report: NodeReport) -> list[PropertyRow]:
         if name in _IDS:
             value = _short(given)
         rows.append(_row(report.resolved, path, given, value, default, broken))
-    for name, default in (("dump", False), ("dump_path", None)):
+    for name, default in (
+        ("auto_connect", True),
+        ("dump", False),
+        ("dump_path", None),
+    ):
         given = tree.get(name)
         value = loaded[name] if loaded else given
         rows.append(_row(report.resolved, name, given, value, default, broken))
@@ -233,11 +239,11 @@ def _agora_token(params: Any, now_s: float) -> str:
             f"would expire at {expires_at}"
         )
     facts = token.read(params.agora_token.get_secret_value())
-    if facts is None or facts.ends_at_s is None:
+    if facts is None or facts.expires_at_s is None:
         return "given; its end cannot be read"
-    left_min = (facts.ends_at_s - now_s) / 60
+    left_min = (facts.expires_at_s - now_s) / 60
     return (
-        f"given; expires at {_clock_time(facts.ends_at_s)}, in "
+        f"given; expires at {_clock_time(facts.expires_at_s)}, in "
         f"{left_min:.0f} min"
     )
 

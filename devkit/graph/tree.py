@@ -1,7 +1,10 @@
 """JSON trees, and the dotted paths that lead through them."""
 
-from collections.abc import Iterator
+import importlib
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from .. import package
 
 Tree = dict[str, Any]
 
@@ -42,6 +45,8 @@ def kind(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def is_missing(value: Any) -> bool:
-    """Return whether a property counts as not given."""
-    return value is None or (isinstance(value, str) and not value.strip())
+package.load()
+# What counts as not given is for the package to say.
+is_missing: Callable[[Any], bool] = importlib.import_module(
+    ".properties", package.NAME
+).is_missing

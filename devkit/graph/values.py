@@ -18,7 +18,7 @@ _MUST_DIFFER = (
     ("spatius_api_key", "spatius_app_id", "the API key", "the app id"),
     ("spatius_api_key", "spatius_avatar_id", "the API key", "the avatar id"),
 )
-_TOP_LEVEL = ("channel", "dump", "dump_path")
+_TOP_LEVEL = ("auto_connect", "channel", "dump", "dump_path")
 
 
 def check_values(resolved: Resolved) -> Findings:

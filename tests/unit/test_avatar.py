@@ -26,13 +26,13 @@ from spatius_avatar_python.reporter import (
     SERVICE_ERROR_PAUSE_S,
     TOKEN_EXPIRY_WARNING_S,
 )
+from spatius_avatar_python.session.failures import Failure
 from spatius_avatar_python.session.link import (
     BACKOFF_RESET_S,
     STALL_LIMIT_S,
     Lifetime,
     lifetime_of,
 )
-from spatius_avatar_python.session.sdk import Failure
 from spatius_avatar_python.speech import Limits, Speech
 from spatius_avatar_python.speech.limits import MESSAGE_MS
 from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S

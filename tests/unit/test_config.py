@@ -1,14 +1,22 @@
 """What may be configured, what is refused, and what is never shown."""
 
 import json
+import re
 import string
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from spatius_avatar_python import config, token
+from spatius_avatar_python.params import RATES_HZ, SECRETS, Params
+from spatius_avatar_python.properties import PLACEHOLDER
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+PROPERTY_JSON = ROOT / "property.json"
 
 NOW_S = 1_800_000_000.0
 
@@ -20,8 +28,8 @@ OTHER_APP_ID = "f" * 32
 
 def signed(ends_in_s: float = 7200, app_id: str = APP_ID) -> str:
     """Return a version-006 token that ends so many seconds from now."""
-    ends_at_s = int(NOW_S + ends_in_s)
-    return token.sign(app_id, CERTIFICATE, "room", 1001, ends_at_s)
+    expires_at_s = int(NOW_S + ends_in_s)
+    return token.sign(app_id, CERTIFICATE, "room", 1001, expires_at_s)
 
 
 AGORA_TOKEN = signed()
@@ -109,8 +117,15 @@ def test_defaults():
     assert params.ingress_endpoint_url is None
     assert params.end_of_speech_timeout_ms == 1500
     assert params.max_buffered_speech_s == 60
+    assert params.resume_rewind_ms == 500
+    assert params.resume_within_s == 15
+    assert params.fallback_after_ms == 1500
+    assert params.idle_disconnect_s == 0
+    assert params.extra_params == {}
     assert params.telemetry is False
+    assert params.telemetry_endpoint is None
     assert params.agora_token is None
+    assert loaded().auto_connect is True
     assert loaded().dump is False
     assert loaded().dump_path == ""
     assert loaded().warnings == ()
@@ -211,9 +226,7 @@ def test_params_are_no_object(wrong):
 def test_blank_overrides_nothing(blank):
     """A blank optional value is as good as none: the default stands."""
     optional = {
-        name: blank
-        for name in config.Params.model_fields
-        if name not in REQUIRED
+        name: blank for name in Params.model_fields if name not in REQUIRED
     }
     top = {"channel": blank, "dump": blank, "dump_path": blank}
     assert loaded(top=top, **optional) == loaded()
@@ -223,7 +236,7 @@ def test_blank_overrides_nothing(blank):
 
 
 def test_four_problems_make_one_error():
-    """A wrong uid, rate, channel and a missing key are told together."""
+    """A wrong uid, rate, channel and a missing key are reported together."""
     found = problems(
         agora_uid=-5,
         sample_rate=11025,
@@ -238,7 +251,7 @@ def test_four_problems_make_one_error():
     ]
 
 
-def test_problems_of_every_kind_are_told_together():
+def test_problems_of_every_kind_are_reported_together():
     """Rules between params and the top level's add to the list."""
     found = problems(
         top={"channel": "a/b", "dump": "maybe", "dump_path": 5},
@@ -329,6 +342,15 @@ def test_uid_zero_is_warned_of(zero):
         ("max_buffered_speech_s", "0.5", 0.5),
         ("max_buffered_speech_s", "90", 90),
         ("max_buffered_speech_s", 3600, 3600),
+        ("resume_rewind_ms", "0", 0),
+        ("resume_rewind_ms", 5000, 5000),
+        ("resume_within_s", 0, 0),
+        ("resume_within_s", "0.5", 0.5),
+        ("resume_within_s", 3600, 3600),
+        ("fallback_after_ms", "0", 0),
+        ("fallback_after_ms", 60000, 60000),
+        ("idle_disconnect_s", "86400", 86400),
+        ("idle_disconnect_s", 0.5, 0.5),
     ],
 )
 def test_numbers_are_taken_as_text_too(name, given, value):
@@ -353,6 +375,17 @@ def test_numbers_are_taken_as_text_too(name, given, value):
         ("max_buffered_speech_s", 1e6),
         ("max_buffered_speech_s", float("nan")),
         ("max_buffered_speech_s", "a minute"),
+        ("resume_rewind_ms", -1),
+        ("resume_rewind_ms", 5001),
+        ("resume_rewind_ms", 0.5),
+        ("resume_within_s", -0.1),
+        ("resume_within_s", 3601),
+        ("fallback_after_ms", -1),
+        ("fallback_after_ms", 60001),
+        ("fallback_after_ms", "never"),
+        ("idle_disconnect_s", -1),
+        ("idle_disconnect_s", 86401),
+        ("sample_rate", "automat"),
     ],
 )
 def test_numbers_have_bounds(name, wrong):
@@ -394,6 +427,20 @@ def test_rate_does_not_fit_the_format(audio_format, rate):
     problem = only(problems(audio_format=audio_format, sample_rate=rate))
     assert problem.startswith("params.sample_rate: expected one of 8000, ")
     assert f"with {audio_format}, got {rate}" in problem
+
+
+@pytest.mark.parametrize("given", ["auto", " Auto "])
+@pytest.mark.parametrize("audio_format", ["pcm_s16le", "ogg_opus"])
+def test_rate_may_be_that_of_the_frames(given, audio_format):
+    """With `auto`, frames may have any rate that the format allows."""
+    params = loaded(sample_rate=given, audio_format=audio_format).params
+    assert params.sample_rate == "auto"
+    assert params.rates_hz == RATES_HZ[audio_format]
+
+
+def test_rate_that_is_given_is_the_only_one():
+    """With a number, frames must have it."""
+    assert loaded(sample_rate=16000).params.rates_hz == (16000,)
 
 
 @pytest.mark.parametrize("wrong", ["pcm", "PCM_S16LE", 5, ["ogg_opus"], True])
@@ -467,7 +514,7 @@ def test_blank_channel_does_not_win(blank):
 
 
 def test_channel_that_is_overridden_is_not_judged():
-    """What is not used cannot be wrong."""
+    """What is not used is not checked."""
     params = loaded(top={"channel": "meeting"}, agora_channel="a/b").params
     assert params.agora_channel == "meeting"
 
@@ -503,15 +550,15 @@ def test_given_token_for_another_app():
 @pytest.mark.parametrize(
     ("over_s", "words"), [(0, "0 s"), (90, "90 s"), (3600, "60 min")]
 )
-def test_given_token_is_over(over_s, words):
+def test_given_token_has_expired(over_s, words):
     """A token that has ended is an error that says when it ended."""
     problem = only(problems(GIVEN, agora_token=signed(-over_s)))
     assert problem.startswith("params.agora_token: ")
-    assert f"ended {words} ago" in problem
+    assert f"expired {words} ago" in problem
 
 
-def test_given_token_is_over_and_for_another_app():
-    """Both are told."""
+def test_given_token_has_expired_and_for_another_app():
+    """Both are reported."""
     found = problems(GIVEN, agora_token=signed(-9, OTHER_APP_ID))
     assert paths(found) == ["params.agora_token"] * 2
 
@@ -520,12 +567,12 @@ def test_given_token_is_over_and_for_another_app():
     ("ends_in_s", "warned"),
     [(1, True), (1799, True), (1800, False), (7200, False)],
 )
-def test_given_token_ends_early(ends_in_s, warned):
-    """A token that ends before session_expire_minutes is a warning."""
+def test_given_token_expires_early(ends_in_s, warned):
+    """A token that expires before session_expire_minutes is a warning."""
     warnings = loaded(GIVEN, agora_token=signed(ends_in_s)).warnings
-    assert [w.startswith("params.agora_token ends in") for w in warnings] == (
-        [True] if warned else []
-    )
+    assert [
+        w.startswith("params.agora_token expires in") for w in warnings
+    ] == ([True] if warned else [])
 
 
 def test_given_token_of_no_known_form_is_taken():
@@ -668,6 +715,7 @@ def test_booleans(given, value):
     """A boolean may come from an environment variable, hence as text."""
     assert loaded(telemetry=given).params.telemetry is value
     assert loaded(top={"dump": given}).dump is value
+    assert loaded(top={"auto_connect": given}).auto_connect is value
 
 
 @pytest.mark.parametrize("wrong", ["maybe", 2, 1, 0, 1.0])
@@ -676,9 +724,10 @@ def test_boolean_is_neither(wrong):
     assert only(problems(telemetry=wrong)) == (
         f"params.telemetry: expected true or false, got {wrong!r}"
     )
-    assert only(problems(top={"dump": wrong})) == (
-        f"dump: expected true or false, got {wrong!r}"
-    )
+    for name in ("dump", "auto_connect"):
+        assert only(problems(top={name: wrong})) == (
+            f"{name}: expected true or false, got {wrong!r}"
+        )
 
 
 @pytest.mark.parametrize("wrong", [[True], {}, {"a": True}])
@@ -697,7 +746,7 @@ def test_dump_path():
 
 @pytest.mark.parametrize("wrong", ["a\0b", "\ud800"])
 def test_dump_path_that_no_file_system_takes(wrong):
-    """What cannot name a folder is told before the dump is begun."""
+    """What cannot name a folder is reported before the dump begins."""
     problem = only(problems(top={"dump": True, "dump_path": wrong}))
     assert problem.startswith("dump_path: expected ")
 
@@ -752,7 +801,7 @@ def test_unknown_params_do_no_harm():
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in config.Params.model_fields if "url" not in name]
+    "name", [name for name in Params.model_fields if "url" not in name]
 )
 @pytest.mark.parametrize("text", ["${env:SOME_NAME}", "x-${env:SOME_NAME}-y"])
 def test_placeholder_that_was_not_expanded(name, text):
@@ -764,7 +813,7 @@ def test_placeholder_that_was_not_expanded(name, text):
 
 @pytest.mark.parametrize("name", ["channel", "dump", "dump_path"])
 def test_placeholder_at_the_top_level(name):
-    """The top level's are told once, too."""
+    """The top level's are reported once, too."""
     problem = only(problems(top={name: "${env:SOME_NAME}/x"}))
     assert problem.startswith(f"{name}: ")
     assert "unexpanded placeholder ${env:SOME_NAME}" in problem
@@ -778,7 +827,7 @@ def test_placeholder_within_an_endpoint():
     assert "unexpanded placeholder ${env:HOST}" in problem
 
 
-@pytest.mark.parametrize("name", [*config.Params.model_fields])
+@pytest.mark.parametrize("name", [*Params.model_fields])
 def test_default_of_a_placeholder_is_not_shown(name):
     """What follows the bar is a value, which may be a secret."""
     found = problems(**{name: f"a${{env:NAME|{API_KEY}}}b"})
@@ -857,7 +906,7 @@ def test_configuration_never_prints_a_secret(params):
 )
 @pytest.mark.parametrize("secret", [API_KEY, CERTIFICATE, AGORA_TOKEN])
 def test_secret_in_another_field_is_not_shown(name, wrap, secret):
-    """A secret pasted into the wrong field too is masked where it is told."""
+    """A secret pasted into the wrong field too is masked where it is reported."""
     pasted = json.loads(json.dumps(wrap).replace("{}", secret))
     found = problems(**{"agora_token": AGORA_TOKEN, name: pasted})
     assert not leaks("; ".join(found))
@@ -900,7 +949,7 @@ def test_secret_that_stands_only_in_the_wrong_field(own, name):
 
 
 def test_secret_as_a_params_name_is_not_shown():
-    """A secret that became a name, by a quote amiss, is masked."""
+    """A secret that became a name, by a misplaced quote, is masked."""
     settings = config.load(tree(**{API_KEY: 1}), NOW_S)
     assert not leaks("; ".join(settings.warnings))
 
@@ -929,7 +978,7 @@ def test_traceback_shows_no_secret():
 
 
 def test_error_of_a_url_shows_no_password():
-    """A URL can hold a password: it is not shown when it is wrong."""
+    """A URL can hold a password: it is not shown when it is invalid."""
     found = problems(
         console_endpoint_url="https://user:hunter2-hunter2@host:port",
         ingress_endpoint_url="ftp://user:hunter2-hunter2@host",
@@ -958,7 +1007,7 @@ def test_summary_tells_everything_else():
     """All that may be configured is in it, as JSON."""
     settings = loaded(top={"channel": "meeting", "dump": True})
     shown = json.loads(json.dumps(settings.summary()))
-    assert set(shown["params"]) == set(config.Params.model_fields)
+    assert set(shown["params"]) == set(Params.model_fields)
     assert shown["dump"] is True
     assert shown["dump_path"] == ""
     assert shown["params"]["agora_channel"] == "meeting"
@@ -1012,7 +1061,7 @@ json_values = st.recursive(
     ),
     max_leaves=6,
 )
-NAMES = [*config.Params.model_fields]
+NAMES = [*Params.model_fields]
 TOP_NAMES = ["channel", "dump", "dump_path"]
 
 
@@ -1041,7 +1090,7 @@ def test_any_tree_is_loaded_or_refused(properties):
 @example(changed={}, top={"dump": 10**4000})
 @example(changed={"agora_uid": 10**4000, "telemetry": -(10**400)}, top={})
 def test_any_values_are_loaded_or_refused(changed, top):
-    """Nor do values that are wrong one by one raise anything else."""
+    """Nor do values that are invalid one by one raise anything else."""
     load_anything(tree({**REQUIRED, **changed}, top))
 
 
@@ -1061,7 +1110,7 @@ def pasted(draw):
 
 @given(
     st.dictionaries(
-        st.sampled_from([n for n in NAMES if n not in config._SECRETS]),
+        st.sampled_from([n for n in NAMES if n not in SECRETS]),
         pasted(),
         max_size=4,
     ),
@@ -1073,3 +1122,179 @@ def test_no_error_shows_a_secret_that_is_known(changed, top):
         tree({**REQUIRED, "agora_token": AGORA_TOKEN, **changed}, top)
     )
     assert not leaks(said)
+
+
+# Extra params and telemetry
+
+
+def test_extra_params():
+    """They are texts by name; the log shows the names only."""
+    settings = loaded(extra_params={"b": "value-Zx9", "a": ""})
+    assert settings.params.extra_params == {"a": "", "b": "value-Zx9"}
+    assert settings.summary()["params"]["extra_params"] == ["a", "b"]
+    assert "value-Zx9" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["a=b", 5, ["a"], True, {"a": 1}, {"a": None}, {"a": {}}]
+)
+def test_extra_params_are_no_texts(wrong):
+    """Anything else is refused, since Spatius takes nothing else."""
+    problem = only(problems(extra_params=wrong))
+    assert problem.startswith("params.extra_params: expected ")
+
+
+def test_extra_param_that_was_not_expanded():
+    """A placeholder within is named with its place."""
+    problem = only(problems(extra_params={"a": "x ${env:NAME|y}"}))
+    assert problem.startswith("params.extra_params.a: expected a value")
+    assert "${env:NAME}" in problem
+
+
+@pytest.mark.parametrize(
+    "wrong", ["otel.test", "ftp://otel.test", "http://h/?a=b", "http://h/#a"]
+)
+def test_telemetry_endpoint_is_a_base_url(wrong):
+    """The SDK puts paths behind it."""
+    problem = only(problems(telemetry=True, telemetry_endpoint=wrong))
+    assert problem.startswith("params.telemetry_endpoint: expected a URL")
+
+
+def test_password_of_the_telemetry_endpoint_is_secret():
+    """Like that of the other URLs."""
+    settings = loaded(
+        telemetry=True, telemetry_endpoint="https://me:hunter2@otel.test/v1"
+    )
+    shown = settings.summary()["params"]["telemetry_endpoint"]
+    assert shown == "https://otel.test/v1"
+    assert "hunter2" in settings.secrets()
+    assert "hunter2" not in repr(settings)
+    assert settings.warnings == ()
+
+
+def test_telemetry_endpoint_without_telemetry_is_warned_of():
+    """It is not used, which is likely not meant."""
+    settings = loaded(telemetry_endpoint="https://otel.test")
+    warning = only(list(settings.warnings))
+    assert warning.startswith("params.telemetry_endpoint is not used")
+
+
+# Where TEN's bundled extension of the same name has its properties
+
+TOP_LEVEL = {
+    name: value for name, value in REQUIRED.items() if name[:6] == "agora_"
+}
+
+
+def test_agora_properties_beside_params_count():
+    """A graph for the bundled extension works; one warning names the place."""
+    beside = {name: None for name in TOP_LEVEL}
+    settings = loaded(top=TOP_LEVEL, **beside)
+    assert settings.params == loaded().params
+    warning = only(list(settings.warnings))
+    assert "belong under params" in warning
+    for name in TOP_LEVEL:
+        assert name in warning
+
+
+def test_agora_token_beside_params_counts():
+    """The token is one of them, and as secret as under params."""
+    settings = loaded(top={"agora_token": AGORA_TOKEN}, agora_appcert=None)
+    assert AGORA_TOKEN in settings.secrets()
+    assert not leaks("; ".join(settings.warnings))
+
+
+def test_params_win_over_what_stands_beside():
+    """What params hold is used, and no warning speaks of the rest."""
+    settings = loaded(top={name: "other" for name in TOP_LEVEL})
+    assert settings == loaded()
+
+
+@pytest.mark.parametrize("blank", ["", " ", None])
+def test_blank_beside_params_does_not_count(blank):
+    """What was not filled in is not there."""
+    problem = only(problems(top={"agora_appid": blank}, agora_appid=None))
+    assert problem.startswith("params.agora_appid: required")
+
+
+def test_channel_wins_over_agora_channel_beside_params():
+    """`channel` is what the agent's server fills in."""
+    settings = loaded(
+        top={"channel": "meeting", "agora_channel": "old"}, agora_channel=None
+    )
+    assert settings.params.agora_channel == "meeting"
+    assert settings.warnings == ()
+
+
+def test_problem_of_what_stands_beside_params_names_the_place():
+    """The path is where the value stands, and no secret is shown."""
+    found = problems(
+        top={"agora_uid": -1, "agora_appcert": f"{CERTIFICATE}é"},
+        agora_uid=None,
+        agora_appcert=None,
+    )
+    assert paths(found) == ["agora_appcert", "agora_uid"]
+    assert not leaks("; ".join(found))
+
+
+def test_placeholder_beside_params_names_the_place():
+    """So is that of a placeholder."""
+    problem = only(problems(top={"agora_appid": "${env:ID"}, agora_appid=None))
+    assert problem.startswith("agora_appid: expected a value")
+
+
+# What is written about it
+
+
+def readme_defaults() -> dict[str, str]:
+    """Return the default of each param in README's table, as written there."""
+    rows = re.findall(
+        r"^\| `params\.(\w+)` \| *(.*?) *\|", README.read_text(), re.MULTILINE
+    )
+    assert len(rows) == len(dict(rows)), "a param stands there twice"
+    return dict(rows)
+
+
+def test_readme_lists_every_param_with_its_default():
+    """README's table and `Params` hold the same names and defaults."""
+    written = readme_defaults()
+    assert set(written) == set(Params.model_fields)
+    for name, field in Params.model_fields.items():
+        text = written[name].strip("`")
+        if field.is_required():
+            assert text == "required", name
+        elif field.default is None:
+            assert not text[:1].isdigit(), name
+            assert text != "required", name
+        else:
+            default = field.get_default(call_default_factory=True)
+            shown = default if isinstance(default, str) else json.dumps(default)
+            assert text == shown, name
+
+
+def test_property_json_holds_every_param_with_its_default():
+    """property.json shows all that there is to set, and changes nothing."""
+    properties = json.loads(PROPERTY_JSON.read_text())
+    written = properties.pop("params")
+    assert set(written) == set(Params.model_fields)
+    for name, value in written.items():
+        field = Params.model_fields[name]
+        if PLACEHOLDER.fullmatch(str(value)):
+            assert field.is_required() or field.default is None, name
+        elif value == "":
+            assert field.default is None, name
+        else:
+            default = field.get_default(call_default_factory=True)
+            assert (value, type(value)) == (default, type(default)), name
+    fields = config.Config.model_fields
+    assert set(properties) == {"channel", *fields} - {"params", "warnings"}
+    for name, value in properties.items():
+        assert value == (fields[name].default if name in fields else ""), name
+
+
+def test_placeholders_are_tens():
+    """What the package takes for a placeholder is what TEN expands."""
+    ten_properties = pytest.importorskip(
+        "ten_runtime._properties", reason="the stand-in's internals"
+    )
+    assert PLACEHOLDER == ten_properties._PLACEHOLDER

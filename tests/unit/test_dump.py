@@ -23,7 +23,7 @@ Make = Callable[..., Dump]
 
 
 class Problems(list[str]):
-    """Takes what a dump complains of, and says when it has."""
+    """Takes what a dump reports, and says when it has."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,19 +35,19 @@ class Problems(list[str]):
 
 
 @pytest.fixture
-def told() -> Problems:
+def problems() -> Problems:
     return Problems()
 
 
 @pytest.fixture
-def make(tmp_path: Path, told: Problems) -> Iterator[Make]:
+def make(tmp_path: Path, problems: Problems) -> Iterator[Make]:
     """Make dumps into tmp_path; close what a test leaves open."""
     made: list[Dump] = []
 
     def make(
         folder: object = tmp_path, name: str = "avatar", rate_hz: int = RATE_HZ
     ) -> Dump:
-        made.append(Dump(str(folder), name, rate_hz, told))
+        made.append(Dump(str(folder), name, rate_hz, problems))
         return made[-1]
 
     yield make
@@ -98,7 +98,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 24000, 48000])
-def test_writes_what_came_in(make, tmp_path, told, rate_hz):
+def test_writes_what_came_in(make, tmp_path, problems, rate_hz):
     """The file holds the audio byte for byte, with the right header."""
     writing = make(rate_hz=rate_hz)
     frames = [bytes([i, 255 - i]) * (1 + i % 7) for i in range(200)]
@@ -106,7 +106,7 @@ def test_writes_what_came_in(make, tmp_path, told, rate_hz):
         writing.write(frame)
     finish(writing)
     assert read(the_wav(tmp_path)) == ((rate_hz, 1, 2), b"".join(frames))
-    assert told == []
+    assert problems == []
 
 
 def test_name_tells_extension_and_time(make, tmp_path):
@@ -134,12 +134,12 @@ def test_name_tells_extension_and_time(make, tmp_path):
         ("", "_in_"),
     ],
 )
-def test_name_is_made_a_file_name(make, tmp_path, told, name, start):
+def test_name_is_made_a_file_name(make, tmp_path, problems, name, start):
     """An extension may have any name; its files stay in their folder."""
     finish(make(tmp_path / "dump", name=name))
     assert the_wav(tmp_path / "dump").name.startswith(start)
     assert [path.name for path in tmp_path.iterdir()] == ["dump"]
-    assert told == []
+    assert problems == []
 
 
 def test_folder_is_made(make, tmp_path):
@@ -222,40 +222,40 @@ os._exit(7)
     assert audio == (FRAME * 5050)[: len(audio)]
 
 
-def test_folder_that_is_a_file(make, tmp_path, told):
-    """A folder that cannot be written is told of once, in words."""
+def test_folder_that_is_a_file(make, tmp_path, problems):
+    """A folder that cannot be written is reported once, in words."""
     in_the_way = tmp_path / "dump"
     in_the_way.write_text("not a folder")
     writing = make(in_the_way)
-    assert told.came.wait(DEADLINE_S)
+    assert problems.came.wait(DEADLINE_S)
     for _ in range(100):
         writing.write(FRAME)
     finish(writing)
-    assert len(told) == 1
-    assert str(in_the_way) in told[0]
-    assert "dump_path" in told[0]
+    assert len(problems) == 1
+    assert str(in_the_way) in problems[0]
+    assert "dump_path" in problems[0]
     assert in_the_way.read_text() == "not a folder"
 
 
 @pytest.mark.parametrize("folder", ["a\0b", "a\ud800b", "x" * 300])
-def test_folder_that_no_file_system_takes(make, told, folder):
+def test_folder_that_no_file_system_takes(make, problems, folder):
     """Nor may a folder's name end the writing thread without a word."""
     writing = make(folder)
-    assert told.came.wait(2.0)
+    assert problems.came.wait(2.0)
     finish(writing)
-    assert len(told) == 1
+    assert len(problems) == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
 def test_disk_that_takes_no_more(tmp_path):
-    """A disk that fills up is told of once; what is written can be read."""
+    """A disk that fills up is reported once; what is written can be read."""
     script = """
 import resource, sys
 from devkit import package
 package.load()
 from spatius_avatar_python.dump import Dump
 
-writing = Dump(sys.argv[1], "avatar", 24000, lambda told: print("TOLD", told))
+writing = Dump(sys.argv[1], "avatar", 24000, lambda problems: print("PROBLEM", problems))
 resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))
 for _ in range(100):
     writing.write(bytes(range(240)) * 2)
@@ -265,19 +265,19 @@ writing.close()
 """
     done = run(script, str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("TOLD the dump cannot be written") == 1
+    assert done.stdout.count("PROBLEM the dump cannot be written") == 1
     assert "Traceback" not in done.stderr
     form, audio = read(the_wav(tmp_path))
     assert form == (RATE_HZ, 1, 2)
     assert audio == (FRAME * 100)[: len(audio)]
 
 
-def test_problem_comes_before_anything_is_written(make, tmp_path, told):
-    """A problem is told of even if no audio ever comes."""
+def test_problem_comes_before_anything_is_written(make, tmp_path, problems):
+    """A problem is reported even if no audio ever comes."""
     in_the_way = tmp_path / "dump"
     in_the_way.write_text("")
     make(in_the_way)
-    assert told.came.wait(DEADLINE_S)
+    assert problems.came.wait(DEADLINE_S)
 
 
 def test_write_after_close_is_left_out(make, tmp_path):
@@ -302,13 +302,13 @@ def test_close_writes_all_that_waits(make, tmp_path):
     assert audio == FRAME * count
 
 
-def test_neither_write_nor_close_waits_for_the_disk(make, told):
+def test_neither_write_nor_close_waits_for_the_disk(make, problems):
     """A disk that stalls holds up neither speech nor the end."""
     stalled = threading.Event()
     go_on = threading.Event()
 
     def stall(problem: str) -> None:
-        told(problem)
+        problems(problem)
         stalled.set()
         go_on.wait(DEADLINE_S)
 

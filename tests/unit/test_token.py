@@ -61,8 +61,8 @@ def built_006(privileges: dict[int, int], ts: int = 1111111) -> str:
     builder = AccessToken(APP_ID, CERTIFICATE, CHANNEL, str(UID))
     builder.salt = 1
     builder.ts = ts
-    for privilege, ends_at_s in privileges.items():
-        builder.addPrivilege(privilege, ends_at_s)
+    for privilege, expires_at_s in privileges.items():
+        builder.addPrivilege(privilege, expires_at_s)
     return builder.build()
 
 
@@ -130,14 +130,14 @@ def test_signs_what_it_reads():
 
 @given(
     app_id=st.text("0123456789abcdefABCDEF", min_size=32, max_size=32),
-    ends_at_s=st.integers(1, 2**32 - 1),
+    expires_at_s=st.integers(1, 2**32 - 1),
     uid=st.integers(0, 2**32 - 1),
     channel=st.text("abcXYZ019 !#$~,", min_size=1, max_size=64),
 )
-def test_reads_any_end_it_signs(app_id, ends_at_s, uid, channel):
+def test_reads_any_end_it_signs(app_id, expires_at_s, uid, channel):
     """Signing and reading agree for whatever may be signed."""
-    text = token.sign(app_id, CERTIFICATE, channel, uid, ends_at_s)
-    assert token.read(text) == token.TokenFacts("006", app_id, ends_at_s)
+    text = token.sign(app_id, CERTIFICATE, channel, uid, expires_at_s)
+    assert token.read(text) == token.TokenFacts("006", app_id, expires_at_s)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_signs_anew_each_time():
 
 
 @pytest.mark.parametrize(
-    ("privileges", "ends_at_s"),
+    ("privileges", "expires_at_s"),
     [
         ({JOIN: 2000}, 2000),
         ({JOIN: 2000, 2: 10, 3: 10}, 2000),  # it stays, though silent
@@ -180,11 +180,11 @@ def test_signs_anew_each_time():
         ({}, None),
     ],
 )
-def test_end_is_that_of_the_right_to_join(privileges, ends_at_s):
+def test_end_is_that_of_the_right_to_join(privileges, expires_at_s):
     """The right to join ends the token; without its end there is none."""
     facts = token.read(built_006(privileges, ts=5000))
     assert facts is not None
-    assert facts.ends_at_s == ends_at_s
+    assert facts.expires_at_s == expires_at_s
 
 
 def damaged_007(content: bytes) -> str:
@@ -252,7 +252,7 @@ def test_garbage_in_007_never_raises(content):
 
 @given(st.data())
 def test_changed_vector_never_raises(data):
-    """Nor does a token in which a character is wrong."""
+    """Nor does a token in which one character differs."""
     text = data.draw(st.sampled_from([VECTOR_006, VECTOR_007]))
     at = data.draw(st.integers(0, len(text) - 1))
     token.read(text[:at] + data.draw(st.text(max_size=2)) + text[at + 1 :])

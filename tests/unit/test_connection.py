@@ -1,0 +1,315 @@
+"""One connection: deadlines, events and secrets, with a fake of the SDK."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Optional
+
+import pytest
+from fakes import FakeClock, settle
+from spatius_avatar_python.session.connection import (
+    CLOSE_DEADLINE_S,
+    OPEN_DEADLINE_S,
+    Connection,
+)
+from spatius_avatar_python.session.failures import Failure, SessionError
+from spatius_avatar_python.session.link import PlaybackSignal
+
+pytestmark = pytest.mark.asyncio
+
+
+class FakeTransport:
+    """Drops a connection: what waits for it fails."""
+
+    def __init__(self) -> None:
+        self.aborted = asyncio.Event()
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
+class FakeConnection:
+    """What the SDK holds of the websocket library."""
+
+    def __init__(self) -> None:
+        self.transport = FakeTransport()
+        self.close_code: Optional[int] = None
+        self.close_reason = ""
+
+
+class FakeSdkSession:
+    """The SDK's session: each call may hang until the transport is dropped."""
+
+    def __init__(self, hangs: str, fails: Optional[Exception], **kwargs: Any):
+        self.on_error: Callable[[Exception], None] = kwargs["on_error"]
+        self.on_close: Callable[[], None] = kwargs["on_close"]
+        self.transport_frames = kwargs["transport_frames"]
+        self.calls: list[str] = []
+        self._connection: Optional[FakeConnection] = None
+        self._session_token: Optional[str] = None
+        self._hangs = hangs
+        self._fails = fails
+
+    async def init(self) -> None:
+        await self._pass("init")
+        self._session_token = f"token-{self.calls.count('init')}"
+
+    async def start(self) -> str:
+        self._connection = FakeConnection()
+        await self._pass("start")
+        return "conn-1"
+
+    async def send_audio(self, audio: bytes, end: bool) -> str:
+        return "req-1"
+
+    async def close(self) -> None:
+        held, self._connection = self._connection, None
+        if self._hangs == "close" and held is not None:
+            await held.transport.aborted.wait()
+        self.calls.append("close")
+        self.on_close()
+
+    async def _pass(self, name: str) -> None:
+        self.calls.append(name)
+        if self._hangs == name:
+            if self._connection is None:
+                await asyncio.get_running_loop().create_future()
+            else:
+                await self._connection.transport.aborted.wait()
+                raise self._fails or ValueError("no connection")
+        elif self._fails is not None:
+            raise self._fails
+
+
+def ids_in(data: bytes) -> tuple[str, str]:
+    """Return the ids of request and connection in a message."""
+    req_id, _, connection_id = data.decode().partition(" of ")
+    return req_id, connection_id
+
+
+class Stage:
+    """A connection, its SDK session, and what came of it."""
+
+    def __init__(
+        self, hangs: str = "", fails: Optional[Exception] = None
+    ) -> None:
+        self.clock = FakeClock()
+        self.failures: list[Failure] = []
+        self.signals: list[PlaybackSignal] = []
+        self.secrets: list[str] = []
+        self.preloads = 0
+        self.connection = Connection(
+            lambda **kwargs: FakeSdkSession(hangs, fails, **kwargs),
+            preload=self._preload,
+            request_of=ids_in,
+            events=self,
+            clock=self.clock,
+            add_secrets=self.secrets.extend,
+        )
+        self.sdk: FakeSdkSession = self.connection._session
+
+    def failed(self, failure: Failure, /) -> None:
+        self.failures.append(failure)
+
+    def playback(self, signal: PlaybackSignal, /) -> None:
+        self.signals.append(signal)
+
+    async def _preload(self) -> None:
+        self.preloads += 1
+
+
+class UnderWay:
+    """A call that was begun and may not have ended."""
+
+    def __init__(self, call: Coroutine[Any, Any, Any]) -> None:
+        self.task = asyncio.ensure_future(call)
+
+    async def error(self) -> SessionError:
+        await settle()
+        assert self.task.done(), "the call goes on"
+        error = self.task.exception()
+        assert isinstance(error, SessionError)
+        return error
+
+
+# Opening
+
+
+async def test_open_gets_a_token_first():
+    """Without `prepare`, opening makes the console call by itself."""
+    stage = Stage()
+    assert await stage.connection.open() == "conn-1"
+    assert stage.sdk.calls == ["init", "start"]
+    assert stage.preloads == 1
+    assert stage.clock.pending() == 0
+
+
+async def test_prepared_session_makes_no_second_console_call():
+    """A session that was made ready costs one handshake."""
+    stage = Stage()
+    await stage.connection.prepare()
+    assert stage.sdk.calls == ["init"]
+    assert await stage.connection.open() == "conn-1"
+    assert stage.sdk.calls == ["init", "start"]
+
+
+async def test_session_token_is_secret_before_it_is_used():
+    """The token is handed over before the service can repeat it."""
+    stage = Stage(hangs="start")
+    opening = UnderWay(stage.connection.open())
+    await settle()
+    assert stage.secrets == ["token-1"]
+    assert stage.connection.secrets() == ["token-1"]
+    await stage.clock.advance(OPEN_DEADLINE_S + 1)
+    await opening.error()
+
+
+@pytest.mark.parametrize(
+    ("hangs", "call"),
+    [("init", "prepare"), ("init", "open"), ("start", "open")],
+)
+async def test_silent_service_ends_the_wait(hangs, call):
+    """A service that never answers fails the call at the deadline."""
+    stage = Stage(hangs=hangs)
+    waiting = UnderWay(getattr(stage.connection, call)())
+    await stage.clock.advance(OPEN_DEADLINE_S - 0.1)
+    assert not waiting.task.done()
+    await stage.clock.advance(0.5)
+    failure = (await waiting.error()).failure
+    assert failure.code == "connectionFailed"
+    assert not failure.fatal
+    assert f"within {OPEN_DEADLINE_S:.0f} s" in failure.message
+
+
+async def test_late_refusal_is_the_services():
+    """A refusal that the SDK held back explains more than the deadline."""
+    error = RuntimeError("credits exhausted")
+    stage = Stage(hangs="start", fails=None)
+    stage.sdk._fails = error
+    stage.connection._is_prepared = True
+    opening = UnderWay(stage.connection.open())
+    await stage.clock.advance(OPEN_DEADLINE_S + 0.1)
+    assert (await opening.error()).failure.code == "creditsExhausted"
+
+
+async def test_failed_call_is_a_failure():
+    """What the SDK raises comes out as a failure."""
+    stage = Stage(fails=RuntimeError("avatar not found"))
+    failure = (await UnderWay(stage.connection.open()).error()).failure
+    assert failure.code == "avatarNotFound"
+    assert failure.fatal
+    assert stage.clock.pending() == 0
+
+
+async def test_cancelled_open_is_followed_by_close():
+    """The SDK asks for it; a socket would be left open."""
+    stage = Stage(hangs="start")
+    opening = UnderWay(stage.connection.open())
+    await settle()
+    opening.task.cancel()
+    await settle()
+    assert opening.task.cancelled()
+    assert stage.sdk.calls[-1] == "close"
+
+
+# Closing
+
+
+async def test_close_returns_at_its_deadline():
+    """A silent peer holds the close back in the background only."""
+    stage = Stage(hangs="close")
+    await stage.connection.open()
+    held = stage.sdk._connection
+    assert held is not None
+    closing = asyncio.ensure_future(stage.connection.close())
+    await stage.clock.advance(CLOSE_DEADLINE_S - 0.1)
+    assert not closing.done()
+    await stage.clock.advance(0.2)
+    assert closing.done()
+    assert held.transport.aborted.is_set()
+    assert stage.sdk.calls[-1] == "close"
+
+
+async def test_abort_drops_the_connection():
+    """An abort waits for nobody."""
+    stage = Stage(hangs="close")
+    await stage.connection.open()
+    held = stage.sdk._connection
+    assert held is not None
+    stage.connection.abort()
+    assert held.transport.aborted.is_set()
+    await settle()
+    assert stage.sdk.calls[-1] == "close"
+
+
+# Events
+
+
+async def test_loss_is_reported_once():
+    """The error says more than the close that follows it."""
+    stage = Stage()
+    await stage.connection.open()
+    stage.sdk.on_error(ValueError("no connection"))
+    stage.sdk.on_close()
+    stage.sdk.on_close()
+    assert [failure.code for failure in stage.failures] == ["connectionClosed"]
+
+
+@pytest.mark.parametrize(
+    ("close_code", "code"),
+    [(1001, "1001"), (1012, "1012"), (1000, "connectionClosed")],
+)
+async def test_code_of_a_clean_close_is_read(close_code, code):
+    """The SDK has let the connection go by then, and reports no code."""
+    stage = Stage()
+    await stage.connection.open()
+    held = stage.sdk._connection
+    assert held is not None
+    held.close_code = close_code
+    await stage.sdk.close()
+    (failure,) = stage.failures
+    assert (failure.code, failure.connection_id) == (code, "conn-1")
+
+
+async def test_sdk_without_a_connection_to_read():
+    """Should the SDK's internals change, a loss is still a loss."""
+    stage = Stage()
+    await stage.connection.open()
+    stage.connection._connection = None
+    stage.sdk.on_close()
+    assert [failure.code for failure in stage.failures] == ["connectionClosed"]
+
+
+async def test_playback_is_passed_on():
+    """A message of a request says that it plays, the last that it ended."""
+    stage = Stage()
+    await stage.connection.open()
+    stage.sdk.transport_frames(b"req-1 of conn-1", False)
+    stage.sdk.transport_frames(b"req-1", True)
+    assert stage.signals == [
+        PlaybackSignal("req-1", "playing", None),
+        PlaybackSignal("req-1", "ended", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b" of conn-1", b"req-1 of conn-0", b"\xff\xff", None]
+)
+async def test_playback_of_no_request_is_dropped(data):
+    """What cannot be read, or is an older connection's, changes nothing."""
+    stage = Stage()
+    await stage.connection.open()
+    stage.sdk.transport_frames(data, True)
+    assert stage.signals == []
+    assert stage.failures == []
+
+
+async def test_nothing_is_reported_after_close():
+    """Late callbacks are of no interest to anybody."""
+    stage = Stage()
+    await stage.connection.open()
+    await stage.connection.close()
+    stage.sdk.on_error(ValueError("no connection"))
+    stage.sdk.on_close()
+    stage.sdk.transport_frames(b"req-1", True)
+    assert stage.failures == []
+    assert stage.signals == []

@@ -1,0 +1,287 @@
+"""What an error means, read from its attributes alone.
+
+Which errors the SDKs really raise is shown in service/test_sdk.py.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from spatius_avatar_python.session.failures import (
+    ConnectionEnded,
+    failure_of,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Error(Exception):
+    """An error with the attributes that the SDKs give theirs."""
+
+    def __init__(self, message: str = "", **attributes: Any) -> None:
+        super().__init__(message)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+
+def running(code: str, message: str = "", **attributes: Any) -> Error:
+    """Return an error of a session that is open."""
+    return Error(message, code=code, phase="websocket_runtime", **attributes)
+
+
+@pytest.mark.parametrize(
+    ("code", "fatal", "ends_session"),
+    [
+        ("appIDUnrecognized", True, True),
+        ("appIDMismatch", True, True),
+        ("avatarNotFound", True, True),
+        ("billingRequired", True, True),
+        ("creditsExhausted", True, True),
+        ("unsupportedSampleRate", True, True),
+        ("invalidEgressConfig", True, True),
+        ("sessionTokenExpired", False, True),
+        ("sessionTokenInvalid", False, True),
+        ("sessionDurationExceeded", False, True),
+        ("idleTimeout", False, True),
+        ("concurrencyLimit", False, True),
+        ("serviceUnavailable", False, True),
+        ("sessionRefused", True, True),
+        ("egressUnavailable", False, True),
+        ("connectionFailed", False, True),
+        ("connectionClosed", False, True),
+        ("unknown", False, True),
+        ("aCodeOfTomorrow", False, True),
+        ("upstreamError", False, False),
+        ("protocolError", False, False),
+        ("serverError", False, False),
+        ("invalidRequest", False, False),
+        ("", False, False),
+    ],
+)
+def test_outcome_of_each_code(code, fatal, ends_session):
+    """A code is final, recovered from, or leaves the session running."""
+    failure = failure_of(running(code))
+    assert (failure.fatal, failure.ends_session) == (fatal, ends_session)
+    assert failure.code == code
+
+
+@pytest.mark.parametrize("phase", ["websocket_handshake", "websocket_send"])
+def test_harmless_error_outside_a_running_session_ends_it(phase):
+    """What a running session survives leaves none where it met a call."""
+    failure = failure_of(Error("boom", code="serverError", phase=phase))
+    assert failure.ends_session
+    assert not failure.fatal
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("agora_egress: token is expired", "invalidEgressConfig"),
+        ("Session Token Expired", "sessionTokenExpired"),
+        ("egress: empty token", "invalidEgressConfig"),
+        ("egress: credits exhausted", "creditsExhausted"),
+    ],
+)
+def test_tokens_of_the_egress_are_not_the_sessions(words, code):
+    """Only a token that is not Agora's is the session's."""
+    assert failure_of(running("invalidEgressConfig", words)).code == code
+
+
+@pytest.mark.parametrize(
+    ("close_code", "code"),
+    [
+        (1001, "1001"),
+        (1012, "1012"),
+        (1000, "connectionClosed"),
+        (1005, "connectionClosed"),
+        (1006, "connectionClosed"),
+        (None, "connectionClosed"),
+        ("1001", "connectionClosed"),
+    ],
+)
+def test_clean_close_has_its_code_where_it_says_something(close_code, code):
+    """A restart of the service (1001, 1012) differs from any other close."""
+    failure = failure_of(ConnectionEnded(close_code, None, "conn-1"))
+    assert failure.code == code
+    assert failure.ends_session
+    assert not failure.fatal
+    assert failure.connection_id == "conn-1"
+    assert failure.vendor_message == ""
+    assert "was lost" in failure.message
+
+
+def test_reason_of_a_clean_close_is_read():
+    """A service may say why it closes in the close's own words."""
+    ended = ConnectionEnded(1000, "no audio input for 60s", "conn-1")
+    failure = failure_of(ended)
+    assert failure.code == "idleTimeout"
+    assert failure.vendor_message == "no audio input for 60s"
+
+
+def test_too_many_sessions_are_retried_slowly():
+    """Nothing but the end of another session helps."""
+    for error in (
+        running("connectionClosed", close_code=4003),
+        running("serverError", server_code="4003"),
+        Error("", code="x", phase="session_token", http_status=429),
+    ):
+        failure = failure_of(error)
+        assert failure.retry_slowly
+        assert not failure.fatal
+        assert "too many" in failure.message
+    assert not failure_of(running("connectionClosed")).retry_slowly
+
+
+def test_idle_session_is_no_outage():
+    """A session that was ended because nobody spoke is recognized."""
+    failure = failure_of(running("serverError", "no audio input for 60s"))
+    assert failure.idle
+    assert failure.ends_session
+    assert not failure_of(running("connectionClosed")).idle
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        running("connectionClosed", close_code=4010),
+        running("serverError", server_code="4010"),
+        running("sessionTokenInvalid", close_code=4010, server_code="4010"),
+        Error("", code="x", phase="websocket_handshake", server_code="4010"),
+        Error("", code="x", phase="websocket_connect", http_status=401),
+    ],
+)
+def test_refused_session_token_is_counted(error):
+    """Close code 4010 means what a 401 of the upgrade means."""
+    failure = failure_of(error)
+    assert failure.rejected_upgrade
+    assert not failure.fatal
+    assert failure.ends_session
+    assert "session token was refused" in failure.message
+
+
+@pytest.mark.parametrize("phase", ["session_token", "websocket_connect"])
+def test_404_blames_urls_of_ones_own_first(phase):
+    """A wrong URL is likelier than an unknown avatar where it was given."""
+    param = {
+        "session_token": "params.console_endpoint_url",
+        "websocket_connect": "params.ingress_endpoint_url",
+    }[phase]
+    error = Error("", code="appIDUnrecognized", phase=phase, http_status=404)
+    blamed = failure_of(error, own_endpoints=True)
+    assert blamed.fatal
+    assert param in blamed.message
+    assert blamed.message.index(param) < blamed.message.index("avatar_id")
+    assert param not in failure_of(error).message
+
+
+def test_404_that_names_the_avatar_blames_no_url():
+    """What the service itself says is believed."""
+    error = Error(
+        "avatar not found",
+        code="avatarNotFound",
+        phase="websocket_connect",
+        http_status=404,
+    )
+    failure = failure_of(error, own_endpoints=True)
+    assert "endpoint_url" not in failure.message
+    assert failure.code == "avatarNotFound"
+
+
+def test_answer_to_the_upgrade_is_read():
+    """Where the SDK has the status only, the answer's body says the cause."""
+
+    class Response:
+        body = b"app id mismatch"
+
+    error = Error(
+        "HTTP 400",
+        code="connectionFailed",
+        phase="websocket_connect",
+        http_status=400,
+    )
+    error.__cause__ = Error(response=Response())
+    assert failure_of(error).code == "appIDMismatch"
+
+
+@pytest.mark.parametrize(
+    ("server_code", "words", "code"),
+    [
+        ("3", "agora_egress: bad", "invalidEgressConfig"),
+        ("3", "one request", "invalidRequest"),
+        ("14", "egress down", "egressUnavailable"),
+        ("16", "not allowed", "invalidEgressConfig"),
+        ("13", "boom", "serverError"),
+        ("13", "driven server request failed", "upstreamError"),
+        ("999999999999", "", "serverError"),
+        ("four", "", "serverError"),
+    ],
+)
+def test_server_codes_of_an_sdk_that_knows_none(server_code, words, code):
+    """`spatialreal` gives the service's code and words, not their meaning."""
+    error = running("serverError", words, server_code=server_code)
+    assert failure_of(error).code == code
+
+
+def test_close_code_in_an_error_message_is_no_close():
+    """`spatialreal` repeats a server_error's code as that of a close."""
+    failure = failure_of(
+        running("creditsExhausted", server_code="4001", close_code=4001)
+    )
+    assert failure.code == "creditsExhausted"
+    assert failure.fatal
+    assert "close code" not in failure.message
+
+
+def test_token_in_the_consoles_words_is_not_the_sessions():
+    """There is no session token yet when the console answers."""
+    error = Error("empty token", code="invalidRequest", phase="session_token")
+    assert failure_of(error).code == "invalidRequest"
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_status_of_an_sdk_that_says_it_could_not_connect(status):
+    """An answer of the ingress is no lack of a network."""
+    error = Error(
+        f"HTTP {status}",
+        code="connectionFailed",
+        phase="websocket_connect",
+        http_status=status,
+    )
+    failure = failure_of(error)
+    assert failure.code == "serverError"
+    assert "ingress is not available" in failure.message
+    assert not failure.fatal
+
+
+def test_unknown_region_is_final():
+    """The SDK names the regions that there are."""
+    failure = failure_of(ValueError("Unknown environment 'mars'; known: []"))
+    assert failure.fatal
+    assert "params.region" in failure.message
+    assert "mars" in failure.message
+
+
+def test_neighbours_of_the_sdk_load_none():
+    """The avatar and what it needs of a session work without any SDK."""
+    script = """
+import sys, types
+package = types.ModuleType("spatius_avatar_python")
+package.__path__ = ["."]
+sys.modules[package.__name__] = package
+import spatius_avatar_python.avatar
+import spatius_avatar_python.session.connection
+import spatius_avatar_python.session.link
+loaded = {"spatius", "avatarkit", "spatialreal", "websockets", "aiohttp"}
+print(sorted(loaded & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
