@@ -331,6 +331,39 @@ def test_agent_that_names_the_avatar_needs_no_warning(tmp_path):
     assert "0 errors, 1 warning" in judge(tmp_path, editor.tree)[1]
 
 
+def test_rate_of_its_first_frame_fits_every_tts(tmp_path):
+    """With sample_rate auto the rate of the TTS is the avatar's."""
+    editor = Editor()
+    editor.params["sample_rate"] = "auto"
+    editor.node("tts")["property"]["params"]["output_format"] = "pcm_16000"
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 0, words
+    assert "sample_rate auto graph node" in words
+
+
+def test_agoras_values_at_the_top_level_count(tmp_path):
+    """As in TEN's own extension: compared with agora_rtc's, too."""
+    editor = Editor()
+    editor.avatar["agora_uid"] = editor.params.pop("agora_uid")
+    _, words = judge(tmp_path, editor.tree, AGORA_AVATAR_UID=None)
+    assert "agora_uid 2000 graph node" in words
+    assert "0 errors, 1 warning" in words
+    editor.rtc["stream_id"] = 2000
+    code, words = judge(tmp_path, editor.tree, AGORA_AVATAR_UID=None)
+    assert code == 1
+    assert "2000 is also the stream_id of agora_rtc" in words
+
+
+def test_default_of_a_placeholder_is_not_shown(tmp_path):
+    """It may be a secret, in an id's place as well."""
+    editor = Editor()
+    for value in ("x${env:APP|hush-hush}", "${env:APP|hush-hush-hush-hush"):
+        editor.params["spatius_app_id"] = value
+        code, words = judge(tmp_path, editor.tree)
+        assert code == 1
+        assert "hush" not in words
+
+
 def test_what_the_fallback_voice_needs_is_a_note(tmp_path):
     """The voice without an avatar is offered, and never a problem."""
     editor = Editor()
