@@ -42,10 +42,17 @@ class _Events:
         pass
 
 
+def keep_logs_out() -> None:
+    """Keep what libraries log or warn of off the terminal: the report says
+    it in its own words."""
+    # Without a handler Python prints warnings.
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.captureWarnings(True)
+
+
 async def connect(console: Console, report: NodeReport) -> bool:
     """Open a session, send silence, close; say how it went."""
-    # Without a handler Python prints the SDK's warnings beside our sentences.
-    logging.getLogger().addHandler(logging.NullHandler())
+    keep_logs_out()
     params = report.config.params
     hide = redact.Redactor(report.config.secrets())
 
