@@ -52,10 +52,10 @@ def _check_token(resolved: Resolved, found: Findings) -> None:
         )
     elif given != _text(resolved, "agora_appcert"):
         found.errors.append(
-            "params.agora_token: not an Agora RTC token; such a token begins "
-            f"with 006 or 007, this text of {len(given)} characters does "
-            "not, or breaks off. Leave it empty to have the extension sign "
-            "its own with params.agora_appcert"
+            "params.agora_token: not an Agora RTC token: expected all of one "
+            f"that begins with 006 or 007, got text of {len(given)} "
+            "characters. Leave it empty to have the extension sign tokens "
+            "with params.agora_appcert"
         )
 
 

@@ -125,12 +125,12 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "pcm_frame of no node": (
         lambda g: g.take_from("audio_frame", "pcm_frame", "tss"),
-        "connections[3].audio_frame[0]: pcm_frame is wired to or from tss, "
+        "connections[3].audio_frame[0]: pcm_frame comes from tss, "
         "which is no node of this graph; did you mean tts?",
     ),
     "connection to no node": (
         lambda g: g.connect("llm", "data", "text_data", "message_colector"),
-        "connections[4].data[0]: text_data is wired to or from "
+        "connections[4].data[0]: text_data goes to "
         "message_colector, which is no node of this graph; did you mean "
         "message_collector?",
     ),
@@ -141,7 +141,7 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
                 "data": [{"name": "x", "dest": [{"extension": "llm"}]}],
             }
         ),
-        "from cartesia_tss, which is no node of this graph",
+        "x comes from cartesia_tss, which is no node of this graph: agora_rtc, ",
     ),
     "message misspelled": (
         lambda g: g.rename("data", "tts_audio_end", "tts_audio_ends"),
@@ -158,8 +158,7 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "pcm_frame from agora_rtc": (
         lambda g: g.take_from("audio_frame", "pcm_frame", "agora_rtc"),
-        "avatar takes pcm_frame from agora_rtc (agora_rtc): that is the "
-        "user's voice",
+        "avatar takes pcm_frame from agora_rtc: that is the user's voice",
     ),
     "pcm_frame from streamid_adapter": (
         lambda g: g.connect(
