@@ -9,7 +9,7 @@ from .findings import Findings
 from .model import Graph, Node
 from .resolve import Resolved, expand, resolve, shell_variable_of
 from .tree import joined
-from .wiring import RTC_ADDON, USER_AUDIO_ADDONS
+from .wiring import RTC_ADDON
 
 _RATE_KEYS = (
     "sample_rate",
@@ -116,8 +116,6 @@ def _check_rates(
         if wire.dest == name and wire.carries("audio_frame", "pcm_frame")
     }
     for source in sorted(sources):
-        if graph.named(source).get("addon") in USER_AUDIO_ADDONS:
-            continue
         properties = expand(graph.property_of(source), environ, {})
         rates = dict(_rates(properties, source))
         if rates and sample_rate not in rates.values():

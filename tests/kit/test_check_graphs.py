@@ -366,6 +366,8 @@ def test_default_of_a_placeholder_is_not_shown(tmp_path):
 def test_what_the_fallback_voice_needs_is_a_note(tmp_path):
     """The voice without an avatar is offered, and never a problem."""
     editor = Editor()
+    # What goes elsewhere is no voice for the listener.
+    editor.connect("avatar", "audio_frame", "pcm_frame", "message_collector")
     _, words = judge(tmp_path, editor.tree)
     assert "wire the audio_frame pcm_frame and the cmd flush of avatar" in words
     editor.connect("avatar", "audio_frame", "pcm_frame", "agora_rtc")
