@@ -184,6 +184,9 @@ def _shown(value: Any) -> str:
         return "not set"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, (Mapping, list, tuple)):
+        # Names only: what stands behind one may be a secret.
+        return ", ".join(map(str, value)) or "not set"
     text = f"{value:g}" if isinstance(value, float) else str(value)
     if "${" in text:
         return f"a placeholder, {SEE_BELOW}"  # its default may be a secret

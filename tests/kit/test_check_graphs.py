@@ -363,6 +363,16 @@ def test_default_of_a_placeholder_is_not_shown(tmp_path):
         assert "hush" not in words
 
 
+@pytest.mark.parametrize("uid", [2000, "none"])
+def test_extra_params_are_shown_by_name(uid, tmp_path):
+    """Their values may be secrets, in a broken configuration, too."""
+    editor = Editor()
+    editor.params.update(extra_params={"voice": "hush-hush"}, agora_uid=uid)
+    _, words = judge(tmp_path, editor.tree)
+    assert "extra_params voice" in words
+    assert "hush" not in words
+
+
 def test_what_the_fallback_voice_needs_is_a_note(tmp_path):
     """The voice without an avatar is offered, and never a problem."""
     editor = Editor()
