@@ -32,6 +32,7 @@ from ten_runtime import _loop as shared_loop
 from ten_runtime._host import CmdOutcome, ExtensionHost
 
 from devkit import package
+from devkit.credentials import APP_ID, CERTIFICATE
 
 from .service import Service
 
@@ -39,9 +40,6 @@ T = TypeVar("T")
 
 RATE = 24000
 BYTES_PER_S = RATE * 2
-
-APP_ID = "0123456789abcdef0123456789abcdef"
-CERTIFICATE = "fedcba9876543210fedcba9876543210"
 
 READY_LIMIT_S = 30.0
 

@@ -1,6 +1,5 @@
 """Signs what a browser or a phone needs to join the avatar's channel."""
 
-import importlib
 import json
 import os
 import re
@@ -24,11 +23,8 @@ from ..graph import (
     resolve,
     with_source,
 )
-
-package.load()
-config: Any = importlib.import_module(".config", package.NAME)
-limits: Any = importlib.import_module(".params", package.NAME)
-token: Any = importlib.import_module(".token", package.NAME)
+from ..graph.product import config, token
+from ..graph.product import params as rules
 
 REFUSED, UNUSABLE = 1, 2
 
@@ -149,7 +145,7 @@ def sign(
 def _leave_out_spatius(resolved: Resolved) -> None:
     """Ask for nothing that an Agora token has nothing to do with."""
     params = resolved.tree.get("params")
-    for name in config.Params.model_fields:
+    for name in rules.Params.model_fields:
         if not name.startswith("spatius_"):
             continue
         resolved.problems.pop(f"params.{name}", None)
@@ -158,12 +154,12 @@ def _leave_out_spatius(resolved: Resolved) -> None:
 
 
 def _refuse_uid(node: Node, params: Any, uid: int) -> None:
-    if not 1 <= uid <= limits.MAX_UID:
+    if not 1 <= uid <= rules.MAX_UID:
         reason = "a token for uid 0 would let anybody in as anybody. "
         raise TokenRefused(
             [
                 f"--uid {uid}: {'' if uid else reason}Expected a whole "
-                f"number from 1 to {limits.MAX_UID}"
+                f"number from 1 to {rules.MAX_UID}"
             ]
         )
     if uid == params.agora_uid:

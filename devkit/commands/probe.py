@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import re
 import time
@@ -14,29 +13,46 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from .. import package
+from ..graph.product import clock, failures, redact, sdk
 from ..graph.report import NodeReport
-
-package.load()
-redact: Any = importlib.import_module(".redact", package.NAME)
-clock: Any = importlib.import_module(".clock", package.NAME)
-sdk: Any = importlib.import_module(".session.sdk", package.NAME)
-SessionError: Any = importlib.import_module(
-    ".session.failures", package.NAME
-).SessionError
 
 SILENCE_S = 1.0
 MESSAGE_S = 0.1
 LISTEN_S = 0.5
 """How long the service may take to report an error about the silence."""
 
+AUTO_RATE_HZ = 24000
+"""The rate of the silence where the first frame of speech decides."""
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class _Events:
+    """Collects what a session reports without being asked."""
+
+    def __init__(self) -> None:
+        self.failures: list[Any] = []
+        self.has_failed = asyncio.Event()
+
+    def failed(self, failure: Any) -> None:
+        self.failures.append(failure)
+        self.has_failed.set()
+
+    def playback(self, signal: Any) -> None:
+        pass
+
+
+def keep_logs_out() -> None:
+    """Keep what libraries log or warn of off the terminal: the report says
+    it in its own words."""
+    # Without a handler Python prints warnings.
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.captureWarnings(True)
 
 
 async def connect(console: Console, report: NodeReport) -> bool:
     """Open a session, send silence, close; say how it went."""
-    # Without a handler Python prints the SDK's warnings beside our sentences.
-    logging.getLogger().addHandler(logging.NullHandler())
+    keep_logs_out()
     params = report.config.params
     hide = redact.Redactor(report.config.secrets())
 
@@ -44,48 +60,38 @@ async def connect(console: Console, report: NodeReport) -> bool:
         words = Text(hide(text), style=style)
         console.print(Padding(words, (0, 0, 0, indent)))
 
-    say(
-        f"Connecting as uid {params.agora_uid} in the channel "
-        f"{params.agora_channel} ..."
-    )
-    began = time.monotonic()
-    failures: list[Any] = []
-    failed = asyncio.Event()
-
-    class Events:
-        def failed(self, failure: Any) -> None:
-            failures.append(failure)
-            failed.set()
-
-        def playback(self, signal: Any) -> None:
-            pass
-
     def add_secrets(secrets: list[str]) -> None:
         for secret in secrets:
             hide.add(secret)
 
+    say(
+        f"Connecting as uid {params.agora_uid} in the channel "
+        f"{params.agora_channel} ..."
+    )
+    rate = params.sample_rate
+    rate_hz = rate if isinstance(rate, int) else AUTO_RATE_HZ
+    began = time.monotonic()
+    events = _Events()
     session = None
     try:
         open_session = sdk.opener(params, clock.SystemClock(), add_secrets)
-        session = open_session(Events(), params.rates_hz[0])
+        session = open_session(events, rate_hz)
         connection_id = await session.open()
         took_s = time.monotonic() - began
         say(f"Session {connection_id} opened after {took_s:.2f} s.")
-        await _send_silence(session, params.rates_hz[0])
+        await _send_silence(session, rate_hz)
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(failed.wait(), LISTEN_S)
-        ended = [item for item in failures if item.ends_session]
+            await asyncio.wait_for(events.has_failed.wait(), LISTEN_S)
+        ended = [item for item in events.failures if item.ends_session]
         if ended:
-            raise SessionError(ended[0])
-    except SessionError as error:
+            raise failures.SessionError(ended[0])
+    except failures.SessionError as error:
         _explain(say, report, error.failure)
         return False
     finally:
         if session is not None:
-            for secret in session.secrets():
-                hide.add(secret)
             await session.close()
-    for failure in failures:
+    for failure in events.failures:
         say(f"Spatius reported: {failure.message}", "yellow")
     say(
         f"{SILENCE_S:.0f} s of silence sent, session closed: it works.", "green"

@@ -21,6 +21,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from .. import package
+from ..credentials import APP_ID, CERTIFICATE
 from ..harness.messages import audio_frame
 from ..harness.rig import FastClock, Rig
 from ..motion_server import (
@@ -37,9 +38,6 @@ FRAME_MS = 20
 FRAME_BYTES = RATE * FRAME_MS // 1000 * 2
 TTS_PACE = 3.0  # times real time, as cloud services generate it
 MINUTE_S = 60.0
-
-APP_ID = "0123456789abcdef0123456789abcdef"
-CERTIFICATE = "fedcba9876543210fedcba9876543210"
 
 
 @dataclass

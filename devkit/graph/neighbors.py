@@ -8,8 +8,8 @@ from typing import Any
 from .findings import Findings
 from .model import Graph, Node
 from .resolve import Resolved, expand, resolve, shell_variable_of
-from .tree import is_missing, joined
-from .wiring import RTC_ADDON, USER_AUDIO_ADDONS
+from .tree import joined
+from .wiring import RTC_ADDON
 
 _RATE_KEYS = (
     "sample_rate",
@@ -89,10 +89,8 @@ def _check_rtc(
             f"channel: the avatar joins {own_channel!r} and {rtc} joins "
             f"{channel!r}; user and avatar meet only in the same channel"
         )
-    app_id, own_app_id = (
-        properties.get("app_id"),
-        _param(resolved, "agora_appid"),
-    )
+    app_id = properties.get("app_id")
+    own_app_id = resolved.given.params.get("agora_appid")
     if (
         app_id
         and own_app_id
@@ -118,8 +116,6 @@ def _check_rates(
         if wire.dest == name and wire.carries("audio_frame", "pcm_frame")
     }
     for source in sorted(sources):
-        if graph.named(source).get("addon") in USER_AUDIO_ADDONS:
-            continue
         properties = expand(graph.property_of(source), environ, {})
         rates = dict(_rates(properties, source))
         if rates and sample_rate not in rates.values():
@@ -202,15 +198,8 @@ def _check_variables(
 
 
 def _uid(resolved: Resolved) -> str:
-    return str(_param(resolved, "agora_uid") or "").strip()
+    return str(resolved.given.params.get("agora_uid", "")).strip()
 
 
 def _channel(resolved: Resolved) -> Any:
-    channel = resolved.tree.get("channel")
-    return _param(resolved, "agora_channel") if is_missing(channel) else channel
-
-
-def _param(resolved: Resolved, name: str) -> Any:
-    """Return a param; Agora's also count at the top level."""
-    value = resolved.param(name)
-    return resolved.tree.get(name) if is_missing(value) else value
+    return resolved.given.params.get("agora_channel")

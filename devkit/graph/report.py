@@ -1,6 +1,5 @@
 """All there is to say about one node without opening a connection."""
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -11,22 +10,16 @@ from .findings import Findings
 from .json_file import read_json
 from .model import Node
 from .neighbors import check_neighbors
+from .product import config, params, properties, redact, sdk, token
 from .resolve import (
-    PLACEHOLDER_START,
     Resolved,
     configure,
     paths_of,
     resolve,
     with_source,
 )
-from .tree import is_missing
 from .values import check_values
 from .wiring import check_wiring
-
-package.load()
-config: Any = importlib.import_module(".config", package.NAME)
-sdk: Any = importlib.import_module(".session.sdk", package.NAME)
-token: Any = importlib.import_module(".token", package.NAME)
 
 SEE_BELOW = "see below"
 
@@ -78,10 +71,9 @@ def examine(
     else:
         found.warnings += report.config.warnings
         report.facts = _facts(report, now_s)
-        is_opus = report.config.params.audio_format == "ogg_opus"
-        if problem := sdk.problem(
-            is_opus, bool(report.config.params.extra_params)
-        ):
+        loaded = report.config.params
+        is_opus = loaded.audio_format == "ogg_opus"
+        if problem := sdk.problem(is_opus, bool(loaded.extra_params)):
             found.errors.append(problem)
     _add_values(report)
     if node.graph is not None:
@@ -114,33 +106,29 @@ def _sample_rate(report: NodeReport) -> Any:
     """Return the avatar's rate in Hz, or what stands in its place."""
     if report.config is not None:
         return report.config.params.sample_rate
-    given = report.resolved.param("sample_rate")
-    text = str(given or config.Params.model_fields["sample_rate"].default)
+    given = report.resolved.given.params.get("sample_rate")
+    text = str(given or params.Params.model_fields["sample_rate"].default)
     return int(text) if text.strip().isdecimal() else None
 
 
 def _rows(report: NodeReport) -> list[PropertyRow]:
-    tree = report.resolved.tree
+    tree, given_params = report.resolved.tree, report.resolved.given
     broken = {
         path for text in report.findings.errors for path in paths_of(text)
     }
     loaded = report.config.summary() if report.config else None
     rows = []
-    for name, model_field in config.Params.model_fields.items():
-        path, given = f"params.{name}", report.resolved.param(name)
+    for name, model_field in params.Params.model_fields.items():
+        path, given = given_params.path(name), given_params.params.get(name)
         default = None if model_field.is_required() else model_field.default
-        if name == "agora_channel" and not is_missing(tree.get("channel")):
-            path, given = "channel", tree["channel"]
         value = loaded["params"][name] if loaded else given
         if name in _IDS:
             value = _short(given)
         rows.append(_row(report.resolved, path, given, value, default, broken))
-    for name, default in (
-        ("auto_connect", True),
-        ("dump", False),
-        ("dump_path", None),
-    ):
-        given = tree.get(name)
+    for name, model_field in config.Config.model_fields.items():
+        if name in ("params", "warnings"):
+            continue
+        given, default = tree.get(name), model_field.default
         value = loaded[name] if loaded else given
         rows.append(_row(report.resolved, name, given, value, default, broken))
     return rows
@@ -155,8 +143,8 @@ def _row(
     broken: set[str],
 ) -> PropertyRow:
     name = path.removeprefix("params.")
-    missing = is_missing(given)
-    if _is_secret(name):
+    missing = properties.is_missing(given)
+    if name in params.SECRETS:
         shown = "not set" if missing else "set"
     else:
         if missing and default is not None:
@@ -164,7 +152,7 @@ def _row(
         shown = _shown(value)
     if path in broken:
         shown = f"missing, {SEE_BELOW}" if missing else f"wrong, {SEE_BELOW}"
-        if name in _IDS and not missing:
+        if name in _IDS and not missing and "${" not in str(given):
             shown = f"{_short(given)}, {SEE_BELOW}"
     return PropertyRow(name, shown, _source(resolved, path, missing, default))
 
@@ -184,13 +172,6 @@ def _source(resolved: Resolved, path: str, missing: bool, default: Any) -> str:
     return f"default of ${origin.variable}"
 
 
-def _is_secret(name: str) -> bool:
-    model_field = config.Params.model_fields.get(name)
-    return model_field is not None and "SecretStr" in str(
-        model_field.annotation
-    )
-
-
 def _short(value: Any) -> Any:
     """Return enough of an id to compare it."""
     if not isinstance(value, str) or len(value) <= _HEAD + _TAIL:
@@ -199,46 +180,49 @@ def _short(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    if is_missing(value):
+    if properties.is_missing(value):
         return "not set"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, (Mapping, list, tuple)):
+        # Names only: what stands behind one may be a secret.
+        return ", ".join(map(str, value)) or "not set"
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    if PLACEHOLDER_START in text:
+    if "${" in text:
         return f"a placeholder, {SEE_BELOW}"  # its default may be a secret
     if "://" in text:
-        return config.bare_url(text)
+        return redact.bare_url(text)
     return text
 
 
 def _facts(report: NodeReport, now_s: float) -> list[tuple[str, str]]:
-    params = report.config.params
-    console, ingress = _endpoints(params)
+    loaded = report.config.params
+    console, ingress = _endpoints(loaded)
     return [
         ("SDK package", sdk.package() or "none"),
         ("console", console),
         ("ingress", ingress),
-        ("Agora token", _agora_token(params, now_s)),
+        ("Agora token", _agora_token(loaded, now_s)),
     ]
 
 
-def _endpoints(params: Any) -> tuple[str, str]:
-    urls = sdk.endpoints(params)
+def _endpoints(loaded: Any) -> tuple[str, str]:
+    urls = sdk.endpoints(loaded)
     if urls is None:
         nearest = "of the region that Spatius names (auto)"
         return nearest, nearest
-    return config.bare_url(urls[0]), config.bare_url(urls[1])
+    return redact.bare_url(urls[0]), redact.bare_url(urls[1])
 
 
-def _agora_token(params: Any, now_s: float) -> str:
-    if params.agora_token is None:
-        minutes = params.session_expire_minutes
+def _agora_token(loaded: Any, now_s: float) -> str:
+    if loaded.agora_token is None:
+        minutes = loaded.session_expire_minutes
         expires_at = _clock_time(now_s + minutes * 60)
         return (
             f"signed for each session, for {minutes} min; one signed now "
             f"would expire at {expires_at}"
         )
-    facts = token.read(params.agora_token.get_secret_value())
+    facts = token.read(loaded.agora_token.get_secret_value())
     if facts is None or facts.expires_at_s is None:
         return "given; its end cannot be read"
     left_min = (facts.expires_at_s - now_s) / 60

@@ -5,28 +5,20 @@ manifest types. Where the runtime would end its process, a problem is noted
 here, with all others.
 """
 
-import importlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import package
-
 # The stand-in's rules under the name devkit.ten_runtime: the name ten_runtime
 # itself may belong to the real runtime, which has no such modules.
-from ..ten_runtime._properties import _PLACEHOLDER as PLACEHOLDER
 from ..ten_runtime._properties import merge
 from ..ten_runtime._schema import Schemas, mismatch
 from .json_file import read_json
 from .model import Node
-from .tree import Tree, is_missing, joined, leaves
-
-package.load()
-config: Any = importlib.import_module(".config", package.NAME)
-
-PLACEHOLDER_START = "${env:"
+from .product import config, properties
+from .tree import Tree, joined, leaves
 
 _SHELL_VARIABLE = re.compile(
     r"\$(?:([A-Z][A-Z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})"
@@ -59,6 +51,11 @@ class Resolved:
     def param(self, name: str) -> Any:
         """Return the value of `params.<name>`, None without one."""
         return self.at(f"params.{name}")
+
+    @property
+    def given(self) -> Any:
+        """What the package reads out of the tree, its `properties.Given`."""
+        return properties.read(self.tree, (), [])
 
     def at(self, path: str) -> Any:
         """Return the value at a dotted path, None without one."""
@@ -157,7 +154,11 @@ def with_source(problem: str, resolved: Resolved) -> str:
 
 def variable_of(value: Any) -> str:
     """Return the environment variable that a placeholder names, or ""."""
-    found = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    found = (
+        properties.PLACEHOLDER.fullmatch(value)
+        if isinstance(value, str)
+        else None
+    )
     return found.group(1) if found else ""
 
 
@@ -188,7 +189,11 @@ def expand(
             expand(item, environ, unset, f"{path}[{index}]")
             for index, item in enumerate(value)
         ]
-    found = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    found = (
+        properties.PLACEHOLDER.fullmatch(value)
+        if isinstance(value, str)
+        else None
+    )
     if found is None:
         return value
     variable, default = found.groups()
@@ -219,10 +224,10 @@ def _source(path: str, resolved: Resolved) -> str:
     value = resolved.at(path)
     if origin is not None and origin.variable:
         state = ""
-        if is_missing(value):
+        if properties.is_missing(value):
             state = f", which is {'empty' if origin.is_set else 'not set'}"
         return f"from the environment variable {origin.variable}{state}"
-    if not is_missing(value) or not usual:
+    if not properties.is_missing(value) or not usual:
         return ""
     name = path.removeprefix("params.")
     where = "leaves it out" if origin is None else "leaves it empty"

@@ -1,10 +1,7 @@
 """JSON trees, and the dotted paths that lead through them."""
 
-import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
-
-from .. import package
 
 Tree = dict[str, Any]
 
@@ -43,10 +40,3 @@ def kind(value: Any) -> str:
     if value is None:
         return "null"
     return kinds.get(type(value), "a number")
-
-
-package.load()
-# What counts as not given is for the package to say.
-is_missing: Callable[[Any], bool] = importlib.import_module(
-    ".properties", package.NAME
-).is_missing

@@ -1,16 +1,8 @@
 """Checks a node's values against one another."""
 
-import importlib
-from typing import Any
-
-from .. import package
 from .findings import Findings
-from .resolve import PLACEHOLDER, Resolved, shell_variable_of
-from .tree import is_missing
-
-package.load()
-config: Any = importlib.import_module(".config", package.NAME)
-token: Any = importlib.import_module(".token", package.NAME)
+from .product import config, params, properties, token
+from .resolve import Resolved, shell_variable_of
 
 _MUST_DIFFER = (
     ("agora_appcert", "agora_appid", "the App Certificate", "the App ID"),
@@ -18,7 +10,6 @@ _MUST_DIFFER = (
     ("spatius_api_key", "spatius_app_id", "the API key", "the app id"),
     ("spatius_api_key", "spatius_avatar_id", "the API key", "the avatar id"),
 )
-_TOP_LEVEL = ("auto_connect", "channel", "dump", "dump_path")
 
 
 def check_values(resolved: Resolved) -> Findings:
@@ -32,12 +23,12 @@ def check_values(resolved: Resolved) -> Findings:
                 f"(params.{other}); one of them stands in the wrong place"
             )
     _check_token(resolved, found)
-    for name in config.Params.model_fields:
-        if not is_missing(resolved.tree.get(name)):
+    for name in params.Params.model_fields:
+        if not properties.is_missing(resolved.tree.get(name)):
             found.warnings.append(
                 f"{name}: stands at the top level; it belongs into params"
             )
-    for name in _TOP_LEVEL:
+    for name in ("channel", *config.Config.model_fields):
         if resolved.param(name) is not None:
             found.warnings.append(
                 f"params.{name}: stands in params, where it is not used; it "
@@ -61,16 +52,16 @@ def _check_token(resolved: Resolved, found: Findings) -> None:
         )
     elif given != _text(resolved, "agora_appcert"):
         found.errors.append(
-            "params.agora_token: not an Agora RTC token; such a token begins "
-            f"with 006 or 007, this text of {len(given)} characters does "
-            "not, or breaks off. Leave it empty to have the extension sign "
-            "its own with params.agora_appcert"
+            "params.agora_token: not an Agora RTC token: expected all of one "
+            f"that begins with 006 or 007, got text of {len(given)} "
+            "characters. Leave it empty to have the extension sign tokens "
+            "with params.agora_appcert"
         )
 
 
 def _text(resolved: Resolved, name: str) -> str:
     """Return a param's text, "" where it is missing or was not filled in."""
-    value = resolved.param(name)
+    value = resolved.given.params.get(name)
     if not isinstance(value, str) or shell_variable_of(value.strip()):
         return ""
-    return "" if PLACEHOLDER.search(value) else value.strip()
+    return "" if properties.PLACEHOLDER.search(value) else value.strip()

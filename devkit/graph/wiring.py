@@ -57,11 +57,11 @@ def _check_ends(graph: Graph, wires: list[Wire], found: Findings) -> None:
             if graph.has_node(end) or (wire.path, end) in seen:
                 continue
             seen.add((wire.path, end))
+            way = "comes from" if end == wire.source else "goes to"
             found.errors.append(
-                f"{wire.path}: {wire.message} is wired to or from "
+                f"{wire.path}: {wire.message} {way} "
                 f"{end or 'a node without a name'}, which is no node of this "
-                f"graph{_nearest(end, names) or '; its nodes: '}"
-                + ("" if _nearest(end, names) else ", ".join(names))
+                "graph" + (_nearest(end, names) or f": {', '.join(names)}")
             )
 
 
@@ -134,8 +134,8 @@ def _check_speech(
         addon = graph.named(wire.source).get("addon")
         if addon in USER_AUDIO_ADDONS:
             found.errors.append(
-                f"{wire.path}: {name} takes pcm_frame from {wire.source} "
-                f"({addon}): that is the user's voice. Take it from the TTS"
+                f"{wire.path}: {name} takes pcm_frame from {wire.source}: "
+                "that is the user's voice. Take it from the TTS"
             )
             continue
         for other in wires:

@@ -22,22 +22,11 @@ sys.path.insert(0, str(package.ROOT / "devkit"))
 from ten_runtime import AudioFrame, Cmd, CmdResult, Data, StatusCode
 from ten_runtime._host import ExtensionHost
 
+from ..credentials import APP_ID, CERTIFICATE, CREDENTIALS
 from ..motion_server import MotionServer
 from .messages import audio_frame, tts_data
 
 FRAME_MS = 10
-
-CREDENTIALS = {
-    "SPATIUS_API_KEY": "demo-key",
-    "SPATIUS_APP_ID": "demo-app",
-    "SPATIUS_AVATAR_ID": "demo-avatar",
-    "AGORA_APP_ID": "0123456789abcdef0123456789abcdef",
-    "AGORA_APP_CERTIFICATE": "fedcba9876543210fedcba9876543210",
-    "AGORA_CHANNEL": "demo",
-    "AGORA_AVATAR_UID": "1001",
-}
-"""Environment variables of property.json; they open nothing but the local
-Motion Server."""
 
 
 @dataclass
@@ -188,12 +177,10 @@ def open_stage(
     frames and as commands; commands are answered with OK.
     """
     package.load()
-    app_id = CREDENTIALS["AGORA_APP_ID"]
-    certificate = CREDENTIALS["AGORA_APP_CERTIFICATE"]
     with (
         _environment(CREDENTIALS),
         MotionServer.in_thread(
-            certificates={app_id: certificate},
+            certificates={APP_ID: CERTIFICATE},
             api_keys={CREDENTIALS["SPATIUS_API_KEY"]},
             app_ids={CREDENTIALS["SPATIUS_APP_ID"]},
             avatar_ids={CREDENTIALS["SPATIUS_AVATAR_ID"]},

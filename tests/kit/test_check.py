@@ -1,9 +1,11 @@
 """bin/check says what is wrong before any agent is started."""
 
 import json
+import os
 import re
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -211,6 +213,17 @@ def test_everything_wrong_is_said_at_once(tmp_path):
     assert words.strip().endswith("4 errors, 0 warnings")
     for name in (*params, "spatius_api_key"):
         assert f"params.{name}: " in words
+
+
+@pytest.mark.parametrize(("value", "state"), [(None, "not set"), ("", "empty")])
+def test_missing_value_names_its_variable(value, state):
+    """What to set, and whether it is set already."""
+    code, words = check(ROOT / "property.json", SPATIUS_API_KEY=value)
+    assert code == 1
+    assert (
+        "params.spatius_api_key: required, but missing or empty (from the "
+        f"environment variable SPATIUS_API_KEY, which is {state})" in words
+    )
 
 
 def test_value_of_another_type_than_declared_is_said_to_abort(tmp_path):
@@ -467,6 +480,28 @@ def test_connect_reports_an_end_during_the_silence(tmp_path, motion_server):
     code, words = connect(tmp_path, motion_server)
     assert code == 3
     assert "credits are exhausted" in words
+
+
+def test_connect_shows_our_words_only():
+    """The SDK logs, for example, that it did not find the nearest region."""
+    speak = (
+        "import logging, warnings\n"
+        "logging.getLogger('spatius.bootstrap').warning('no region')\n"
+        "warnings.warn('old option')\n"
+    )
+    hush = "from devkit.commands import probe\nprobe.keep_logs_out()\n"
+    errors = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stderr
+        for script in (speak, hush + speak)
+    ]
+    assert "no region" in errors[0] and "old option" in errors[0]
+    assert errors[1] == ""
 
 
 def test_connect_is_not_tried_with_problems(tmp_path, motion_server):

@@ -125,12 +125,12 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "pcm_frame of no node": (
         lambda g: g.take_from("audio_frame", "pcm_frame", "tss"),
-        "connections[3].audio_frame[0]: pcm_frame is wired to or from tss, "
+        "connections[3].audio_frame[0]: pcm_frame comes from tss, "
         "which is no node of this graph; did you mean tts?",
     ),
     "connection to no node": (
         lambda g: g.connect("llm", "data", "text_data", "message_colector"),
-        "connections[4].data[0]: text_data is wired to or from "
+        "connections[4].data[0]: text_data goes to "
         "message_colector, which is no node of this graph; did you mean "
         "message_collector?",
     ),
@@ -141,7 +141,7 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
                 "data": [{"name": "x", "dest": [{"extension": "llm"}]}],
             }
         ),
-        "from cartesia_tss, which is no node of this graph",
+        "x comes from cartesia_tss, which is no node of this graph: agora_rtc, ",
     ),
     "message misspelled": (
         lambda g: g.rename("data", "tts_audio_end", "tts_audio_ends"),
@@ -158,8 +158,7 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "pcm_frame from agora_rtc": (
         lambda g: g.take_from("audio_frame", "pcm_frame", "agora_rtc"),
-        "avatar takes pcm_frame from agora_rtc (agora_rtc): that is the "
-        "user's voice",
+        "avatar takes pcm_frame from agora_rtc: that is the user's voice",
     ),
     "pcm_frame from streamid_adapter": (
         lambda g: g.connect(
@@ -331,9 +330,54 @@ def test_agent_that_names_the_avatar_needs_no_warning(tmp_path):
     assert "0 errors, 1 warning" in judge(tmp_path, editor.tree)[1]
 
 
+def test_rate_of_its_first_frame_fits_every_tts(tmp_path):
+    """With sample_rate auto the rate of the TTS is the avatar's."""
+    editor = Editor()
+    editor.params["sample_rate"] = "auto"
+    editor.node("tts")["property"]["params"]["output_format"] = "pcm_16000"
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 0, words
+    assert "sample_rate auto graph node" in words
+
+
+def test_agoras_values_at_the_top_level_count(tmp_path):
+    """As in TEN's own extension: compared with agora_rtc's, too."""
+    editor = Editor()
+    editor.avatar["agora_uid"] = editor.params.pop("agora_uid")
+    _, words = judge(tmp_path, editor.tree, AGORA_AVATAR_UID=None)
+    assert "agora_uid 2000 graph node" in words
+    assert "0 errors, 1 warning" in words
+    editor.rtc["stream_id"] = 2000
+    code, words = judge(tmp_path, editor.tree, AGORA_AVATAR_UID=None)
+    assert code == 1
+    assert "2000 is also the stream_id of agora_rtc" in words
+
+
+def test_default_of_a_placeholder_is_not_shown(tmp_path):
+    """It may be a secret, in an id's place as well."""
+    editor = Editor()
+    for value in ("x${env:APP|hush-hush}", "${env:APP|hush-hush-hush-hush"):
+        editor.params["spatius_app_id"] = value
+        code, words = judge(tmp_path, editor.tree)
+        assert code == 1
+        assert "hush" not in words
+
+
+@pytest.mark.parametrize("uid", [2000, "none"])
+def test_extra_params_are_shown_by_name(uid, tmp_path):
+    """Their values may be secrets, in a broken configuration, too."""
+    editor = Editor()
+    editor.params.update(extra_params={"voice": "hush-hush"}, agora_uid=uid)
+    _, words = judge(tmp_path, editor.tree)
+    assert "extra_params voice" in words
+    assert "hush" not in words
+
+
 def test_what_the_fallback_voice_needs_is_a_note(tmp_path):
     """The voice without an avatar is offered, and never a problem."""
     editor = Editor()
+    # What goes elsewhere is no voice for the listener.
+    editor.connect("avatar", "audio_frame", "pcm_frame", "message_collector")
     _, words = judge(tmp_path, editor.tree)
     assert "wire the audio_frame pcm_frame and the cmd flush of avatar" in words
     editor.connect("avatar", "audio_frame", "pcm_frame", "agora_rtc")

@@ -11,11 +11,10 @@ from agora_token_builder import RtcTokenBuilder
 from typer.testing import CliRunner, Result
 
 from devkit.commands.client_token import app
+from devkit.credentials import APP_ID, CERTIFICATE
 from devkit.motion_server.agora import check_token, parse_token
 
 ROOT = Path(__file__).resolve().parents[2]
-APP_ID = "0123456789abcdef0123456789abcdef"
-CERTIFICATE = "fedcba9876543210fedcba9876543210"
 VOICE_ASSISTANT = ROOT / "examples" / "voice-assistant" / "property.json"
 
 ENVIRONMENT: dict[str, str | None] = {

@@ -10,6 +10,7 @@ import sys
 import time
 import wave
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -84,7 +85,7 @@ def shown(short: Path) -> "subprocess.CompletedProcess[str]":
     ],
 )
 def test_a_wav_of_another_kind_is_explained(
-    tmp_path: Path, header: dict[str, int], said: str
+    tmp_path: Path, header: dict[str, Any], said: str
 ) -> None:
     """What it is, what was expected, and how to convert it, in one line."""
     path = write_wav(tmp_path / "my speech's.wav", **header)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from devkit.credentials import APP_ID, CERTIFICATE
 from devkit.graph import Graph, Node, configure, read, resolve
+from devkit.graph.report import examine
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -23,8 +25,8 @@ ENVIRONMENT = {
     "SPATIUS_API_KEY": "some-key",
     "SPATIUS_APP_ID": "good-app",
     "SPATIUS_AVATAR_ID": "good-avatar",
-    "AGORA_APP_ID": "0123456789abcdef0123456789abcdef",
-    "AGORA_APP_CERTIFICATE": "fedcba9876543210fedcba9876543210",
+    "AGORA_APP_ID": APP_ID,
+    "AGORA_APP_CERTIFICATE": CERTIFICATE,
 }
 
 examples = pytest.mark.parametrize(
@@ -90,6 +92,16 @@ def test_configuration_is_accepted(path, environment):
     node, _ = avatar_of(path)
     config = configure(resolve(node, ROOT, environment), time.time())
     assert config.warnings == ()
+
+
+def test_check_finds_no_error_in_the_voice_assistant():
+    """Its one warning is the line that TEN's stock agent needs."""
+    others = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "ELEVENLABS_TTS_KEY")
+    environment = {**ENVIRONMENT, **dict.fromkeys(others, "some-key")}
+    node, _ = avatar_of(VOICE_ASSISTANT)
+    found = examine(node, [], environment, time.time()).findings
+    assert not found.errors and not found.notes
+    assert ['"flush", "avatar"' in text for text in found.warnings] == [True]
 
 
 def test_every_variable_of_the_voice_assistant_is_documented():

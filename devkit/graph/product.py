@@ -1,0 +1,22 @@
+"""The package's own rules, which the commands apply and do not repeat."""
+
+import importlib
+from typing import Any
+
+from .. import package
+
+package.load()
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f".{name}", package.NAME)
+
+
+clock = _module("clock")
+config = _module("config")
+failures = _module("session.failures")
+params = _module("params")
+properties = _module("properties")
+redact = _module("redact")
+sdk = _module("session.sdk")
+token = _module("token")
