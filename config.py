@@ -198,8 +198,8 @@ def _warnings(params: Params, given: Given, now_s: float) -> list[str]:
         )
     if params.agora_uid == 0:
         warnings.append(
-            f"{given.path('agora_uid')} is 0: Agora assigns the avatar's uid, so a "
-            "client cannot know it beforehand"
+            f"{given.path('agora_uid')} is 0: Agora assigns the avatar's uid, "
+            "so a client cannot know it beforehand"
         )
     if params.agora_token is not None:
         facts = token.read(params.agora_token.get_secret_value())

@@ -49,7 +49,7 @@ class Redactor:
         self._gather()
 
     def add_recent(self, secret: str) -> None:
-        """Keep `secret` out of texts until there are `MAX_RECENT` newer ones."""
+        """Keep `secret` out of texts until `MAX_RECENT` newer ones came."""
         if secret not in self._recent:
             self._recent.append(secret)
             self._gather()

@@ -30,11 +30,11 @@ _Result = TypeVar("_Result")
 class Connection:
     """A `link.Session` made of the SDK's session.
 
-    `make` makes that one with those of the callbacks that it has, `preload` does what
-    would block the event loop when it connects, `request_of` reads the ids
-    of request and connection out of a ServerResponseAnimation, `explain` says what an exception of
-    the SDK means. `add_secrets` gets the session token
-    before anything can repeat it.
+    `make` makes that one with those of the callbacks that it has, `preload`
+    does what would block the event loop when it connects, `request_of` reads
+    the ids of request and connection out of a ServerResponseAnimation,
+    `explain` says what an exception of the SDK means. `add_secrets` gets the
+    session token before anything can repeat it.
     """
 
     def __init__(
