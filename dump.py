@@ -37,7 +37,7 @@ class Dump:
     ) -> None:
         self._folder = folder or "."
         self._name = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-        self._sample_rate = sample_rate
+        self.sample_rate = sample_rate
         self._on_problem = on_problem
         self._frames: "queue.SimpleQueue[object]" = queue.SimpleQueue()
         self._waiting_bytes = 0
@@ -97,7 +97,7 @@ class Dump:
         with open(path, "xb") as file, wave.open(file, "wb") as wav:
             wav.setnchannels(1)
             wav.setsampwidth(2)
-            wav.setframerate(self._sample_rate)
+            wav.setframerate(self.sample_rate)
             wav.writeframes(b"")  # a header, also if nothing is ever said
             file.flush()
             written = 0

@@ -24,11 +24,15 @@ from ten_runtime import (
 from . import config, reports, token
 from .avatar import Avatar
 from .clock import Clock, SystemClock
+from .downstream import Downstream
 from .dump import Dump
 from .outbox import TenOutbox
+from .params import AUTO
 from .session import sdk
-from .session.link import lifetime_of
+from .session.failures import Failure, clean_id
+from .session.link import OpenSession, Session, lifetime_of
 from .speech import BYTES_PER_SAMPLE, Limits, Speech, Turn
+from .supervisor import Plan
 
 KEY_POINT = "key_point"
 """TEN's log category of the line that holds the configuration."""
@@ -53,11 +57,13 @@ class SpatiusAvatarExtension(AsyncExtension):
         """To be set before `on_init`, if at all."""
         self._name = name
         self._config: Optional[config.Config] = None
-        self._problems: list[str] = []  # with the configuration
+        self._failure: Optional[Failure] = None  # of the configuration
         self.avatar: Optional[Avatar] = None
-        """None as long as there is no configuration that can be used."""
+        """None before `on_init`."""
+        self._rates_hz: tuple[int, ...] = ()  # expected, any if empty
         self._dump: Optional[Dump] = None
         self._outbox: Optional[TenOutbox] = None
+        self._downstream: Optional[Downstream] = None
         self._turn: Optional[Turn] = None  # of the latest frame
         self._refused_format = ""  # what the frames refused last looked like
         self._input_errors: deque[float] = deque(maxlen=MAX_INPUT_ERRORS)
@@ -68,10 +74,13 @@ class SpatiusAvatarExtension(AsyncExtension):
     async def on_init(self, ten_env: AsyncTenEnv) -> None:
         """Read the configuration. Messages may come from here on."""
         self._outbox = TenOutbox(ten_env)
+        self._downstream = Downstream(ten_env)
         try:
             await self._read_config(ten_env)
+        except config.ConfigError as error:
+            self._fail(error.problems)
         except BaseException as error:  # nothing may end the worker
-            self._problems = [f"the configuration cannot be read: {error!r}"]
+            self._fail([f"the configuration cannot be read: {error!r}"])
 
     async def on_start(self, ten_env: AsyncTenEnv) -> None:
         """Begin to connect, or say why it cannot be."""
@@ -80,23 +89,12 @@ class SpatiusAvatarExtension(AsyncExtension):
             return
         try:
             outbox.open()
-            if self.avatar is not None:
-                self.avatar.start()
+            if self.avatar is None:
                 return
-            outbox.send(
-                "error",
-                reports.error(
-                    reports.FATAL,
-                    "; ".join(self._problems),
-                    vendor_code="invalidConfiguration",
-                    phase="configuration",
-                ),
-            )
-            outbox.log("error", "; ".join(self._problems))
-            outbox.send(
-                "avatar_state",
-                reports.state("failed", "", "invalidConfiguration"),
-            )
+            if self._failure is not None:
+                self.avatar.fail(self._failure)
+            else:
+                self.avatar.start()
         except BaseException as error:
             outbox.log("error", f"on_start failed: {error!r}")
 
@@ -107,6 +105,8 @@ class SpatiusAvatarExtension(AsyncExtension):
                 await self.avatar.stop()
             if self._dump is not None:
                 await self._close_dump(self._dump)
+            if self._downstream is not None:
+                self._downstream.close()
             if self._outbox is not None:
                 await self._outbox.drain()
         except BaseException as error:
@@ -141,6 +141,8 @@ class SpatiusAvatarExtension(AsyncExtension):
             if name == "flush":
                 if self.avatar is not None:
                     self.avatar.flush()
+                if self._downstream is not None:
+                    self._downstream.flush()
                 result = CmdResult.create(StatusCode.OK, cmd)
             else:
                 result = CmdResult.create(StatusCode.ERROR, cmd)
@@ -161,72 +163,75 @@ class SpatiusAvatarExtension(AsyncExtension):
     # Internals
 
     async def _read_config(self, ten_env: AsyncTenEnv) -> None:
+        """Make the avatar; raises `ConfigError`."""
         outbox = self._outbox
         assert outbox is not None
         text, error = await ten_env.get_property_to_json("")
         if error is not None:
-            self._problems = [
-                f"the properties cannot be read: {error.error_message()}"
-            ]
-            return
-        try:
-            settings = config.load(json.loads(text or "{}"), self.clock.epoch())
-        except config.ConfigError as wrong:
-            self._problems = wrong.problems
-            return
+            raise config.ConfigError(
+                [f"the properties cannot be read: {error.error_message()}"]
+            )
+        settings = config.load(json.loads(text or "{}"), self.clock.epoch())
         params = settings.params
         outbox.add_permanent_secrets(settings.secrets())
         summary = json.dumps(settings.summary(), ensure_ascii=False)
         outbox.log("info", f"config: {summary}", KEY_POINT)
         for warning in settings.warnings:
             outbox.log("warn", warning)
-        ogg_opus = params.audio_format == "ogg_opus"
-        problem = sdk.problem(ogg_opus)
+        problem = sdk.problem(
+            params.audio_format == "ogg_opus", bool(params.extra_params)
+        )
         if problem:
-            self._problems = [problem]
-            return
+            raise config.ConfigError([problem])
         outbox.log("info", f"using {sdk.package()}")
         self._config = settings
-        self._start_dump()
-        open_session = sdk.opener(params, self.clock, outbox.add_secrets)
-        given = params.agora_token
-        facts = token.read(given.get_secret_value()) if given else None
+        self._rates_hz = params.rates_hz
+        if params.sample_rate != AUTO:
+            self._record(params.sample_rate)
+        self._make_avatar(
+            _limits_of(params),
+            sdk.opener(params, self.clock, outbox.add_secrets),
+            _plan_of(settings),
+        )
+
+    def _make_avatar(
+        self, limits: Limits, open_session: OpenSession, plan: Plan
+    ) -> None:
+        assert self._outbox is not None and self._downstream is not None
         self.avatar = Avatar(
-            speech=Speech(
-                sample_rate=params.sample_rate,
-                limits=Limits(
-                    max_buffered_s=params.max_buffered_speech_s,
-                    end_timeout_s=params.end_of_speech_timeout_ms / 1000,
-                    first_message_ms=sdk.OPUS_FRAME_MS if ogg_opus else 0,
-                    resume_rewind_s=params.resume_rewind_ms / 1000,
-                    resume_within_s=params.resume_within_s,
-                ),
-            ),
-            open_session=lambda events: open_session(
-                events, params.sample_rate
-            ),
-            outbox=outbox,
-            lifetime=lifetime_of(
-                params.session_expire_minutes, facts and facts.expires_at_s
-            ),
+            speech=Speech(limits=limits),
+            open_session=open_session,
+            outbox=self._outbox,
+            voice=self._downstream,
+            plan=plan,
             clock=self.clock,
         )
 
-    def _start_dump(self) -> None:
+    def _fail(self, problems: list[str]) -> None:
+        """The configuration cannot be used: only the voice can speak."""
+        self._failure = Failure(
+            "; ".join(problems),
+            fatal=True,
+            code="invalidConfiguration",
+            phase="configuration",
+        )
+        self._make_avatar(Limits(), _no_session, Plan(lifetime_of(30)))
+
+    def _record(self, sample_rate: int) -> None:
+        """Have the frames dumped that come from here on."""
         assert self._config is not None
         if not self._config.dump:
             return
         loop = asyncio.get_running_loop()
 
-        def complain(problem: str) -> None:
+        def report(problem: str) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is gone
                 loop.call_soon_threadsafe(self._report_input_error, problem)
 
+        if self._dump is not None:
+            self._dump.close()
         self._dump = Dump(
-            self._config.dump_path,
-            self._name,
-            self._config.params.sample_rate,
-            complain,
+            self._config.dump_path, self._name, sample_rate, report
         )
 
     async def _close_dump(self, dump: Dump) -> None:
@@ -234,11 +239,11 @@ class SpatiusAvatarExtension(AsyncExtension):
         loop = asyncio.get_running_loop()
         closed = asyncio.Event()
 
-        def tell() -> None:
+        def on_closed() -> None:
             with contextlib.suppress(RuntimeError):  # the loop is gone
                 loop.call_soon_threadsafe(closed.set)
 
-        dump.close(tell)
+        dump.close(on_closed)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(closed.wait(), DUMP_CLOSE_S)
 
@@ -246,12 +251,15 @@ class SpatiusAvatarExtension(AsyncExtension):
         if frame.get_name() != "pcm_frame":
             self._warn_unknown(f"audio frame {frame.get_name()!r}")
             return
-        assert self._config is not None
         rate = frame.get_sample_rate()
         width = frame.get_bytes_per_sample()
         channels = frame.get_number_of_channels()
-        expected_rate = self._config.params.sample_rate
-        if rate != expected_rate or width != BYTES_PER_SAMPLE or channels != 1:
+        if (
+            width != BYTES_PER_SAMPLE
+            or channels != 1
+            or rate <= 0
+            or (self._rates_hz and rate not in self._rates_hz)
+        ):
             self._refuse_format(rate, width, channels)
             return
         try:
@@ -261,13 +269,16 @@ class SpatiusAvatarExtension(AsyncExtension):
         if not pcm:
             return
         self._refused_format = ""
-        if self._dump is not None:
-            self._dump.write(pcm)
+        if self._config is not None and self._config.dump:
+            if self._dump is None or self._dump.sample_rate != rate:
+                self._record(rate)
+            if self._dump is not None:
+                self._dump.write(pcm)
         turn = _turn_of(frame)
         if turn != self._turn:
             self._turn = turn
         # The same object for the same turn: equality is then quick to see.
-        avatar.speak(pcm, self._turn)
+        avatar.speak(pcm, self._turn, rate)
 
     def _refuse_format(self, rate: int, width: int, channels: int) -> None:
         """Tell once of frames that are not what the configuration says."""
@@ -275,27 +286,31 @@ class SpatiusAvatarExtension(AsyncExtension):
         if came == self._refused_format:
             return
         self._refused_format = came
-        assert self._config is not None
+        rates = ", ".join(map(str, self._rates_hz)) or "any"
         self._report_input_error(
-            f"pcm_frames of {came} are refused: expected "
-            f"{self._config.params.sample_rate} Hz, 1 channel(s), "
-            f"{BYTES_PER_SAMPLE} bytes per sample (signed 16-bit mono); set "
-            "params.sample_rate to the rate of the TTS, or the TTS to this "
-            "one. Nothing is resampled."
+            f"pcm_frames of {came} are refused: expected {rates} Hz, 1 "
+            f"channel(s), {BYTES_PER_SAMPLE} bytes per sample (signed 16-bit "
+            "mono); set params.sample_rate to the rate of the TTS or to "
+            '"auto", or the TTS to this one. Nothing is resampled.'
         )
 
     def _take_data(self, avatar: Avatar, data: Data) -> None:
         name = data.get_name()
+        if name == "trigger_connect":
+            avatar.connect()
+            return
         if name not in ("tts_audio_start", "tts_audio_end", "finalize"):
             self._warn_unknown(f"data {name!r}")
             return
         turn = _turn_of(data)
+        request_id, _ = data.get_property_string("request_id")
+        request_id = clean_id(request_id)
         if name == "tts_audio_start":
-            avatar.speech_starts(turn)
+            avatar.speech_starts(turn, request_id)
             return
         reason, _ = data.get_property_int("reason")
         is_cut = name == "tts_audio_end" and reason == REASON_INTERRUPTED
-        avatar.speech_ends(turn, is_cut)
+        avatar.speech_ends(turn, is_cut, request_id)
 
     def _warn_unknown(self, what: str) -> None:
         if what not in self._unknown and len(self._unknown) < 100:
@@ -334,3 +349,34 @@ def _turn_of(message: Union[AudioFrame, Data]) -> Optional[Turn]:
             return None
     session, error = message.get_property_string("metadata.session_id")
     return Turn(session if error is None else None, turn_id)
+
+
+def _limits_of(params: config.Params) -> Limits:
+    is_opus = params.audio_format == "ogg_opus"
+    return Limits(
+        max_buffered_s=params.max_buffered_speech_s,
+        end_timeout_s=params.end_of_speech_timeout_ms / 1000,
+        first_message_ms=sdk.OPUS_FRAME_MS if is_opus else 0,
+        resume_rewind_s=params.resume_rewind_ms / 1000,
+        resume_within_s=params.resume_within_s,
+    )
+
+
+def _plan_of(settings: config.Config) -> Plan:
+    params = settings.params
+    given = params.agora_token
+    facts = token.read(given.get_secret_value()) if given else None
+    rate = params.sample_rate
+    return Plan(
+        lifetime=lifetime_of(
+            params.session_expire_minutes, facts and facts.expires_at_s
+        ),
+        sample_rate=None if rate == AUTO else rate,
+        fallback_after_s=params.fallback_after_ms / 1000,
+        idle_disconnect_s=params.idle_disconnect_s,
+        auto_connect=settings.auto_connect,
+    )
+
+
+def _no_session(events: object, sample_rate_hz: int) -> Session:
+    raise AssertionError("there is no configuration to open a session with")

@@ -5,6 +5,7 @@ import contextlib
 import json
 from typing import Any
 
+import ten_runtime
 from ten_runtime import AsyncTenEnv, Data
 
 from . import reports
@@ -18,6 +19,16 @@ _PLAIN = frozenset(
 )
 
 
+def _caller_option(skip: int) -> dict[str, Any]:
+    """Return the argument that has a log line name its caller's caller, none
+    where the runtime has no such option."""
+    for name in ("LogOption", "TenLogOption"):
+        option = getattr(ten_runtime, name, None)
+        if option is not None:
+            return {"option": option(skip=skip)}
+    return {}
+
+
 class TenOutbox:
     """Sends reports through TEN, and keeps secrets out of them.
 
@@ -27,6 +38,8 @@ class TenOutbox:
     def __init__(self, ten_env: AsyncTenEnv) -> None:
         self._ten_env = ten_env
         self._redact = Redactor()
+        # TEN's own frames are two; ours is the third.
+        self._log_option = _caller_option(skip=3)
         # TEN takes messages from on_start on; till then they are kept here.
         self._kept: list[tuple[str, reports.Payload]] | None = []
         self._sending: set[asyncio.Task[Any]] = set()
@@ -54,8 +67,13 @@ class TenOutbox:
 
     def log(self, level: LogLevel, text: str, category: str = "") -> None:
         text = self._clean(text)
+        log = getattr(self._ten_env, f"log_{level}")
         with contextlib.suppress(Exception):
-            getattr(self._ten_env, f"log_{level}")(text, category or None)
+            try:
+                log(text, category or None, **self._log_option)
+            except TypeError:  # a runtime whose log calls take no option
+                self._log_option = {}
+                log(text, category or None)
 
     def add_secrets(self, secrets: list[str]) -> None:
         for secret in secrets:

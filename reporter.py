@@ -10,8 +10,9 @@ from typing import Any, Literal, Optional, Protocol
 
 from . import reports
 from .clock import Clock
+from .session.backoff import BACKOFF_RESET_S
 from .session.failures import Failure
-from .session.link import BACKOFF_RESET_S, Link
+from .session.link import Link
 from .speech import (
     AudioEnd,
     AudioStart,
@@ -68,6 +69,7 @@ class Reporter:
         self._current_turn = current_turn
         self._on_due = on_due  # called with the time at which `tick` is due
         self._connection_id = ""
+        self._status = "disconnected"
         # An outage lasts until a session is stable: one that is lost again
         # at once has not ended it.
         self._outage_reported = False
@@ -92,10 +94,13 @@ class Reporter:
         self._outbox.log(
             "info", f"{state} ({reason}) {self._connection_id}".rstrip()
         )
+        if state in ("asleep", "failed", "closed"):
+            self._change_status("disconnected", reason)
 
     def connecting(self) -> None:
         """A new session is being opened."""
         self._connection_id = ""
+        self._change_status("connecting")
 
     def opened(self, link: Link, is_renewal: bool) -> None:
         """A session has been opened, or could not be."""
@@ -104,12 +109,38 @@ class Reporter:
             return
         self._connection_id = link.connection_id
         self._stable_at = link.ready_at + BACKOFF_RESET_S
-        delay_ms = (link.ready_at - link.began_at) * 1000
+        delay_ms = (link.ready_at - link.opened_at) * 1000
         self._outbox.send(
             "metrics", reports.connected(link.connection_id, delay_ms)
         )
+        self._change_status("connected")
         reason = "renewed" if is_renewal else "connected"
         self.enter("ready", "recovered" if self._outage_reported else reason)
+
+    def left(self, link: Link) -> None:
+        """A session has been closed, or could not be opened."""
+        if link.was_ready:
+            if link.loss is None:
+                self._change_status("disconnected", "closed")
+            else:
+                self._change_status("disconnected", "lost", link.loss)
+            connected_ms = (self._clock.monotonic() - link.ready_at) * 1000
+            self._outbox.send(
+                "metrics",
+                reports.disconnected(link.connection_id, connected_ms),
+            )
+
+    def fallback(self) -> None:
+        """The voice speaks in place of the avatar."""
+        self.enter("fallback", "noSession")
+
+    def no_voice(self) -> None:
+        """There is no voice to speak in place of the avatar."""
+        self._outbox.log(
+            "info",
+            "pcm_frame is not connected to an RTC extension: the agent is "
+            "silent while the avatar cannot speak",
+        )
 
     def outage(self, failure: Failure) -> None:
         """Report an outage, once."""
@@ -219,6 +250,26 @@ class Reporter:
         )
 
     # Internals
+
+    def _change_status(
+        self, status: str, reason: str = "", failure: Optional[Failure] = None
+    ) -> None:
+        """Report the connection's status on change, as TEN's base classes
+        do: "connecting", "connected" or "disconnected"."""
+        if status == self._status:
+            return
+        last, self._status = self._status, status
+        self._outbox.send(
+            "connection_status_changed",
+            reports.connection_status(
+                self._connection_id,
+                status,
+                last,
+                reason,
+                failure.code if failure is not None else "",
+                failure.vendor_message if failure is not None else "",
+            ),
+        )
 
     def _discard_service_error(self) -> None:
         self._service_error = None

@@ -32,6 +32,17 @@ def error(
     req_id: str = "",
 ) -> Payload:
     """Return an `error`; `code` is `FATAL` or `NON_FATAL`."""
+    metadata = _metadata(
+        turn, phase=phase, connection_id=connection_id, req_id=req_id
+    )
+    of_vendor = _known(
+        code=vendor_code,
+        phase=phase,
+        connection_id=connection_id,
+        req_id=req_id,
+    )
+    if of_vendor:
+        metadata["vendor_metadata"] = of_vendor
     return {
         "id": req_id or connection_id,
         "module": MODULE,
@@ -42,9 +53,7 @@ def error(
             "code": vendor_code,
             "message": vendor_message,
         },
-        "metadata": _metadata(
-            turn, phase=phase, connection_id=connection_id, req_id=req_id
-        ),
+        "metadata": metadata,
     }
 
 
@@ -52,19 +61,35 @@ def connected(connection_id: str, connect_delay_ms: float) -> Payload:
     """Return the `metrics` of a connection."""
     return _metrics(
         connection_id,
-        {"connect_delay_ms": round(connect_delay_ms)},
+        {
+            "connect_delay_ms": round(connect_delay_ms),
+            "connect_delay": round(connect_delay_ms),  # as TEN's TTS names it
+        },
+        _metadata(None, connection_id=connection_id),
+    )
+
+
+def disconnected(connection_id: str, connected_ms: float) -> Payload:
+    """Return the `metrics` of a connection that has ended."""
+    return _metrics(
+        connection_id,
+        {"connected_ms": round(connected_ms)},
         _metadata(None, connection_id=connection_id),
     )
 
 
 def utterance(summary: Summary, connection_id: str) -> Payload:
-    """Return the `metrics` of one utterance; audio_ms = sent + dropped."""
+    """Return the `metrics` of one utterance: audio_ms = sent + voice + lost +
+    dropped; resent_ms is what was written twice."""
     delay_ms = summary.first_audio_delay_ms
     return _metrics(
         summary.req_id,
         {
             "audio_ms": _tidy(summary.audio_ms),
             "sent_ms": _tidy(summary.sent_ms),
+            "voice_ms": _tidy(summary.voice_ms),
+            "resent_ms": _tidy(summary.resent_ms),
+            "lost_ms": _tidy(summary.lost_ms),
             "dropped_ms": _tidy(summary.dropped_ms),
             "dropped_by_flush_ms": _tidy(summary.flushed_ms),
             "dropped_by_overflow_ms": _tidy(summary.refused_ms),
@@ -97,6 +122,33 @@ def audio_end(event: AudioEnd) -> Payload:
     }
 
 
+def connection_status(
+    connection_id: str,
+    current: str,
+    last: str,
+    reason: str,
+    vendor_code: str,
+    vendor_message: str,
+) -> Payload:
+    """Return a `connection_status_changed`, as TEN's speech recognition and
+    TTS base classes send it; `code` is 0 unless the connection was lost."""
+    return {
+        "id": connection_id,
+        "module": MODULE,
+        "vendor": VENDOR,
+        "vendor_info": {
+            "vendor": VENDOR,
+            "code": vendor_code,
+            "message": vendor_message,
+        },
+        "current": current,
+        "last": last,
+        "code": NON_FATAL if reason == "lost" else 0,
+        "message": reason,
+        "metadata": _metadata(None, connection_id=connection_id),
+    }
+
+
 def state(name: str, connection_id: str, reason: str) -> Payload:
     """Return an `avatar_state`: `name` is connecting, ready, recovering,
     failed or closed."""
@@ -115,8 +167,12 @@ def _metrics(id_: str, values: Payload, metadata: Payload) -> Payload:
     }
 
 
+def _known(**values: str) -> Payload:
+    return {name: value for name, value in values.items() if value}
+
+
 def _metadata(turn: Optional[Turn], **known: str) -> Payload:
-    metadata: Payload = {name: value for name, value in known.items() if value}
+    metadata = _known(**known)
     if turn is not None:
         metadata["turn_id"] = turn.id
         if turn.session is not None:

@@ -1,9 +1,9 @@
 """One attempt: its session, since when, why it is lost, which call hangs."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import NamedTuple, Optional, Protocol
+from typing import Any, NamedTuple, Optional, Protocol
 
 from ..clock import Clock
 from .failures import Failure, SessionError
@@ -11,10 +11,6 @@ from .failures import Failure, SessionError
 STALL_LIMIT_S = 30.0
 """How long one call may wait for the socket. The SDK's own keepalive cannot
 notice a dead peer while the socket's buffer is full."""
-
-BACKOFF_RESET_S = 5.0
-"""A session that lasts this long has ended the outage before it: backoff
-starts anew, and the next loss is another outage."""
 
 PLAYBACK_STATES = ("playing", "paused", "ended", "interrupted")
 
@@ -91,12 +87,14 @@ class Lifetime:
 
     From `renew_after_s` on it is renewed in a quiet moment, at
     `renew_latest_s` in any. `token_expires_at_s` (epoch) is the end of a
-    given Agora token, which cannot be renewed.
+    given Agora token, which cannot be renewed. A spare session is discarded
+    at `spare_max_age_s` (0 = none is made).
     """
 
     renew_after_s: float
     renew_latest_s: float
     token_expires_at_s: Optional[float] = None
+    spare_max_age_s: float = 0.0
 
 
 def lifetime_of(
@@ -108,25 +106,34 @@ def lifetime_of(
     leaves 15.
     """
     whole_s = session_expire_minutes * 60
-    return Lifetime(whole_s * 0.7, whole_s - 15.0, token_expires_at_s)
+    return Lifetime(
+        whole_s * 0.7, whole_s - 15.0, token_expires_at_s, whole_s * 0.35
+    )
 
 
 class Link:
-    """One session, from its opening to its close, and what became of it.
+    """One session, from its making to its close, and what became of it.
 
     `on_change` is called when it was lost, or when a call has ended that
     somebody may wait for; `on_service_error` gets the non-fatal errors of
-    the service.
+    the service, `on_playback` what it says of playback.
     """
 
     def __init__(
         self,
-        open_session: Callable[[SessionEvents], Session],
+        open_session: OpenSession,
+        sample_rate: int,
         clock: Clock,
+        *,
         on_change: Callable[[], None],
         on_service_error: Callable[[Failure], None],
+        on_playback: Callable[[PlaybackSignal], None],
     ) -> None:
+        self.sample_rate = sample_rate
+        """Of the audio that it takes, in Hz."""
         self.began_at = clock.monotonic()
+        """When its tokens were made."""
+        self.opened_at = self.began_at
         self.ready_at = float("inf")
         self.connection_id = ""
         self.loss: Optional[Failure] = None
@@ -138,10 +145,11 @@ class Link:
         self._clock = clock
         self._on_change = on_change
         self._on_service_error = on_service_error
+        self._on_playback = on_playback
         self._is_closed = False
         self._session: Optional[Session] = None
         try:
-            self._session = open_session(self)
+            self._session = open_session(self, sample_rate)
         except SessionError as error:
             self.loss = error.failure
 
@@ -158,28 +166,35 @@ class Link:
     def was_ready(self) -> bool:
         return self.ready_at != float("inf")
 
-    def is_stable(self, now: float) -> bool:
-        """Return whether it has lasted long enough to end an outage."""
-        return now >= self.ready_at + BACKOFF_RESET_S
+    def prepare(self) -> "asyncio.Task[None]":
+        """Begin to get the session token; afterwards it has one or is lost."""
+        return asyncio.ensure_future(self._attempt(self._prepare))
 
-    def open(self) -> "asyncio.Future[None]":
+    def open(self) -> "asyncio.Task[None]":
         """Begin to connect; afterwards it is ready or lost."""
-        return asyncio.ensure_future(self._open())
+        self.opened_at = self._clock.monotonic()
+        return asyncio.ensure_future(self._attempt(self._open))
 
-    async def _open(self) -> None:
-        session = self._session
-        if session is None:
+    async def _attempt(
+        self, call: Callable[[Session], Coroutine[Any, Any, None]]
+    ) -> None:
+        if self._session is None:
             return
         try:
-            self.connection_id = await session.open()
+            await call(self._session)
         except SessionError as error:
             self.lose(error.failure)
         except asyncio.CancelledError:
             self.lose(Failure("the opening was cancelled"))
         except Exception as error:
             self.lose(Failure(f"the session could not be opened: {error!r}"))
-        else:
-            self.ready_at = self._clock.monotonic()
+
+    async def _prepare(self, session: Session) -> None:
+        await session.prepare()
+
+    async def _open(self, session: Session) -> None:
+        self.connection_id = await session.open()
+        self.ready_at = self._clock.monotonic()
 
     async def send(self, audio: bytes, end: bool) -> str:
         """Send audio and return its request's id. Raises `SessionError`."""
@@ -251,4 +266,6 @@ class Link:
         self._on_change()
 
     def playback(self, signal: PlaybackSignal, /) -> None:
-        """Take what the service reports of playback; of no use so far."""
+        """Take what the service reports of playback."""
+        if not self._is_closed:
+            self._on_playback(signal)

@@ -31,6 +31,7 @@ class VoiceSteps:
         self._backlog = backlog
         self._may_speak = may_speak  # the avatar has ended
         self._on_drained = on_drained
+        self._held: Optional[Say] = None  # given out, and not settled
 
     @property
     def has_begun(self) -> bool:
@@ -50,7 +51,8 @@ class VoiceSteps:
             if utterance.left >= size or (utterance.ended and utterance.left):
                 utterance.output = "voice"
                 utterance.stale_at = None
-                return Say(utterance.take(size), utterance)
+                self._held = Say(utterance.take(size), utterance)
+                return self._held
             if not utterance.ended:
                 return None
             queue.popleft()
@@ -60,6 +62,9 @@ class VoiceSteps:
 
     def said(self, say: Say, now: float) -> None:
         """Settle what was given to the voice."""
+        if say is not self._held:
+            return  # withdrawn
+        self._held = None
         utterance, size = say.utterance, len(say.audio)
         totals = self._backlog.totals
         begin, reached = utterance.position, utterance.reached
@@ -84,5 +89,12 @@ class VoiceSteps:
 
     def failed(self, say: Say) -> None:
         """Settle what could not be said: there is no voice."""
-        say.utterance.put_back(say.audio)
-        say.utterance.output = None
+        if say is self._held:
+            self.withdraw()
+            say.utterance.output = None
+
+    def withdraw(self) -> None:
+        """Count what is not settled yet as not said."""
+        say, self._held = self._held, None
+        if say is not None:
+            say.utterance.put_back(say.audio)

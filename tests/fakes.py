@@ -10,6 +10,7 @@ from typing import Any, Optional, TypeVar, Union
 
 from spatius_avatar_python.session.failures import Failure, SessionError
 from spatius_avatar_python.session.link import SessionEvents
+from spatius_avatar_python.speech import Turn
 
 Result = TypeVar("Result")
 
@@ -135,6 +136,25 @@ class FakeOutbox:
         ]
 
 
+class FakeVoice:
+    """Keeps what it is given to say, as long as it is connected."""
+
+    def __init__(self, is_connected: bool = False) -> None:
+        self.is_connected = is_connected
+        self.frames: list[tuple[bytes, int, Optional[Turn]]] = []
+
+    async def say(
+        self, pcm: bytes, sample_rate: int, turn: Optional[Turn]
+    ) -> bool:
+        if self.is_connected:
+            self.frames.append((pcm, sample_rate, turn))
+        return self.is_connected
+
+    @property
+    def said(self) -> bytes:
+        return b"".join(pcm for pcm, _, _ in self.frames)
+
+
 class FakeSession:
     """One connection, as strict about its use as the SDK needs it."""
 
@@ -142,10 +162,13 @@ class FakeSession:
         self,
         service: "FakeService",
         number: int,
-        on_failure: Callable[[Failure], None],
+        events: SessionEvents,
     ) -> None:
         self.number = number
-        self.on_failure = on_failure
+        self.events = events
+        self.on_failure = events.failed
+        self.sample_rate_hz = 0
+        self.is_prepared = False
         self.requests: dict[str, bytearray] = {}
         """What was heard, by request id."""
         self.messages: list[bytes] = []
@@ -160,6 +183,13 @@ class FakeSession:
         self._request: Optional[str] = None  # the open one
         self._latest: Optional[str] = None
         self._held: Optional[asyncio.Future[None]] = None
+
+    async def prepare(self) -> None:
+        with self._one_call("prepare", may_be_cancelled=True):
+            self._service.tell(self, "prepare")
+            plan = self._service.preparations
+            await self._pass(plan.popleft() if plan else None)
+            self.is_prepared = True
 
     async def open(self) -> str:
         with self._one_call("open", may_be_cancelled=True):
@@ -297,6 +327,7 @@ class FakeService:
         self.sessions: list[FakeSession] = []
         self.events: list[tuple[int, str]] = []
         """(session, what) in the order in which it happened."""
+        self.preparations: deque[Outcome] = deque()
         self.openings: deque[Outcome] = deque()
         self.calls: deque[Outcome] = deque()
         self.makings: deque[Outcome] = deque()
@@ -305,13 +336,14 @@ class FakeService:
         self.wrongs: list[str] = []
         """Uses of a session that would do damage in the real SDK."""
 
-    def make(self, events: SessionEvents) -> FakeSession:
+    def make(self, events: SessionEvents, sample_rate_hz: int) -> FakeSession:
         outcome = self.makings.popleft() if self.makings else None
         if isinstance(outcome, Failure):
             raise SessionError(outcome)
         if isinstance(outcome, BaseException):
             raise outcome
-        session = FakeSession(self, len(self.sessions) + 1, events.failed)
+        session = FakeSession(self, len(self.sessions) + 1, events)
+        session.sample_rate_hz = sample_rate_hz
         self.sessions.append(session)
         return session
 

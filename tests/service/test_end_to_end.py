@@ -281,7 +281,7 @@ def test_the_service_gets_what_was_configured(
     assert (config.channel, config.uid) == ("from the server", 4294967295)
     assert config.publisher_id == "4294967295"
     assert (config.sample_rate, config.audio_format) == (16000, "pcm_s16le")
-    (asked,) = motion_server.record.token_requests
+    asked = motion_server.record.token_requests[0]
     assert config.agora_token_end_s is not None and asked.expire_at is not None
     assert 44.5 * 60 < config.agora_token_end_s - time.time() <= 45 * 60
     assert 44.5 * 60 < asked.expire_at - time.time() <= 45 * 60
@@ -379,7 +379,7 @@ def test_metrics_tell_of_each_connection_and_utterance(
         await agent.report("metrics", lambda m: "audio_ms" in m["metrics"])
 
     agent = play(script, properties(motion_server))
-    connected, utterance = agent.sent("metrics")
+    connected, utterance, ended = agent.sent("metrics")
     assert connected["metrics"]["connect_delay_ms"] >= 0
     values = utterance["metrics"]
     assert (values["audio_ms"], values["sent_ms"]) == (400, 400)
@@ -390,6 +390,7 @@ def test_metrics_tell_of_each_connection_and_utterance(
     (request,) = motion_server.record.requests
     assert utterance["id"] == request.req_id
     assert agent.states[:2] == ["connecting", "ready"]
+    assert ended["metrics"]["connected_ms"] >= 400
 
 
 def test_the_dump_is_what_came_in(

@@ -12,23 +12,22 @@ from fakes import (
     FakeOutbox,
     FakeService,
     FakeSession,
+    FakeVoice,
     settle,
 )
 from spatius_avatar_python import reports
-from spatius_avatar_python.avatar import (
-    IDLE_POLL_S,
-    INITIAL_BACKOFF_S,
-    MAX_BACKOFF_S,
-    MAX_REJECTED_UPGRADES,
-    Avatar,
-)
+from spatius_avatar_python.avatar import Avatar
 from spatius_avatar_python.reporter import (
     SERVICE_ERROR_PAUSE_S,
     TOKEN_EXPIRY_WARNING_S,
 )
+from spatius_avatar_python.session.backoff import (
+    BACKOFF_RESET_S,
+    INITIAL_BACKOFF_S,
+    MAX_BACKOFF_S,
+)
 from spatius_avatar_python.session.failures import Failure
 from spatius_avatar_python.session.link import (
-    BACKOFF_RESET_S,
     STALL_LIMIT_S,
     Lifetime,
     lifetime_of,
@@ -37,6 +36,11 @@ from spatius_avatar_python.speech import Limits, Speech
 from spatius_avatar_python.speech.limits import MESSAGE_MS
 from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
 from spatius_avatar_python.speech.turn import Turn
+from spatius_avatar_python.supervisor import (
+    IDLE_POLL_S,
+    MAX_REJECTED_UPGRADES,
+    Plan,
+)
 
 BYTES_PER_MS = 48
 MESSAGE = MESSAGE_MS * BYTES_PER_MS
@@ -70,6 +74,7 @@ class Stage:
     clock: FakeClock
     service: FakeService
     outbox: FakeOutbox
+    voice: FakeVoice
     speech: Speech
     avatar: Avatar
 
@@ -122,8 +127,12 @@ def set_up(
     seed: int = 7,
     max_buffered_s: float = 60.0,
     end_timeout_s: float = 1.5,
+    resume_within_s: float = 0,
+    has_voice: bool = False,
+    **plan,
 ) -> Stage:
     clock = FakeClock()
+    voice = FakeVoice(has_voice)
     service = FakeService()
     outbox = FakeOutbox()
     speech = Speech(
@@ -131,18 +140,19 @@ def set_up(
         limits=Limits(
             max_buffered_s=max_buffered_s,
             end_timeout_s=end_timeout_s,
-            resume_within_s=0,
+            resume_within_s=resume_within_s,
         ),
     )
     avatar = Avatar(
         speech=speech,
         open_session=service.make,
         outbox=outbox,
-        lifetime=lifetime,
+        voice=voice,
+        plan=Plan(lifetime, 24000, **plan),
         clock=clock,
         rng=random.Random(seed),
     )
-    return Stage(clock, service, outbox, speech, avatar)
+    return Stage(clock, service, outbox, voice, speech, avatar)
 
 
 async def ready(**options) -> Stage:
@@ -213,7 +223,7 @@ async def test_connection_is_reported():
     stage = await ready()
     assert stage.outbox.states == ["connecting", "ready"]
     [(_, metrics)] = [s for s in stage.outbox.sent if s[0] == "metrics"]
-    assert metrics["metrics"] == {"connect_delay_ms": 0}
+    assert metrics["metrics"] == {"connect_delay_ms": 0, "connect_delay": 0}
     assert metrics["metadata"] == {"connection_id": "connection-1"}
     assert stage.outbox.errors == []
     await stage.finish()
@@ -516,6 +526,10 @@ async def test_error_names_the_speech_that_is_hit():
         "turn_id": 1,
         "session_id": "session",
         "connection_id": "connection-1",
+        "vendor_metadata": {
+            "code": "connectionClosed",
+            "connection_id": "connection-1",
+        },
     }
     assert error["vendor_info"]["code"] == "connectionClosed"
     await stage.finish()
@@ -930,7 +944,7 @@ async def test_failure_ends_a_call_that_is_blocked(code):
     failure = replace(LOST, code=code, message="why", fatal=bool(code))
     stage.session.on_failure(failure)
     await stage.clock.advance(0.1)
-    assert stage.session.aborts == 1
+    assert stage.service.sessions[0].aborts == 1
     assert stage.outbox.errors[0]["message"] == "why"
     assert (stage.avatar.state == "failed") == bool(code)
     await stage.finish()

@@ -84,6 +84,12 @@ def test_error_has_the_form_of_a_module_error():
             "phase": "websocket_runtime",
             "connection_id": "conn-1",
             "req_id": "req-1",
+            "vendor_metadata": {
+                "code": "1011",
+                "phase": "websocket_runtime",
+                "connection_id": "conn-1",
+                "req_id": "req-1",
+            },
         },
     }
 
@@ -129,7 +135,7 @@ def test_connection_is_measured():
         "id": "conn-1",
         "module": "avatar",
         "vendor": "spatius",
-        "metrics": {"connect_delay_ms": 123},
+        "metrics": {"connect_delay_ms": 123, "connect_delay": 123},
         "metadata": {"connection_id": "conn-1"},
     }
 
@@ -143,6 +149,9 @@ def test_utterance_is_measured():
         "metrics": {
             "audio_ms": 1000,
             "sent_ms": 700,
+            "voice_ms": 0,
+            "resent_ms": 0,
+            "lost_ms": 0,
             "dropped_ms": 300,
             "dropped_by_flush_ms": 200,
             "dropped_by_overflow_ms": 100,

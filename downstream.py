@@ -1,0 +1,76 @@
+"""What goes on to the RTC extension: the agent's voice, and barge-ins."""
+
+import asyncio
+from typing import Any, Optional
+
+from ten_runtime import AsyncTenEnv, AudioFrame, Cmd
+
+from .speech import BYTES_PER_SAMPLE, Turn
+
+try:
+    from ten_runtime import SendOptions
+except ImportError:  # a runtime that cannot say what is not connected
+    SendOptions = None
+
+
+class Downstream:
+    """Sends `pcm_frame` and `flush` to whatever the graph connects."""
+
+    def __init__(self, ten_env: AsyncTenEnv) -> None:
+        self._ten_env = ten_env
+        self._is_connected = False  # known to be
+        self._flushes: set[asyncio.Task[Any]] = set()
+
+    async def say(
+        self, pcm: bytes, sample_rate: int, turn: Optional[Turn]
+    ) -> bool:
+        """Send one frame; return False where nothing is connected."""
+        frame = _frame(pcm, sample_rate, turn)
+        if self._is_connected or SendOptions is None:
+            await self._ten_env.send_audio_frame(frame)
+            return True
+        error = await self._ten_env.send_audio_frame(
+            frame, SendOptions(wait_for_result=True)
+        )
+        self._is_connected = error is None
+        return self._is_connected
+
+    def flush(self) -> None:
+        """Pass a `flush` on; nobody waits for its answer."""
+        flush = asyncio.ensure_future(self._flush())
+        self._flushes.add(flush)
+        flush.add_done_callback(self._flushes.discard)
+
+    async def _flush(self) -> None:
+        # Where nothing is connected there is nothing to flush.
+        await self._ten_env.send_cmd(Cmd.create("flush"))
+
+    def close(self) -> None:
+        """Wait for no answer any more."""
+        for flush in self._flushes:
+            flush.cancel()
+
+
+def _frame(pcm: bytes, sample_rate: int, turn: Optional[Turn]) -> AudioFrame:
+    """Return a pcm_frame of signed 16-bit mono audio."""
+    frame = AudioFrame.create("pcm_frame")
+    frame.set_sample_rate(sample_rate)
+    frame.set_bytes_per_sample(BYTES_PER_SAMPLE)
+    frame.set_number_of_channels(1)
+    frame.set_samples_per_channel(len(pcm) // BYTES_PER_SAMPLE)
+    frame.alloc_buf(len(pcm))
+    buffer = frame.lock_buf()
+    buffer[:] = pcm
+    frame.unlock_buf(buffer)
+    if turn is not None:
+        _set(frame, "metadata.turn_id", turn.id)
+        if turn.session is not None:
+            _set(frame, "metadata.session_id", turn.session)
+    return frame
+
+
+def _set(frame: AudioFrame, path: str, value: Any) -> None:
+    if isinstance(value, int):
+        frame.set_property_int(path, value)
+    else:
+        frame.set_property_string(path, value)

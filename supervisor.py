@@ -1,0 +1,298 @@
+"""One session after the other: opened, served, renewed, recovered.
+
+The rules that are quoted are the rules of the session in docs/design.md.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Optional
+
+from .clock import Clock
+from .reporter import Reporter
+from .session.backoff import Backoff
+from .session.failures import Failure
+from .session.link import Lifetime, Link, OpenSession, PlaybackSignal
+from .session.spare import Spare
+from .speech import Speech
+from .writer import Writer
+
+MAX_REJECTED_UPGRADES = 3
+
+IDLE_POLL_S = 0.25
+"""How often a session that is due for renewal checks for a quiet moment."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When sessions are made and given up.
+
+    `sample_rate` is in Hz, None for that of the frames. `idle_disconnect_s`
+    of 0 and `fallback_after_s` of 0 mean never. Without `auto_connect` the
+    first session is made when there is something to say.
+    """
+
+    lifetime: Lifetime
+    sample_rate: Optional[int] = None
+    fallback_after_s: float = 0.0
+    idle_disconnect_s: float = 0.0
+    auto_connect: bool = True
+
+
+class Supervisor:
+    """Gives `writer` one session after the other, until it is stopped or the
+    avatar has failed for good.
+
+    `tend` has said what is due, `on_failed` is called with the failure that
+    ends it.
+    """
+
+    def __init__(
+        self,
+        *,
+        speech: Speech,
+        writer: Writer,
+        reporter: Reporter,
+        open_session: OpenSession,
+        plan: Plan,
+        clock: Clock,
+        rng: random.Random,
+        tend: Callable[[], None],
+        on_failed: Callable[[Failure], None],
+    ) -> None:
+        self.wake_at: Optional[float] = None
+        """When `wake` is due, None for not before something happens."""
+        self.stopping = False
+        self._speech = speech
+        self._writer = writer
+        self._reporter = reporter
+        self._open_session = open_session
+        self._plan = plan
+        self._clock = clock
+        self._backoff = Backoff(rng)
+        self._tend = tend
+        self._on_failed = on_failed
+        self._spare = Spare(
+            self._make_link, clock, plan.lifetime.spare_max_age_s
+        )
+        self._is_needed = False  # there is something to say
+        self._rejected_upgrades = 0
+        # Where it waits for something to do.
+        self._waiter: Optional[asyncio.Future[None]] = None
+
+    def need(self) -> None:
+        """There is, or will be, something to say: wake up for it."""
+        if not self._is_needed:
+            self._is_needed = True
+            self.wake()
+
+    def wake(self) -> None:
+        """Have it check what there is to do."""
+        self.wake_at = None
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def stop(self) -> None:
+        """Have `run` end; whatever is in progress ends within its deadline."""
+        self.stopping = True
+        if self._writer.link is not None:
+            self._writer.link.is_retired = True
+        self.wake()
+
+    async def run(self) -> None:
+        try:
+            await self._supervise()
+        except asyncio.CancelledError:
+            if not self.stopping:
+                self._on_failed(Failure("the avatar was cancelled", fatal=True))
+            raise
+        except Exception as error:  # a defect of ours; say so, and stay quiet
+            self._on_failed(
+                Failure(
+                    f"the avatar stopped on an internal error: {error!r}",
+                    fatal=True,
+                )
+            )
+        finally:
+            if self._writer.link is not None:
+                self._writer.link.abort()
+            await self._spare.close()
+
+    async def _supervise(self) -> None:
+        """Open one session after the other, until stopped or failed."""
+        if self._plan.auto_connect:
+            self._reporter.enter("connecting", "start")
+        else:
+            await self._sleep("notConnected")
+        is_renewal = False
+        while not self.stopping:
+            link = await self._connect(is_renewal)
+            reason = await self._serve(link) if link.was_ready else ""
+            failure = self._judge(link.loss)
+            is_idle = reason == "idle" or (failure is not None and failure.idle)
+            is_renewal = failure is None and not is_idle
+            if failure is None or is_idle or self.stopping:
+                pass
+            elif failure.fatal:
+                self._on_failed(failure)
+            else:
+                self._reporter.outage(failure)
+            if is_renewal and not self.stopping:
+                self._reporter.enter("connecting", "renewal")
+            await self._leave(link)
+            if is_idle:
+                await self._sleep(failure.code if failure else "idle")
+            elif failure is not None and failure.fatal:
+                return
+            elif failure is not None:
+                await self._pause(self._backoff.next_s(failure, link.was_ready))
+
+    async def _connect(self, is_renewal: bool) -> Link:
+        """Open one session: afterwards it is ready or lost, or was given up
+        since the avatar stops."""
+        self._reporter.connecting()
+        rate = await self._sample_rate()
+        # A renewal is for a new lifetime: a spare has used up some of its.
+        spare = None if is_renewal else self._spare.take(rate)
+        link = spare or self._make_link(rate)
+        self._writer.link = link
+        opening = link.open()
+        opening.add_done_callback(lambda _: self.wake())
+        while not opening.done() and not self.stopping:
+            await self._wait(None)
+        if not opening.done():
+            opening.cancel()
+            await asyncio.wait({opening})
+        self._reporter.opened(link, is_renewal)
+        return link
+
+    def _make_link(self, sample_rate: int) -> Link:
+        return Link(
+            self._open_session,
+            sample_rate,
+            self._clock,
+            on_change=self.wake,
+            on_service_error=self._reporter.service_error,
+            on_playback=self._take_playback,
+        )
+
+    async def _sample_rate(self) -> int:
+        """Return the rate of the next session; it may be known only when
+        there is something to say."""
+        while not self.stopping:
+            rate = self._plan.sample_rate or self._speech.next_sample_rate
+            if rate:
+                return rate
+            self._is_needed = False
+            await self._wait(None)
+        return 0
+
+    async def _serve(self, link: Link) -> str:
+        """Have speech written until the session is lost, the avatar is
+        stopped, or the reason that is returned ends the session."""
+        reason = ""
+        while link.is_ready and not self.stopping:
+            self._tend()
+            now = self._clock.monotonic()
+            reason, until = self._reason_to_end(link, now)
+            if reason or not link.is_ready:
+                break
+            await self._wait(until)
+        link.is_retired = True
+        while self._writer.is_writing:
+            await self._wait(None)
+        now = self._clock.monotonic()
+        self._backoff.lasted(now - link.ready_at)
+        self._speech.steps.connection_lost(now)
+        return reason
+
+    def _reason_to_end(self, link: Link, now: float) -> tuple[str, float]:
+        """Return why to end the session now, "" if there is no reason, and
+        when to ask again."""
+        speech, plan = self._speech, self._plan
+        is_idle = speech.is_idle(now)
+        renew_at = link.began_at + plan.lifetime.renew_after_s
+        latest_at = link.began_at + plan.lifetime.renew_latest_s
+        if now >= latest_at or (now >= renew_at and is_idle):
+            return "renewal", now
+        if (
+            speech.next_sample_rate not in (None, link.sample_rate)
+            and speech.steps.is_idle
+            and speech.steps.playout.is_over(now)
+        ):
+            return "renewal", now
+        until = renew_at if now < renew_at else now + IDLE_POLL_S
+        if plan.idle_disconnect_s:
+            idle_at = plan.idle_disconnect_s + max(
+                link.ready_at, speech.silent_since
+            )
+            if is_idle and now >= idle_at:
+                return "idle", now
+            until = min(until, max(idle_at, now + IDLE_POLL_S))
+        if now >= self._spare.due_at:
+            if is_idle:
+                self._spare.make(link.sample_rate)
+            else:
+                until = min(until, now + IDLE_POLL_S)
+        return "", min(until, max(self._spare.due_at, now + IDLE_POLL_S))
+
+    def _judge(self, failure: Optional[Failure]) -> Optional[Failure]:
+        """Return the failure, fatal when session tokens keep being refused."""
+        if failure is None or not failure.rejected_upgrade:
+            self._rejected_upgrades = 0
+            return failure
+        self._rejected_upgrades += 1
+        if self._rejected_upgrades < MAX_REJECTED_UPGRADES:
+            return failure
+        return _keeps_rejecting(failure)
+
+    async def _leave(self, link: Link) -> None:
+        """Close the session, before another may be opened: two publishers
+        with one uid would kick each other out of the channel."""
+        await link.close()
+        self._writer.link = None
+        self._reporter.left(link)
+
+    async def _pause(self, duration_s: float) -> None:
+        until = self._clock.monotonic() + duration_s
+        while not self.stopping and self._clock.monotonic() < until:
+            await self._wait(until)
+
+    def _take_playback(self, signal: PlaybackSignal) -> None:
+        self._speech.playback(*signal, self._clock.monotonic())
+        self._tend()
+
+    async def _sleep(self, reason: str) -> None:
+        """Wait until there is something to say, or will be soon."""
+        self._is_needed = self._speech.has_waiting
+        self._reporter.enter("asleep", reason)
+        while not self._is_needed and not self.stopping:
+            await self._wait(None)
+        if not self.stopping:
+            self._reporter.enter("connecting", "wake")
+
+    async def _wait(self, until: Optional[float]) -> None:
+        """Wait until woken, or until the time `until`."""
+        self.wake_at = until
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._tend()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self.wake_at = None
+
+
+def _keeps_rejecting(failure: Failure) -> Failure:
+    return Failure(
+        f"Spatius refused {MAX_REJECTED_UPGRADES} new session tokens in a "
+        "row: check that params.spatius_app_id belongs to the API key, the "
+        "region or endpoints, and this machine's clock. Spatius says: "
+        f"{failure.vendor_message}",
+        fatal=True,
+        code=failure.code,
+        vendor_message=failure.vendor_message,
+        phase=failure.phase,
+    )
