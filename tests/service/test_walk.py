@@ -38,7 +38,7 @@ from devkit.motion_server import (
     Unmet,
 )
 
-pytestmark = [pytest.mark.wire, pytest.mark.faults]
+pytestmark = pytest.mark.wire
 
 WALKS = int(os.environ.get("WALKS", "300"))
 AT_ONCE = 12
@@ -367,7 +367,6 @@ async def _walk_all(seeds: list[int]) -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-@pytest.mark.asyncio
 async def test_random_walks_keep_what_was_promised() -> None:
     """Order, no byte twice, silence after a flush, sums, no secret told."""
     if "WALK_SEED" in os.environ:
