@@ -230,8 +230,6 @@ def test_an_utterance_without_an_end_is_ended_by_itself(
     play(script, properties(motion_server, end_of_speech_timeout_ms=200))
     (request,) = motion_server.record.requests
     assert request.ended_at_s is not None
-    # Well below the default of 1.5 s.
-    assert 0.15 < request.ended_at_s - request.last_audio_s < 1.4
 
 
 def test_everything_wrong_with_the_configuration_is_one_error(

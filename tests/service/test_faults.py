@@ -6,6 +6,7 @@ extension reported.
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import websockets
@@ -458,6 +459,14 @@ async def say_more_than_a_stalled_socket_takes(
     )
 
 
+def check_overflow(errors: list[dict[str, Any]]) -> None:
+    """One error per episode: the kernel may take half of the queue yet."""
+    assert 1 <= len(errors) <= 3
+    for error in errors:
+        assert error["code"] == 1000
+        assert error["vendor_info"]["code"] == "overflow"
+
+
 def test_a_fatal_error_is_heard_while_the_socket_is_stalled(
     cramped_server: MotionServer,
 ) -> None:
@@ -470,7 +479,8 @@ def test_a_fatal_error_is_heard_while_the_socket_is_stalled(
         await agent.state("failed", 5)
 
     agent = play(script, properties(server))
-    assert agent.errors == [1000, -1000]
+    assert agent.errors[-1] == -1000
+    check_overflow(agent.sent("error")[:-1])
     assert "credits" in agent.sent("error")[-1]["message"]
 
 
@@ -497,7 +507,7 @@ def test_a_flush_is_answered_while_the_socket_is_stalled(
 
     agent = play(script, properties(server))
     assert len(server.record.interrupts) == 1
-    assert agent.errors == [1000]
+    check_overflow(agent.sent("error"))
     assert server.record.requests[-1].audio == answer
     assert server.record.violations == []
     (cut,) = [

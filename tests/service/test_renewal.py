@@ -74,7 +74,9 @@ async def test_a_session_is_renewed_before_it_ends() -> None:
 
 async def test_renewal_waits_for_a_quiet_moment() -> None:
     """What is being said is said to its end in the old session."""
-    async with stage(session_expire_minutes=10) as (clock, server, rig):
+    async with stage(
+        session_expire_minutes=10, end_of_speech_timeout_ms=1500
+    ) as (clock, server, rig):
         await say(rig, speech(300, 1), 1, end=False)
         clock.advance(8 * MINUTE_S)  # rule 9 ends the utterance: it is over
         await say(rig, speech(300, 2), 2, end=False)
