@@ -313,6 +313,7 @@ def fast_keepalive(monkeypatch: pytest.MonkeyPatch) -> None:
     It is the websocket library's own, and both SDKs keep its defaults.
     """
     defaults = websockets.connect.__init__.__kwdefaults__
+    assert defaults is not None
     assert sum(defaults[name] for name in KEEPALIVE) <= 50
     for name in KEEPALIVE:
         monkeypatch.setitem(defaults, name, defaults[name] / 20)
