@@ -431,7 +431,7 @@ async def test_what_cannot_be_mended_stops_the_avatar(
         await agent.end(2)
         await agent.flush()
         # Longer than the first backoff could be: silence has no event.
-        await asyncio.sleep(2.2 * avatar.FIRST_BACKOFF_S / FATAL_SPEED)
+        await asyncio.sleep(2.2 * avatar.INITIAL_BACKOFF_S / FATAL_SPEED)
         assert len(motion_server.record.token_requests) == attempts
 
     agent = await play_fast(script, properties(motion_server), FATAL_SPEED)
