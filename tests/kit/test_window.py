@@ -15,6 +15,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -718,10 +719,12 @@ def test_command_serves_the_page_until_ctrl_c(command: tuple[str, ...]) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
+    too_late = threading.Timer(60, process.kill)  # ends what is read below
+    too_late.start()
     try:
         assert process.stdout is not None
         url = ""
-        while not (match := re.search(r"window:?\s+(http\S+)", url)):
+        while not (match := re.search(r"(?:window|page):?\s+(http\S+)", url)):
             url = process.stdout.readline()
             assert url, "the command ended early"
         server: Any = type("Server", (), {})()
@@ -732,5 +735,6 @@ def test_command_serves_the_page_until_ctrl_c(command: tuple[str, ...]) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     finally:
+        too_late.cancel()
         process.kill()
         process.wait()
