@@ -1,7 +1,8 @@
 """A voice agent for tests: it speaks to the extension as TEN's nodes do.
 
 A script (an async function that takes an `Agent`) runs inside TEN's
-standalone tester; what fails in it fails the test.
+standalone tester or, where time has to pass quickly, beside a `Rig`; what
+fails in it fails the test.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import json
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Optional, Protocol
 
 from ten_runtime import (
     AsyncExtensionTester,
@@ -25,6 +26,7 @@ from ten_runtime import (
 )
 
 from devkit.harness.messages import audio_frame, data_with_json, tts_data
+from devkit.harness.rig import FastClock, Rig
 from devkit.motion_server import MotionServer
 
 ADDON = "spatius_avatar_python"
@@ -68,6 +70,9 @@ def properties(server: MotionServer, **params: Any) -> Payload:
         "agora_appcert": CERTIFICATE,
         "agora_channel": "room",
         "agora_uid": 1001,
+        # On a busy machine the pause between two frames may be longer than
+        # the default.
+        "end_of_speech_timeout_ms": 0,
         "console_endpoint_url": server.console_url,
         "ingress_endpoint_url": server.ingress_url,
         **params,
@@ -80,59 +85,31 @@ def speech(duration_ms: float, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(int(RATE * duration_ms / 1000) * 2)
 
 
-class Agent(AsyncExtensionTester):
-    """Plays `script` against one extension; see `play`."""
+class Env(Protocol):
+    """How messages reach the extension: TEN's tester has it."""
 
-    def __init__(self, script: Script) -> None:
-        super().__init__()
+    async def send_audio_frame(self, audio_frame: AudioFrame) -> Any: ...
+
+    async def send_data(self, data: Data) -> Any: ...
+
+    async def send_cmd(
+        self, cmd: Cmd
+    ) -> tuple[Optional[CmdResult], Optional[TenError]]: ...
+
+
+class Agent:
+    """What a script talks to the extension with."""
+
+    def __init__(self, env: Env) -> None:
         self.reports: list[tuple[str, Payload]] = []
         """The data that the extension sent so far, as (name, payload)."""
         self.audio_frames: list[AudioFrame] = []
         """The audio frames that it sent so far."""
         self.cmds: list[str] = []
         """The names of the commands that it sent so far, answered with OK."""
-        self.failure: BaseException | None = None
-        self._script = script
-        self._env: AsyncTenEnvTester | None = None
-        self._changed: asyncio.Event | None = None
-        self._playing: asyncio.Task[None] | None = None
-
-    # What the tester calls
-
-    async def on_start(self, ten_env: AsyncTenEnvTester) -> None:
-        self._env = ten_env
-        self._changed = asyncio.Event()
-        self._playing = asyncio.get_running_loop().create_task(self._play())
-
-    async def on_data(self, ten_env: AsyncTenEnvTester, data: Data) -> None:
-        text, _ = data.get_property_to_json(None)
-        self.reports.append((data.get_name(), json.loads(text)))
-        outgoing.append(text)
-        if self._changed is not None:
-            self._changed.set()
-
-    async def on_audio_frame(
-        self, ten_env: AsyncTenEnvTester, audio_frame: AudioFrame
-    ) -> None:
-        self.audio_frames.append(audio_frame)
-
-    async def on_cmd(self, ten_env: AsyncTenEnvTester, cmd: Cmd) -> None:
-        self.cmds.append(cmd.get_name())
-        await ten_env.return_result(CmdResult.create(StatusCode.OK, cmd))
-
-    async def _play(self) -> None:
-        assert self._env is not None
-        error = None
-        try:
-            await self._script(self)
-        except BaseException as failure:
-            self.failure = failure
-            error = TenError.create(
-                TenErrorCode.ErrorCodeGeneric, f"the script failed: {failure}"
-            )
-        self._env.stop_test(error)
-
-    # What a script calls
+        self.changed = asyncio.Event()
+        """Set with each report."""
+        self._env = env
 
     async def say(
         self,
@@ -150,7 +127,6 @@ class Agent(AsyncExtensionTester):
                 await asyncio.sleep(pace_s)
 
     async def send(self, message: AudioFrame | Data) -> None:
-        assert self._env is not None
         if isinstance(message, AudioFrame):
             await self._env.send_audio_frame(message)
         else:
@@ -172,7 +148,6 @@ class Agent(AsyncExtensionTester):
 
     async def ask(self, name: str) -> CmdResult:
         """Send a command and return its result."""
-        assert self._env is not None
         result, error = await self._env.send_cmd(Cmd.create(name))
         assert result is not None, error
         return result
@@ -191,16 +166,15 @@ class Agent(AsyncExtensionTester):
         timeout_s: float = 10.0,
     ) -> Payload:
         """Wait for a report, from now or from before, and return it."""
-        assert self._changed is not None
         until = time.monotonic() + timeout_s
         while True:
             for payload in self.sent(name):
                 if where(payload):
                     return payload
-            self._changed.clear()
+            self.changed.clear()
             left_s = until - time.monotonic()
             try:
-                await asyncio.wait_for(self._changed.wait(), left_s)
+                await asyncio.wait_for(self.changed.wait(), left_s)
             except asyncio.TimeoutError:
                 raise AssertionError(
                     f"no such {name} within {timeout_s} s: {self.reports}"
@@ -210,11 +184,10 @@ class Agent(AsyncExtensionTester):
         """Wait until the avatar's latest state is `state`."""
         until = time.monotonic() + timeout_s
         while not self.states or self.states[-1] != state:
-            assert self._changed is not None
-            self._changed.clear()
+            self.changed.clear()
             try:
                 await asyncio.wait_for(
-                    self._changed.wait(), until - time.monotonic()
+                    self.changed.wait(), until - time.monotonic()
                 )
             except asyncio.TimeoutError:
                 raise AssertionError(
@@ -251,21 +224,115 @@ def assert_no_secret_leaked(server: MotionServer) -> None:
             assert secret[at : at + 6] not in shown, "a secret leaked"
 
 
+class _Tester(AsyncExtensionTester):
+    """Plays a script in TEN's standalone tester."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__()
+        self.agent: Agent | None = None
+        self.failure: BaseException | None = None
+        self._script = script
+        self._playing: asyncio.Task[None] | None = None
+
+    async def on_start(self, ten_env: AsyncTenEnvTester) -> None:
+        agent = self._agent_of(ten_env)
+        self._playing = asyncio.get_running_loop().create_task(
+            self._play(ten_env, agent)
+        )
+
+    async def on_data(self, ten_env: AsyncTenEnvTester, data: Data) -> None:
+        agent = self._agent_of(ten_env)
+        text, _ = data.get_property_to_json(None)
+        outgoing.append(text)
+        agent.reports.append((data.get_name(), json.loads(text)))
+        agent.changed.set()
+
+    async def on_audio_frame(
+        self, ten_env: AsyncTenEnvTester, audio_frame: AudioFrame
+    ) -> None:
+        self._agent_of(ten_env).audio_frames.append(audio_frame)
+
+    async def on_cmd(self, ten_env: AsyncTenEnvTester, cmd: Cmd) -> None:
+        self._agent_of(ten_env).cmds.append(cmd.get_name())
+        await ten_env.return_result(CmdResult.create(StatusCode.OK, cmd))
+
+    def _agent_of(self, ten_env: AsyncTenEnvTester) -> Agent:
+        """Return the agent; the extension may send before on_start."""
+        if self.agent is None:
+            self.agent = Agent(ten_env)
+        return self.agent
+
+    async def _play(self, ten_env: AsyncTenEnvTester, agent: Agent) -> None:
+        error = None
+        try:
+            await self._script(agent)
+        except BaseException as failure:
+            self.failure = failure
+            error = TenError.create(
+                TenErrorCode.ErrorCodeGeneric, f"the script failed: {failure}"
+            )
+        ten_env.stop_test(error)
+
+
 def play(
     script: Script, node_property: Payload, timeout_s: float = 60
 ) -> Agent:
     """Run `script` against the extension and return the agent afterwards."""
-    agent = Agent(script)
-    agent.set_test_mode_single(ADDON, json.dumps(node_property))
-    agent.set_timeout(int(timeout_s * 1_000_000))
-    error = agent.run()
-    if agent.failure is not None:
-        raise agent.failure
+    tester = _Tester(script)
+    tester.set_test_mode_single(ADDON, json.dumps(node_property))
+    tester.set_timeout(int(timeout_s * 1_000_000))
+    error = tester.run()
+    if tester.failure is not None:
+        raise tester.failure
     assert error is None, error.error_message()
+    assert tester.agent is not None
+    _check_sums(tester.agent)
+    return tester.agent
+
+
+async def play_fast(
+    script: Script, node_property: Payload, speed: float = 8.0
+) -> Agent:
+    """Like `play`, on this loop, with `speed` times as fast a clock.
+
+    Timeouts in the script and faults of the server are still in real time.
+    """
+    rig = Rig(node_property, FastClock(speed))
+    agent = Agent(_RigEnv(rig))
+    agent.reports, agent.changed = rig.env.reports, rig.env.changed
+    await rig.start()
+    try:
+        await script(agent)
+    finally:
+        await rig.stop()
+        outgoing.extend(json.dumps(payload) for _, payload in agent.reports)
+        outgoing.extend(f"{line.text} {line.fields}" for line in rig.env.lines)
+    _check_sums(agent)
+    return agent
+
+
+class _RigEnv:
+    """An `Env` whose messages reach a rig."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+
+    async def send_audio_frame(self, audio_frame: AudioFrame) -> None:
+        await self._rig.send_frame(audio_frame)
+
+    async def send_data(self, data: Data) -> None:
+        await self._rig.extension.on_data(self._rig.env, data)
+
+    async def send_cmd(self, cmd: Cmd) -> tuple[CmdResult, None]:
+        await self._rig.extension.on_cmd(self._rig.env, cmd)
+        return self._rig.env.last_result, None
+
+
+def _check_sums(agent: Agent) -> None:
+    """All audio of each utterance was sent or dropped."""
     for utterance in agent.sent("metrics"):
         values = utterance["metrics"]
         if "audio_ms" in values:
             dropped_ms = values["dropped_ms"]
             lost_ms = values["audio_ms"] - values["sent_ms"] - dropped_ms
             assert abs(lost_ms) < 0.01, f"not accounted for: {utterance}"
-    return agent

@@ -1,12 +1,18 @@
 """Puts the package and, where TEN is absent, its stand-in within reach."""
 
+import asyncio
+import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from devkit.harness.rig import Rig
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -19,6 +25,22 @@ for _alias in (ROOT.name, "__init__"):
     sys.modules[_alias] = package.load()
 
 from devkit.motion_server import MotionServer  # noqa: E402
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], Any]]:
+    """Run async tests on the kind of loop that the extensions get."""
+    kind = os.environ.get("TEN_STAND_IN_LOOP") or "asyncio"
+    if kind == "uvloop":
+        import uvloop
+
+        return {kind: uvloop.new_event_loop}
+    return {kind: asyncio.new_event_loop}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,6 +66,22 @@ def ten_app() -> Iterator[None]:
     yield
     apps[0].close()
     thread.join()
+
+
+@pytest.fixture
+async def make_rig() -> AsyncIterator[Callable[..., "Rig"]]:
+    """Make rigs, and stop them when the test has ended."""
+    from devkit.harness.rig import Rig
+
+    made: list[Rig] = []
+
+    def make(properties: dict[str, Any], clock: Any = None) -> Rig:
+        made.append(Rig(properties, clock))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        await rig.stop()
 
 
 @pytest.fixture

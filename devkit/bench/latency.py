@@ -96,7 +96,9 @@ async def _one_run(
             await bare.session.send_audio(pcm)
             due += FRAME_MS / 1000
         await ours.silent()
-        service.heard_all(before + 2 * count * len(pcm))
+        await asyncio.to_thread(
+            service.heard_all, before + 2 * count * len(pcm)
+        )
         record = service.record(events=True)
     numbers = {
         one["config"]["uid"]: one["number"]

@@ -34,7 +34,7 @@ def run(
         env={**inherited, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,  # making an environment takes its time
     )
 
 

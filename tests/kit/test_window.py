@@ -15,6 +15,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ class Page:
         """Time in ms, level and mouth opening (as drawn), frame by frame."""
         return self.driver.execute_async_script(SAMPLE, length_s * 1000)
 
-    def tells(self, text: str, timeout_s: float = 8) -> None:
+    def tells(self, text: str, timeout_s: float = 20) -> None:
         """Wait until a line of the timeline holds `text`."""
         self.until(
             lambda: any(text in line for line in self.timeline()),
@@ -122,7 +123,7 @@ class Page:
         return self.driver.find_element("id", "state").text
 
     def until(
-        self, met: Callable[[], Any], what: str, timeout_s: float = 8
+        self, met: Callable[[], Any], what: str, timeout_s: float = 20
     ) -> None:
         """Wait until `met()` is true."""
         deadline = time.monotonic() + timeout_s
@@ -264,7 +265,8 @@ def test_mouth_follows_what_is_played_and_rests_when_cut(page: Page) -> None:
     assert _correlation(speaking) > 0.6
 
     assert "Cut the answer short" in page.press("barge_in")
-    page.until(lambda: page.state() == "Ready", "the avatar is silent", 1)
+    # At once: half of the sentence was left.
+    page.until(lambda: page.state() == "Ready", "the avatar is silent", 2)
     time.sleep(0.3)
     rest = page.sample(0.5)
     assert max(level for _, level, _ in rest) == 0
@@ -319,7 +321,9 @@ def test_stall_shows_as_a_gap(page: Page) -> None:
     time.sleep(1)
     page.tells("no audio and no end for")
     assert "reads on" in page.press("stall")
-    page.tells("Gap of 1.")
+    page.tells("Gap of")
+    gaps_s = re.findall(r"Gap of ([\d.]+)", " ".join(page.timeline()))
+    assert max(map(float, gaps_s)) >= 1
     page.until(lambda: page.state() != "Stalled", "not stalled")
     page.press("barge_in")
 
@@ -356,7 +360,7 @@ def test_page_that_is_opened_late_shows_the_past(page: Page) -> None:
     page.tells("Interrupt")
     before = page.timeline()
     page.driver.refresh()
-    page.until(lambda: page.timeline() == before, "the past is shown", 3)
+    page.until(lambda: page.timeline() == before, "the past is shown")
     width = "return document.querySelector('.wave').width"
     page.until(lambda: page.driver.execute_script(width) > 30, "a waveform")
 
@@ -667,16 +671,17 @@ async def _slow(sounds: int) -> SlowSocket:
     viewer.put({"type": "silence"})
     await asyncio.sleep(0)
     socket.may_read.set()
-    await asyncio.sleep(0.05)
+    for _ in range(100):  # turns of the loop: nothing waits for time
+        await asyncio.sleep(0)
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
     return socket
 
 
-def test_slow_page_loses_sound_but_nothing_else() -> None:
+async def test_slow_page_loses_sound_but_nothing_else() -> None:
     """Waveform and events come all; how much sound is missing is said."""
     count = MAX_WAITING_SOUND_BYTES // 4800 + 50
-    socket = asyncio.run(_slow(count))
+    socket = await _slow(count)
     *sounds, last = socket.got
     assert last == '{"type": "silence"}'
     assert len(sounds) == count
@@ -689,9 +694,9 @@ def test_slow_page_loses_sound_but_nothing_else() -> None:
         assert int.from_bytes(frame[12:16], "little") == 100
 
 
-def test_page_that_does_not_read_is_let_go() -> None:
+async def test_page_that_does_not_read_is_let_go() -> None:
     """What waits for a page is bounded, whatever it does."""
-    assert asyncio.run(_slow(200_000)).closed
+    assert (await _slow(200_000)).closed
 
 
 # As commands
@@ -714,10 +719,12 @@ def test_command_serves_the_page_until_ctrl_c(command: tuple[str, ...]) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
+    too_late = threading.Timer(60, process.kill)  # ends what is read below
+    too_late.start()
     try:
         assert process.stdout is not None
         url = ""
-        while not (match := re.search(r"window:?\s+(http\S+)", url)):
+        while not (match := re.search(r"(?:window|page):?\s+(http\S+)", url)):
             url = process.stdout.readline()
             assert url, "the command ended early"
         server: Any = type("Server", (), {})()
@@ -726,7 +733,8 @@ def test_command_serves_the_page_until_ctrl_c(command: tuple[str, ...]) -> None:
         for path in ("/", "/window/main.js", "/window/style.css"):
             assert _status(server, "GET", path) == 200
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
     finally:
+        too_late.cancel()
         process.kill()
         process.wait()

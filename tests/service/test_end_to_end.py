@@ -1,6 +1,5 @@
 """The real extension with the real SDK against the local Motion Server."""
 
-import asyncio
 import importlib.util
 import json
 import time
@@ -72,21 +71,28 @@ def test_frames_of_any_length_are_heard(
     assert all(len(one.audio) <= 4800 for one in request.messages)
 
 
-def test_a_frame_at_real_time_leaves_at_once(
+def test_a_frame_on_an_idle_connection_leaves_at_once(
     motion_server: MotionServer,
 ) -> None:
-    """Frames that do not have to wait are not joined."""
-    pcm = speech(200)
+    """It waits for no other frame to be joined with."""
+    frames = [speech(10, seed) for seed in range(20)]
 
     async def script(agent: Agent) -> None:
         await agent.state("ready")
-        await agent.say(pcm, pace_s=0.01)
+        for count, frame in enumerate(frames, 1):
+            await agent.say(frame)
+            await motion_server.until(
+                lambda record, count=count: (
+                    record.requests
+                    and record.requests[0].message_count == count
+                )
+            )
         await agent.end()
         await motion_server.until(_is_over(1))
 
     play(script, properties(motion_server))
     (request,) = motion_server.record.requests
-    assert request.message_count == 20
+    assert request.audio == b"".join(frames)
 
 
 @pytest.mark.parametrize("turns", [True, False])
@@ -224,7 +230,6 @@ def test_an_utterance_without_an_end_is_ended_by_itself(
     play(script, properties(motion_server, end_of_speech_timeout_ms=200))
     (request,) = motion_server.record.requests
     assert request.ended_at_s is not None
-    assert 0.15 < request.ended_at_s - request.last_audio_s < 0.6
 
 
 def test_everything_wrong_with_the_configuration_is_one_error(
@@ -501,7 +506,6 @@ def test_no_turn_and_no_metadata_are_the_same(
             await agent.send(message)
         await agent.end()
         await motion_server.until(_is_over(1))
-        await asyncio.sleep(0)
 
     play(script, properties(motion_server))
     (request,) = motion_server.record.requests

@@ -6,9 +6,11 @@ extension reported.
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from agent import Agent, play, properties, speech
+import websockets
+from agent import Agent, play, play_fast, properties, speech
 from spatius_avatar_python import avatar
 
 from devkit.motion_server import (
@@ -28,7 +30,7 @@ from devkit.motion_server import (
     Stall,
 )
 
-pytestmark = [pytest.mark.wire, pytest.mark.faults]
+pytestmark = pytest.mark.wire
 
 # Start: no trouble of the service's ends the avatar, or loses speech
 
@@ -43,14 +45,11 @@ START_TROUBLE: dict[str, Plan] = {
     "console 503": lambda s: s.faults.console(Refuse(503, body=ECHO)),
     "console 429": lambda s: s.faults.console(Refuse(429)),
     "console answers nonsense": lambda s: s.faults.console(Malformed()),
-    "console hangs": lambda s: s.faults.console(Hang()),
     "upgrade 503": lambda s: s.faults.upgrade(Refuse(503), times=2),
     "upgrade 429": lambda s: s.faults.upgrade(Refuse(429)),
     "upgrade 401 twice": lambda s: s.faults.upgrade(
         Refuse(401, detail=f"token is expired: {ECHO}"), times=2
     ),
-    "upgrade hangs": lambda s: s.faults.upgrade(Hang()),
-    "never confirmed": lambda s: s.faults.handshake(Hang()),
     "egress unavailable": lambda s: s.faults.handshake(
         ServerError(14, f"failed to create egress connection: {ECHO}")
     ),
@@ -61,6 +60,34 @@ START_TROUBLE: dict[str, Plan] = {
     "reset at the handshake": lambda s: s.faults.handshake(Reset()),
 }
 
+HANGING_START: dict[str, Plan] = {
+    "console hangs": lambda s: s.faults.console(Hang()),
+    "upgrade hangs": lambda s: s.faults.upgrade(Hang()),
+    "never confirmed": lambda s: s.faults.handshake(Hang()),
+}
+
+
+class FromTheStart:
+    """An agent that speaks while the first attempt fails."""
+
+    def __init__(self, server: MotionServer) -> None:
+        self.server = server
+        self.pcm = speech(1000)
+
+    async def script(self, agent: Agent) -> None:
+        await agent.say(self.pcm, 1)
+        await agent.end(1)
+        await agent.state("ready", 25)
+        await self.server.until(lambda r: r.requests[-1].closed)
+
+    def check(self, agent: Agent) -> None:
+        """One error, one ready, and all of the speech arrived."""
+        record = self.server.record
+        assert record.heard() == self.pcm
+        assert agent.errors == [1000]
+        assert agent.states[:3] == ["connecting", "recovering", "ready"]
+        assert record.violations == []
+
 
 @pytest.mark.parametrize("trouble", START_TROUBLE)
 def test_trouble_at_the_start_is_overcome(
@@ -68,20 +95,18 @@ def test_trouble_at_the_start_is_overcome(
 ) -> None:
     """One error, one ready, and all that was said meanwhile is heard."""
     START_TROUBLE[trouble](motion_server)
-    pcm = speech(1000)
+    agent = FromTheStart(motion_server)
+    agent.check(play(agent.script, properties(motion_server)))
 
-    async def script(agent: Agent) -> None:
-        assert motion_server.record.connections == []
-        await agent.say(pcm, 1)
-        await agent.end(1)
-        await agent.state("ready", 25)
-        await motion_server.until(lambda r: r.requests[-1].closed)
 
-    agent = play(script, properties(motion_server))
-    assert motion_server.record.heard() == pcm
-    assert agent.errors == [1000]
-    assert agent.states[:3] == ["connecting", "recovering", "ready"]
-    assert motion_server.record.violations == []
+@pytest.mark.parametrize("trouble", HANGING_START)
+async def test_a_start_that_hangs_is_given_up(
+    motion_server: MotionServer, trouble: str
+) -> None:
+    """At the deadline: one error, then ready, and no speech is lost."""
+    HANGING_START[trouble](motion_server)
+    agent = FromTheStart(motion_server)
+    agent.check(await play_fast(agent.script, properties(motion_server)))
 
 
 def test_a_service_that_cannot_be_reached_is_waited_for(
@@ -104,10 +129,13 @@ def test_a_service_that_cannot_be_reached_is_waited_for(
     assert "cannot be reached" in agent.sent("error")[0]["message"]
 
 
-def test_a_slow_start_is_no_trouble(motion_server: MotionServer) -> None:
+async def test_a_slow_start_is_no_trouble(
+    motion_server: MotionServer,
+) -> None:
     """Five seconds to connect: no error, and speech that waited is heard."""
-    motion_server.faults.console(Slow(2.5))
-    motion_server.faults.upgrade(Slow(2.5))
+    speed = 5.0
+    motion_server.faults.console(Slow(2.5 / speed))
+    motion_server.faults.upgrade(Slow(2.5 / speed))
     pcm = speech(500)
 
     async def script(agent: Agent) -> None:
@@ -116,7 +144,7 @@ def test_a_slow_start_is_no_trouble(motion_server: MotionServer) -> None:
         await agent.end(1)
         await motion_server.until(lambda r: r.requests[-1].closed, 15)
 
-    agent = play(script, properties(motion_server))
+    agent = await play_fast(script, properties(motion_server), speed)
     assert motion_server.record.heard() == pcm
     assert agent.errors == []
 
@@ -145,9 +173,7 @@ def test_a_lost_session_is_replaced(
     fault = LOSSES[loss]
     first, last = speech(1500, 1), speech(400, 2)
     plan = motion_server.faults.runtime
-    if moment == "mid-utterance":
-        plan(fault, after=AudioMessages(50), connection=1)
-    elif moment == "at the end":
+    if moment == "at the end":
         plan(fault, after=OnEnd(), connection=1)
     elif moment == "at the interrupt":
         plan(fault, after=OnInterrupt(), connection=1)
@@ -156,8 +182,18 @@ def test_a_lost_session_is_replaced(
         await agent.state("ready")
         if moment == "idle":
             motion_server.now(fault)
+        elif moment == "mid-utterance":
+            begun, under_way = first[: 48 * 500], first[48 * 500 : 48 * 600]
+            await agent.say(begun, 1)
+            await motion_server.until(lambda r: r.heard() == begun)
+            motion_server.now(fault)
+            await agent.say(under_way, 1)
+            await agent.state("recovering")
+            await agent.say(first[48 * 600 :], 1)
+            await agent.end(1)
         else:
-            await agent.say(first, 1, pace_s=0.002)
+            await agent.say(first, 1)
+            await motion_server.until(lambda r: r.heard() == first)
             if moment == "at the interrupt":
                 await agent.flush()
             else:
@@ -188,7 +224,7 @@ def test_a_lost_session_is_replaced(
         rest = after[: -len(last)]
         assert rest and first.endswith(rest)
         lost = len(first) - len(before) - len(rest)
-        assert 0 <= lost < 48 * 250  # what was on its way when it broke
+        assert 0 <= lost <= 48 * 100  # what was on its way when it broke
     else:
         assert after == last
 
@@ -239,7 +275,7 @@ def test_an_error_before_the_close_is_one_outage(
     assert set(agent.errors) == {1000}
 
 
-def test_a_service_that_comes_and_goes_is_one_outage(
+async def test_a_service_that_comes_and_goes_is_one_outage(
     motion_server: MotionServer,
 ) -> None:
     """It complains and closes, again and again; speech overflows meanwhile,
@@ -257,7 +293,9 @@ def test_a_service_that_comes_and_goes_is_one_outage(
             await agent.end(2 * turn_id + 1)
             await agent.state("ready", 20)
 
-    agent = play(script, properties(motion_server, max_buffered_speech_s=0.5))
+    agent = await play_fast(
+        script, properties(motion_server, max_buffered_speech_s=0.5)
+    )
     assert len(agent.errors) == 2
     assert {e["vendor_info"]["code"] for e in agent.sent("error")} == {
         "1011",
@@ -265,21 +303,36 @@ def test_a_service_that_comes_and_goes_is_one_outage(
     }
 
 
-def test_a_silent_peer_is_noticed_in_the_end(
-    motion_server: MotionServer,
-) -> None:
-    """Nothing ever comes back: the SDK's keepalive tells, within 50 s."""
+KEEPALIVE = ("ping_interval", "ping_timeout", "close_timeout")
+
+
+@pytest.fixture
+def fast_keepalive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the keepalive that the SDKs rely on be 20 times as fast.
+
+    It is the websocket library's own, and both SDKs keep its defaults.
+    """
+    defaults = websockets.connect.__init__.__kwdefaults__
+    assert defaults is not None
+    assert sum(defaults[name] for name in KEEPALIVE) <= 50
+    for name in KEEPALIVE:
+        monkeypatch.setitem(defaults, name, defaults[name] / 20)
+
+
+@pytest.mark.usefixtures("fast_keepalive")
+def test_a_silent_peer_is_noticed(motion_server: MotionServer) -> None:
+    """Nothing ever comes back: the SDK's keepalive ends the connection."""
 
     async def script(agent: Agent) -> None:
         await agent.state("ready")
         motion_server.now(Silence())
-        await agent.state("recovering", 55)
+        await agent.state("recovering")
         await agent.state("ready")
         await agent.say(speech(100), 1)
         await agent.end(1)
         await motion_server.until(lambda r: r.requests[-1].closed)
 
-    agent = play(script, properties(motion_server), 90)
+    agent = play(script, properties(motion_server))
     assert agent.errors == [1000]
     assert motion_server.record.heard(2) == speech(100)
 
@@ -359,9 +412,11 @@ FATAL: dict[str, tuple[Plan, str]] = {
     ),
 }
 
+FATAL_SPEED = 8.0
+
 
 @pytest.mark.parametrize("case", FATAL)
-def test_what_cannot_be_mended_stops_the_avatar(
+async def test_what_cannot_be_mended_stops_the_avatar(
     motion_server: MotionServer, case: str
 ) -> None:
     """One error -1000 that says what to check, and no further attempt."""
@@ -376,10 +431,10 @@ def test_what_cannot_be_mended_stops_the_avatar(
         await agent.end(2)
         await agent.flush()
         # Longer than the first backoff could be: silence has no event.
-        await asyncio.sleep(2.2 * avatar.FIRST_BACKOFF_S)
+        await asyncio.sleep(2.2 * avatar.INITIAL_BACKOFF_S / FATAL_SPEED)
         assert len(motion_server.record.token_requests) == attempts
 
-    agent = play(script, properties(motion_server))
+    agent = await play_fast(script, properties(motion_server), FATAL_SPEED)
     fatal = [e for e in agent.sent("error") if e["code"] == -1000]
     assert len(fatal) == 1
     assert advice in fatal[0]["message"]
@@ -405,6 +460,14 @@ async def say_more_than_a_stalled_socket_takes(
     )
 
 
+def check_overflow(errors: list[dict[str, Any]]) -> None:
+    """One error per episode: the kernel may take half of the queue yet."""
+    assert 1 <= len(errors) <= 3
+    for error in errors:
+        assert error["code"] == 1000
+        assert error["vendor_info"]["code"] == "overflow"
+
+
 def test_a_fatal_error_is_heard_while_the_socket_is_stalled(
     cramped_server: MotionServer,
 ) -> None:
@@ -417,7 +480,8 @@ def test_a_fatal_error_is_heard_while_the_socket_is_stalled(
         await agent.state("failed", 5)
 
     agent = play(script, properties(server))
-    assert agent.errors == [1000, -1000]
+    assert agent.errors[-1] == -1000
+    check_overflow(agent.sent("error")[:-1])
     assert "credits" in agent.sent("error")[-1]["message"]
 
 
@@ -435,7 +499,7 @@ def test_a_flush_is_answered_while_the_socket_is_stalled(
     async def script(agent: Agent) -> None:
         await say_more_than_a_stalled_socket_takes(agent, server)
         for _ in range(20):
-            assert await agent.flush() < 0.5
+            assert await agent.flush() < 2
         await agent.say(answer, 2)
         await agent.end(2)
         server.now(Resume())
@@ -444,7 +508,7 @@ def test_a_flush_is_answered_while_the_socket_is_stalled(
 
     agent = play(script, properties(server))
     assert len(server.record.interrupts) == 1
-    assert agent.errors == [1000]
+    check_overflow(agent.sent("error"))
     assert server.record.requests[-1].audio == answer
     assert server.record.violations == []
     (cut,) = [

@@ -26,7 +26,7 @@ from devkit.motion_server import (
     Stall,
 )
 
-pytestmark = [pytest.mark.wire, pytest.mark.asyncio]
+pytestmark = pytest.mark.wire
 
 Plan = Callable[[MotionServer], None]
 
@@ -69,7 +69,9 @@ STATES: dict[str, tuple[Plan, str]] = {
 
 
 @pytest.mark.parametrize("case", STATES)
-async def test_start_and_stop_wait_for_nothing(case: str) -> None:
+async def test_start_and_stop_wait_for_nothing(
+    make_rig: Callable[..., Rig], case: str
+) -> None:
     """on_start returns at once, on_stop within 4 s, and no task is left."""
     plan, state = STATES[case]
     async with MotionServer(
@@ -77,10 +79,10 @@ async def test_start_and_stop_wait_for_nothing(case: str) -> None:
     ) as server:
         before = asyncio.all_tasks()
         plan(server)
-        rig = Rig(properties(server))
+        rig = make_rig(properties(server))
         began = time.monotonic()
         await rig.start()
-        assert time.monotonic() - began < 0.1
+        assert time.monotonic() - began < 0.5
         await rig.state(state)
         # 60 s of speech in the midst of which it is stopped: more than the
         # kernel's buffers take from a stalled socket.
@@ -112,27 +114,29 @@ def server_tasks() -> set["asyncio.Task[object]"]:
     }
 
 
-async def test_a_stop_before_the_start_is_no_harm() -> None:
+async def test_a_stop_before_the_start_is_no_harm(
+    make_rig: Callable[..., Rig],
+) -> None:
     """TEN may take an extension down before it was ever up."""
     async with MotionServer(**SERVER_OPTIONS) as server:
-        rig = Rig(properties(server))
+        rig = make_rig(properties(server))
         await rig.stop()
-        rig = Rig(properties(server))
+        rig = make_rig(properties(server))
         await rig.extension.on_init(rig.env)
         await rig.send_frame(audio_frame(speech(100), 1))
         await rig.stop()
         assert server.record.connections == []
 
 
-async def test_memory_stays_within_the_bound_while_the_socket_is_stalled() -> (
-    None
-):
+async def test_memory_stays_within_the_bound_while_the_socket_is_stalled(
+    make_rig: Callable[..., Rig],
+) -> None:
     """Ten minutes of audio against a socket that takes nothing."""
     bound_s = 20
     async with MotionServer(
         **SERVER_OPTIONS, receive_buffer_bytes=8192, keep_audio=False
     ) as server:
-        rig = Rig(properties(server, max_buffered_speech_s=bound_s))
+        rig = make_rig(properties(server, max_buffered_speech_s=bound_s))
         await rig.start()
         await rig.state("ready")
         server.now(Stall())

@@ -250,18 +250,25 @@ def test_folder_that_no_file_system_takes(make, problems, folder):
 def test_disk_that_takes_no_more(tmp_path):
     """A disk that fills up is reported once; what is written can be read."""
     script = """
-import resource, sys
+import resource, sys, threading
 from devkit import package
 package.load()
 from spatius_avatar_python.dump import Dump
 
-writing = Dump(sys.argv[1], "avatar", 24000, lambda problems: print("PROBLEM", problems))
+reported = threading.Event()
+
+def report(problem):
+    print("PROBLEM", problem)
+    reported.set()
+
+writing = Dump(sys.argv[1], "avatar", 24000, report)
 resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))
 for _ in range(100):
     writing.write(bytes(range(240)) * 2)
-writing.join(20)
+assert reported.wait(20)
 writing.write(b"more")
 writing.close()
+writing.join(20)
 """
     done = run(script, str(tmp_path))
     assert done.returncode == 0, done.stderr
