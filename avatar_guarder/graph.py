@@ -7,7 +7,6 @@ tester, so it works with the real runtime and with any stand-in for it.
 import asyncio
 import json
 import random
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
@@ -94,12 +93,12 @@ class Graph(AsyncExtensionTester):
         self.commands: list[str] = []
         """Names of the commands that the extension sent."""
         self.answers_commands = True
+        self.keeps_voice = True
         self.stop_asked_s = 0.0
         self.failure: BaseException | None = None
         self._script = script
         self._env: Any = None
         self._playing: asyncio.Task[None] | None = None
-        self._over = threading.Event()
 
     # What the tester calls
 
@@ -116,7 +115,8 @@ class Graph(AsyncExtensionTester):
     async def on_audio_frame(
         self, ten_env: AsyncTenEnvTester, audio_frame: AudioFrame
     ) -> None:
-        self.voice.append(bytes(audio_frame.get_buf()))
+        if self.keeps_voice:
+            self.voice.append(bytes(audio_frame.get_buf()))
 
     async def on_cmd(self, ten_env: AsyncTenEnvTester, cmd: Cmd) -> None:
         self.commands.append(cmd.get_name())
@@ -127,7 +127,7 @@ class Graph(AsyncExtensionTester):
         try:
             await self._script(self)
         except BaseException as failure:
-            self.failure = failure
+            self.failure = failure  # a rule is broken, or time is up
         self.stop_asked_s = time.monotonic()
         self._env.stop_test()
 
@@ -217,14 +217,19 @@ class Graph(AsyncExtensionTester):
             await asyncio.sleep(POLL_S)
 
     async def until_quiet(
-        self, count: Callable[[], int], quiet_s: float = 0.3
+        self,
+        count: Callable[[], int],
+        quiet_s: float = 0.3,
+        limit_s: float = 3.0,
     ) -> int:
         """Return `count()` once it has not changed for `quiet_s`.
 
-        For what must not come: a longer silence proves more.
+        For what must not come: a longer silence proves more. What goes on
+        changing is returned after `limit_s`.
         """
         last, since = count(), time.monotonic()
-        while time.monotonic() - since < quiet_s:
+        deadline = since + limit_s
+        while since + quiet_s > time.monotonic() < deadline:
             await asyncio.sleep(POLL_S)
             if count() != last:
                 last, since = count(), time.monotonic()
@@ -272,12 +277,14 @@ def play(
         error = graph.run()
     except RuntimeError as ended:
         # A stand-in may raise where the real runtime ends the process.
-        lines = str(ended).strip().splitlines()
-        what = f": {lines[-1].strip()}" if len(lines) > 1 else ""
-        raise WorkerEnded(f"the worker ended: {lines[0]}{what}") from ended
+        lines = str(ended).strip().splitlines() or [""]
+        where = f" in {lines[0].split()[0]}" if len(lines) > 1 else ""
+        raise WorkerEnded(
+            f"the worker ended{where}: {lines[-1].strip()}"
+        ) from ended
     stop_took_s = time.monotonic() - graph.stop_asked_s
-    if graph.failure is not None:
-        raise graph.failure
     if error is not None:
         raise Broken(f"the script did not end: {error.error_message()}")
+    if graph.failure is not None:
+        raise graph.failure
     return graph, stop_took_s

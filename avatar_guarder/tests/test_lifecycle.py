@@ -1,0 +1,114 @@
+"""Starting, stopping, and living beside one another."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from avatar_guarder.avatar import Avatar
+from avatar_guarder.graph import Broken, Graph, speech
+
+START_LIMIT_S = 2.0
+STOP_LIMIT_S = 5.0
+
+
+async def nothing(graph: Graph) -> None:
+    """Stop at once."""
+
+
+def check_stop(took_s: float, limit_s: float = STOP_LIMIT_S) -> None:
+    """Hold a stop to its limit."""
+    if took_s > limit_s:
+        raise Broken(f"the stop took {took_s:.1f} s")
+
+
+@pytest.mark.rule("starts_without_vendor")
+def test_start(avatar: Avatar) -> None:
+    _, took_s = avatar.play(nothing)
+    check_stop(took_s, START_LIMIT_S)
+
+
+@pytest.mark.rule("stops_in_time")
+def test_stop_in_speech(avatar: Avatar) -> None:
+    async def script(graph: Graph) -> None:
+        await graph.begin()
+        await graph.say(speech(5000, graph.rate_hz))
+        await asyncio.sleep(0.3)  # in the middle of its attempts
+
+    _, took_s = avatar.play(script)
+    check_stop(took_s)
+
+
+@pytest.mark.rule("stops_when_stalled")
+def test_stop_when_stalled(avatar: Avatar) -> None:
+    vendor = avatar.vendor
+    assert vendor is not None
+
+    async def script(graph: Graph) -> None:
+        await graph.until(vendor.confirmed, "no session")
+        vendor.fault("stall")
+        await graph.say(speech(20_000, graph.rate_hz), frame_ms=100)
+        await asyncio.sleep(0.3)  # so that the buffers are full
+
+    _, took_s = avatar.play(script)
+    check_stop(took_s)
+
+
+@pytest.mark.rule("stops_while_vendor_hangs")
+def test_stop_while_vendor_hangs(avatar: Avatar) -> None:
+    assert avatar.vendor is not None
+    avatar.vendor.fault("hang")
+
+    async def script(graph: Graph) -> None:
+        await graph.utter(speech(500, graph.rate_hz))
+        await asyncio.sleep(0.5)  # in the middle of the first attempt
+
+    _, took_s = avatar.play(script)
+    check_stop(took_s)
+
+
+@pytest.mark.rule("instances_live_apart")
+def test_instances_live_apart(avatar: Avatar) -> None:
+    gone = []
+
+    async def first(graph: Graph) -> None:
+        await graph.say(speech(200, graph.rate_hz))
+        await graph.flush()
+
+    async def second(graph: Graph) -> None:
+        await graph.flush()
+        await graph.until(lambda: gone, "the first one did not stop", 8)
+        await graph.say(speech(200, graph.rate_hz, seed=2))
+        await graph.flush()
+
+    with ThreadPoolExecutor(2) as pool:
+        other = pool.submit(avatar.play, second)
+        avatar.play(first)
+        gone.append(True)
+        other.result()
+
+
+@pytest.mark.rule("instances_speak_apart")
+def test_instances_speak_apart(avatar: Avatar) -> None:
+    vendor = avatar.vendor
+    assert vendor is not None
+
+    def speaker(seed: int) -> bytes:
+        async def script(graph: Graph) -> None:
+            await graph.until(
+                lambda: vendor.confirmed() >= 2, "no two sessions"
+            )
+            pcm = speech(1000, graph.rate_hz, seed)
+            await graph.utter(pcm)
+            await graph.until(
+                lambda: len(vendor.ends()) >= 2, "the vendor has no two ends"
+            )
+            if pcm not in vendor.received():
+                raise Broken("the vendor did not receive the speech of each")
+
+        avatar.play(script)
+        return b""
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(speaker, seed) for seed in (1, 2)]:
+            done.result()

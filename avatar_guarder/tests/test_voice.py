@@ -1,0 +1,48 @@
+"""The voice without the avatar: only while the avatar cannot speak."""
+
+import pytest
+
+from avatar_guarder.avatar import Avatar
+from avatar_guarder.graph import Broken, Graph, speech
+
+
+def check_voice(avatar: Avatar, case: str) -> None:
+    """Hold the avatar to say by voice what it cannot say itself."""
+
+    async def script(graph: Graph) -> None:
+        pcm = speech(300, graph.rate_hz)
+        await graph.utter(pcm)
+        await graph.until(
+            lambda: sum(map(len, graph.voice)) >= len(pcm),
+            "no pcm_frame came with the speech",
+            4,
+        )
+        if b"".join(graph.voice) != pcm:
+            raise Broken("the pcm_frames do not hold the speech unchanged")
+
+    avatar.play(script, case)
+
+
+@pytest.mark.rule("speaks_when_misconfigured")
+def test_misconfigured(avatar: Avatar) -> None:
+    check_voice(avatar, "empty")
+
+
+@pytest.mark.rule("speaks_when_unreachable")
+def test_unreachable(avatar: Avatar) -> None:
+    check_voice(avatar, "basic")
+
+
+@pytest.mark.rule("rests_its_voice_when_ready")
+def test_ready(avatar: Avatar) -> None:
+    vendor = avatar.vendor
+    assert vendor is not None
+
+    async def script(graph: Graph) -> None:
+        await graph.until(vendor.confirmed, "no session")
+        await graph.utter(speech(300, graph.rate_hz))
+        await graph.until(vendor.ends, "the vendor has no end")
+        if await graph.until_quiet(lambda: len(graph.voice)):
+            raise Broken("pcm_frames come out while the avatar speaks")
+
+    avatar.play(script)
