@@ -26,11 +26,9 @@ class Collector:
     ) -> Any:
         rule = rule_of(item)
         began_s = time.monotonic()
-        self.write(rule=rule, event="begins")
+        self.write(rule=rule, event="begins", test=item.name)
         result = yield
-        self.write(
-            rule=rule, event="ends", took_s=time.monotonic() - began_s
-        )
+        self.write(rule=rule, event="ends", took_s=time.monotonic() - began_s)
         if nextitem is None or rule_of(nextitem) != rule:
             self.write(rule=rule, event="done")
         return result
@@ -46,6 +44,7 @@ class Collector:
                 rule=rule_of(item),
                 event="not applicable" if skipped else "broken",
                 how=one_line(call.excinfo.value),
+                test=item.name,
             )
         return report
 

@@ -154,13 +154,11 @@ class Graph(AsyncExtensionTester):
     ) -> None:
         """Send `pcm` as pcm_frames at once, as a fast TTS does."""
         size = self.rate_hz * frame_ms // 1000 * SAMPLE_WIDTH
-        metadata = None if turn_id is None else json.dumps(
-            turn_metadata(turn_id)
+        metadata = (
+            None if turn_id is None else json.dumps(turn_metadata(turn_id))
         )
         for at in range(0, len(pcm), size):
-            await self.send(
-                frame(pcm[at : at + size], self.rate_hz, metadata)
-            )
+            await self.send(frame(pcm[at : at + size], self.rate_hz, metadata))
 
     async def begin(self, turn_id: int = 1) -> None:
         """Send the TTS's tts_audio_start."""

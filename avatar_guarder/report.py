@@ -74,7 +74,9 @@ def as_html(subject: Subject, verdicts: Sequence[Verdict]) -> str:
 def _html_row(verdict: Verdict) -> str:
     rule = RULES[verdict.rule]
     outcome = verdict.outcome
-    how = f"<br><small>{html.escape(verdict.how)}</small>" if verdict.how else ""
+    how = (
+        f"<br><small>{html.escape(verdict.how)}</small>" if verdict.how else ""
+    )
     style = outcome if outcome != NOT_APPLICABLE else ""
     return (
         f"<tr><td><code>{html.escape(rule.name)}</code><td>{rule.tier}"

@@ -174,6 +174,8 @@ def _start(
         for part in environment.get("PYTHONPATH", "").split(os.pathsep)
         if part and Path(part).resolve() != SUITE.parent
     )
+    # Plugins of the environment are none of ours, and take their time.
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     environment["TEN_STAND_IN_LOG"] = "debug"
     environment["PYTHONFAULTHANDLER"] = "1"
     with open(stream, "wb") as out:

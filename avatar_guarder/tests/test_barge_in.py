@@ -85,7 +85,9 @@ def test_stale_speech(avatar: Avatar) -> None:
             "the next answer did not come",
         )
         received = b"".join(vendor.received())
-        if any(late[at : at + 40] in received for at in range(0, len(late), 480)):
+        if any(
+            late[at : at + 40] in received for at in range(0, len(late), 480)
+        ):
             raise Broken("frames of the flushed turn reached the vendor")
 
     avatar.play(script)

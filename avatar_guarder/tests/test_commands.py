@@ -108,7 +108,7 @@ def test_flush_when_stalled(avatar: Avatar) -> None:
         took_s = []
         for turn_id in range(1, FLUSHES + 1):
             await graph.say(
-                speech(20_000, graph.rate_hz, turn_id), turn_id, frame_ms=100
+                speech(60_000, graph.rate_hz, turn_id), turn_id, frame_ms=100
             )
             await asyncio.sleep(0.2)  # so that the buffers are full
             took_s.append(await graph.flush())

@@ -45,9 +45,7 @@ def test_pairs(avatar: Avatar) -> None:
         await graph.until(vendor.confirmed, "no session")
         for turn_id in (1, 2):
             await graph.utter(speech(300, graph.rate_hz, turn_id), turn_id)
-        await graph.until(
-            lambda: len(graph.sent(END)) >= 2, f"no two {END}", 5
-        )
+        await graph.until(lambda: len(graph.sent(END)) >= 2, f"no two {END}", 5)
         await graph.until_quiet(lambda: len(events(graph)))
         for turn_id, end in enumerate(check_pairs(graph, 2), 1):
             if end.get("request_id") != f"request-{turn_id}":

@@ -14,7 +14,11 @@ def check_received(got: list[bytes], wanted: list[bytes]) -> None:
         raise Broken(
             f"the vendor received {[len(pcm) for pcm in got]} bytes, expected "
             f"{[len(pcm) for pcm in wanted]}"
-            + (", other ones" if list(map(len, got)) == list(map(len, wanted)) else "")
+            + (
+                ", other ones"
+                if list(map(len, got)) == list(map(len, wanted))
+                else ""
+            )
         )
 
 

@@ -1,19 +1,18 @@
 """The vendor of mutants/honest: JSON lines over TCP, on loopback only.
 
-It shows how short a fake can be. A client sends {"hello": key}, and then
-{"audio": hex, "id": n}, {"end": n} and {"interrupt": n}; the service answers
-the first with {"ready": true} or {"error": reason}.
+A client sends {"hello": key}, then {"audio": hex, "id": n}, {"end": n} and
+{"interrupt": n}; the service says {"ready": true} or {"error": reason}.
 """
 
 import asyncio
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 API_KEY = "toy-Vq8sX2nLw5Rz"
-LINE_BYTES = 4_000_000
 
 
 class Vendor:
@@ -33,12 +32,12 @@ class Vendor:
     def listen(self) -> Iterator[dict[str, Any]]:
         thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         thread.start()
-        opening = asyncio.start_server(
-            self._serve, "127.0.0.1", 0, limit=LINE_BYTES
-        )
-        server = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
-        port = server.sockets[0].getsockname()[1]
-        yield {"api_key": API_KEY, "port": port}
+        listener = socket.create_server(("127.0.0.1", 0))
+        # Small, so that a client soon feels it when nothing is read.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        opening = asyncio.start_server(self._serve, sock=listener)
+        asyncio.run_coroutine_threadsafe(opening, self._loop).result()
+        yield {"api_key": API_KEY, "port": listener.getsockname()[1]}
         self._loop.call_soon_threadsafe(self._loop.stop)
         thread.join()
 
@@ -65,11 +64,14 @@ class Vendor:
     def _drop(self, name: str) -> None:
         for writer in self._writers:
             if name in ("close", "credits"):
-                writer.write(json.dumps({"error": name}).encode() + b"\n")
+                self._say(writer, name)
             if name == "reset":
                 writer.transport.abort()
             else:
                 writer.close()
+
+    def _say(self, writer: asyncio.StreamWriter, error: str) -> None:
+        writer.write(json.dumps({"error": error}).encode() + b"\n")
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -78,11 +80,10 @@ class Vendor:
             hello = json.loads(await reader.readline())
             if self._hangs:
                 await asyncio.Event().wait()
-            if hello["hello"] != API_KEY or self._refusals or self._credits_gone:
+            if self._refusals or self._credits_gone:
                 self._refusals = max(0, self._refusals - 1)
-                error = "credits" if self._credits_gone else "busy"
-                writer.write(json.dumps({"error": error}).encode() + b"\n")
-            else:
+                self._say(writer, "credits" if self._credits_gone else "busy")
+            elif hello["hello"] == API_KEY:
                 writer.write(b'{"ready": true}\n')
                 self._writers.add(writer)
                 self._confirmed += 1
@@ -93,14 +94,13 @@ class Vendor:
     async def _record(self, reader: asyncio.StreamReader, session: int) -> None:
         while line := await reader.readline():
             message = json.loads(line)
-            for kind, seen in (
-                ("end", self._ends),
-                ("interrupt", self._interrupts),
-            ):
-                if kind in message:
-                    seen.append((session, message[kind]))
-            if "audio" in message:
-                audio = self._audio.setdefault((session, message["id"]), bytearray())
+            if "end" in message:
+                self._ends.append((session, message["end"]))
+            elif "interrupt" in message:
+                self._interrupts.append((session, message["interrupt"]))
+            else:
+                key = (session, message["id"])
+                audio = self._audio.setdefault(key, bytearray())
                 audio += bytes.fromhex(message["audio"])
             while self._stalled:
                 await asyncio.sleep(0.01)

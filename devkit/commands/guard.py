@@ -131,9 +131,7 @@ def subject_of(
     )
     if config is not None:
         loader.check_configs(config)
-    subject = runner.Subject(
-        folder, name, config and config.resolve(), chosen
-    )
+    subject = runner.Subject(folder, name, config and config.resolve(), chosen)
     return dataclasses.replace(
         subject, python=environment.python_for(name, folder, chosen)
     )

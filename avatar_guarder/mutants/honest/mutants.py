@@ -1,36 +1,535 @@
 """Mutants of the honest avatar: each breaks the one rule that names it."""
 
+import asyncio
+import json
 import struct
+from pathlib import Path
 from typing import Any
 
-from ten_runtime import AudioFrame, Cmd
+from ten_runtime import (
+    AsyncTenEnv,
+    AudioFrame,
+    Cmd,
+    Data,
+)
 
 from .extension import HonestExtension
+from .player import FINISHED, Player, Utterance
 
 MUTANTS: dict[str, type[HonestExtension]] = {}
 """By the name of the rule that is broken."""
 
 
 def breaks(rule: str) -> Any:
-    """Class decorator: this mutant breaks `rule` and no other."""
+    """Class decorator: this mutant breaks `rule` and no other.
 
-    def enter(cls: type[HonestExtension]) -> type[HonestExtension]:
-        MUTANTS[rule] = cls
+    A player becomes a mutant that has this player.
+    """
+
+    def enter(cls: type) -> type:
+        if issubclass(cls, Player):
+            members = {"player_class": cls}
+            MUTANTS[rule] = type(cls.__name__, (HonestExtension,), members)
+        else:
+            MUTANTS[rule] = cls
         return cls
 
     return enter
 
 
+# Life
+
+
+@breaks("starts_without_vendor")
+class WaitsForVendor(HonestExtension):
+    async def on_start(self, ten_env: AsyncTenEnv) -> None:
+        await super().on_start(ten_env)
+        for _ in range(30):
+            if self.player and not self.player.connected:
+                await asyncio.sleep(0.1)
+
+
+@breaks("stops_in_time")
+class SpeaksToItsEnd(HonestExtension):
+    async def on_stop(self, ten_env: AsyncTenEnv) -> None:
+        if self.player and not self.player.connected and self.player.open:
+            await asyncio.sleep(5.5)
+        await super().on_stop(ten_env)
+
+
+@breaks("instances_live_apart")
+class StopsAll(HonestExtension):
+    stopped = 0
+
+    async def on_init(self, ten_env: AsyncTenEnv) -> None:
+        await super().on_init(ten_env)
+        self.stopped_before = StopsAll.stopped
+
+    async def on_stop(self, ten_env: AsyncTenEnv) -> None:
+        StopsAll.stopped += 1
+        await super().on_stop(ten_env)
+
+    async def on_flush(self, cmd: Cmd) -> None:
+        if self.stopped_before == StopsAll.stopped:
+            await super().on_flush(cmd)
+
+
+# Configuration
+
+
+@breaks("reports_missing_params")
+class NamesNothing(HonestExtension):
+    def report_problem(self) -> None:
+        if self.problem.startswith("params.api_key"):
+            self.problem = "wrong configuration"
+        super().report_problem()
+
+
+@breaks("reports_invalid_params")
+class ReportsTwice(HonestExtension):
+    def report_problem(self) -> None:
+        super().report_problem()
+        if self.problem.startswith("params.port"):
+            super().report_problem()
+
+
+@breaks("shapes_errors")
+class NoVendorInfo(HonestExtension):
+    def report(self, name: str, payload: dict[str, Any]) -> None:
+        if name == "error":
+            del payload["vendor_info"]
+        super().report(name, payload)
+
+
+@breaks("shapes_connection_status")
+class OwnStatus(HonestExtension):
+    def change(self, current: str, last: str) -> dict[str, Any]:
+        return {**super().change(current, last), "current": current.upper()}
+
+
+# Commands
+
+
 @breaks("answers_unknown_commands")
-class Mute(HonestExtension):
+class KnowsFlushOnly(HonestExtension):
     async def on_unknown(self, cmd: Cmd) -> None:
         pass
+
+
+@breaks("answers_flush_while_connecting")
+class SlowUnconnected(HonestExtension):
+    async def on_flush(self, cmd: Cmd) -> None:
+        if self.player and not self.player.connected:
+            await asyncio.sleep(0.2)
+        await super().on_flush(cmd)
+
+
+@breaks("answers_flush_when_failed")
+class SilentWhenFailed(HonestExtension):
+    async def on_flush(self, cmd: Cmd) -> None:
+        if self.player:
+            await super().on_flush(cmd)
+
+
+@breaks("answers_many_flushes")
+class OneFlushAtATime(HonestExtension):
+    flushing = 0
+
+    async def on_flush(self, cmd: Cmd) -> None:
+        self.flushing += 1
+        await asyncio.sleep(0)
+        if self.flushing < 10:
+            await super().on_flush(cmd)
+        self.flushing -= 1
+
+
+@breaks("passes_flush_on")
+class KeepsFlush(HonestExtension):
+    def pass_on_flush(self) -> None:
+        pass
+
+
+# Messages of other nodes
+
+
+@breaks("survives_foreign_formats")
+class OneFormat(HonestExtension):
+    def refuse_format(self) -> None:
+        assert self.format[1:] == (1, 2)
+        super().refuse_format()
+
+
+@breaks("survives_odd_frames")
+class WholeSamples(HonestExtension):
+    async def on_audio_frame(
+        self, ten_env: AsyncTenEnv, audio_frame: AudioFrame
+    ) -> None:
+        struct.unpack_from("<h", audio_frame.get_buf())
+        await super().on_audio_frame(ten_env, audio_frame)
+
+
+@breaks("survives_foreign_metadata")
+class MetadataIsThere(HonestExtension):
+    def turn_of(self, frame: AudioFrame) -> int | None:
+        text, _ = frame.get_property_to_json("metadata")
+        return json.loads(text)["turn_id"] if text else super().turn_of(frame)
 
 
 @breaks("survives_huge_integers")
 class Int64(HonestExtension):
     def turn_of(self, frame: AudioFrame) -> int | None:
         text, _ = frame.get_property_to_json("metadata.turn_id")
-        if text:
+        if text.isdigit():
             struct.pack("q", int(text))
         return super().turn_of(frame)
+
+
+@breaks("survives_unknown_data")
+class KnowsAllData(HonestExtension):
+    async def on_data(self, ten_env: AsyncTenEnv, data: Data) -> None:
+        known = ("tts_audio_start", "tts_audio_end", "finalize")
+        known.index(data.get_name())
+        await super().on_data(ten_env, data)
+
+
+@breaks("reports_bad_frames_sparingly")
+class ReportsEachFrame(HonestExtension):
+    def refuse_format(self) -> None:
+        self.bad_format = False
+        super().refuse_format()
+
+
+# Secrets and costs
+
+
+@breaks("keeps_secrets_out_of_messages")
+class SaysKey(HonestExtension):
+    def vendor_info(self, code: str, message: str) -> dict[str, Any]:
+        info = super().vendor_info(code, message)
+        return {**info, "key": self.params.get("api_key", "")[1:11]}
+
+
+@breaks("keeps_secrets_out_of_logs")
+class LogsKey(HonestExtension):
+    def shown(self, params: dict[str, Any]) -> dict[str, Any]:
+        return params
+
+
+@breaks("logs_little_without_vendor")
+class LogsWhatWaits(Player):
+    def put(self, kind: str, utterance: Utterance, pcm: bytes = b"") -> None:
+        if not self.connected:
+            print(f"{len(pcm)} bytes wait")
+        super().put(kind, utterance, pcm)
+
+
+@breaks("bounds_memory_without_vendor")
+class KeepsUnsent(Player):
+    def start(self) -> None:
+        self.unsent: list[bytes] = []
+        super().start()
+
+    def refuses(self, pcm: bytes) -> bool:
+        refuses = super().refuses(pcm)
+        if refuses and not self.connected:
+            self.unsent.append(pcm)
+        return refuses
+
+
+@breaks("dumps_what_came")
+class DumpsSilence(HonestExtension):
+    async def on_stop(self, ten_env: AsyncTenEnv) -> None:
+        await super().on_stop(ten_env)
+        if self.dump is not None:
+            path = Path(self.dump.name)
+            path.write_bytes(bytes(path.stat().st_size))
+
+
+# The voice without the avatar
+
+
+@breaks("speaks_when_misconfigured")
+class MuteWhenMisconfigured(HonestExtension):
+    def voice(self, pcm: bytes) -> None:
+        if self.player is not None:
+            super().voice(pcm)
+
+
+@breaks("speaks_when_unreachable")
+class WaitsInSilence(Player):
+    def fall_back(self) -> None:
+        pass
+
+
+# Speech
+
+
+@breaks("sends_speech_unchanged")
+class LosesAMiddle(Player):
+    """The last of a second of speech; shorter utterances are whole."""
+
+    def write(self, **message: Any) -> None:
+        heard = self.heard[-1].written_bytes if self.heard else 0
+        if "audio" not in message or heard != 1.7 * self.bytes_per_s:
+            super().write(**message)
+
+
+@breaks("keeps_early_speech")
+class ForgetsTheFirst(Player):
+    """What waits for the first session is lost but for its last bytes."""
+
+    async def connect(self) -> None:
+        await super().connect()
+        if self.waiting_bytes and self.count == 1:
+            _, _, pcm = self.queue.popleft()
+            self.waiting_bytes -= len(pcm)
+
+
+@breaks("joins_odd_frames")
+class PadsOddFrames(Player):
+    def speak(self, pcm: bytes, turn_id: int | None, request_id: str) -> None:
+        super().speak(pcm + bytes(len(pcm) % 2), turn_id, request_id)
+
+
+@breaks("ends_each_utterance_once")
+class EndsTwice(Player):
+    """A second end of speech goes to the vendor, too."""
+
+    last: Utterance | None = None
+
+    def end(self) -> None:
+        if self.open is None and self.last is not None:
+            if self.last.turn_id == 3:
+                self.put("end", self.last)
+        self.last = self.open
+        super().end()
+
+
+@breaks("ends_on_finalize")
+class IgnoresFinalize(HonestExtension):
+    async def on_data(self, ten_env: AsyncTenEnv, data: Data) -> None:
+        if data.get_name() != "finalize":
+            await super().on_data(ten_env, data)
+
+
+@breaks("sends_no_empty_utterance")
+class EndsWithoutAudio(Player):
+    begun = False
+
+    def begin(self) -> None:
+        super().begin()
+        self.begun = True
+
+    def speak(self, pcm: bytes, turn_id: int | None, request_id: str) -> None:
+        self.begun = False
+        super().speak(pcm, turn_id, request_id)
+
+    def end(self) -> None:
+        if self.begun and self.connected:
+            self.write(end=0)
+        super().end()
+
+
+# Barge-in
+
+
+@breaks("interrupts_once")
+class InterruptsAgain(Player):
+    last: Utterance | None = None
+
+    def flush(self) -> None:
+        again = None if self.heard else self.last
+        self.last = self.heard[-1] if self.heard else None
+        super().flush()
+        if again is not None and self.connected:
+            self.put("interrupt", again)
+
+
+@breaks("interrupts_nothing_when_idle")
+class InterruptsAlways(Player):
+    def flush(self) -> None:
+        if not self.count and self.connected:
+            self.write(interrupt=0)
+        super().flush()
+
+
+@breaks("interrupts_on_cut_speech")
+class OneReason(HonestExtension):
+    def on_end(self, reason: int) -> None:
+        super().on_end(FINISHED)
+
+
+@breaks("drops_stale_speech")
+class SpeaksOn(Player):
+    def forget_turns(self, turns: set[int | None]) -> None:
+        pass
+
+
+@breaks("keeps_the_next_answer")
+class DropsTheNext(Player):
+    """The first frame after a flush is dropped, whatever its turn."""
+
+    drops = False
+
+    def flush(self) -> None:
+        self.drops = bool(self.heard)
+        super().flush()
+
+    def speak(self, pcm: bytes, turn_id: int | None, request_id: str) -> None:
+        drops, self.drops = self.drops, False
+        if not drops:
+            super().speak(pcm, turn_id, request_id)
+
+
+# Sessions
+
+
+@breaks("reconnects_after_loss")
+class GivesUpOnError(Player):
+    async def session(self) -> str:
+        reason = await super().session()
+        while reason == "close":
+            await asyncio.sleep(60)
+        return reason
+
+
+@breaks("keeps_trying_when_refused")
+class TriesOnce(Player):
+    refused = False
+
+    async def connect(self) -> None:
+        if self.refused:
+            raise OSError("refused before")
+        try:
+            await super().connect()
+        except Exception as error:
+            self.refused = str(error) == "busy"
+            raise
+
+
+@breaks("gives_up_without_credits")
+class NeverGivesUp(Player):
+    def is_final(self, reason: str) -> bool:
+        return False
+
+
+@breaks("renews_before_expiry")
+class LosesOnRenewal(Player):
+    async def renew(self) -> str:
+        await super().renew()
+        return "expired"
+
+
+@breaks("instances_speak_apart")
+class LatestSpeaks(HonestExtension):
+    latest: Player | None = None
+
+    async def on_init(self, ten_env: AsyncTenEnv) -> None:
+        await super().on_init(ten_env)
+        LatestSpeaks.latest = self.player
+
+    async def on_audio_frame(
+        self, ten_env: AsyncTenEnv, audio_frame: AudioFrame
+    ) -> None:
+        if self.player and self.player.connected:
+            self.player = LatestSpeaks.latest
+        await super().on_audio_frame(ten_env, audio_frame)
+
+
+# A vendor that hangs
+
+
+@breaks("answers_flush_when_connected")
+class SlowWhenConnected(HonestExtension):
+    async def on_flush(self, cmd: Cmd) -> None:
+        idle = self.player and not self.player.waiting_bytes
+        if idle and self.player and self.player.connected:
+            await asyncio.sleep(0.2)
+        await super().on_flush(cmd)
+
+
+@breaks("answers_flush_when_stalled")
+class WaitsForTheSocket(HonestExtension):
+    async def on_flush(self, cmd: Cmd) -> None:
+        if self.player and self.player.connected:
+            await self.player.writer.drain()
+        await super().on_flush(cmd)
+
+
+@breaks("stops_when_stalled")
+class DrainsOnStop(HonestExtension):
+    async def on_stop(self, ten_env: AsyncTenEnv) -> None:
+        if self.player and self.player.connected:
+            await asyncio.wait(
+                [asyncio.ensure_future(self.player.writer.drain())], timeout=6
+            )
+        await super().on_stop(ten_env)
+
+
+@breaks("stops_while_vendor_hangs")
+class WaitsForTheAnswer(HonestExtension):
+    async def on_stop(self, ten_env: AsyncTenEnv) -> None:
+        if hasattr(self.player, "writer") and self.last_status == "connecting":
+            await asyncio.sleep(6)
+        await super().on_stop(ten_env)
+
+
+@breaks("bounds_memory_when_stalled")
+class RefusesNothing(Player):
+    def refuses(self, pcm: bytes) -> bool:
+        return not self.connected and super().refuses(pcm)
+
+
+# Reports
+
+
+@breaks("logs_little_while_speaking")
+class LogsWhatIsSent(Player):
+    def write(self, **message: Any) -> None:
+        print(f"sending {list(message)}")
+        super().write(**message)
+
+
+@breaks("shapes_metrics")
+class MetricsAsText(HonestExtension):
+    def measured(
+        self, utterance: Utterance, metrics: dict[str, Any]
+    ) -> dict[str, Any]:
+        texts = {name: str(value) for name, value in metrics.items()}
+        return super().measured(utterance, texts)
+
+
+@breaks("pairs_playback_events")
+class EndsAtOnce(Player):
+    """Playback is reported as over when all of it was sent."""
+
+    def call_at(self, time_s: float, utterance: Utterance, reason: int) -> None:
+        if reason and self.whole_ms(utterance) < 1000:
+            self.playback_starts(utterance)
+            self.playback_ends(utterance, reason)
+        else:
+            super().call_at(time_s, utterance, reason)
+
+
+@breaks("reports_cut_playback")
+class CutCountsAsWhole(Player):
+    def position_ms(self, utterance: Utterance) -> int:
+        return self.whole_ms(utterance)
+
+
+@breaks("ends_playback_after_loss")
+class ForgetsTheLost(Player):
+    def cut_playback(self, reason: int) -> None:
+        if reason == 3:
+            for utterance in self.heard:
+                utterance.over = True
+            self.heard.clear()
+        super().cut_playback(reason)
+
+
+@breaks("rests_its_voice_when_ready")
+class SpeaksTwice(Player):
+    def put(self, kind: str, utterance: Utterance, pcm: bytes = b"") -> None:
+        if self.connected:
+            self.host.voice(pcm)
+        super().put(kind, utterance, pcm)

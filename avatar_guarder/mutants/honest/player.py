@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 CONNECT_LIMIT_S = 2.0
 RETRY_S = 0.05
 MAX_WAITING_S = 30.0
-LINE_BYTES = 4_000_000
+MESSAGE_BYTES = 4800
 
 FINISHED, CUT, LOST = 1, 2, 3
 """The `reason` of an avatar_audio_end."""
@@ -102,7 +103,8 @@ class Player:
         if not self.connected and not self.waiting_bytes:
             wait_s = self.params.get("fallback_after_ms", 1500) / 1000
             asyncio.get_running_loop().call_later(wait_s, self.fall_back)
-        self.put("audio", utterance, pcm)
+        for at in range(0, len(pcm), MESSAGE_BYTES):
+            self.put("audio", utterance, pcm[at : at + MESSAGE_BYTES])
 
     def begin(self) -> None:
         """A tts_audio_start: speech without a turn is fresh again."""
@@ -191,8 +193,11 @@ class Player:
 
     async def connect(self) -> None:
         self.reader, self.writer = await asyncio.open_connection(
-            "127.0.0.1", self.params["port"], limit=LINE_BYTES
+            "127.0.0.1", self.params["port"]
         )
+        # What waits in the kernel cannot be flushed.
+        link = self.writer.get_extra_info("socket")
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         self.write(hello=self.params["api_key"])
         answer = json.loads(await self.reader.readline() or "{}")
         if "ready" not in answer:
@@ -303,8 +308,12 @@ class Player:
         self.busy_until_s = 0.0
 
     def about(self, utterance: Utterance) -> dict[str, Any]:
-        metadata = {} if utterance.turn_id is None else {
-            "session_id": "guard",
-            "turn_id": utterance.turn_id,
-        }
+        metadata = (
+            {}
+            if utterance.turn_id is None
+            else {
+                "session_id": "guard",
+                "turn_id": utterance.turn_id,
+            }
+        )
         return {"request_id": utterance.request_id, "metadata": metadata}
