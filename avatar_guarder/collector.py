@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from .loader import Unusable
 from .rules import RULES
 
 
@@ -26,9 +27,14 @@ class Collector:
     ) -> Any:
         rule = rule_of(item)
         began_s = time.monotonic()
-        self.write(rule=rule, event="begins", test=item.name)
+        self.write(rule=rule, event="begins", mutant=mutant_of(item))
         result = yield
-        self.write(rule=rule, event="ends", took_s=time.monotonic() - began_s)
+        self.write(
+            rule=rule,
+            event="ends",
+            took_s=time.monotonic() - began_s,
+            mutant=mutant_of(item),
+        )
         if nextitem is None or rule_of(nextitem) != rule:
             self.write(rule=rule, event="done")
         return result
@@ -39,12 +45,14 @@ class Collector:
     ) -> Any:
         report = yield
         if call.excinfo is not None:
+            if isinstance(call.excinfo.value, Unusable):
+                self.write(event="unusable", how=str(call.excinfo.value))
             skipped = report.outcome == "skipped"
             self.write(
                 rule=rule_of(item),
                 event="not applicable" if skipped else "broken",
                 how=one_line(call.excinfo.value),
-                test=item.name,
+                mutant=mutant_of(item),
             )
         return report
 
@@ -61,6 +69,13 @@ def rule_of(item: pytest.Item) -> str:
     if name not in RULES:
         raise pytest.UsageError(f"{item.nodeid} names no rule of rules.py")
     return name
+
+
+def mutant_of(item: pytest.Item) -> str:
+    """Return the mutant that a test is for, "" without mutants."""
+    callspec = getattr(item, "callspec", None)
+    value = callspec.params.get("mutant") if callspec is not None else None
+    return value if isinstance(value, str) else ""
 
 
 def one_line(error: BaseException) -> str:

@@ -21,6 +21,8 @@ from ten_runtime import (
     StatusCode,
 )
 
+from .loader import Unusable
+
 T = TypeVar("T")
 Payload = dict[str, Any]
 Script = Callable[["Graph"], Awaitable[None]]
@@ -266,13 +268,15 @@ def play(
     """Run `script` against the extension.
 
     Returns the graph and how long the extension took to stop, in seconds.
-    Raises `Broken`, and what the script raises.
+    Raises `Broken`, `Unusable`, and what the script raises.
     """
     graph = Graph(script, rate_hz)
     graph.set_test_mode_single(addon, json.dumps(properties))
     graph.set_timeout(int(timeout_s * 1_000_000))
     try:
         error = graph.run()
+    except LookupError:
+        raise Unusable(f"the package registers no addon {addon}") from None
     except RuntimeError as ended:
         # A stand-in may raise where the real runtime ends the process.
         lines = str(ended).strip().splitlines() or [""]

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+from .loader import Unusable
+
 FAULTS = {
     "reset": "break every open connection without a close",
     "close": "end every open session with an error of the service",
@@ -62,17 +64,13 @@ class Vendor(Protocol):
         ...
 
 
-class VendorError(ValueError):
-    """The fake cannot be used; the text is one line that says why."""
-
-
 BUILT_IN = ("spatius", "toy")
 
 
 def load(name: str) -> Callable[[], Vendor]:
     """Return what makes a fake: a built-in one, or `Vendor` of a .py file.
 
-    Raises `VendorError`.
+    Raises `Unusable`.
     """
     try:
         if name in BUILT_IN:
@@ -80,7 +78,7 @@ def load(name: str) -> Callable[[], Vendor]:
         else:
             path = Path(name)
             if path.suffix != ".py" or not path.is_file():
-                raise VendorError(
+                raise Unusable(
                     f"no vendor {name}: expected none, "
                     f"{', '.join(BUILT_IN)} or a .py file that holds a "
                     "class Vendor"
@@ -90,10 +88,10 @@ def load(name: str) -> Callable[[], Vendor]:
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
         return module.Vendor
-    except VendorError:
+    except Unusable:
         raise
     except Exception as error:
-        raise VendorError(
+        raise Unusable(
             f"the vendor {name} cannot be loaded: "
             f"{type(error).__name__}: {error}"
         ) from error

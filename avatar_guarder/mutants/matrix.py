@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ..collector import mutant_of
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--matrix", type=Path, help="JSON: mutant -> rules.")
@@ -34,10 +36,5 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # A rule that is asked of no mutant makes one test without a mutant.
-    items[:] = [item for item in items if _mutant_of(item)]
-    items.sort(key=_mutant_of)
-
-
-def _mutant_of(item: pytest.Item) -> str:
-    value = item.callspec.params["mutant"]
-    return value if isinstance(value, str) else ""
+    items[:] = [item for item in items if mutant_of(item)]
+    items.sort(key=mutant_of)

@@ -98,7 +98,7 @@ def main(
             json_file.write_text(report.as_json(subject, verdicts))
         if html_file is not None:
             html_file.write_text(report.as_html(subject, verdicts))
-    except (loader.Unusable, vendor.VendorError, OSError) as error:
+    except (loader.Unusable, OSError) as error:
         Console(stderr=True, highlight=False).print(
             str(error), style="red", markup=False, soft_wrap=True
         )
@@ -112,7 +112,7 @@ def main(
 def subject_of(
     folder: Path, config: Path | None, vendor_name: str | None
 ) -> runner.Subject:
-    """Return what to test. Raises `Unusable`, `VendorError`."""
+    """Return what to test. Raises `Unusable`."""
     manifest = loader.read_manifest(folder)
     name = manifest["name"]
     chosen = vendor_name or VENDORS.get(name, "none")

@@ -53,7 +53,7 @@ class HonestExtension(AsyncExtension):
         if not self.problem:
             self.player = self.player_class(self.params, self)
         if tree.get("dump") and tree.get("dump_path"):
-            self.dump = open(Path(tree["dump_path"], "in.pcm"), "wb")
+            self.open_dump(Path(tree["dump_path"], "in.pcm"))
 
     async def on_start(self, ten_env: AsyncTenEnv) -> None:
         if self.player is not None:
@@ -135,7 +135,7 @@ class HonestExtension(AsyncExtension):
             return
         self.bad_format = False
         if self.dump is not None:
-            self.dump.write(pcm)
+            self.dump.write(self.dumped(pcm))
         self.player.speak(pcm, self.turn_of(audio_frame), self.request_id)
 
     def turn_of(self, frame: AudioFrame) -> int | None:
@@ -146,6 +146,12 @@ class HonestExtension(AsyncExtension):
         if not self.bad_format:
             self.complain(f"frames of {self.format} are refused")
         self.bad_format = True
+
+    def open_dump(self, path: Path) -> None:
+        self.dump = open(path, "wb")
+
+    def dumped(self, pcm: bytes) -> bytes:
+        return pcm
 
     # Configuration
 

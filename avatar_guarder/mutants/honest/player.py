@@ -228,9 +228,12 @@ class Player:
 
     async def renew(self) -> str:
         await asyncio.sleep(self.params.get("renew_after_s", 3600))
-        while self.open is not None or self.queue or self.heard:
+        while self.is_busy():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         return "renew"
+
+    def is_busy(self) -> bool:
+        return bool(self.open or self.queue or self.heard)
 
     async def write_queue(self) -> str:
         while True:
