@@ -67,29 +67,32 @@ class Vendor(Protocol):
 BUILT_IN = ("spatius", "toy")
 
 
-def load(name: str) -> Callable[[], Vendor]:
+def check_vendor(name: str) -> None:
+    """Raise `Unusable` where `load_vendor` cannot find the fake."""
+    if name not in BUILT_IN and not (
+        name.endswith(".py") and Path(name).is_file()
+    ):
+        raise Unusable(
+            f"there is no vendor {name}: expected none, "
+            f"{', '.join(BUILT_IN)} or a .py file that holds a class Vendor"
+        )
+
+
+def load_vendor(name: str) -> Callable[[], Vendor]:
     """Return what makes a fake: a built-in one, or `Vendor` of a .py file.
 
     Raises `Unusable`.
     """
+    check_vendor(name)
     try:
         if name in BUILT_IN:
             module = importlib.import_module(f"{__package__}.vendors.{name}")
         else:
-            path = Path(name)
-            if path.suffix != ".py" or not path.is_file():
-                raise Unusable(
-                    f"no vendor {name}: expected none, "
-                    f"{', '.join(BUILT_IN)} or a .py file that holds a "
-                    "class Vendor"
-                )
-            spec = importlib.util.spec_from_file_location(path.stem, path)
+            spec = importlib.util.spec_from_file_location(Path(name).stem, name)
             assert spec is not None and spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
         return module.Vendor
-    except Unusable:
-        raise
     except Exception as error:
         raise Unusable(
             f"the vendor {name} cannot be loaded: "

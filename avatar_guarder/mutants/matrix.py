@@ -7,6 +7,7 @@ stand-in does. `--matrix` names a JSON file: mutant -> rules.
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,8 @@ def mutant(
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("rule")
     assert marker is not None
-    matrix = json.loads(metafunc.config.getoption("--matrix").read_text())
+    plan: Any = metafunc.config.getoption("--matrix")
+    matrix = json.loads(plan.read_text())
     mutants = [name for name in matrix if marker.args[0] in matrix[name]]
     metafunc.parametrize("mutant", mutants, indirect=True)
 

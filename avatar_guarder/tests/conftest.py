@@ -18,10 +18,11 @@ sys.path.append(str(SUITE.parent))
 if importlib.util.find_spec("ten_runtime") is None:
     sys.path.append(str(SUITE.parent / "devkit"))
 
-from avatar_guarder import loader, vendor  # noqa: E402
+from avatar_guarder import loader  # noqa: E402
 from avatar_guarder.avatar import Avatar, Stream  # noqa: E402
 from avatar_guarder.collector import Collector, rule_of  # noqa: E402
 from avatar_guarder.rules import RULES  # noqa: E402
+from avatar_guarder.vendor import Vendor, load_vendor  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,7 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    wanted = [name for name in config.getoption("--rules").split(",") if name]
+    names: Any = config.getoption("--rules")
+    wanted = [name for name in names.split(",") if name]
     if wanted:
         items[:] = [item for item in items if rule_of(item) in wanted]
         items.sort(key=lambda item: wanted.index(rule_of(item)))
@@ -124,7 +126,7 @@ def avatar(
     ten_app: None,
 ) -> Iterator[Avatar]:
     """The extension; with a vendor where the rule is of tier 2."""
-    option = request.config.getoption
+    option: Any = request.config.getoption
     rule = RULES[rule_of(request.node)]
     base = loaded / "property.json"
     found = Avatar(
@@ -135,7 +137,7 @@ def avatar(
         stream=Stream(option("--stream") or Path("/dev/null")),
     )
     if option("--vendor") != "none":
-        found.make_vendor = vendor.load(option("--vendor"))
+        found.make_vendor = load_vendor(option("--vendor"))
     reason = rule.inapplicable(found)
     if reason:
         pytest.skip(reason)
@@ -145,3 +147,10 @@ def avatar(
         return
     with found.with_vendor():
         yield found
+
+
+@pytest.fixture
+def vendor(avatar: Avatar) -> Vendor:
+    """The fake that serves the test of a rule of tier 2."""
+    assert avatar.vendor is not None
+    return avatar.vendor

@@ -4,9 +4,10 @@ import pytest
 
 from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, speech
+from avatar_guarder.vendor import Vendor
 
 
-async def in_speech(graph: Graph, vendor, turn_id: int = 1) -> None:
+async def in_speech(graph: Graph, vendor: Vendor, turn_id: int = 1) -> None:
     """Have the vendor receive two seconds of an utterance that goes on."""
     await graph.until(vendor.confirmed, "no session")
     pcm = speech(2000, graph.rate_hz, turn_id)
@@ -18,11 +19,8 @@ async def in_speech(graph: Graph, vendor, turn_id: int = 1) -> None:
 
 
 @pytest.mark.rule("interrupts_once")
-def test_interrupt(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-
+def test_interrupt(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
-        assert vendor is not None
         await in_speech(graph, vendor)
         for _ in range(4):
             await graph.flush()
@@ -37,10 +35,7 @@ def test_interrupt(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("interrupts_nothing_when_idle")
-def test_idle(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_idle(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         for _ in range(3):
@@ -54,11 +49,8 @@ def test_idle(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("interrupts_on_cut_speech")
-def test_cut_speech(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-
+def test_cut_speech(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
-        assert vendor is not None
         await in_speech(graph, vendor)
         await graph.end(reason=2)
         await graph.until(
@@ -69,11 +61,8 @@ def test_cut_speech(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("drops_stale_speech")
-def test_stale_speech(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-
+def test_stale_speech(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
-        assert vendor is not None
         await in_speech(graph, vendor)
         await graph.flush()
         late = speech(500, graph.rate_hz, seed=9)
@@ -94,11 +83,8 @@ def test_stale_speech(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("keeps_the_next_answer")
-def test_next_answer(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-
+def test_next_answer(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
-        assert vendor is not None
         await in_speech(graph, vendor)
         await graph.flush()
         answer = speech(500, graph.rate_hz, seed=2)

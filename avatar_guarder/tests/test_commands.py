@@ -8,6 +8,7 @@ import pytest
 
 from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, speech
+from avatar_guarder.vendor import Vendor
 
 FLUSH_LIMIT_S = 0.1
 FLUSHES = 5
@@ -77,10 +78,7 @@ def test_flush_goes_on(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("answers_flush_when_connected")
-def test_flush_when_connected(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_flush_when_connected(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         took_s = []
@@ -98,10 +96,7 @@ def test_flush_when_connected(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("answers_flush_when_stalled")
-def test_flush_when_stalled(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_flush_when_stalled(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         vendor.fault("stall")

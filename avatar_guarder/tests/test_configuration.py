@@ -6,6 +6,7 @@ import pytest
 
 from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, speech
+from avatar_guarder.vendor import Vendor
 
 FATAL = -1000
 STATUSES = ("connecting", "connected", "disconnected")
@@ -92,10 +93,7 @@ def test_connection_status(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("shapes_metrics")
-def test_metrics(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_metrics(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         await graph.utter(speech(200, graph.rate_hz))

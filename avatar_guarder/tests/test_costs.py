@@ -8,6 +8,7 @@ import pytest
 
 from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, frame, speech
+from avatar_guarder.vendor import Vendor
 
 LINES_PER_S = 5
 SPEECH_S = 10
@@ -40,10 +41,7 @@ def test_lines_without_vendor(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("logs_little_while_speaking")
-def test_lines_while_speaking(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_lines_while_speaking(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         pcm = speech(SPEECH_S * 1000, graph.rate_hz)
@@ -93,10 +91,7 @@ def test_memory_without_vendor(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("bounds_memory_when_stalled")
-def test_memory_when_stalled(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_memory_when_stalled(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         vendor.fault("stall")

@@ -7,6 +7,7 @@ import pytest
 
 from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, speech
+from avatar_guarder.vendor import Vendor
 
 START_LIMIT_S = 2.0
 STOP_LIMIT_S = 5.0
@@ -40,10 +41,7 @@ def test_stop_in_speech(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("stops_when_stalled")
-def test_stop_when_stalled(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_stop_when_stalled(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         vendor.fault("stall")
@@ -55,9 +53,8 @@ def test_stop_when_stalled(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("stops_while_vendor_hangs")
-def test_stop_while_vendor_hangs(avatar: Avatar) -> None:
-    assert avatar.vendor is not None
-    avatar.vendor.fault("hang")
+def test_stop_while_vendor_hangs(avatar: Avatar, vendor: Vendor) -> None:
+    vendor.fault("hang")
 
     async def script(graph: Graph) -> None:
         await graph.utter(speech(500, graph.rate_hz))
@@ -89,10 +86,7 @@ def test_instances_live_apart(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("instances_speak_apart")
-def test_instances_speak_apart(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_instances_speak_apart(avatar: Avatar, vendor: Vendor) -> None:
     def speak(seed: int) -> None:
         async def script(graph: Graph) -> None:
             await graph.until(

@@ -7,6 +7,7 @@ import pytest
 
 from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, Payload, speech
+from avatar_guarder.vendor import Vendor
 
 START, END = "avatar_audio_start", "avatar_audio_end"
 FINISHED, CUT = 1, 2
@@ -37,10 +38,7 @@ def check_pairs(graph: Graph, count: int) -> list[Payload]:
 
 
 @pytest.mark.rule("pairs_playback_events")
-def test_pairs(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_pairs(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         for turn_id in (1, 2):
@@ -59,10 +57,7 @@ def test_pairs(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("reports_cut_playback")
-def test_cut(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_cut(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         await graph.utter(speech(3000, graph.rate_hz))
@@ -86,10 +81,7 @@ def test_cut(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("ends_playback_after_loss")
-def test_loss(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_loss(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         await graph.utter(speech(1000, graph.rate_hz))

@@ -4,13 +4,14 @@ import pytest
 
 from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, speech
+from avatar_guarder.vendor import Vendor
 
 FATAL = -1000
 RECONNECT_LIMIT_S = 10.0
 RENEWAL_LIMIT_S = 80.0
 
 
-async def check_utterance(graph: Graph, vendor, turn_id: int) -> None:
+async def check_utterance(graph: Graph, vendor: Vendor, turn_id: int) -> None:
     """Hold the vendor to have received a whole utterance."""
     pcm = speech(300, graph.rate_hz, turn_id)
     await graph.utter(pcm, turn_id)
@@ -22,10 +23,7 @@ async def check_utterance(graph: Graph, vendor, turn_id: int) -> None:
 
 @pytest.mark.rule("reconnects_after_loss")
 @pytest.mark.parametrize("fault", ["reset", "close", "leave"])
-def test_loss(avatar: Avatar, fault: str) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_loss(avatar: Avatar, vendor: Vendor, fault: str) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         await check_utterance(graph, vendor, 1)
@@ -41,9 +39,7 @@ def test_loss(avatar: Avatar, fault: str) -> None:
 
 
 @pytest.mark.rule("keeps_trying_when_refused")
-def test_refusals(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
+def test_refusals(avatar: Avatar, vendor: Vendor) -> None:
     vendor.fault("refuse")
 
     async def script(graph: Graph) -> None:
@@ -56,10 +52,7 @@ def test_refusals(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("gives_up_without_credits")
-def test_credits(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_credits(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         vendor.fault("credits")
@@ -76,10 +69,7 @@ def test_credits(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("renews_before_expiry")
-def test_renewal(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_renewal(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         await graph.until(

@@ -4,6 +4,7 @@ import pytest
 
 from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, frame, speech
+from avatar_guarder.vendor import Vendor
 
 ODD_BYTES = 333
 
@@ -23,10 +24,7 @@ def check_received(got: list[bytes], wanted: list[bytes]) -> None:
 
 
 @pytest.mark.rule("sends_speech_unchanged")
-def test_speech(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_speech(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         pcm = speech(2000, graph.rate_hz)
@@ -38,10 +36,7 @@ def test_speech(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("keeps_early_speech")
-def test_early_speech(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_early_speech(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         pcm = speech(500, graph.rate_hz)
         await graph.utter(pcm)
@@ -52,10 +47,7 @@ def test_early_speech(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("joins_odd_frames")
-def test_odd_frames(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_odd_frames(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         pcm = speech(500, graph.rate_hz)
@@ -76,10 +68,7 @@ def test_odd_frames(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("ends_each_utterance_once")
-def test_ends(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_ends(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         for turn_id in (1, 2, 3):
@@ -96,10 +85,7 @@ def test_ends(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("ends_on_finalize")
-def test_finalize(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_finalize(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         await graph.say(speech(200, graph.rate_hz))
@@ -111,10 +97,7 @@ def test_finalize(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("sends_no_empty_utterance")
-def test_empty_utterance(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_empty_utterance(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         pcm = speech(200, graph.rate_hz, 2)

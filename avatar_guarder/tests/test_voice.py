@@ -4,6 +4,7 @@ import pytest
 
 from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, speech
+from avatar_guarder.vendor import Vendor
 
 
 def check_voice(avatar: Avatar, case: str) -> None:
@@ -34,10 +35,7 @@ def test_unreachable(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("rests_its_voice_when_ready")
-def test_ready(avatar: Avatar) -> None:
-    vendor = avatar.vendor
-    assert vendor is not None
-
+def test_ready(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")
         await graph.utter(speech(300, graph.rate_hz))

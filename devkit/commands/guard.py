@@ -116,8 +116,10 @@ def subject_of(
     manifest = loader.read_manifest(folder)
     name = manifest["name"]
     chosen = vendor_name or VENDORS.get(name, "none")
-    if chosen not in ("none", *vendor.BUILT_IN):
-        chosen = str(Path(chosen).resolve())
+    if chosen != "none":
+        vendor.check_vendor(chosen)
+        if chosen not in vendor.BUILT_IN:
+            chosen = str(Path(chosen).resolve())
     config = config or next(
         (
             candidate
