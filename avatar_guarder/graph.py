@@ -5,6 +5,7 @@ tester, so it works with the real runtime and with any stand-in for it.
 """
 
 import asyncio
+import contextlib
 import json
 import random
 import time
@@ -30,6 +31,7 @@ Script = Callable[["Graph"], Awaitable[None]]
 FRAME_MS = 10
 SAMPLE_WIDTH = 2  # bytes
 POLL_S = 0.005
+SETTLE_S = 0.3
 
 
 class Broken(AssertionError):
@@ -190,6 +192,15 @@ class Graph(AsyncExtensionTester):
             text = error.error_message() if error is not None else "no result"
             raise Broken(f"{name} had no result: {text}")
         return result
+
+    async def settle(self) -> None:
+        """Give the avatar time to take all that was sent.
+
+        Messages keep their order, so the result of a command says that it
+        did; an avatar that answers no unknown commands just gets a moment.
+        """
+        with contextlib.suppress(Broken):
+            await self.ask("guard_settle", SETTLE_S)
 
     async def flush(self) -> float:
         """Barge in; return how long the answer took, in seconds."""

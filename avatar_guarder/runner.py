@@ -29,8 +29,14 @@ RULE_LIMIT_S = 30.0
 SLOW_RULE_LIMIT_S = 90.0
 POLL_S = 0.05
 
-# What tells a program of a proxy; tier 1 wants the vendor out of reach.
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+# Programs that honor these reach nothing but this machine: without a
+# configuration an extension would connect to its real vendor.
+PROXIES = {
+    "http_proxy": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+    "all_proxy": "http://127.0.0.1:9",
+    "no_proxy": "127.0.0.1,localhost,::1",
+}
 
 
 @dataclass(frozen=True)
@@ -166,8 +172,9 @@ def _start(
     environment = {
         name: value
         for name, value in os.environ.items()
-        if name.upper() not in PROXIES
+        if name.lower() not in PROXIES
     }
+    environment.update(PROXIES)
     # The suite finds itself; its own folder must hide no other module.
     environment["PYTHONPATH"] = os.pathsep.join(
         part

@@ -8,9 +8,9 @@ from avatar_guarder.vendor import Vendor
 
 
 async def in_speech(graph: Graph, vendor: Vendor, turn_id: int = 1) -> None:
-    """Have the vendor receive two seconds of an utterance that goes on."""
+    """Have the vendor receive the begin of an utterance that goes on."""
     await graph.until(vendor.confirmed, "no session")
-    pcm = speech(2000, graph.rate_hz, turn_id)
+    pcm = speech(1500, graph.rate_hz, turn_id)
     await graph.begin(turn_id)
     await graph.say(pcm, turn_id)
     await graph.until(

@@ -34,7 +34,7 @@ def check_lines(avatar: Avatar) -> None:
 def test_lines_without_vendor(avatar: Avatar) -> None:
     async def script(graph: Graph) -> None:
         await graph.utter(speech(SPEECH_S * 1000, graph.rate_hz))
-        await graph.flush()
+        await graph.settle()
 
     avatar.play(script)
     check_lines(avatar)
@@ -106,7 +106,7 @@ def test_dump(avatar: Avatar, tmp_path: Path) -> None:
 
     async def script(graph: Graph) -> None:
         await graph.utter(pcm)
-        await graph.flush()
+        await graph.settle()
 
     tree = {**avatar.case("basic"), "dump": True, "dump_path": str(tmp_path)}
     avatar.play(script, tree=tree)

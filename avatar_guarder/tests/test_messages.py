@@ -22,7 +22,7 @@ def test_foreign_formats(avatar: Avatar) -> None:
             bad = frame(pcm, graph.rate_hz, channels=channels, width=width)
             await graph.send(bad)
         await graph.end()
-        await graph.flush()
+        await graph.settle()
 
     avatar.play(script)
 
@@ -33,7 +33,7 @@ def test_odd_frames(avatar: Avatar) -> None:
         for pcm in (None, b"x", b"odd", speech(10_000, graph.rate_hz), b"y"):
             await graph.send(frame(pcm, graph.rate_hz))
         await graph.end()
-        await graph.flush()
+        await graph.settle()
 
     avatar.play(script)
 
@@ -55,7 +55,7 @@ def test_foreign_metadata(avatar: Avatar) -> None:
             await graph.send(frame(pcm, graph.rate_hz, text))
             await graph.tell("tts_audio_start", {"metadata": value})
             await graph.tell("tts_audio_end", {"metadata": value, "reason": 1})
-        await graph.flush()
+        await graph.settle()
 
     avatar.play(script)
 
@@ -73,7 +73,7 @@ def test_huge_integers(avatar: Avatar) -> None:
                 "tts_audio_end",
                 f'{{"request_id": "r", "reason": 1, "extra": {number}}}',
             )
-        await graph.flush()
+        await graph.settle()
 
     avatar.play(script)
 
@@ -87,7 +87,7 @@ def test_unknown_data(avatar: Avatar) -> None:
             await graph.tell(name, {"request_id": 7, "reason": "1"})
             await graph.tell(name, {"request_id": [], "reason": {}})
             await graph.tell(name, {"reason": -(2**63), "metadata": "text"})
-        await graph.flush()
+        await graph.settle()
 
     avatar.play(script)
 
@@ -99,7 +99,7 @@ def test_many_bad_frames(avatar: Avatar) -> None:
         pcm = speech(10, rate_hz)
         for _ in range(BAD_FRAMES):
             await graph.send(frame(pcm, rate_hz))
-        await graph.flush()
+        await graph.settle()
         count = await graph.until_quiet(lambda: len(graph.sent("error")))
         if count > MAX_ERRORS:
             raise Broken(f"{BAD_FRAMES} frames led to {count} errors")

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,12 @@ def position_ms(end: Payload) -> float:
 
 
 def check_pairs(graph: Graph, count: int) -> list[Payload]:
-    """Hold the events to `count` pairs, one after the other; return ends."""
-    names = [name for name, _ in events(graph)]
-    if names != [START, END] * count:
+    """Hold the events to `count` pairs, one a request; return the ends."""
+    requests: dict[Any, list[str]] = {}
+    for name, payload in events(graph):
+        requests.setdefault(payload.get("request_id"), []).append(name)
+    if list(requests.values()) != [[START, END]] * count:
+        names = [name for name, _ in events(graph)]
         raise Broken(f"the events are {', '.join(names) or 'none'}")
     return graph.sent(END)
 

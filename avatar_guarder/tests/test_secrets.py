@@ -1,5 +1,6 @@
 """Secrets stay out of what others read."""
 
+import contextlib
 import json
 from collections.abc import Iterable
 
@@ -12,7 +13,8 @@ from avatar_guarder.graph import Broken, Graph, speech
 async def live_a_little(graph: Graph) -> None:
     """Have the avatar report and log what it does."""
     await graph.utter(speech(100, graph.rate_hz))
-    await graph.flush()
+    with contextlib.suppress(Broken):
+        await graph.flush()
     await graph.until_quiet(lambda: len(graph.messages), 0.5)
 
 

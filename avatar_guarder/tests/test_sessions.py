@@ -63,7 +63,6 @@ def test_credits(avatar: Avatar, vendor: Vendor) -> None:
         count = await graph.until_quiet(lambda: len(graph.errors(FATAL)), 0.5)
         if count != 1:
             raise Broken(f"{count} errors {FATAL} came")
-        await graph.flush()
 
     avatar.play(script)
 

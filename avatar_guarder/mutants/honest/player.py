@@ -277,6 +277,8 @@ class Player:
 
     def playback_starts(self, utterance: Utterance, _: int = 0) -> None:
         if not utterance.over:
+            for earlier in self.heard[: self.heard.index(utterance)]:
+                self.playback_ends(earlier, FINISHED)  # due at this moment
             utterance.started = True
             self.host.report("avatar_audio_start", self.about(utterance))
 
