@@ -180,7 +180,7 @@ class Graph(AsyncExtensionTester):
         await self.say(pcm, turn_id)
         await self.end(turn_id)
 
-    async def ask(self, name: str, timeout_s: float = 5.0) -> CmdResult:
+    async def ask(self, name: str, timeout_s: float = 3.0) -> CmdResult:
         """Send a command and return its result. Raises `Broken`."""
         try:
             result, error = await asyncio.wait_for(

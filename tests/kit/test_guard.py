@@ -27,7 +27,7 @@ HONEST = runner.Subject(
 )
 BROKEN, UNUSABLE = 1, 2
 
-PROCESSES = 6
+PROCESSES = 8
 NEIGHBORS = 2
 """Other rules that each mutant is held to; all with GUARD_MATRIX=full."""
 

@@ -1,7 +1,6 @@
 """Mutants of the honest avatar: each breaks the one rule that names it."""
 
 import asyncio
-import json
 import struct
 from typing import Any
 
@@ -168,18 +167,18 @@ class WholeSamples(HonestExtension):
 
 
 @breaks("survives_foreign_metadata")
-class MetadataIsThere(HonestExtension):
+class SessionsHaveNames(HonestExtension):
     def turn_of(self, frame: AudioFrame) -> int | None:
-        text, _ = frame.get_property_to_json("metadata")
-        return json.loads(text)["turn_id"] if text else super().turn_of(frame)
+        _, error = frame.get_property_int("metadata.session_id")
+        if error is None:
+            raise TypeError("a session_id is text")
+        return super().turn_of(frame)
 
 
 @breaks("survives_huge_integers")
-class Int64(HonestExtension):
+class ReadsJson(HonestExtension):
     def turn_of(self, frame: AudioFrame) -> int | None:
-        text, _ = frame.get_property_to_json("metadata.turn_id")
-        if text.isdigit():
-            struct.pack("q", int(text))
+        frame.get_property_to_json("metadata")
         return super().turn_of(frame)
 
 
