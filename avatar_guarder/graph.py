@@ -290,14 +290,20 @@ def play(
         raise Unusable(f"the package registers no addon {addon}") from None
     except RuntimeError as ended:
         # A stand-in may raise where the real runtime ends the process.
-        lines = str(ended).strip().splitlines() or [""]
-        where = f" in {lines[0].split()[0]}" if len(lines) > 1 else ""
-        raise WorkerEnded(
-            f"the worker ended{where}: {lines[-1].strip()}"
-        ) from ended
+        raise WorkerEnded(f"the worker ended: {_cause(str(ended))}") from ended
     stop_took_s = time.monotonic() - graph.stop_asked_s
     if error is not None:
         raise Broken(f"the script did not end: {error.error_message()}")
     if graph.failure is not None:
         raise graph.failure
     return graph, stop_took_s
+
+
+def _cause(report: str) -> str:
+    """Return the line of a report that says most: the exception where there
+    is a traceback, else the first one."""
+    lines = [line for line in report.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if not line.startswith((" ", "Traceback", "Stack")):
+            return line
+    return report

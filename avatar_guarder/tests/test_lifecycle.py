@@ -1,6 +1,7 @@
 """Starting, stopping, and living beside one another."""
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -66,7 +67,7 @@ def test_stop_while_vendor_hangs(avatar: Avatar, vendor: Vendor) -> None:
 
 @pytest.mark.rule("instances_live_apart")
 def test_instances_live_apart(avatar: Avatar) -> None:
-    gone = []
+    lives, gone = threading.Event(), threading.Event()
 
     async def first(graph: Graph) -> None:
         await graph.say(speech(200, graph.rate_hz))
@@ -77,14 +78,17 @@ def test_instances_live_apart(avatar: Avatar) -> None:
             await graph.ask("flush", 1)
         except Broken:
             pytest.skip("flush, which shows life, is not answered at all")
-        await graph.until(lambda: gone, "the first one did not stop", 8)
+        finally:
+            lives.set()
+        await graph.until(gone.is_set, "the other one did not stop", 8)
         await graph.say(speech(200, graph.rate_hz, seed=2))
         await graph.ask("flush", 1)
 
     with ThreadPoolExecutor(2) as pool:
         other = pool.submit(avatar.play, second)
+        lives.wait(5)
         avatar.play(first)
-        gone.append(True)
+        gone.set()
         other.result()
 
 
