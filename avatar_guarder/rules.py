@@ -1,7 +1,7 @@
 """Every rule that an avatar is held to: the one registry.
 
 A rule's tests carry `@pytest.mark.rule(<name>)`; its mutant has its name in
-mutants/broken.py.
+mutants/honest.
 """
 
 from __future__ import annotations
@@ -78,6 +78,13 @@ _RULES = [
         "A wrong value leads to one `error` with code -1000 that names it.",
         "Otherwise the vendor's refusal comes much later, in other words.",
         case="invalid",
+    ),
+    Rule(
+        "reports_outages_sparingly",
+        "With the vendor out of reach there is an `error` with code 1000 "
+        "within 5 s, at most 3 in the 2 s after it, and none with -1000.",
+        "An operator must learn of an outage, but not once for each attempt; "
+        "and nothing that the avatar recovers from is fatal.",
     ),
     Rule(
         "shapes_errors",
@@ -381,6 +388,14 @@ _RULES = [
         "Without it the agent believes that the avatar speaks indefinitely.",
         tier=2,
         declares=PLAYBACK,
+    ),
+    Rule(
+        "speaks_without_credits",
+        "Once the credits are exhausted speech comes out as pcm_frame, "
+        "unchanged.",
+        "The listener must hear the agent, with or without a face.",
+        tier=2,
+        declares=("audio_frame_out/pcm_frame",),
     ),
     Rule(
         "rests_its_voice_when_ready",

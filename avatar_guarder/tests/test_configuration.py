@@ -1,5 +1,6 @@
 """What is reported, and in which shape."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, speech
 from avatar_guarder.vendor import Vendor
 
-FATAL = -1000
+FATAL, NON_FATAL = -1000, 1000
+MAX_ERRORS = 3
 STATUSES = ("connecting", "connected", "disconnected")
 
 
@@ -44,6 +46,22 @@ def test_invalid_params(avatar: Avatar) -> None:
     wrong = avatar.case("invalid")["params"]
     names = [name for name in wrong if wrong[name] != right.get(name)]
     check_fatal_error(avatar, "invalid", names)
+
+
+@pytest.mark.rule("reports_outages_sparingly")
+def test_outage(avatar: Avatar) -> None:
+    async def script(graph: Graph) -> None:
+        await graph.until(
+            lambda: graph.errors(NON_FATAL), f"no error {NON_FATAL} came"
+        )
+        await asyncio.sleep(2)  # some attempts, whose errors would come
+        count = len(graph.errors(NON_FATAL))
+        if count > MAX_ERRORS:
+            raise Broken(f"{count} errors {NON_FATAL} came in 2 s")
+        if graph.errors(FATAL):
+            raise Broken(f"an error {FATAL} came")
+
+    avatar.play(script)
 
 
 def check_texts(payload: dict[str, Any], *names: str) -> None:

@@ -7,31 +7,40 @@ from avatar_guarder.graph import Broken, Graph, speech
 from avatar_guarder.vendor import Vendor
 
 
-def check_voice(avatar: Avatar, case: str) -> None:
-    """Hold the avatar to say by voice what it cannot say itself."""
-
-    async def script(graph: Graph) -> None:
-        pcm = speech(300, graph.rate_hz)
-        await graph.utter(pcm)
-        await graph.until(
-            lambda: sum(map(len, graph.voice)) >= len(pcm),
-            "no pcm_frame came with the speech",
-            4,
-        )
-        if b"".join(graph.voice) != pcm:
-            raise Broken("the pcm_frames do not hold the speech unchanged")
-
-    avatar.play(script, case)
+async def speak_by_voice(graph: Graph) -> None:
+    """Say something, which must come out by voice unchanged."""
+    pcm = speech(300, graph.rate_hz)
+    await graph.utter(pcm)
+    await graph.until(
+        lambda: sum(map(len, graph.voice)) >= len(pcm),
+        "no pcm_frame came with the speech",
+        4,
+    )
+    if b"".join(graph.voice) != pcm:
+        raise Broken("the pcm_frames do not hold the speech unchanged")
 
 
 @pytest.mark.rule("speaks_when_misconfigured")
 def test_misconfigured(avatar: Avatar) -> None:
-    check_voice(avatar, "empty")
+    avatar.play(speak_by_voice, "empty")
 
 
 @pytest.mark.rule("speaks_when_unreachable")
 def test_unreachable(avatar: Avatar) -> None:
-    check_voice(avatar, "basic")
+    avatar.play(speak_by_voice)
+
+
+@pytest.mark.rule("speaks_without_credits")
+def test_without_credits(avatar: Avatar, vendor: Vendor) -> None:
+    async def script(graph: Graph) -> None:
+        await graph.until(vendor.confirmed, "no session")
+        vendor.fault("credits")
+        await graph.until(
+            lambda: graph.sent("error"), "exhausted credits led to no error"
+        )
+        await speak_by_voice(graph)
+
+    avatar.play(script)
 
 
 @pytest.mark.rule("rests_its_voice_when_ready")

@@ -12,7 +12,8 @@ def extension_class() -> type[HonestExtension]:
     name = os.environ.get("AVATAR_MUTANT", "")
     if not name:
         return HonestExtension
-    from .mutants import MUTANTS
+    from . import tier_1, tier_2  # noqa: F401 (they enter themselves)
+    from .registry import MUTANTS
 
     return MUTANTS[name]
 

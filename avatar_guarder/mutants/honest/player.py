@@ -55,7 +55,6 @@ class Player:
     def __init__(self, params: dict[str, Any], host: Host) -> None:
         self.params = params
         self.host = host
-        self.bytes_per_s = params.get("sample_rate", 24000) * 2
         self.queue: deque[tuple[str, Utterance, bytes]] = deque()
         self.waiting_bytes = 0
         self.open: Utterance | None = None
@@ -70,6 +69,10 @@ class Player:
         self.overflows = False
         self.wake = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def bytes_per_s(self) -> int:
+        return self.params.get("sample_rate", 24000) * 2
 
     # What the extension calls
 
