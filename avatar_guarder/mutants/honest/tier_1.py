@@ -68,9 +68,14 @@ class ReportsTwice(HonestExtension):
 
 @breaks("reports_outages_sparingly")
 class ReportsEachAttempt(HonestExtension):
+    attempts = 0
+
     def status(self, current: str) -> None:
-        if current == "connecting" and self.player and not self.player.count:
-            self.complain("no connection")
+        if current == "connecting" and self.last_status == "disconnected":
+            self.attempts += 1
+            # Of a lost connection the first attempt succeeds as a rule.
+            if self.attempts > 2:
+                self.complain("no connection")
         super().status(current)
 
 
