@@ -108,7 +108,10 @@ def rules_table() -> str:
 
 
 def _applies(rule: Any) -> str:
-    conditions = [f"declares `{message}`" for message in rule.declares]
+    conditions = []
+    if rule.declares:
+        names = ", ".join(f"`{message}`" for message in rule.declares)
+        conditions.append(f"declares {names}")
     if rule.case not in ("basic", "empty"):
         conditions.append(f"has `property_{rule.case}.json`")
     return ", ".join(conditions) or "always"

@@ -47,19 +47,18 @@ _RULES = [
     # Tier 1: life
     Rule(
         "starts_without_vendor",
-        "With the vendor out of reach the avatar starts, and a stop asked for "
+        "With the vendor unreachable the avatar starts, and a stop requested "
         "at once takes at most 2 s.",
         "A start that waits for the network holds up the whole graph, and one "
         "that raises ends the worker.",
     ),
     Rule(
         "stops_in_time",
-        "A stop in the middle of speech, with the vendor out of reach, takes "
-        "at most 5 s.",
+        "A stop during speech, with the vendor unreachable, takes at most 5 s.",
         "The runtime sets no limit: a stop that hangs keeps the worker.",
     ),
     Rule(
-        "instances_live_apart",
+        "instances_are_independent",
         "Two avatars in one process do not disturb each other: when one "
         "stops, the other goes on.",
         "A state that instances share, in a class or in a file, ends the "
@@ -81,7 +80,7 @@ _RULES = [
     ),
     Rule(
         "reports_outages_sparingly",
-        "With the vendor out of reach there is an `error` with code 1000 "
+        "With the vendor unreachable there is an `error` with code 1000 "
         "within 5 s, at most 3 in the 2 s after it, and none with -1000.",
         "An operator must learn of an outage, but not once for each attempt; "
         "and nothing that the avatar recovers from is fatal.",
@@ -127,36 +126,37 @@ _RULES = [
     Rule(
         "passes_flush_on",
         "`flush` goes on downstream, and its result does not wait for that.",
-        "What plays behind the avatar must fall silent, too.",
+        "What plays downstream of the avatar must stop, too.",
         declares=("cmd_out/flush",),
     ),
     # Tier 1: messages of other nodes
     Rule(
         "survives_foreign_formats",
-        "Frames of another rate, width or number of channels end nothing.",
+        "Frames of another rate, width or number of channels do not end the "
+        "worker.",
         "Whatever escapes a handler ends the process and the conversation.",
     ),
     Rule(
         "survives_odd_frames",
         "Frames without a buffer, of one byte, of an odd number of bytes and "
-        "of 10 s end nothing.",
+        "of 10 s do not end the worker.",
         "Speech synthesis cuts its output where it likes.",
     ),
     Rule(
         "survives_foreign_metadata",
-        "Metadata of any form ends nothing: text, lists, numbers, or ids of "
-        "unusual types.",
+        "Metadata of any form does not end the worker: text, lists, numbers, "
+        "or ids of unusual types.",
         "Metadata comes from other nodes, and passes the runtime unchecked.",
     ),
     Rule(
         "survives_huge_integers",
-        "Integers above 2**63 - 1 in metadata and data end nothing.",
+        "Integers above 2**63 - 1 in metadata and data do not end the worker.",
         "The runtime aborts the process when such a message is read as JSON.",
     ),
     Rule(
         "survives_unknown_data",
         "Data of unknown names, and known ones with missing or mistyped "
-        "fields, end nothing.",
+        "fields, do not end the worker.",
         "Graphs are wired by hand, and TTS extensions differ.",
     ),
     Rule(
@@ -188,9 +188,10 @@ _RULES = [
         "An outage of the vendor must not end the worker.",
     ),
     Rule(
-        "dumps_what_came",
-        "With `dump` the audio is in a file in `dump_path`, byte for byte.",
-        "A dump that differs from what came proves nothing.",
+        "dumps_received_audio",
+        "With `dump` set a file in `dump_path` holds the received audio byte "
+        "for byte.",
+        "A dump that differs from the input proves nothing.",
         declares=("property/dump", "property/dump_path"),
     ),
     # Tier 1: the voice without the avatar
@@ -204,7 +205,7 @@ _RULES = [
     ),
     Rule(
         "speaks_when_unreachable",
-        "With the vendor out of reach speech comes out as pcm_frame within "
+        "With the vendor unreachable speech comes out as pcm_frame within "
         "4 s, unchanged.",
         "The listener must hear the agent, with or without a face.",
         declares=("audio_frame_out/pcm_frame",),
@@ -233,8 +234,8 @@ _RULES = [
         "ends_each_utterance_once",
         "Each utterance has exactly one end at the vendor, also where "
         "`tts_audio_end` comes twice.",
-        "Without an end a vendor waits with the last movements; a second one "
-        "ends what follows.",
+        "Without an end a vendor holds back the last movements; a second one "
+        "ends the next utterance.",
         tier=2,
     ),
     Rule(
@@ -253,7 +254,7 @@ _RULES = [
     # Tier 2: barge-in
     Rule(
         "interrupts_once",
-        "Several flushes in the middle of speech lead to one interrupt.",
+        "Several flushes during speech lead to one interrupt.",
         "Agents flush several times for each barge-in; a second interrupt "
         "can hit the next answer.",
         tier=2,
@@ -312,7 +313,7 @@ _RULES = [
         slow=True,
     ),
     Rule(
-        "instances_speak_apart",
+        "instances_do_not_mix",
         "Two avatars in one process each send their own speech, whole.",
         "A state that instances share mixes conversations.",
         tier=2,
@@ -398,7 +399,7 @@ _RULES = [
         declares=("audio_frame_out/pcm_frame",),
     ),
     Rule(
-        "rests_its_voice_when_ready",
+        "keeps_voice_silent_when_ready",
         "While the avatar speaks no pcm_frame comes out.",
         "The listener would hear everything twice.",
         tier=2,

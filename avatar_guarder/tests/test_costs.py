@@ -100,7 +100,7 @@ def test_memory_when_stalled(avatar: Avatar, vendor: Vendor) -> None:
     avatar.play(script)
 
 
-@pytest.mark.rule("dumps_what_came")
+@pytest.mark.rule("dumps_received_audio")
 def test_dump(avatar: Avatar, tmp_path: Path) -> None:
     pcm = speech(500, avatar.rate_hz(avatar.case("basic")))
 

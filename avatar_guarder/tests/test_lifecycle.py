@@ -65,8 +65,8 @@ def test_stop_while_vendor_hangs(avatar: Avatar, vendor: Vendor) -> None:
     check_stop(took_s)
 
 
-@pytest.mark.rule("instances_live_apart")
-def test_instances_live_apart(avatar: Avatar) -> None:
+@pytest.mark.rule("instances_are_independent")
+def test_instances_are_independent(avatar: Avatar) -> None:
     lives, gone = threading.Event(), threading.Event()
 
     async def first(graph: Graph) -> None:
@@ -92,8 +92,8 @@ def test_instances_live_apart(avatar: Avatar) -> None:
         other.result()
 
 
-@pytest.mark.rule("instances_speak_apart")
-def test_instances_speak_apart(avatar: Avatar, vendor: Vendor) -> None:
+@pytest.mark.rule("instances_do_not_mix")
+def test_instances_do_not_mix(avatar: Avatar, vendor: Vendor) -> None:
     def speak(seed: int) -> None:
         async def script(graph: Graph) -> None:
             await graph.until(

@@ -43,7 +43,7 @@ def test_without_credits(avatar: Avatar, vendor: Vendor) -> None:
     avatar.play(script)
 
 
-@pytest.mark.rule("rests_its_voice_when_ready")
+@pytest.mark.rule("keeps_voice_silent_when_ready")
 def test_ready(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session")

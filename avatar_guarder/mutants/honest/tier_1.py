@@ -30,7 +30,7 @@ class SpeaksToItsEnd(HonestExtension):
         await super().on_stop(ten_env)
 
 
-@breaks("instances_live_apart")
+@breaks("instances_are_independent")
 class StopsAll(HonestExtension):
     stopped = 0
 
@@ -222,7 +222,7 @@ class KeepsUnsent(Player):
         return refuses
 
 
-@breaks("dumps_what_came")
+@breaks("dumps_received_audio")
 class DumpsSilence(HonestExtension):
     def dumped(self, pcm: bytes) -> bytes:
         return bytes(len(pcm))

@@ -168,7 +168,7 @@ class LosesOnRenewal(Player):
         return "expired"
 
 
-@breaks("instances_speak_apart")
+@breaks("instances_do_not_mix")
 class LatestSpeaks(HonestExtension):
     latest: Player | None = None
 
@@ -282,7 +282,7 @@ class MuteWithoutCredits(HonestExtension):
             super().voice(pcm)
 
 
-@breaks("rests_its_voice_when_ready")
+@breaks("keeps_voice_silent_when_ready")
 class SpeaksTwice(Player):
     def put(self, kind: str, utterance: Utterance, pcm: bytes = b"") -> None:
         if self.connected:
