@@ -100,7 +100,10 @@ def test_many_bad_frames(avatar: Avatar) -> None:
         for _ in range(BAD_FRAMES):
             await graph.send(frame(pcm, rate_hz))
         await graph.settle()
-        count = await graph.until_quiet(lambda: len(graph.sent("error")))
+        # Not longer: errors about the vendor come, too.
+        count = await graph.until_quiet(
+            lambda: len(graph.sent("error")), limit_s=0.5
+        )
         if count > MAX_ERRORS:
             raise Broken(f"{BAD_FRAMES} frames led to {count} errors")
 
