@@ -1,0 +1,1 @@
+"""A conformance suite for TEN avatar extensions; see README.md."""

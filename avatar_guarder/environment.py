@@ -1,0 +1,82 @@
+"""An interpreter that has what an extension requires."""
+
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from .loader import Unusable
+
+SUITE_REQUIREMENTS = ("pytest>=8",)
+VENDOR_REQUIREMENTS = {"spatius": ("aiohttp>=3.9", "spatius>=1.1.1")}
+COMPLETE = "complete"
+"""A file in an environment whose installation has come to its end."""
+
+
+def unmet(requirements: Path) -> list[str]:
+    """Return the lines of requirements.txt that are not installed here."""
+    if not requirements.is_file():
+        return []
+    text = requirements.read_text(encoding="utf-8")
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    return [line for line in lines if line and not _is_met(line)]
+
+
+def python_for(name: str, folder: Path, vendor: str) -> str:
+    """Return the interpreter for an extension's folder.
+
+    This one where it has all of requirements.txt; otherwise that of an
+    environment of its own, made on first use. Raises `Unusable`.
+    """
+    requirements = folder / "requirements.txt"
+    if not unmet(requirements):
+        return sys.executable
+    own = (*SUITE_REQUIREMENTS, *VENDOR_REQUIREMENTS.get(vendor, ()))
+    key = hashlib.sha256(
+        requirements.read_bytes() + repr((own, sys.version)).encode()
+    )
+    home = _cache() / f"{name}-{key.hexdigest()[:12]}"
+    python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if (home / COMPLETE).exists():
+        return str(python)
+    shutil.rmtree(home, ignore_errors=True)  # an installation that was cut
+    try:
+        venv.create(home, with_pip=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Unusable(f"no environment can be made in {home}: {error}") from (
+            error
+        )
+    pip = [str(python), "-m", "pip", "install", "--quiet"]
+    done = subprocess.run(
+        [*pip, "--disable-pip-version-check", "-r", str(requirements), *own],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["pip failed"]
+        raise Unusable(f"{requirements} cannot be installed: {lines[-1]}")
+    (home / COMPLETE).touch()
+    return str(python)
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "avatar_guarder")
+
+
+def _is_met(line: str) -> bool:
+    try:
+        wanted = Requirement(line)
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            return True
+        version = importlib.metadata.version(wanted.name)
+    except (InvalidRequirement, importlib.metadata.PackageNotFoundError):
+        return False
+    return wanted.specifier.contains(version, prereleases=True)

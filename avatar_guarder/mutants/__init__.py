@@ -1,0 +1,1 @@
+"""A minimal honest avatar, and mutants of it that each break one rule."""

@@ -1,0 +1,98 @@
+"""Playback events: what the listener hears, for the graph."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from avatar_guarder.avatar import Avatar
+from avatar_guarder.graph import Broken, Graph, Payload, speech
+from avatar_guarder.vendor import Vendor
+
+START, END = "avatar_audio_start", "avatar_audio_end"
+FINISHED, CUT = 1, 2
+SLACK_MS = 250
+
+
+def events(graph: Graph) -> list[tuple[str, Payload]]:
+    """Return the playback events so far."""
+    return [
+        (m.name, m.payload) for m in graph.messages if m.name in (START, END)
+    ]
+
+
+def position_ms(end: Payload) -> float:
+    """Return what an end says was heard."""
+    position = end.get("playback_position_ms")
+    if not isinstance(position, (int, float)):
+        raise Broken(f"playback_position_ms is no number: {position!r}")
+    return position
+
+
+def check_pairs(graph: Graph, count: int) -> list[Payload]:
+    """Hold the events to `count` pairs, one a request; return the ends."""
+    requests: dict[Any, list[str]] = {}
+    for name, payload in events(graph):
+        requests.setdefault(payload.get("request_id"), []).append(name)
+    if list(requests.values()) != [[START, END]] * count:
+        names = [name for name, _ in events(graph)]
+        raise Broken(f"the events are {', '.join(names) or 'none'}")
+    return graph.sent(END)
+
+
+@pytest.mark.rule("pairs_playback_events")
+def test_pairs(avatar: Avatar, vendor: Vendor) -> None:
+    async def script(graph: Graph) -> None:
+        await graph.until(vendor.confirmed, "no session")
+        for turn_id in (1, 2):
+            await graph.utter(speech(300, graph.rate_hz, turn_id), turn_id)
+        await graph.until(lambda: len(graph.sent(END)) >= 2, f"no two {END}", 5)
+        await graph.until_quiet(lambda: len(events(graph)))
+        for turn_id, end in enumerate(check_pairs(graph, 2), 1):
+            if end.get("request_id") != f"request-{turn_id}":
+                raise Broken(f"request_id is {end.get('request_id')!r}")
+            if end.get("reason") != FINISHED:
+                raise Broken(f"the reason is {end.get('reason')}, expected 1")
+            if abs(position_ms(end) - 300) > 20:
+                raise Broken(f"{position_ms(end)} of 300 ms were heard")
+
+    avatar.play(script)
+
+
+@pytest.mark.rule("reports_cut_playback")
+def test_cut(avatar: Avatar, vendor: Vendor) -> None:
+    async def script(graph: Graph) -> None:
+        await graph.until(vendor.confirmed, "no session")
+        await graph.utter(speech(3000, graph.rate_hz))
+        await graph.until(lambda: graph.sent(START), f"no {START}")
+        began = time.monotonic()
+        await asyncio.sleep(0.4)
+        await graph.flush()
+        elapsed_ms = (time.monotonic() - began) * 1000
+        await graph.until(lambda: graph.sent(END), f"no {END}", 2)
+        await graph.until_quiet(lambda: len(events(graph)))
+        (end,) = check_pairs(graph, 1)
+        if end.get("reason") != CUT:
+            raise Broken(f"the reason is {end.get('reason')}, expected 2")
+        if abs(position_ms(end) - elapsed_ms) > SLACK_MS:
+            raise Broken(
+                f"the position is {position_ms(end):.0f} ms, "
+                f"{elapsed_ms:.0f} ms after the start"
+            )
+
+    avatar.play(script)
+
+
+@pytest.mark.rule("ends_playback_after_loss")
+def test_loss(avatar: Avatar, vendor: Vendor) -> None:
+    async def script(graph: Graph) -> None:
+        await graph.until(vendor.confirmed, "no session")
+        await graph.utter(speech(1000, graph.rate_hz))
+        await graph.until(lambda: graph.sent(START), f"no {START}")
+        vendor.fault("reset")
+        await graph.until(lambda: graph.sent(END), f"no {END}", 10)
+        await graph.until_quiet(lambda: len(events(graph)), 1.2)
+        check_pairs(graph, 1)
+
+    avatar.play(script)

@@ -1,0 +1,1 @@
+"""Recording vendors: fakes of the services that avatars connect to."""
