@@ -13,12 +13,17 @@ except ImportError:  # a runtime that cannot say what is not connected
     SendOptions = None
 
 
+NOT_CONNECTED = 7
+"""TEN's error code of a message that nothing is connected to."""
+
+
 class Downstream:
     """Sends `pcm_frame` and `flush` to whatever the graph connects."""
 
     def __init__(self, ten_env: AsyncTenEnv) -> None:
         self._ten_env = ten_env
         self._is_connected = False  # known to be
+        self._takes_flush = True  # as far as known
         self._flushes: set[asyncio.Task[Any]] = set()
 
     async def say(
@@ -36,14 +41,21 @@ class Downstream:
         return self._is_connected
 
     def flush(self) -> None:
-        """Pass a `flush` on; nobody waits for its answer."""
+        """Pass a `flush` on; nobody waits for its answer.
+
+        No more, once it is known that nothing is connected: TEN logs a
+        warning each time.
+        """
+        if not self._takes_flush:
+            return
         flush = asyncio.ensure_future(self._flush())
         self._flushes.add(flush)
         flush.add_done_callback(self._flushes.discard)
 
     async def _flush(self) -> None:
-        # Where nothing is connected there is nothing to flush.
-        await self._ten_env.send_cmd(Cmd.create("flush"))
+        _, error = await self._ten_env.send_cmd(Cmd.create("flush"))
+        if error is not None and error.error_code() == NOT_CONNECTED:
+            self._takes_flush = False
 
     def close(self) -> None:
         """Wait for no answer any more."""

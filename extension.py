@@ -23,7 +23,7 @@ from ten_runtime import (
 
 from . import config, reports, token
 from .avatar import Avatar
-from .clock import Clock, SystemClock
+from .clock import Clock, SystemClock, wait_until
 from .downstream import Downstream
 from .dump import Dump
 from .outbox import TenOutbox
@@ -108,7 +108,7 @@ class SpatiusAvatarExtension(AsyncExtension):
             if self._downstream is not None:
                 self._downstream.close()
             if self._outbox is not None:
-                await self._outbox.drain()
+                await self._outbox.drain(self.clock)
         except BaseException as error:
             ten_env.log_error(f"on_stop failed: {type(error).__name__}")
 
@@ -237,15 +237,17 @@ class SpatiusAvatarExtension(AsyncExtension):
     async def _close_dump(self, dump: Dump) -> None:
         """Have the last audio written, as far as the disk is quick."""
         loop = asyncio.get_running_loop()
-        closed = asyncio.Event()
+        closed = loop.create_future()
 
         def on_closed() -> None:
             with contextlib.suppress(RuntimeError):  # the loop is gone
-                loop.call_soon_threadsafe(closed.set)
+                loop.call_soon_threadsafe(
+                    lambda: closed.done() or closed.set_result(None)
+                )
 
         dump.close(on_closed)
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(closed.wait(), DUMP_CLOSE_S)
+        deadline = self.clock.monotonic() + DUMP_CLOSE_S
+        await wait_until(self.clock, deadline, closed)
 
     def _take_frame(self, avatar: Avatar, frame: AudioFrame) -> None:
         if frame.get_name() != "pcm_frame":

@@ -9,8 +9,11 @@ import ten_runtime
 from ten_runtime import AsyncTenEnv, Data
 
 from . import reports
+from .clock import Clock, wait_until
 from .redact import Redactor
 from .reporter import LogLevel
+
+DRAIN_LIMIT_S = 0.1
 
 # Values of a report that nobody outside had a hand in, or that must go back
 # as they came.
@@ -83,10 +86,12 @@ class TenOutbox:
         for secret in secrets:
             self._redact.add(secret)
 
-    async def drain(self) -> None:
+    async def drain(self, clock: Clock) -> None:
         """Wait until all that was handed in has been sent."""
         if self._sending:
-            await asyncio.wait(self._sending, timeout=0.1)
+            sent = asyncio.gather(*self._sending, return_exceptions=True)
+            deadline = clock.monotonic() + DRAIN_LIMIT_S
+            await wait_until(clock, deadline, sent)
 
     def _sent(self, task: "asyncio.Task[Any]") -> None:
         self._sending.discard(task)
