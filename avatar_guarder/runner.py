@@ -161,14 +161,17 @@ def _start(
     arguments = [
         *("-m", "pytest", "-c", str(SUITE / "tests" / "pytest.ini")),
         *("--capture=no", "-p", "no:terminal", str(SUITE / "tests")),
-        *("--extension_name", subject.addon),
-        *("--folder", str(subject.folder)),
-        *("--vendor", subject.vendor),
-        *("--rules", ",".join(batch)),
-        *("--results", str(results), "--stream", str(stream)),
+        # With "=": pytest takes a path that stands alone for one of tests,
+        # and loads the conftest.py it finds there.
+        f"--extension_name={subject.addon}",
+        f"--folder={subject.folder}",
+        f"--vendor={subject.vendor}",
+        f"--rules={','.join(batch)}",
+        f"--results={results}",
+        f"--stream={stream}",
     ]
     if subject.config_dir is not None:
-        arguments += ["--config_dir", str(subject.config_dir)]
+        arguments.append(f"--config_dir={subject.config_dir}")
     environment = {
         name: value
         for name, value in os.environ.items()
