@@ -9,8 +9,8 @@ from .speech import BYTES_PER_SAMPLE, Turn
 
 try:
     from ten_runtime import SendOptions
-except ImportError:  # a runtime that cannot say what is not connected
-    SendOptions = None
+except ImportError:  # not every runtime exports it at the top
+    from ten_runtime.send_options import SendOptions
 
 
 NOT_CONNECTED = 7
@@ -31,7 +31,7 @@ class Downstream:
     ) -> bool:
         """Send one frame; return False where nothing is connected."""
         frame = _frame(pcm, sample_rate, turn)
-        if self._is_connected or SendOptions is None:
+        if self._is_connected:
             await self._ten_env.send_audio_frame(frame)
             return True
         error = await self._ten_env.send_audio_frame(

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from typing import Any
+from typing import Any, Optional
 
 import ten_runtime
 from ten_runtime import AsyncTenEnv, Data
@@ -30,6 +30,27 @@ def _caller_option(skip: int) -> dict[str, Any]:
         if option is not None:
             return {"option": option(skip=skip)}
     return {}
+
+
+def _value_of(fields: Any) -> Any:
+    """Return TEN's typed value of an object of plain values, None where the
+    runtime has none."""
+    value = getattr(ten_runtime, "Value", None)
+    if value is None:
+        return None
+    makers = {
+        bool: value.create_bool,
+        int: value.create_int,
+        float: value.create_float,
+        str: value.create_string,
+    }
+    return value.create_object(
+        {
+            name: makers[type(item)](item)
+            for name, item in fields.items()
+            if type(item) in makers
+        }
+    )
 
 
 class TenOutbox:
@@ -68,15 +89,26 @@ class TenOutbox:
         self._sending.add(task)
         task.add_done_callback(self._sent)
 
-    def log(self, level: LogLevel, text: str, category: str = "") -> None:
+    def log(
+        self,
+        level: LogLevel,
+        text: str,
+        category: str = "",
+        fields: Optional[reports.Payload] = None,
+    ) -> None:
         text = self._clean(text)
         log = getattr(self._ten_env, f"log_{level}")
+        # Not every runtime knows fields and options, and a line without them
+        # is better than none.
+        if fields is not None and (value := _value_of(self._clean(fields))):
+            with contextlib.suppress(Exception):
+                log(text, category or None, value, **self._log_option)
+                return
         with contextlib.suppress(Exception):
-            try:
-                log(text, category or None, **self._log_option)
-            except TypeError:  # a runtime whose log calls take no option
-                self._log_option = {}
-                log(text, category or None)
+            log(text, category or None, **self._log_option)
+            return
+        with contextlib.suppress(Exception):
+            log(text, category or None)
 
     def add_secrets(self, secrets: list[str]) -> None:
         for secret in secrets:

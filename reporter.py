@@ -6,7 +6,7 @@ outage, the errors of the service, what was refused, how utterances went.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Literal, Optional, Protocol
+from typing import Literal, Optional, Protocol
 
 from . import reports
 from .clock import Clock
@@ -43,8 +43,14 @@ class Outbox(Protocol):
         """Send a message of this name."""
         ...
 
-    def log(self, level: LogLevel, text: str, category: str = "") -> None:
-        """Log a line."""
+    def log(
+        self,
+        level: LogLevel,
+        text: str,
+        category: str = "",
+        fields: Optional[reports.Payload] = None,
+    ) -> None:
+        """Log a line, with `fields` for those who read logs by machine."""
         ...
 
     def add_secrets(self, secrets: list[str]) -> None:
@@ -224,7 +230,11 @@ class Reporter:
                     event, event.connection_id or self._connection_id
                 )
                 self._outbox.send("metrics", payload)
-                self._outbox.log("info", f"utterance: {_line(payload)}")
+                fields = {**payload["metrics"], **payload["metadata"]}
+                words = (f"{name}={fields[name]}" for name in fields)
+                self._outbox.log(
+                    "info", f"utterance: {' '.join(words)}", "", fields
+                )
 
     def error(
         self, code: int, failure: Failure, turn: Optional[Turn] = None
@@ -322,9 +332,3 @@ def _turn_id_reused(turn: Turn) -> str:
         "avatar be silent from now on, then all turns go by this one id: "
         "have the agent count them in metadata.turn_id, or leave it out"
     )
-
-
-def _line(payload: dict[str, Any]) -> str:
-    """Return the summary of an utterance as words for one line of a log."""
-    values = {**payload["metrics"], **payload["metadata"]}
-    return " ".join(f"{name}={value}" for name, value in values.items())

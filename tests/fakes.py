@@ -105,7 +105,13 @@ class FakeOutbox:
     def send(self, name: str, payload: dict[str, Any]) -> None:
         self.sent.append((name, payload))
 
-    def log(self, level: str, text: str, category: str = "") -> None:
+    def log(
+        self,
+        level: str,
+        text: str,
+        category: str = "",
+        fields: Optional[dict[str, Any]] = None,
+    ) -> None:
         self.lines.append((level, text))
 
     def add_secrets(self, secrets: list[str]) -> None:

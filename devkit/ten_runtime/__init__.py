@@ -39,6 +39,7 @@ from ._messages import (
 )
 from ._options import DefaultLogOption, Loc, LogLevel, LogOption, SendOptions
 from ._tester import AsyncExtensionTester, AsyncTenEnvTester
+from ._value import Value, ValueType
 
 IS_STAND_IN = True
 """Tells this package from the real binding, which has no such name."""
@@ -64,5 +65,7 @@ __all__ = [
     "TenEnv",
     "TenError",
     "TenErrorCode",
+    "Value",
+    "ValueType",
     "register_addon_as_extension",
 ]
