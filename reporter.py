@@ -165,7 +165,8 @@ class Reporter:
             self._outage_reported = True
             self.error(reports.NON_FATAL, failure)
         self._stable_at = float("inf")
-        self.enter("recovering", failure.code or "lost")
+        if self.state != "fallback":  # which lasts until a session is ready
+            self.enter("recovering", failure.code or "lost")
 
     def in_outage(self) -> bool:
         """Return whether a reported outage has not ended yet."""
