@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from devkit.harness.rig import Rig
@@ -25,12 +24,6 @@ for _alias in (ROOT.name, "__init__"):
     sys.modules[_alias] = package.load()
 
 from devkit.motion_server import MotionServer  # noqa: E402
-
-# How long an example takes depends on what else the machine does.
-settings.register_profile(
-    "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("suite")
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], Any]]:
