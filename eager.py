@@ -22,7 +22,10 @@ def run_eagerly(
         awaited = coroutine.send(None)
     except StopIteration:
         return None
-    return asyncio.ensure_future(_rest(coroutine, awaited))
+    task = asyncio.ensure_future(_rest(coroutine, awaited))
+    # One that is cancelled before it has run knows nothing of `coroutine`.
+    task.add_done_callback(lambda _: coroutine.close())
+    return task
 
 
 @types.coroutine

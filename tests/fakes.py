@@ -68,7 +68,7 @@ class FakeClock:
         due = [
             when for when, _, timer, _ in self._timers if not timer.cancelled
         ]
-        assert due, "nothing will ever happen again"
+        assert due, "no timer is set"
         await self.advance(max(0.0, min(due) - self._now))
 
     async def advance(self, seconds: float) -> None:
@@ -176,7 +176,7 @@ class FakeSession:
         self.sample_rate_hz = 0
         self.is_prepared = False
         self.requests: dict[str, bytearray] = {}
-        """What was heard, by request id."""
+        """The audio received, by request id."""
         self.messages: list[bytes] = []
         self.ended: list[str] = []
         self.interrupted: list[str] = []
@@ -185,28 +185,28 @@ class FakeSession:
         self.is_live = False
         """Whether the service may still take it for a publisher."""
         self._service = service
-        self._call = ""  # the one that goes on
+        self._call = ""  # the one in progress
         self._request: Optional[str] = None  # the open one
         self._latest: Optional[str] = None
         self._held: Optional[asyncio.Future[None]] = None
 
     async def prepare(self) -> None:
         with self._one_call("prepare", may_be_cancelled=True):
-            self._service.tell(self, "prepare")
+            self._service.note(self, "prepare")
             plan = self._service.preparations
             await self._pass(plan.popleft() if plan else None)
             self.is_prepared = True
 
     async def open(self) -> str:
         with self._one_call("open", may_be_cancelled=True):
-            self._service.tell(self, "open")
+            self._service.note(self, "open")
             others = [
                 session.number
                 for session in self._service.sessions
                 if session is not self and session.is_live
             ]
             if others:
-                self._service.wrong(f"{others} are live beside {self.number}")
+                self._service.violate(f"{others} are live beside {self.number}")
             self.is_live = True
             plan = self._service.openings
             outcome = plan.popleft() if plan else None
@@ -218,9 +218,9 @@ class FakeSession:
     async def send(self, audio: bytes, end: bool) -> str:
         with self._one_call("send"):
             if self.closes:
-                self._service.wrong("send after close")
+                self._service.violate("send after close")
             if not audio and self._request is None:
-                self._service.wrong("an empty request")
+                self._service.violate("an empty request")
             await self._pass(self._next_outcome())
             if self._request is None:
                 self._latest = f"request-{self.number}.{len(self.requests)}"
@@ -229,37 +229,37 @@ class FakeSession:
             req_id = self._request
             self.requests[req_id] += audio
             self.messages.append(audio)
-            self._service.tell(self, "send")
+            self._service.note(self, "send")
             if end:
                 self.ended.append(req_id)
                 self._request = None
-                self._service.tell(self, "end")
+                self._service.note(self, "end")
             return req_id
 
     async def interrupt(self) -> str:
         with self._one_call("interrupt"):
             if self.closes:
-                self._service.wrong("interrupt after close")
+                self._service.violate("interrupt after close")
             await self._pass(self._next_outcome())
             if self._latest is None:
-                self._service.wrong("an interrupt before any audio")
+                self._service.violate("an interrupt before any audio")
                 return ""
             if self._latest in self.interrupted:
-                self._service.wrong("a second interrupt of one request")
+                self._service.violate("a second interrupt of one request")
             self.interrupted.append(self._latest)
             self._request = None
-            self._service.tell(self, "interrupt")
+            self._service.note(self, "interrupt")
             return self._latest
 
     async def close(self) -> None:
         self.closes += 1
-        self._service.tell(self, "close")
+        self._service.note(self, "close")
         with self._one_call("close", may_be_cancelled=True):
             if self._service.close_hangs:
                 await asyncio.get_running_loop().create_future()
             await self._pass(self._service.close_raises)
         self.is_live = False
-        self._service.tell(self, "closed")
+        self._service.note(self, "closed")
 
     def abort(self) -> None:
         self.aborts += 1
@@ -272,7 +272,7 @@ class FakeSession:
     # What a test does to it
 
     @property
-    def heard(self) -> bytes:
+    def received(self) -> bytes:
         return b"".join(bytes(audio) for audio in self.requests.values())
 
     @property
@@ -290,7 +290,7 @@ class FakeSession:
         if self._held is not None and not self._held.done():
             self._held.set_exception(SessionError(failure))
 
-    # How it is done
+    # Internals
 
     def _next_outcome(self) -> "Outcome":
         return self._service.calls.popleft() if self._service.calls else None
@@ -307,14 +307,14 @@ class FakeSession:
     @contextmanager
     def _one_call(self, name: str, may_be_cancelled: bool = False):
         if self._call:
-            self._service.wrong(f"{name} during {self._call}")
+            self._service.violate(f"{name} during {self._call}")
         self._call = name
         try:
             yield
         except asyncio.CancelledError:
             # One that the call raised by itself was planned by the test.
             if not may_be_cancelled and self._held is not None:
-                self._service.wrong(f"{name} was cancelled")
+                self._service.violate(f"{name} was cancelled")
             raise
         finally:
             self._held = None
@@ -339,8 +339,8 @@ class FakeService:
         self.makings: deque[Outcome] = deque()
         self.close_hangs = False
         self.close_raises: Optional[BaseException] = None
-        self.wrongs: list[str] = []
-        """Uses of a session that would do damage in the real SDK."""
+        self.violations: list[str] = []
+        """Uses of a session that would break the real SDK."""
 
     def make(self, events: SessionEvents, sample_rate_hz: int) -> FakeSession:
         outcome = self.makings.popleft() if self.makings else None
@@ -353,11 +353,11 @@ class FakeService:
         self.sessions.append(session)
         return session
 
-    def tell(self, session: FakeSession, what: str) -> None:
+    def note(self, session: FakeSession, what: str) -> None:
         self.events.append((session.number, what))
 
-    def wrong(self, what: str) -> None:
-        self.wrongs.append(what)
+    def violate(self, what: str) -> None:
+        self.violations.append(what)
 
     @property
     def session(self) -> FakeSession:

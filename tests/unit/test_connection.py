@@ -14,8 +14,6 @@ from spatius_avatar_python.session.connection import (
 from spatius_avatar_python.session.failures import Failure, SessionError
 from spatius_avatar_python.session.link import PlaybackSignal
 
-pytestmark = pytest.mark.asyncio
-
 
 class FakeTransport:
     """Drops a connection: what waits for it fails."""

@@ -1,0 +1,186 @@
+"""An avatar with fakes around it, for the tests of its parts."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from fakes import (
+    FakeClock,
+    FakeOutbox,
+    FakeService,
+    FakeSession,
+    FakeVoice,
+    settle,
+)
+from spatius_avatar_python.avatar import Avatar
+from spatius_avatar_python.session.failures import Failure
+from spatius_avatar_python.session.link import Lifetime
+from spatius_avatar_python.speech import Limits, Speech, Turn
+from spatius_avatar_python.speech.limits import MESSAGE_MS
+from spatius_avatar_python.supervisor import Plan
+
+RATE_HZ = 24000
+BYTES_PER_MS = 48
+MESSAGE = MESSAGE_MS * BYTES_PER_MS
+
+FIRST = Turn("session", 1)
+SECOND = Turn("session", 2)
+
+FOREVER = Lifetime(renew_after_s=1e9, renew_latest_s=1e9)
+RENEWED = Lifetime(renew_after_s=100.0, renew_latest_s=120.0)
+
+STOP_S = 4.0
+"""How long a stop may take."""
+
+REFUSED = Failure("the console is not available", code="connectionFailed")
+BAD_KEY = Failure("check params.spatius_api_key", code="key", fatal=True)
+REJECTED = Failure(
+    "the session token was refused",
+    code="sessionTokenInvalid",
+    vendor_message="Unauthorized",
+    rejected_upgrade=True,
+)
+SERVICE_ERROR = Failure("upstream", code="upstreamError", ends_session=False)
+
+_random = random.Random(1)
+
+
+def pcm(ms: int) -> bytes:
+    """Return this much random audio."""
+    return _random.randbytes(ms * BYTES_PER_MS)
+
+
+@dataclass
+class Stage:
+    """An avatar and all that it meets."""
+
+    clock: FakeClock
+    service: FakeService
+    outbox: FakeOutbox
+    voice: FakeVoice
+    speech: Speech
+    avatar: Avatar
+
+    @property
+    def session(self) -> FakeSession:
+        """The latest."""
+        return self.service.session
+
+    async def start(self) -> None:
+        self.avatar.start()
+        await settle()
+
+    async def finish(self) -> None:
+        """Stop; assert that nothing was violated and nothing is left."""
+        for session in self.service.sessions:
+            session.release()
+        await settle()
+        await self.avatar.stop()
+        await settle()
+        self._assert_clean()
+
+    async def stopped(self, state: str = "closed") -> float:
+        """Stop in time, with nothing left; return how long it took in s."""
+        began = self.clock.monotonic()
+        await self.clock.run(self.avatar.stop())
+        took_s = self.clock.monotonic() - began
+        assert took_s < STOP_S
+        assert self.avatar.state == state
+        await settle()
+        self._assert_clean()
+        assert self.speech.totals.waiting == 0
+        attempts = len(self.service.sessions)
+        await self.clock.advance(100.0)
+        assert len(self.service.sessions) == attempts
+        return took_s
+
+    def check_sum(self) -> None:
+        totals = self.speech.totals
+        assert totals.received == (
+            totals.sent
+            + totals.voice
+            + totals.flushed
+            + totals.refused
+            + totals.lost
+            + totals.waiting
+        )
+        written = sum(len(s.received) for s in self.service.sessions)
+        written += len(self.voice.said)
+        assert totals.sent + totals.voice + totals.lost + totals.resent == (
+            written // 2
+        )
+
+    async def until_attempt(self, number: int) -> float:
+        """Advance to this attempt and return how long that took in s."""
+        began = self.clock.monotonic()
+        while len(self.service.sessions) < number:
+            assert self.clock.monotonic() < began + 100, "no attempt is made"
+            await self.clock.advance_to_timer()
+        return self.clock.monotonic() - began
+
+    async def lose(self, failure: Failure) -> None:
+        """Have the session report its end."""
+        self.session.on_failure(failure)
+        await settle()
+
+    def _assert_clean(self) -> None:
+        assert self.service.violations == []
+        self.check_sum()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        assert tasks == set()
+        assert self.clock.pending() == 0
+
+
+def set_up(
+    *,
+    lifetime: Lifetime = FOREVER,
+    sample_rate: Optional[int] = RATE_HZ,
+    seed: int = 7,
+    has_voice: bool = False,
+    max_buffered_s: float = 60.0,
+    end_timeout_s: float = 1.5,
+    resume_within_s: float = 0.0,
+    **plan: Any,
+) -> Stage:
+    """Return a stage that has not been started; `plan` is for `Plan`."""
+    clock = FakeClock()
+    voice = FakeVoice(has_voice)
+    service = FakeService()
+    outbox = FakeOutbox()
+    speech = Speech(
+        sample_rate=RATE_HZ,
+        limits=Limits(
+            max_buffered_s=max_buffered_s,
+            end_timeout_s=end_timeout_s,
+            resume_within_s=resume_within_s,
+        ),
+    )
+    avatar = Avatar(
+        speech=speech,
+        open_session=service.make,
+        outbox=outbox,
+        voice=voice,
+        plan=Plan(lifetime, sample_rate, **plan),
+        clock=clock,
+        rng=random.Random(seed),
+    )
+    return Stage(clock, service, outbox, voice, speech, avatar)
+
+
+async def ready(**options: Any) -> Stage:
+    """Return a stage whose avatar is connected."""
+    stage = set_up(**options)
+    await stage.start()
+    assert stage.avatar.state == "ready"
+    return stage
+
+
+async def held(**options: Any) -> Stage:
+    """Return a stage whose first send waits for the socket."""
+    stage = await ready(**options)
+    stage.service.calls.append("hold")
+    stage.avatar.speak(pcm(20), FIRST)
+    await settle()
+    assert stage.session.is_held
+    return stage

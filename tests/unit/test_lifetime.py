@@ -1,0 +1,125 @@
+"""Sessions are renewed before they expire."""
+
+import pytest
+from avatar_stage import FIRST, REFUSED, RENEWED, pcm, ready
+from fakes import LOST, settle
+from spatius_avatar_python import reports
+from spatius_avatar_python.session.link import lifetime_of
+from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
+from spatius_avatar_python.supervisor import IDLE_POLL_S
+
+
+def test_lifetime_leaves_time_to_renew():
+    """The last safe moment leaves 13 s to close and open again."""
+    for minutes in (1, 30, 1440):
+        lifetime = lifetime_of(minutes)
+        assert 0 < lifetime.renew_after_s < lifetime.renew_latest_s
+        assert lifetime.renew_latest_s <= minutes * 60 - 13
+
+
+async def test_session_is_renewed_while_it_is_idle():
+    """The old session is closed before the new one opens; no error."""
+    stage = await ready(lifetime=RENEWED)
+    await stage.clock.advance(99.9)
+    assert len(stage.service.sessions) == 1
+    await stage.clock.advance(0.2)
+    assert stage.service.events == [
+        (1, "open"),
+        (1, "close"),
+        (1, "closed"),
+        (2, "open"),
+    ]
+    assert stage.outbox.errors == []
+    assert stage.outbox.states == [
+        "connecting",
+        "ready",
+        "connecting",
+        "ready",
+    ]
+    await stage.finish()
+
+
+async def test_renewal_waits_for_the_end_of_playout():
+    """An utterance that plays is played to its end first."""
+    stage = await ready(lifetime=RENEWED)
+    await stage.clock.advance(98.0)
+    stage.avatar.speak(pcm(5000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(5.0 + PLAYBACK_MARGIN_S - 0.1)
+    assert len(stage.service.sessions) == 1
+    await stage.clock.advance(0.2 + IDLE_POLL_S)
+    assert len(stage.service.sessions) == 2
+    await stage.finish()
+
+
+async def test_renewal_at_the_last_safe_moment():
+    """Speech without a pause goes on in the new session, complete."""
+    stage = await ready(lifetime=RENEWED)
+    await stage.clock.advance(95.0)
+    frames = []
+    while stage.clock.monotonic() < 1000 + 130.0:
+        frames.append(pcm(10))
+        stage.avatar.speak(frames[-1], FIRST)
+        await stage.clock.advance(0.25)
+        late = stage.clock.monotonic() > 1000 + 120.0 + IDLE_POLL_S
+        assert len(stage.service.sessions) == (2 if late else 1) or (
+            stage.clock.monotonic() >= 1000 + 120.0
+        )
+    first, second = stage.service.sessions
+    assert first.received + second.received == b"".join(frames)
+    assert first.received and second.received
+    assert stage.outbox.errors == []
+    await stage.finish()
+
+
+async def test_stop_during_a_renewal_refuses_what_waits():
+    """Frames wait for the new session; a stop refuses them."""
+    stage = await ready(lifetime=RENEWED)
+    stage.service.openings += ["hang"]
+    await stage.clock.advance(100.1)
+    audio = pcm(300)
+    stage.avatar.speak(audio, FIRST)
+    await settle()
+    assert stage.service.session.received == b""
+    await stage.avatar.stop()
+    assert stage.speech.totals.refused == len(audio) // 2
+    assert stage.service.violations == []
+
+
+async def test_renewal_that_fails_is_an_outage():
+    """A new session that does not open is an outage like any other."""
+    stage = await ready(lifetime=RENEWED)
+    stage.service.openings += [REFUSED]
+    await stage.clock.advance(100.1)
+    assert stage.outbox.error_codes == [reports.NON_FATAL]
+    assert stage.avatar.state == "recovering"
+    await stage.clock.advance(2.0)
+    assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+async def test_every_session_is_renewed():
+    """Every session is renewed in its turn."""
+    stage = await ready(lifetime=RENEWED)
+    await stage.clock.advance(1001.0)
+    assert len(stage.service.sessions) == 11
+    assert stage.outbox.errors == []
+    await stage.finish()
+
+
+@pytest.mark.parametrize("why", ["loss", "renewal"])
+async def test_summary_names_the_connection_that_it_was_sent_on(why):
+    """What a renewal or loss ends is reported as the old connection's."""
+    stage = await ready(lifetime=RENEWED)
+    await stage.clock.advance(95.0)
+    stage.avatar.speak(pcm(40_000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await settle()
+    if why == "loss":
+        stage.session.on_failure(LOST)
+    await stage.clock.advance(30.0)
+    assert len(stage.service.sessions) == 2
+    await stage.clock.advance(20.0)
+    [utterance] = stage.outbox.utterances
+    assert utterance["metadata"]["connection_id"] == "connection-1"
+    await stage.finish()

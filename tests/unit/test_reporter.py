@@ -1,0 +1,265 @@
+"""What is reported, once per episode."""
+
+from dataclasses import replace
+
+import pytest
+from avatar_stage import (
+    BAD_KEY,
+    FIRST,
+    REFUSED,
+    SECOND,
+    SERVICE_ERROR,
+    held,
+    pcm,
+    ready,
+    set_up,
+)
+from fakes import LOST, settle
+from spatius_avatar_python import reports
+from spatius_avatar_python.reporter import (
+    SERVICE_ERROR_PAUSE_S,
+    TOKEN_EXPIRY_WARNING_S,
+)
+from spatius_avatar_python.session.backoff import BACKOFF_RESET_S
+from spatius_avatar_python.session.link import Lifetime
+
+
+async def test_connection_is_reported():
+    """State, delay and connection id are reported when it is ready."""
+    stage = await ready()
+    assert stage.outbox.states == ["connecting", "ready"]
+    [(_, metrics)] = [s for s in stage.outbox.sent if s[0] == "metrics"]
+    assert metrics["metrics"] == {"connect_delay_ms": 0, "connect_delay": 0}
+    assert metrics["metadata"] == {"connection_id": "connection-1"}
+    assert stage.outbox.errors == []
+    await stage.finish()
+
+
+async def test_secrets_of_each_connection_are_redacted():
+    """The outbox gets a session's secrets, also if opening it failed."""
+    stage = set_up()
+    stage.service.openings += [REFUSED]
+    await stage.start()
+    await stage.until_attempt(2)
+    await settle()
+    assert stage.outbox.secrets == ["token-1", "token-2"]
+    await stage.finish()
+
+
+async def test_utterance_is_summarized_once():
+    """Each utterance has one metrics message and one log line."""
+    stage = await ready()
+    stage.avatar.speak(pcm(500), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(10.0)
+    [utterance] = stage.outbox.utterances
+    assert utterance["metrics"]["audio_ms"] == 500
+    assert utterance["metrics"]["sent_ms"] == 500
+    assert utterance["metadata"]["turn_id"] == 1
+    assert utterance["metadata"]["connection_id"] == "connection-1"
+    lines = [text for _, text in stage.outbox.lines if "utterance" in text]
+    assert len(lines) == 1
+    await stage.finish()
+
+
+async def test_one_error_and_one_state_per_outage():
+    """However many attempts and frames, an outage is reported once."""
+    stage = await ready()
+    await stage.clock.advance(BACKOFF_RESET_S)
+    stage.session.on_failure(LOST)
+    stage.service.openings += [REFUSED] * 4
+    await settle()
+    for _ in range(300):
+        stage.avatar.speak(pcm(10), FIRST)
+        await stage.clock.advance(0.1)
+    assert stage.avatar.state == "ready"
+    assert stage.outbox.error_codes == [reports.NON_FATAL]
+    assert stage.outbox.states == [
+        "connecting",
+        "ready",
+        "recovering",
+        "ready",
+    ]
+    await stage.finish()
+
+
+async def test_next_outage_is_reported_again():
+    """Each outage has an error of its own."""
+    stage = await ready()
+    for number in (2, 3):
+        await stage.clock.advance(BACKOFF_RESET_S)
+        stage.session.on_failure(LOST)
+        await stage.until_attempt(number)
+        await settle()
+    assert stage.outbox.error_codes == [reports.NON_FATAL] * 2
+    assert stage.outbox.states[-2:] == ["recovering", "ready"]
+    await stage.finish()
+
+
+async def test_error_names_the_turn_and_the_connection():
+    """The error of a loss has the turn, the connection and the code."""
+    stage = await held()
+    stage.session.on_failure(LOST)
+    stage.session.fail(LOST)
+    await settle()
+    [error] = stage.outbox.errors
+    assert error["metadata"] == {
+        "turn_id": 1,
+        "session_id": "session",
+        "connection_id": "connection-1",
+        "vendor_metadata": {
+            "code": "connectionClosed",
+            "connection_id": "connection-1",
+        },
+    }
+    assert error["vendor_info"]["code"] == "connectionClosed"
+    await stage.finish()
+
+
+async def test_overflow_in_an_outage_is_one_error():
+    """What finds no room is reported once, with the amount."""
+    stage = await ready(max_buffered_s=1.0)
+    stage.session.on_failure(LOST)
+    stage.service.openings += ["hang"]
+    await settle()
+    for _ in range(150):
+        stage.avatar.speak(pcm(10), FIRST)
+    await stage.clock.advance(20.0)
+    assert stage.outbox.error_codes == [reports.NON_FATAL] * 2
+    overflow = stage.outbox.errors[-1]
+    assert overflow["vendor_info"]["code"] == "overflow"
+    assert "0.5 s" in overflow["message"]
+    await stage.finish()
+
+
+async def test_fatal_error_names_the_turn():
+    """The error has the turn of what waited for the avatar."""
+    stage = set_up()
+    stage.service.openings += [BAD_KEY]
+    stage.avatar.speak(pcm(100), FIRST)
+    await stage.start()
+    [error] = stage.outbox.errors
+    assert error["metadata"]["turn_id"] == 1
+    await stage.finish()
+
+
+async def test_overflow_is_reported_while_a_call_is_blocked():
+    """What is refused behind a stalled socket is reported in time."""
+    stage = await held(max_buffered_s=1.0)
+    for _ in range(150):
+        stage.avatar.speak(pcm(10), FIRST)
+    await stage.clock.advance(1.1)
+    assert stage.session.is_held
+    [error] = stage.outbox.errors
+    assert error["vendor_info"]["code"] == "overflow"
+    await stage.finish()
+
+
+async def test_overflow_names_the_turn_that_was_refused():
+    """Not the one whose speech is in its way."""
+    stage = await held(max_buffered_s=1.0)
+    stage.avatar.speak(pcm(980), FIRST)
+    stage.avatar.speak(pcm(500), SECOND)
+    await stage.clock.advance(1.1)
+    [error] = stage.outbox.errors
+    assert error["metadata"]["turn_id"] == SECOND.id
+    await stage.finish()
+
+
+async def test_non_fatal_service_error_is_reported():
+    """An error after which the session goes on changes nothing else."""
+    stage = await ready()
+    stage.session.on_failure(SERVICE_ERROR)
+    await stage.clock.advance(1.0)
+    [error] = stage.outbox.errors
+    assert error["code"] == reports.NON_FATAL
+    assert error["vendor_info"]["code"] == "upstreamError"
+    assert stage.outbox.states == ["connecting", "ready"]
+    assert len(stage.service.sessions) == 1
+    await stage.finish()
+
+
+async def test_non_fatal_service_errors_are_limited():
+    """One error per pause is reported, not each of a storm."""
+    stage = await ready()
+    for _ in range(int(SERVICE_ERROR_PAUSE_S * 10) - 1):
+        stage.session.on_failure(SERVICE_ERROR)
+        await stage.clock.advance(0.1)
+    assert len(stage.outbox.errors) == 1
+    await stage.clock.advance(0.2)
+    stage.session.on_failure(SERVICE_ERROR)
+    await stage.clock.advance(1.0)
+    assert len(stage.outbox.errors) == 2
+    await stage.finish()
+
+
+async def test_service_error_before_a_loss_explains_it():
+    """A service error right before a loss is part of the outage's error."""
+    stage = await ready()
+    stage.session.on_failure(SERVICE_ERROR)
+    stage.session.on_failure(LOST)
+    await stage.clock.advance(20.0)
+    [error] = stage.outbox.errors
+    assert SERVICE_ERROR.message in error["message"]
+    await stage.finish()
+
+
+@pytest.mark.parametrize("later_s", [0.0, 5.0])
+async def test_latest_service_error_explains_a_loss(later_s):
+    """Also where another was just reported; an old one explains nothing."""
+    stage = await ready()
+    stage.session.on_failure(SERVICE_ERROR)
+    await stage.clock.advance(2.0)
+    stage.session.on_failure(replace(SERVICE_ERROR, message="node is drained"))
+    await stage.clock.advance(later_s)
+    stage.session.on_failure(LOST)
+    await stage.clock.advance(20.0)
+    _, outage = stage.outbox.errors
+    assert ("node is drained" in outage["message"]) == (later_s == 0)
+    await stage.finish()
+
+
+async def test_summary_names_the_connection_that_had_the_audio():
+    """Audio sent before a loss and cut by a flush after it."""
+    stage = await ready()
+    stage.avatar.speak(pcm(500), FIRST)
+    await settle()
+    stage.session.on_failure(LOST)
+    await stage.until_attempt(2)
+    await settle()
+    stage.avatar.flush()
+    await settle()
+    [utterance] = stage.outbox.utterances
+    assert utterance["metadata"]["connection_id"] == "connection-1"
+    await stage.finish()
+
+
+async def test_summary_comes_when_its_session_has_ended():
+    """What a loss ends is reported before the next session is there."""
+    stage = await ready()
+    stage.avatar.speak(pcm(5000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await settle()
+    stage.session.on_failure(LOST)
+    await settle()
+    assert stage.avatar.state == "recovering"
+    assert len(stage.outbox.utterances) == 1
+    await stage.finish()
+
+
+async def test_expiry_of_a_given_token_is_reported_once():
+    """A warning comes before a token that cannot be renewed expires."""
+    stage = set_up()
+    expires_at_s = stage.clock.epoch() + 2 * TOKEN_EXPIRY_WARNING_S
+    stage = set_up(lifetime=Lifetime(1e9, 1e9, expires_at_s))
+    await stage.start()
+    await stage.clock.advance(TOKEN_EXPIRY_WARNING_S - 1)
+    assert stage.outbox.errors == []
+    await stage.clock.advance(20.0)
+    [error] = stage.outbox.errors
+    assert error["code"] == reports.NON_FATAL
+    assert error["vendor_info"]["code"] == "agoraTokenEnds"
+    assert "agora_appcert" in error["message"]
+    await stage.clock.advance(2 * TOKEN_EXPIRY_WARNING_S)
+    assert len(stage.outbox.errors) == 1
+    await stage.finish()

@@ -1,0 +1,287 @@
+"""Sessions one after the other: opened, lost, recovered, given up."""
+
+import asyncio
+
+import pytest
+from avatar_stage import (
+    BAD_KEY,
+    FIRST,
+    REFUSED,
+    REJECTED,
+    SERVICE_ERROR,
+    pcm,
+    ready,
+    set_up,
+)
+from fakes import LOST, settle
+from spatius_avatar_python import reports
+from spatius_avatar_python.session.backoff import (
+    BACKOFF_RESET_S,
+    INITIAL_BACKOFF_S,
+    MAX_BACKOFF_S,
+)
+from spatius_avatar_python.supervisor import MAX_REJECTED_UPGRADES
+
+
+async def test_speech_waits_for_the_connection():
+    """Audio from before start and while connecting is sent afterwards."""
+    stage = set_up()
+    stage.service.openings += [REFUSED]
+    first, second, third = pcm(30), pcm(30), pcm(30)
+    stage.avatar.speak(first)
+    await stage.start()
+    stage.avatar.speak(second)
+    await settle()
+    stage.avatar.speak(third)
+    stage.avatar.speech_ends()
+    assert stage.speech.totals.sent == 0
+    await stage.until_attempt(2)
+    await settle()
+    assert list(stage.session.requests.values()) == [first + second + third]
+    assert len(stage.session.ended) == 1
+    await stage.finish()
+
+
+async def test_each_attempt_is_a_new_session():
+    """A session object is opened once, and closed before the next."""
+    stage = set_up()
+    stage.service.openings += [REFUSED, REFUSED, REFUSED]
+    await stage.start()
+    await stage.until_attempt(4)
+    await settle()
+    assert stage.avatar.state == "ready"
+    assert [e for e in stage.service.events if e[1] != "closed"] == [
+        (1, "open"),
+        (1, "close"),
+        (2, "open"),
+        (2, "close"),
+        (3, "open"),
+        (3, "close"),
+        (4, "open"),
+    ]
+    await stage.finish()
+
+
+async def test_attempts_back_off():
+    """The waits grow from 0.5 s to 15 s and stay there, each by chance."""
+    waits = {}
+    for seed in (1, 2):
+        stage = set_up(seed=seed)
+        stage.service.openings += [REFUSED] * 12
+        await stage.start()
+        waits[seed] = [await stage.until_attempt(n) for n in range(2, 13)]
+        assert stage.outbox.error_codes == [reports.NON_FATAL]
+        await stage.finish()
+    for index, (one, other) in enumerate(zip(waits[1], waits[2])):
+        longest = min(2 * INITIAL_BACKOFF_S * 2**index, MAX_BACKOFF_S)
+        for wait in (one, other):
+            assert longest / 2 - 0.02 <= wait <= longest + 0.02
+        assert one != other
+
+
+async def test_stable_session_resets_the_backoff():
+    """After a session that lasted, the first wait is short again."""
+    stage = set_up()
+    stage.service.openings += [REFUSED] * 6
+    await stage.start()
+    await stage.until_attempt(7)
+    await stage.clock.advance(BACKOFF_RESET_S)
+    stage.session.on_failure(LOST)
+    assert await stage.until_attempt(8) <= 2 * INITIAL_BACKOFF_S + 0.02
+    await stage.finish()
+
+
+async def test_short_sessions_back_off():
+    """A service that accepts and closes at once is not called in a loop."""
+    stage = await ready()
+    for number in range(2, 9):
+        stage.session.on_failure(LOST)
+        waited = await stage.until_attempt(number)
+    assert waited >= MAX_BACKOFF_S / 2 - 0.02
+    await stage.finish()
+
+
+async def test_late_failure_of_an_older_session_is_ignored():
+    """Callbacks of an older session neither end the new one nor show."""
+    stage = await ready()
+    old = stage.session
+    old.on_failure(LOST)
+    await stage.until_attempt(2)
+    await settle()
+    reported = len(stage.outbox.sent)
+    old.on_failure(LOST)
+    old.on_failure(BAD_KEY)
+    old.on_failure(SERVICE_ERROR)
+    await stage.clock.advance(5.0)
+    assert stage.avatar.state == "ready"
+    assert len(stage.service.sessions) == 2
+    assert len(stage.outbox.sent) == reported
+    await stage.finish()
+
+
+@pytest.mark.parametrize("failure", [LOST, BAD_KEY, SERVICE_ERROR])
+async def test_late_failure_between_two_sessions_is_ignored(failure):
+    """Callbacks of a closed session are ignored before the next, too."""
+    stage = await ready()
+    stage.session.on_failure(LOST)
+    await settle()
+    assert stage.avatar.state == "recovering"
+    stage.session.on_failure(failure)
+    await stage.clock.advance(20.0)
+    assert stage.avatar.state == "ready"
+    assert len(stage.service.sessions) == 2
+    assert stage.outbox.error_codes == [reports.NON_FATAL]
+    await stage.finish()
+
+
+async def test_session_lost_as_soon_as_it_opens_is_replaced():
+    """A loss between opening and serving a session is recovered."""
+    stage = await ready()
+    stage.session.on_failure(LOST)
+    await stage.until_attempt(2)
+    stage.session.on_failure(LOST)  # before the avatar has seen it open
+    await stage.until_attempt(3)
+    await settle()
+    assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+async def test_session_that_cannot_be_made_is_retried():
+    """A failure of making the session object counts as an attempt."""
+    stage = set_up()
+    stage.service.makings += [REFUSED]
+    await stage.start()
+    assert stage.avatar.state == "recovering"
+    await stage.until_attempt(1)
+    await settle()
+    assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+async def test_fatal_failure_of_opening_ends_all_attempts():
+    """One error -1000, state failed, and no further attempt."""
+    stage = set_up()
+    stage.service.openings += [BAD_KEY]
+    stage.avatar.speak(pcm(100), FIRST)
+    await stage.start()
+    await stage.clock.advance(1000.0)
+    assert stage.outbox.error_codes == [reports.FATAL]
+    assert stage.outbox.states == ["connecting", "failed"]
+    assert len(stage.service.sessions) == 1
+    assert not stage.session.is_live
+    await stage.finish()
+
+
+async def test_fatal_failure_of_a_session_ends_all_attempts():
+    """Exhausted credits end it while the avatar speaks."""
+    stage = await ready()
+    stage.avatar.speak(pcm(100), FIRST)
+    await settle()
+    stage.session.on_failure(BAD_KEY)
+    await stage.clock.advance(1000.0)
+    assert stage.outbox.error_codes == [reports.FATAL]
+    assert stage.outbox.states == ["connecting", "ready", "failed"]
+    assert len(stage.service.sessions) == 1
+    await stage.finish()
+
+
+async def test_fatal_failure_after_an_outage():
+    """An outage that turns out to be final has both errors."""
+    stage = set_up()
+    stage.service.openings += [REFUSED, BAD_KEY]
+    await stage.start()
+    await stage.until_attempt(2)
+    await stage.clock.advance(1000.0)
+    assert stage.outbox.error_codes == [reports.NON_FATAL, reports.FATAL]
+    assert len(stage.service.sessions) == 2
+    await stage.finish()
+
+
+@pytest.mark.parametrize("failure", [LOST, SERVICE_ERROR, BAD_KEY])
+async def test_failed_avatar_ignores_its_session(failure):
+    """Late callbacks of its session are not reported."""
+    stage = set_up()
+    stage.service.openings += [BAD_KEY]
+    await stage.start()
+    stage.session.on_failure(failure)
+    await stage.clock.advance(20.0)
+    assert stage.outbox.error_codes == [reports.FATAL]
+    assert stage.clock.pending() == 0
+    await stage.finish()
+
+
+async def test_rejected_upgrades_in_a_row_are_fatal():
+    """Three refused session tokens in a row are a wrong configuration."""
+    stage = set_up()
+    stage.service.openings += [REJECTED] * 10
+    await stage.start()
+    await stage.clock.advance(1000.0)
+    assert len(stage.service.sessions) == MAX_REJECTED_UPGRADES
+    assert stage.outbox.error_codes == [reports.NON_FATAL, reports.FATAL]
+    assert "spatius_app_id" in stage.outbox.errors[-1]["message"]
+    await stage.finish()
+
+
+async def test_rejected_upgrades_with_others_between_are_retried():
+    """Two refused tokens, another failure, two refused tokens: go on."""
+    stage = set_up()
+    stage.service.openings += [REJECTED, REJECTED, REFUSED, REJECTED, REJECTED]
+    await stage.start()
+    await stage.until_attempt(6)
+    await settle()
+    assert stage.avatar.state == "ready"
+    assert stage.outbox.error_codes == [reports.NON_FATAL]
+    await stage.finish()
+
+
+async def test_session_in_between_resets_rejected_upgrades():
+    """Refused tokens before and after a good session are not in a row."""
+    stage = set_up()
+    stage.service.openings += [REJECTED, REJECTED, None, REJECTED]
+    await stage.start()
+    await stage.until_attempt(3)
+    await stage.clock.advance(BACKOFF_RESET_S)
+    stage.session.on_failure(LOST)
+    await stage.until_attempt(5)
+    await settle()
+    assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("odd"), asyncio.CancelledError()]
+)
+async def test_unexpected_exception_of_open_is_retried(error):
+    """Whatever open raises is reported, and tried again with a backoff."""
+    stage = set_up()
+    stage.service.openings += [error] * 50
+    await stage.start()
+    assert 1 <= len(stage.service.sessions) <= 2, "it spins"
+    assert stage.outbox.error_codes == [reports.NON_FATAL]
+    stage.service.openings.clear()
+    await stage.clock.advance(2.0)
+    assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+async def test_unexpected_exception_of_making_a_session_is_reported():
+    """A session that cannot even be constructed is reported."""
+    stage = set_up()
+    stage.service.makings += [TypeError("unexpected keyword")]
+    await stage.start()
+    assert len(stage.outbox.errors) == 1
+    assert "unexpected keyword" in stage.outbox.errors[0]["message"]
+    await stage.finish()
+
+
+async def test_unexpected_exception_of_close_is_reported():
+    """A close that raises does not end the avatar silently."""
+    stage = await ready()
+    stage.service.close_raises = RuntimeError("odd")
+    stage.session.on_failure(LOST)
+    await settle()
+    stage.service.close_raises = None
+    await stage.clock.advance(2.0)
+    assert stage.avatar.state in ("ready", "failed")
+    assert len(stage.outbox.errors) <= 2
+    await stage.finish()

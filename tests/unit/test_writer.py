@@ -1,0 +1,295 @@
+"""Writing: one call after the other, and what becomes of its audio."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from avatar_stage import (
+    BYTES_PER_MS,
+    FIRST,
+    MESSAGE,
+    REFUSED,
+    SECOND,
+    held,
+    pcm,
+    ready,
+    set_up,
+)
+from fakes import LOST, settle
+from spatius_avatar_python.session.failures import Failure
+from spatius_avatar_python.session.link import STALL_LIMIT_S
+from spatius_avatar_python.speech.limits import MESSAGE_MS
+
+
+async def test_one_call_at_a_time():
+    """While a call waits, nothing that happens starts another."""
+    stage = await held()
+    for _ in range(10):
+        stage.avatar.speak(pcm(20), FIRST)
+        stage.avatar.speech_ends(FIRST)
+        stage.avatar.flush()
+        stage.avatar.speak(pcm(20), SECOND)
+        await stage.clock.advance(0.1)
+    assert stage.service.events[-1] == (1, "open")
+    stage.session.release()
+    await settle()
+    assert stage.service.violations == []
+    await stage.finish()
+
+
+async def test_frames_are_sent_in_order():
+    """An utterance is one request, complete, with its end."""
+    stage = await ready()
+    frames = [pcm(10) for _ in range(40)]
+    for frame in frames:
+        stage.avatar.speak(frame)
+    stage.avatar.speech_ends()
+    await settle()
+    assert stage.session.received == b"".join(frames)
+    assert len(stage.session.requests) == len(stage.session.ended) == 1
+    await stage.finish()
+
+
+async def test_flush_is_taken_while_a_call_is_blocked():
+    """A flush clears the queue at once; the interrupt is the next call."""
+    stage = await held()
+    stage.avatar.speak(pcm(5000), FIRST)
+    stage.avatar.flush()
+    assert stage.speech.waiting_s == pytest.approx(0.02)  # the call's own
+    answer = pcm(20)
+    stage.avatar.speak(answer, SECOND)
+    await settle()
+    assert stage.session.is_held
+    stage.session.release()
+    await settle()
+    assert stage.service.events == [
+        (1, "open"),
+        (1, "send"),
+        (1, "interrupt"),
+        (1, "send"),
+    ]
+    assert stage.session.messages[-1] == answer
+    await stage.finish()
+
+
+async def test_many_flushes_make_one_interrupt():
+    """Twenty flushes while a call is blocked are one on the wire."""
+    stage = await held()
+    for _ in range(20):
+        stage.avatar.flush()
+    stage.session.release()
+    await settle()
+    for _ in range(20):
+        stage.avatar.flush()
+    await settle()
+    assert len(stage.session.interrupted) == 1
+    await stage.finish()
+
+
+async def test_flush_with_nothing_said_calls_nothing():
+    """A flush while the avatar is silent makes no call."""
+    stage = await ready()
+    stage.avatar.flush()
+    await settle()
+    assert stage.service.events == [(1, "open")]
+    await stage.finish()
+
+
+async def test_flush_while_connecting_drops_queued_audio():
+    """What was flushed before there is a connection is never sent."""
+    stage = set_up()
+    stage.service.openings += [REFUSED]
+    await stage.start()
+    stage.avatar.speak(pcm(500), FIRST)
+    stage.avatar.flush()
+    answer = pcm(20)
+    stage.avatar.speak(answer, SECOND)
+    await stage.until_attempt(2)
+    await settle()
+    assert stage.session.received == answer
+    assert stage.session.interrupted == []
+    await stage.finish()
+
+
+async def test_backlog_does_not_block_the_event_loop():
+    """Other callbacks run after each message of a backlog."""
+    stage = set_up(max_buffered_s=600)
+    stage.avatar.speak(pcm(60_000))
+    seen: list[int] = []
+
+    async def neighbour() -> None:
+        while stage.speech.waiting_s or not stage.service.sessions:
+            if stage.service.sessions:
+                seen.append(len(stage.session.messages))
+            await asyncio.sleep(0)
+
+    other = asyncio.ensure_future(neighbour())
+    stage.avatar.start()
+    await other
+    messages = 60_000 // MESSAGE_MS
+    assert len(seen) >= messages
+    assert max(after - before for before, after in zip(seen, seen[1:])) == 1
+    await settle()
+    assert len(stage.session.messages) == messages
+    await stage.finish()
+
+
+async def test_first_failure_is_the_cause_of_a_loss():
+    """The callback's failure is reported, not the one of the call."""
+    stage = await held()
+    cause = Failure("time limit", code="4002")
+    stage.session.on_failure(cause)
+    stage.session.on_failure(LOST)
+    stage.session.fail(LOST)
+    await settle()
+    [error] = stage.outbox.errors
+    assert error["vendor_info"]["code"] == "4002"
+    await stage.finish()
+
+
+async def test_unwritten_audio_goes_to_the_new_session():
+    """The rest of an utterance is sent under a new request, no byte twice."""
+    stage = await ready()
+    audio = pcm(500)
+    stage.service.calls += [None, None, LOST]
+    stage.avatar.speak(audio, FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await settle()
+    assert stage.session.received == audio[: 2 * MESSAGE]
+    await stage.until_attempt(2)
+    await settle()
+    assert stage.session.received == audio[2 * MESSAGE :]
+    assert stage.session.ended == ["request-2.0"]
+    await stage.clock.advance(10.0)
+    [utterance] = stage.outbox.utterances
+    assert utterance["metrics"]["sent_ms"] == 300
+    await stage.finish()
+
+
+async def test_written_utterance_is_not_repeated():
+    """Without resumption, what was written is not written again."""
+    stage = await ready()
+    stage.avatar.speak(pcm(500), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await settle()
+    stage.session.on_failure(LOST)
+    await stage.until_attempt(2)
+    await settle()
+    assert stage.session.received == b""
+    await stage.finish()
+
+
+async def test_lost_end_makes_no_empty_request():
+    """An end whose audio went with the old session is not sent alone."""
+    stage = await ready()
+    stage.avatar.speak(pcm(20), FIRST)
+    await settle()
+    stage.service.calls += [LOST]
+    stage.avatar.speech_ends(FIRST)
+    await settle()
+    await stage.until_attempt(2)
+    await settle()
+    assert stage.session.requests == {}
+    await stage.finish()
+
+
+async def test_lost_interrupt_is_not_sent_to_the_new_session():
+    """An interrupt dies with its session; the next answer is spoken."""
+    stage = await ready()
+    stage.avatar.speak(pcm(500), FIRST)
+    await settle()
+    stage.service.calls += [LOST]
+    stage.avatar.flush()
+    answer = pcm(20)
+    stage.avatar.speak(answer, SECOND)
+    await settle()
+    await stage.until_attempt(2)
+    await settle()
+    assert stage.session.received == answer
+    assert stage.session.interrupted == []
+    await stage.finish()
+
+
+async def test_frames_of_an_outage_are_sent_after_it():
+    """Audio that comes without a session waits for the next."""
+    stage = await ready()
+    stage.session.on_failure(LOST)
+    await settle()
+    frames = [pcm(10) for _ in range(20)]
+    for frame in frames:
+        stage.avatar.speak(frame)
+    await stage.until_attempt(2)
+    await settle()
+    assert stage.session.received == b"".join(frames)
+    await stage.finish()
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("odd"), asyncio.CancelledError()]
+)
+async def test_unexpected_exception_of_a_call_is_reported(error):
+    """Whatever a call raises is reported, and the session replaced."""
+    stage = await ready()
+    stage.service.calls += [error]
+    stage.avatar.speak(pcm(20), FIRST)
+    await settle()
+    await stage.clock.advance(2.0)
+    assert len(stage.outbox.errors) == 1
+    spoken_again = stage.avatar.state == "ready" and stage.session.received
+    assert stage.avatar.state == "failed" or spoken_again
+    assert not stage.service.sessions[0].is_live
+    await stage.finish()
+
+
+async def test_stalled_call_is_aborted_and_recovered():
+    """A socket that takes nothing for the limit is given up."""
+    stage = await held()
+    await stage.clock.advance(STALL_LIMIT_S - 1)
+    assert stage.session.aborts == 0
+    await stage.clock.advance(STALL_LIMIT_S / 2)
+    assert stage.service.sessions[0].aborts == 1
+    [error] = stage.outbox.errors
+    assert error["vendor_info"]["code"] == "stalled"
+    assert stage.avatar.state == "ready"
+    assert len(stage.session.received) == 20 * BYTES_PER_MS
+    await stage.finish()
+
+
+async def test_call_made_by_a_timer_is_watched_too():
+    """An end of speech by timeout that stalls is given up as any call."""
+    stage = await ready(end_timeout_s=1.5)
+    stage.avatar.speak(pcm(20), FIRST)
+    await settle()
+    stage.service.calls.append("hold")
+    await stage.clock.advance(1.5)
+    assert stage.session.is_held
+    await stage.clock.advance(STALL_LIMIT_S * 1.5)
+    assert stage.service.sessions[0].aborts == 1
+    assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+@pytest.mark.parametrize("code", ["", "creditsExhausted"])
+async def test_failure_ends_a_call_that_is_blocked(code):
+    """The service's reason neither waits for the socket nor is lost."""
+    stage = await held()
+    failure = replace(LOST, code=code, message="why", fatal=bool(code))
+    stage.session.on_failure(failure)
+    await stage.clock.advance(0.1)
+    assert stage.service.sessions[0].aborts == 1
+    assert stage.outbox.errors[0]["message"] == "why"
+    assert (stage.avatar.state == "failed") == bool(code)
+    await stage.finish()
+
+
+async def test_speech_goes_on_after_a_stall():
+    """A stall that ends in time costs nothing of what there is room for."""
+    stage = await held()
+    audio = pcm(3000)
+    stage.avatar.speak(audio, FIRST)
+    await stage.clock.advance(STALL_LIMIT_S - 1)
+    stage.session.release()
+    await settle()
+    assert stage.session.received.endswith(audio)
+    assert stage.outbox.errors == []
+    await stage.finish()
