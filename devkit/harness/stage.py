@@ -59,15 +59,17 @@ class Stage:
         *,
         voice_wired: bool = False,
         flush_wired: bool = False,
+        on_audio_frame: Callable[[AudioFrame], None] | None = None,
     ) -> None:
         self.server = server
         self.reports: list[SentReport] = []
         self.audio_frames: list[tuple[float, AudioFrame]] = []
         """The audio frames that the extension sent, with monotonic seconds;
-        kept where `voice_wired`."""
+        kept where `voice_wired`, unless `on_audio_frame` takes them."""
         self.cmds: list[tuple[float, Cmd]] = []
         """Likewise the commands, where `flush_wired`."""
         self._voice_wired = voice_wired
+        self._on_audio_frame = on_audio_frame
         self._flush_wired = flush_wired
         self._node_property = node_property
         self._on_report = on_report
@@ -80,7 +82,7 @@ class Stage:
             package.NAME,
             self._node_property,
             on_data=self._take_report,
-            on_audio_frame=self._take_frame if self._voice_wired else None,
+            on_audio_frame=self._frame_taker(),
             on_cmd=self._take_cmd if self._flush_wired else None,
         )
         self.host.start()
@@ -96,13 +98,14 @@ class Stage:
         end: bool = True,
         frame_ms: int = FRAME_MS,
         sample_rate: int = 24000,
+        speed: float = 1,
         on_progress: Callable[[float], None] = lambda _: None,
         is_over: Callable[[], bool] = lambda: False,
     ) -> Said:
-        """Send `pcm` at real time, as a TTS would; blocks until all is sent.
+        """Send `pcm` as a TTS would; blocks until all is sent.
 
-        `on_progress` gets the part that was sent, 0 to 1; once `is_over` is
-        true nothing more is sent.
+        A TTS is `speed` times as fast as speech. `on_progress` gets the part
+        that was sent, 0 to 1; once `is_over` is true nothing more is sent.
         """
         self._turn_id += 1
         said = Said(self._turn_id)
@@ -114,7 +117,7 @@ class Stage:
                 break
             self.send_frame(pcm[at : at + size], said, sample_rate)
             on_progress(min(1.0, (at + size) / len(pcm)))
-            due += frame_ms / 1000
+            due += frame_ms / 1000 / speed
             time.sleep(max(0.0, due - time.monotonic()))
         if end:
             self.send_data("tts_audio_end", said.turn_id, reason=1)
@@ -153,6 +156,11 @@ class Stage:
         self.reports.append(report)
         self._on_report(report)
 
+    def _frame_taker(self) -> Callable[[AudioFrame], None] | None:
+        if not self._voice_wired:
+            return None
+        return self._on_audio_frame or self._take_frame
+
     def _take_frame(self, frame: AudioFrame) -> None:
         self.audio_frames.append((time.monotonic(), frame))
 
@@ -168,13 +176,15 @@ def open_stage(
     on_report: Callable[[SentReport], None] = lambda _: None,
     voice_wired: bool = False,
     flush_wired: bool = False,
+    on_audio_frame: Callable[[AudioFrame], None] | None = None,
     **server_options: Any,
 ) -> Iterator[Stage]:
     """Start a Motion Server and the extension, by its addon and property.json.
 
     `node_property` is merged over property.json, as a graph node's is.
     `voice_wired` and `flush_wired` connect what the extension sends as audio
-    frames and as commands; commands are answered with OK.
+    frames and as commands; commands are answered with OK. Audio frames are
+    kept, unless `on_audio_frame` takes them.
     """
     package.load()
     with (
@@ -199,6 +209,7 @@ def open_stage(
             on_report,
             voice_wired=voice_wired,
             flush_wired=flush_wired,
+            on_audio_frame=on_audio_frame,
         )
         try:
             yield stage
