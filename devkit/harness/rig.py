@@ -150,6 +150,8 @@ class RigEnv:
         """Gets each of them; by default it is kept."""
         self.cmds: list[Cmd] = []
         """The commands that had a receiver."""
+        self.on_cmd: Callable[[Cmd], None] = self.cmds.append
+        """Gets each of them; by default it is kept."""
         self.lines: list[LogEntry] = []
         self.keeps_lines = True
         self.changed = asyncio.Event()
@@ -192,7 +194,7 @@ class RigEnv:
     ) -> tuple[CmdResult | None, TenError | None]:
         if not self.flush_wired:
             return None, _not_connected(cmd.get_name())
-        self.cmds.append(cmd)
+        self.on_cmd(cmd)
         return CmdResult.create(StatusCode.OK, cmd), None
 
     async def return_result(

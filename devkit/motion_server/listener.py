@@ -111,14 +111,20 @@ class Listener:
     def __repr__(self) -> str:
         return f"<Listener connections={len(self._avatars)}>"
 
-    def follow(self, record: Record) -> None:
-        """Take what a server receives from now on; it need not keep audio."""
+    def follow(self, record: Record, delay_s: float = 0.0) -> None:
+        """Take what a server receives from now on; it need not keep audio.
+
+        Audio is audible `delay_s` after it was received, no earlier.
+        """
 
         def take_audio(
             connection: Connection, request: Request, audio: bytes
         ) -> None:
             self.avatar_audio(
-                connection.number, request.req_id, audio, request.last_audio_s
+                connection.number,
+                request.req_id,
+                audio,
+                request.last_audio_s + delay_s,
             )
 
         record.on_audio(take_audio)

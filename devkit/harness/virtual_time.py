@@ -1,0 +1,101 @@
+"""An event loop whose time passes only while there is nothing else to do.
+
+Sockets are real, time is not. Where no socket is ready, time moves on to the
+next timer: an hour takes as long as its computing does, and no delay depends
+on how busy the machine is.
+"""
+
+import asyncio
+import os
+import selectors
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from .. import package
+
+package.use_ten_runtime()
+package.load()
+
+from spatius_avatar_python.clock import Timer  # noqa: E402
+from spatius_avatar_python.session import sdk  # noqa: E402
+
+T = TypeVar("T")
+
+TURN_S = 1e-6
+"""How long one turn of the loop takes."""
+
+STEP_S = 0.005
+"""Time moves on by no more than this before the sockets are checked again: a
+kernel that delivers late delays a message by as much."""
+
+
+class VirtualClock:
+    """The time of the running loop, as the extension and the Motion Server
+    take it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._began_epoch_s = time.time() - self._loop.time()
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+    def epoch(self) -> float:
+        return self._began_epoch_s + self._loop.time()
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        return self._loop.call_at(when, callback)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run `main` in virtual time, to its end.
+
+    Whatever waits for another thread must not wait with a deadline: time does
+    not wait for threads.
+    """
+    asyncio.run(sdk._preload())  # which loads on a thread, once
+    loop = _Loop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.run_until_complete(_cancel_the_rest())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def _cancel_the_rest() -> None:
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._now_s = 0.0
+        super().__init__(_Selector(self._pass))
+
+    def time(self) -> float:
+        return self._now_s
+
+    def _pass(self, duration_s: float) -> None:
+        self._now_s += duration_s
+
+
+class _Selector(selectors.DefaultSelector):
+    def __init__(self, pass_time: Callable[[float], None]) -> None:
+        super().__init__()
+        self._pass_time = pass_time
+
+    def select(self, timeout: float | None = None) -> Any:
+        self._pass_time(TURN_S)
+        if timeout is None:
+            return super().select(None)
+        ready = super().select(0)
+        if not ready and timeout > 0:
+            os.sched_yield()
+            ready = super().select(0)
+            if not ready:
+                self._pass_time(min(timeout, STEP_S))
+        return ready
