@@ -89,9 +89,8 @@ class Playout:
         self.requests: deque[Request] = deque()
         """Not heard to the end, the oldest first."""
         self._ends_at = float("-inf")
-        # When the last turn's audio ends, had nothing come between: the turn
-        # may go on, whatever became of the connection.
-        self._last_turn_ends_at = float("-inf")
+        self.last_turn_ends_at = float("-inf")
+        """When the last turn's audio ends, had nothing come between."""
 
     def wrote(
         self,
@@ -119,7 +118,7 @@ class Playout:
             request.ends_at = self._ends_at = begins_at + duration_s
         request.is_complete = end
         self.last_turn = utterance.turn
-        self._last_turn_ends_at = self._ends_at
+        self.last_turn_ends_at = self._ends_at
         return request
 
     def complete(self, utterance: Utterance) -> bool:
@@ -186,7 +185,7 @@ class Playout:
 
     def may_go_on(self, now: float) -> bool:
         """Return whether the last turn may have another sentence to come."""
-        return now < self._last_turn_ends_at + SENTENCE_GAP_S
+        return now < self.last_turn_ends_at + SENTENCE_GAP_S
 
     def deadline(self) -> Optional[float]:
         """Return when the next request begins or has been heard."""
@@ -216,4 +215,4 @@ class Playout:
         for later in list(self.requests)[at:]:
             later.shift(delta_s)
         self._ends_at += delta_s
-        self._last_turn_ends_at += delta_s
+        self.last_turn_ends_at += delta_s

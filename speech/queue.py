@@ -29,7 +29,7 @@ class Speech:
     """
 
     def __init__(
-        self, *, sample_rate: int, limits: Optional[Limits] = None
+        self, *, sample_rate: int = 24000, limits: Optional[Limits] = None
     ) -> None:
         limits = limits or Limits()
         backlog = self._backlog = Backlog(limits)
@@ -173,6 +173,20 @@ class Speech:
                 soonest = at
         return soonest
 
+    def playback(
+        self, req_id: str, state: str, played_ms: Optional[float], now: float
+    ) -> None:
+        """Take what the service says of the playback of a request: it is
+        "playing" or has "ended", or so much of it has been heard."""
+        playout = self.steps.playout
+        if played_ms is not None:
+            playout.played(req_id, played_ms / 1000, now)
+        elif state == "playing":
+            playout.started(req_id, now)
+        if state == "ended":
+            playout.ended(req_id, now)
+        self._backlog.update(playout, now)
+
     # Queries
 
     @property
@@ -182,9 +196,12 @@ class Speech:
 
     def take_events(self) -> list[Event]:
         """Remove and return what is to be reported."""
-        events = self._backlog.events[:]
-        self._backlog.events.clear()
-        return events
+        events = self._backlog.events
+        if not events:
+            return []
+        taken = events[:]
+        events.clear()
+        return taken
 
     def is_idle(self, now: float) -> bool:
         """Return whether nothing is said, waits or plays."""
@@ -193,6 +210,14 @@ class Speech:
             and self.steps.is_idle
             and not self.steps.playout.may_be_audible(now)
             and self.voice.playout.is_over(now)
+        )
+
+    @property
+    def silent_since(self) -> float:
+        """When the last audio was heard to its end, -inf if none was."""
+        return max(
+            self.steps.playout.last_turn_ends_at,
+            self.voice.playout.last_turn_ends_at,
         )
 
     @property
