@@ -127,6 +127,7 @@ class Playout:
         """Another output goes on with an utterance, after this one."""
         if self.requests and self.requests[-1].utterance is utterance:
             self.requests.pop().update_heard(self._ends_at)
+            self._ends_at = float("-inf")
 
     def started(self, req_id: str, now: float) -> None:
         """The service says that a request is playing."""

@@ -255,7 +255,7 @@ class Speech:
     # Internals
 
     def _is_avatar_silent(self, now: float) -> bool:
-        return self.steps.is_idle and self.steps.playout.is_over(now)
+        return self.steps.is_idle and not self.steps.playout.requests
 
     def _end_open(self) -> None:
         utterance, self._intake.open = self._intake.open, None

@@ -82,7 +82,7 @@ class AvatarSteps:
         queue = self._backlog.queue
         while queue:
             utterance = queue[0]
-            if utterance.output == "voice" or not self._other.is_over(now):
+            if utterance.output == "voice" or self._other.requests:
                 return None  # one output at a time
             if utterance.left:
                 if self._is_too_short(utterance):
@@ -162,12 +162,18 @@ class AvatarSteps:
         backlog.update(self.playout, now)
         self.in_request = False
         self.interrupt_due = False
-        for request in reversed(self.playout.take_all(now)):
+        requests = [
+            request
+            for request in self.playout.take_all(now)
+            if not request.utterance.flushed
+        ]
+        backlog.queue.extendleft(
+            request.utterance
+            for request in reversed(requests)
+            if request.is_complete
+        )
+        for request in requests:
             utterance = request.utterance
-            if utterance.flushed:
-                continue
-            if request.is_complete:
-                backlog.queue.appendleft(utterance)
             utterance.output = None
             # The rewind covers what the estimate is ahead of the truth, right
             # after the end, too.
