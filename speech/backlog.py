@@ -3,17 +3,16 @@
 from collections import deque
 from typing import Optional, Union
 
-from .limits import Limits
+from .limits import KEPT_FACTOR, Limits
 from .overflow import Overflow
 from .playout import Playout, Request
 from .staleness import TurnIdReused
-from .totals import BYTES_PER_SAMPLE, Totals
+from .totals import Totals
 from .utterance import (
     LOST,
     PLAYED,
     AudioEnd,
     AudioStart,
-    Source,
     Summary,
     Utterance,
 )
@@ -33,54 +32,57 @@ class Backlog:
         self.totals = Totals()
         self.limits = limits
         self.events: list[Event] = []
+        self.stale_at: Optional[float] = None
+        """When audio that was lost is too old to be said again."""
+        self._max_kept_s = KEPT_FACTOR * limits.max_buffered_s
 
     def may_keep(self, utterance: Utterance, playing: deque[Request]) -> bool:
         """Return whether to keep what is written now, for another session."""
         if not self.limits.resume_within_s:
             return False
-        kept = sum(request.utterance.kept_bytes for request in playing)
-        rate = utterance.bytes_per_s // BYTES_PER_SAMPLE
-        return kept // BYTES_PER_SAMPLE < self.limits.max_kept_samples(rate)
-
-    def note_starts(self, playout: Playout, now: float) -> None:
-        """Report the utterances that have begun to be heard by now."""
-        for request in playout.requests:
-            utterance = request.utterance
-            if now < request.begins_at:
-                return
-            if not utterance.started and not utterance.flushed:
-                utterance.started = True
-                self.events.append(utterance.audio_start())
+        kept = 0
+        for request in playing:
+            kept += request.utterance.kept_bytes
+        return kept < self._max_kept_s * utterance.bytes_per_s
 
     def update(self, playout: Playout, now: float) -> None:
         """Report what has begun and what has been heard by now."""
-        self.note_starts(playout, now)
-        for request in playout.take_played(now):
-            if not request.utterance.flushed:
+        while playout.requests:
+            request = playout.requests[0]
+            utterance = request.utterance
+            if not utterance.flushed:
+                if now < request.begins_at:
+                    return
+                self.start_audio(utterance)
+                if not request.is_complete or now < request.surely_ends_at:
+                    return
                 self.finish(request)
+            playout.requests.popleft()
 
     def finish(self, request: Request) -> None:
         """Take a request that has been heard to its end."""
         utterance = request.utterance
-        utterance.heard = max(
-            utterance.heard, utterance.reached - utterance.lost_bytes
-        )
-        self.end_audio(utterance, PLAYED, request.source)
+        utterance.heard = utterance.reached
+        utterance.source = request.source
+        self.end_audio(utterance, PLAYED)
         self.summarize(utterance)
 
     def close(self, utterance: Utterance) -> None:
         """Take an utterance of which nothing is left to be written."""
-        is_heard = utterance.heard >= utterance.reached
-        reason = PLAYED if is_heard else LOST
-        self.end_audio(utterance, reason, "estimate")
+        self.end_audio(utterance, LOST if utterance.lost_bytes else PLAYED)
         self.summarize(utterance)
 
-    def end_audio(
-        self, utterance: Utterance, reason: int, source: Source
-    ) -> None:
+    def start_audio(self, utterance: Utterance) -> None:
+        if not utterance.started:
+            utterance.started = True
+            self.events.append(utterance.audio_start())
+
+    def end_audio(self, utterance: Utterance, reason: int) -> None:
+        if utterance.heard:
+            self.start_audio(utterance)  # it was chained to the one before
         if utterance.started and not utterance.is_over:
             utterance.is_over = True
-            self.events.append(utterance.audio_end(reason, source))
+            self.events.append(utterance.audio_end(reason))
 
     def summarize(self, utterance: Utterance) -> None:
         if utterance.received_bytes:
@@ -93,8 +95,16 @@ class Backlog:
             utterance.lost_bytes += size
             utterance.sent_bytes -= size
 
+    def drop_held(self, utterance: Utterance, size: int) -> None:
+        """Take what a writer held of an utterance that was flushed, and did
+        not write."""
+        new = max(0, size - utterance.again)
+        self.totals.flush(new)
+        utterance.flushed_bytes += new
+        self.summarize(utterance)
+
     def discard_lost(self, utterance: Utterance) -> None:
-        """Do not say again what was lost of the first utterance."""
+        """Do not say again what was lost of an utterance."""
         self.lose(utterance, utterance.skip_again())
         if utterance.ended and not utterance.left:
             self.queue.remove(utterance)
@@ -102,11 +112,9 @@ class Backlog:
 
     def discard_stale(self, now: float) -> None:
         """Do not say again what was lost too long ago."""
+        if self.stale_at is None or now < self.stale_at:
+            return
+        self.stale_at = None
         for utterance in list(self.queue):
-            at = utterance.stale_at
-            if at is not None and now >= at:
+            if utterance.again:
                 self.discard_lost(utterance)
-
-    def stale_deadline(self) -> Optional[float]:
-        """Return when `discard_stale` has something to do."""
-        return self.queue[0].stale_at if self.queue else None

@@ -97,7 +97,8 @@ class Intake:
             return False
         if turn and utterance.turn and not turn.matches(utterance.turn):
             return False
-        utterance.request_id = utterance.request_id or request_id
+        if not utterance.started:
+            utterance.request_id = utterance.request_id or request_id
         return True
 
     def has_timed_out(self, now: float) -> bool:

@@ -13,8 +13,9 @@ VOICE_FRAME_MS = 10
 KEPT_FACTOR = 5
 """How much more written audio is kept than may wait to be written."""
 
-KEPT_MARGIN_S = 1.0
-"""How much longer written audio is kept than until it has been heard."""
+KEPT_MARGIN_S = 3.0
+"""How much longer written audio is kept than until it has been heard: by so
+much the service may correct the estimate."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,6 @@ class Limits:
     first_message_ms: int = 0
     resume_rewind_s: float = 0.5
     resume_within_s: float = 15.0
-
-    def max_kept_samples(self, sample_rate: int) -> int:
-        return int(KEPT_FACTOR * self.max_buffered_s * sample_rate)
 
 
 def size_of(duration_s: float, bytes_per_s: int) -> int:

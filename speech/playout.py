@@ -38,42 +38,33 @@ class Request:
     req_id: str
     base: int
     """Where in the utterance it begins, in bytes."""
+    written_at: float
+    """When its first audio went out."""
     begins_at: float
     ends_at: float
-    duration_s: float = 0.0
+    size: int = 0
     is_complete: bool = False
     """Nothing will be added: its end is written."""
     source: Source = "estimate"
 
-    def heard_s(self, now: float) -> float:
-        """Return how much of it has been heard, in seconds."""
-        left_s = self.ends_at - now
-        return min(max(self.duration_s - left_s, 0.0), self.duration_s)
-
     @property
     def surely_ends_at(self) -> float:
         """When it has been heard for sure; `ends_at` may be an estimate."""
-        margin_s = END_MARGIN_S if self.source == "estimate" else 0.0
-        return self.ends_at + margin_s
+        if self.source == "estimate":
+            return self.ends_at + END_MARGIN_S
+        return self.ends_at
+
+    def position(self, at: float) -> int:
+        """Return how far the utterance has been heard at a time, in bytes."""
+        left = round((self.ends_at - at) * self.utterance.bytes_per_s)
+        return self.base + (min(max(self.size - left, 0), self.size) & ~1)
 
     def update_heard(self, now: float) -> None:
         """Note in the utterance how much of it has been heard."""
         utterance = self.utterance
-        heard = self.base + (
-            int(self.heard_s(now) * utterance.bytes_per_s) & ~1
-        )
-        if heard > utterance.heard:
-            utterance.heard = min(heard, utterance.reached)
-
-    def resume_position(self, now: float, rewind_s: float) -> int:
-        """Return from where in the utterance to say it again, in bytes.
-
-        The rewind covers what the estimate is ahead of the truth, right after
-        the end, too.
-        """
-        at_s = self.duration_s - (self.ends_at - now) - rewind_s
-        at_s = min(max(at_s, 0.0), self.duration_s)
-        return self.base + (int(at_s * self.utterance.bytes_per_s) & ~1)
+        heard = min(self.position(now), utterance.reached)
+        utterance.heard = max(heard, utterance.heard)
+        utterance.source = self.source
 
     def shift(self, delta_s: float) -> None:
         self.begins_at += delta_s
@@ -110,12 +101,14 @@ class Playout:
             or request.is_complete
         ):
             base = utterance.position - size
-            request = Request(utterance, req_id, base, begins_at, begins_at)
+            request = Request(
+                utterance, req_id, base, now, begins_at, begins_at
+            )
             self.requests.append(request)
         if size:
-            duration_s = size / utterance.bytes_per_s
-            request.duration_s += duration_s
-            request.ends_at = self._ends_at = begins_at + duration_s
+            request.size += size
+            request.ends_at = begins_at + size / utterance.bytes_per_s
+            self._ends_at = request.ends_at
         request.is_complete = end
         self.last_turn = utterance.turn
         self.last_turn_ends_at = self._ends_at
@@ -130,41 +123,35 @@ class Playout:
         request.is_complete = True
         return True
 
+    def leave(self, utterance: Utterance) -> None:
+        """Another output goes on with an utterance, after this one."""
+        if self.requests and self.requests[-1].utterance is utterance:
+            self.requests.pop().update_heard(self._ends_at)
+            self._ends_at = float("-inf")
+
     def started(self, req_id: str, now: float) -> None:
         """The service says that a request is playing."""
         request = self._find(req_id)
         if request is None:
             return
-        if request.source == "estimate":
-            request.source = "service"
-            if now <= request.begins_at + MAX_START_DELAY_S:
-                self._shift(request, now - request.begins_at)
-        elif now > request.ends_at:
-            self._shift(request, now - request.ends_at)  # it goes on
+        is_first = request.source == "estimate"
+        if is_first and now <= request.begins_at + MAX_START_DELAY_S:
+            self._move(request, request.ends_at + now - request.begins_at)
+        else:
+            self._move(request, max(request.ends_at, now))
 
     def played(self, req_id: str, played_s: float, now: float) -> None:
         """The service says how much of a request has been heard."""
         request = self._find(req_id)
         if request is not None:
-            request.source = "service"
-            left_s = max(request.duration_s - played_s, 0.0)
-            self._shift(request, now + left_s - request.ends_at)
+            duration_s = request.size / request.utterance.bytes_per_s
+            self._move(request, now + max(duration_s - played_s, 0.0))
 
     def ended(self, req_id: str, now: float) -> None:
         """The service says that a request has been heard to its end."""
         request = self._find(req_id)
         if request is not None and request.is_complete:
-            request.source = "service"
-            self._shift(request, now - request.ends_at)
-
-    def take_played(self, now: float) -> list[Request]:
-        """Remove and return the requests that have been heard by now."""
-        played = []
-        while self.requests and self.requests[0].is_complete:
-            if now < self.requests[0].surely_ends_at:
-                break
-            played.append(self.requests.popleft())
-        return played
+            self._move(request, now)
 
     def take_all(self, now: float) -> list[Request]:
         """Nothing plays any more: remove and return all requests, with how
@@ -189,30 +176,35 @@ class Playout:
 
     def deadline(self) -> Optional[float]:
         """Return when the next request begins or has been heard."""
-        soonest = None
-        for request in self.requests:
-            utterance = request.utterance
-            if not utterance.started and not utterance.flushed:
-                if soonest is None or request.begins_at < soonest:
-                    soonest = request.begins_at
-                break
-        if self.requests and self.requests[0].is_complete:
-            at = self.requests[0].surely_ends_at
-            if soonest is None or at < soonest:
-                soonest = at
-        return soonest
+        if not self.requests:
+            return None
+        request = self.requests[0]
+        if not request.utterance.started:
+            return request.begins_at
+        return request.surely_ends_at if request.is_complete else None
 
     def _find(self, req_id: str) -> Optional[Request]:
-        # The service knows the latest request of an utterance only.
         for request in self.requests:
             if request.req_id == req_id:
                 return request
         return None
 
-    def _shift(self, request: Request, delta_s: float) -> None:
-        """Move a request in time, and all that play behind it."""
-        at = self.requests.index(request)
-        for later in list(self.requests)[at:]:
-            later.shift(delta_s)
-        self._ends_at += delta_s
-        self.last_turn_ends_at += delta_s
+    def _move(self, request: Request, ends_at: float) -> None:
+        """Move a request in time, as the service has said, and with it the
+        estimates of all others: one is heard behind the other."""
+        requests = list(self.requests)
+        at = requests.index(request)
+        request.source = "service"
+        request.shift(ends_at - request.ends_at)
+        begins_at = request.begins_at
+        for before in reversed(requests[:at]):
+            if before.ends_at > begins_at:
+                before.source = "service"
+                before.shift(begins_at - before.ends_at)
+            begins_at = before.begins_at
+        for before, after in zip(requests[at:], requests[at + 1 :]):
+            if after.source == "service":
+                break
+            begins_at = max(before.ends_at, after.written_at)
+            after.shift(begins_at - after.begins_at)
+        self._ends_at = self.last_turn_ends_at = requests[-1].ends_at

@@ -14,11 +14,11 @@ from typing import Optional
 from .backlog import Backlog, Event
 from .intake import Intake
 from .limits import Limits
-from .playout import Playout, Request
+from .playout import Playout
 from .steps import AvatarSteps
 from .totals import BYTES_PER_SAMPLE, Totals
 from .turn import Turn
-from .utterance import CUT, LOST, Source, Utterance
+from .utterance import CUT, LOST, Utterance
 from .voice import VoiceSteps
 
 
@@ -122,16 +122,16 @@ class Speech:
             self._intake.open.ended = True
             self._intake.open = None
             staleness.begin(now)
-        for utterance, request in self._take_all(now):
+        for utterance in self._take_all(now):
             staleness.mark_flushed(utterance.turn, now)
-            is_owner = utterance is steps.owner
-            dropped = utterance.drop(steps.held if is_owner else 0)
+            held = self._held_of(utterance)
+            dropped = utterance.drop(held or 0)
             utterance.flushed_bytes += dropped
             self.totals.flush(dropped)
             utterance.flushed = True
-            self._backlog.end_audio(utterance, CUT, _source(request))
-            # What the writer holds is known when it is written, or not.
-            if not is_owner:
+            self._backlog.end_audio(utterance, CUT)
+            # What a writer holds is known when it is written, or not.
+            if held is None:
                 self._backlog.summarize(utterance)
 
     def close(self, now: float) -> None:
@@ -144,11 +144,13 @@ class Speech:
         self._intake.open = None
         self._intake.overflow.cancel()
         self.steps.in_request = self.steps.interrupt_due = False
-        for utterance, request in self._take_all(now):
+        self.voice.close()
+        for utterance in self._take_all(now):
+            self._backlog.lose(utterance, utterance.skip_again())
             dropped = utterance.drop(0)
             utterance.refused_bytes += dropped
             self.totals.refuse(dropped)
-            self._backlog.end_audio(utterance, LOST, _source(request))
+            self._backlog.end_audio(utterance, LOST)
             self._backlog.summarize(utterance)
 
     def tick(self, now: float) -> None:
@@ -167,7 +169,7 @@ class Speech:
         for at in (
             self.steps.playout.deadline(),
             self.voice.playout.deadline(),
-            self._backlog.stale_deadline(),
+            self._backlog.stale_at,
         ):
             if at is not None and (soonest is None or at < soonest):
                 soonest = at
@@ -253,7 +255,7 @@ class Speech:
     # Internals
 
     def _is_avatar_silent(self, now: float) -> bool:
-        return self.steps.is_idle and self.steps.playout.is_over(now)
+        return self.steps.is_idle and not self.steps.playout.requests
 
     def _end_open(self) -> None:
         utterance, self._intake.open = self._intake.open, None
@@ -262,34 +264,37 @@ class Speech:
         utterance.ended = True
         if (
             not utterance.left
-            and not utterance.reached
-            and utterance is not self.steps.owner
+            and utterance.output is None
+            and self._held_of(utterance) is None
         ):
-            # All of it was refused: nothing is left for a writer to do.
+            # All of it was refused, or heard before the connection was lost:
+            # nothing is left for a writer to do.
             self._backlog.queue.pop()
-            self._backlog.summarize(utterance)
+            self._backlog.close(utterance)
 
-    def _take_all(
-        self, now: float
-    ) -> list[tuple[Utterance, Optional[Request]]]:
+    def _held_of(self, utterance: Utterance) -> Optional[int]:
+        """Return how many bytes of an utterance a writer holds, None if none
+        does."""
+        if utterance is self.steps.owner:
+            return self.steps.held
+        say = self.voice.step
+        if say is not None and say.utterance is utterance:
+            return len(say.audio)
+        return None
+
+    def _take_all(self, now: float) -> list[Utterance]:
         """Remove and return all that plays or waits, in order."""
-        self.voice.withdraw()
-        taken: dict[int, tuple[Utterance, Optional[Request]]] = {}
+        taken: dict[int, Utterance] = {}
         for playout in (self.steps.playout, self.voice.playout):
             self._backlog.update(playout, now)
             for request in playout.take_all(now):
-                utterance = request.utterance
-                if utterance.flushed:
+                if request.utterance.flushed:
                     continue
                 if request.is_complete and now >= request.ends_at:
                     self._backlog.finish(request)
                 else:
-                    taken[id(utterance)] = (utterance, request)
+                    taken[id(request.utterance)] = request.utterance
         for utterance in self._backlog.queue:
-            taken.setdefault(id(utterance), (utterance, None))
+            taken[id(utterance)] = utterance
         self._backlog.queue.clear()
         return list(taken.values())
-
-
-def _source(request: Optional[Request]) -> Source:
-    return request.source if request is not None else "estimate"

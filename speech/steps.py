@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Optional, Union
 
 from .backlog import Backlog
-from .limits import KEPT_MARGIN_S, MESSAGE_MS, size_of
+from .limits import KEPT_MARGIN_S, MESSAGE_MS
 from .playout import Playout, Request
 from .utterance import Utterance
 
@@ -47,6 +47,7 @@ class AvatarSteps:
         self._backlog = backlog
         self._other = other
         self._on_drained = on_drained
+        self._margin_s = backlog.limits.resume_rewind_s + KEPT_MARGIN_S
 
     @property
     def held(self) -> int:
@@ -81,14 +82,12 @@ class AvatarSteps:
         queue = self._backlog.queue
         while queue:
             utterance = queue[0]
-            if utterance.output == "voice" or not self._other.is_over(now):
+            if utterance.output == "voice" or self._other.requests:
                 return None  # one output at a time
             if utterance.left:
                 if self._is_too_short(utterance):
                     return None
-                audio = utterance.take(
-                    size_of(MESSAGE_MS / 1000, utterance.bytes_per_s)
-                )
+                audio = utterance.take(utterance.size_of(MESSAGE_MS))
                 self.step = Send(audio, utterance.ended and not utterance.left)
             elif not utterance.ended:
                 return None
@@ -101,7 +100,7 @@ class AvatarSteps:
                 self._backlog.close(utterance)
                 continue
             utterance.output = "avatar"
-            utterance.stale_at = None
+            self._backlog.stale_at = None
             self.owner = utterance
             return self.step
         return None
@@ -136,7 +135,7 @@ class AvatarSteps:
             backlog.summarize(utterance)
             return
         if not utterance.started:
-            backlog.note_starts(self.playout, now)
+            backlog.update(self.playout, now)
         if step.end:
             backlog.queue.popleft()
         self._release(request, now)
@@ -151,10 +150,7 @@ class AvatarSteps:
         if isinstance(step, Interrupt) or utterance is None:
             return
         if utterance.flushed:
-            new = max(0, len(step.audio) - utterance.again)
-            self._backlog.totals.flush(new)
-            utterance.flushed_bytes += new
-            self._backlog.summarize(utterance)
+            self._backlog.drop_held(utterance, len(step.audio))
         elif step.audio:
             utterance.put_back(step.audio)
 
@@ -166,20 +162,27 @@ class AvatarSteps:
         backlog.update(self.playout, now)
         self.in_request = False
         self.interrupt_due = False
-        for request in reversed(self.playout.take_all(now)):
+        requests = [
+            request
+            for request in self.playout.take_all(now)
+            if not request.utterance.flushed
+        ]
+        backlog.queue.extendleft(
+            request.utterance
+            for request in reversed(requests)
+            if request.is_complete
+        )
+        for request in requests:
             utterance = request.utterance
-            if utterance.flushed:
-                continue
-            if request.is_complete:
-                backlog.queue.appendleft(utterance)
             utterance.output = None
-            position = request.resume_position(now, limits.resume_rewind_s)
+            # The rewind covers what the estimate is ahead of the truth, right
+            # after the end, too.
+            position = request.position(now - limits.resume_rewind_s)
             backlog.lose(utterance, utterance.rewind(position))
             if not limits.resume_within_s or not utterance.again:
                 backlog.discard_lost(utterance)
-        for utterance in backlog.queue:
-            if utterance.again and utterance.stale_at is None:
-                utterance.stale_at = now + limits.resume_within_s
+            elif backlog.stale_at is None:
+                backlog.stale_at = now + limits.resume_within_s
 
     def _settle(self) -> tuple[Step, Optional[Utterance]]:
         step, utterance = self.step, self.owner
@@ -200,8 +203,7 @@ class AvatarSteps:
     def _release(self, request: Request, now: float) -> None:
         """Discard what has surely been heard of the utterance written to."""
         utterance = request.utterance
-        margin_s = self._backlog.limits.resume_rewind_s + KEPT_MARGIN_S
-        margin = size_of(margin_s, utterance.bytes_per_s)
-        if utterance.kept_bytes > margin:
+        margin = self._margin_s * utterance.bytes_per_s
+        if utterance.kept_bytes > 2 * margin:
             request.update_heard(now)
             utterance.release(utterance.heard - margin)

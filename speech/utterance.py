@@ -69,7 +69,8 @@ class Utterance:
 
     Audio goes from `frames` by `take` to whoever writes it, and with
     `advance` to `kept`, where it stays until `release`: `rewind` brings it
-    back to be written again. Positions count from the first byte accepted.
+    back to be written again. Positions count from the first byte accepted,
+    without what was lost.
     """
 
     turn: Optional[Turn]
@@ -83,18 +84,16 @@ class Utterance:
     kept: deque[bytes] = field(default_factory=deque)
     kept_bytes: int = 0
     unkept_bytes: int = 0  # written after what is kept
-    gap_at: int = 0  # where audio is missing that was not kept
-    gap_bytes: int = 0
     position: int = 0  # of what is written next
     reached: int = 0  # the furthest that `position` has been
     heard: int = 0  # how far the listener has heard it, as far as known
+    source: Source = "estimate"  # what `heard` rests on
     odd_byte: bytes = b""  # half a sample, until its other half comes
     ended: bool = False  # nothing more will be added
     flushed: bool = False
     output: Optional[Output] = None
     started: bool = False  # it has begun to be heard
     is_over: bool = False  # and is not heard any more
-    stale_at: Optional[float] = None  # when what was lost is too old to say
     received_bytes: int = 0
     sent_bytes: int = 0
     voice_bytes: int = 0
@@ -109,7 +108,7 @@ class Utterance:
     @property
     def again(self) -> int:
         """What is to be written for a second time."""
-        return self.reached - self.position - self.gap_bytes
+        return self.reached - self.position
 
     def join(self, pcm: bytes) -> bytes:
         """Return the whole samples that `pcm` completes; keep an odd byte."""
@@ -164,9 +163,6 @@ class Utterance:
         """
         size = len(audio)
         self.position += size
-        if self.gap_bytes and self.position >= self.gap_at:
-            self.position += self.gap_bytes
-            self.gap_bytes = 0
         if keep and not self.unkept_bytes:
             self.kept.append(audio)
             self.kept_bytes += size
@@ -176,10 +172,9 @@ class Utterance:
         if new <= 0:
             return 0
         self.reached = self.position
-        self.stale_at = None
-        return min(new, size)
+        return new
 
-    def release(self, position: int) -> None:
+    def release(self, position: float) -> None:
         """Discard what is kept before `position`."""
         begin = self.position - self.unkept_bytes - self.kept_bytes
         while self.kept and begin + len(self.kept[0]) <= position:
@@ -187,16 +182,15 @@ class Utterance:
             begin += size
             self.kept_bytes -= size
 
+    def forget(self) -> None:
+        """Keep nothing of what was written so far."""
+        self.kept.clear()
+        self.kept_bytes = self.unkept_bytes = 0
+
     def rewind(self, position: int) -> int:
         """Have the audio from `position` on written again, as far as it was
         kept; return how much was neither kept nor heard, and is lost."""
-        lost = 0
-        if self.unkept_bytes:
-            begin = self.position - self.unkept_bytes
-            lost = self.position - min(max(self.heard, begin), self.position)
-            self.gap_at, self.gap_bytes = begin, self.unkept_bytes
-            self.position = begin
-        position &= ~1
+        lost = self._cut_unkept()
         while self.kept and self.position > position:
             audio = self.kept.pop()
             self.kept_bytes -= len(audio)
@@ -207,9 +201,22 @@ class Utterance:
                 audio = audio[surplus:]
             self.position -= len(audio)
             self.put_back(audio)
-        if self.gap_bytes and self.position == self.gap_at:
-            self.position += self.gap_bytes
-            self.gap_bytes = 0
+        return lost
+
+    def _cut_unkept(self) -> int:
+        """Cut out what was written, not kept and not heard, and return how
+        much that was."""
+        if not self.unkept_bytes:
+            return 0
+        begin = self.position - self.unkept_bytes
+        end = max(begin, min(self.heard, self.position))
+        if end > begin:
+            self.kept.clear()  # what follows it cannot be written again
+            self.kept_bytes = 0
+        self.unkept_bytes = 0
+        lost = self.position - end
+        self.position = end
+        self.reached -= lost
         return lost
 
     def skip_again(self) -> int:
@@ -217,17 +224,13 @@ class Utterance:
 
         Return how much the listener has lost by that.
         """
-        lost = self.reached - max(self.heard, self.position)
-        if self.gap_bytes:
-            # What was not kept has been counted as lost before.
-            end = self.gap_at + self.gap_bytes
-            lost -= max(0, end - max(self.heard, self.gap_at))
+        lost = max(0, self.reached - max(self.heard, self.position))
         if self.again:
             self.take(self.again)
+        self.forget()
+        self.reached -= lost
         self.position = self.reached
-        self.gap_bytes = 0
-        self.stale_at = None
-        return max(lost, 0)
+        return lost
 
     def drop(self, held: int) -> int:
         """Discard all that is to be written, and return how much of it has
@@ -235,9 +238,12 @@ class Utterance:
         waiting = self.left - max(0, self.again - held)
         self.frames.clear()
         self.offset = self.left = 0
-        self.kept.clear()
-        self.kept_bytes = 0
+        self.forget()
         return waiting
+
+    def size_of(self, duration_ms: int) -> int:
+        """Return how many bytes of whole samples last so long."""
+        return self.bytes_per_s * duration_ms // 1000 & ~1
 
     def ms(self, size: int) -> float:
         return size * 1000 / self.bytes_per_s
@@ -262,14 +268,16 @@ class Utterance:
         )
 
     def audio_start(self) -> AudioStart:
-        return AudioStart(self.turn, self.request_id or self.req_id)
+        # The end is reported under the same id, whatever comes after this.
+        self.request_id = self.request_id or self.req_id
+        return AudioStart(self.turn, self.request_id)
 
-    def audio_end(self, reason: int, source: Source) -> AudioEnd:
+    def audio_end(self, reason: int) -> AudioEnd:
         return AudioEnd(
             turn=self.turn,
-            request_id=self.request_id or self.req_id,
+            request_id=self.request_id,
             reason=reason,
             playback_position_ms=self.ms(self.heard),
             total_ms=self.ms(self.received_bytes),
-            source=source,
+            source=self.source,
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Optional
 
 from .backlog import Backlog
-from .limits import VOICE_FRAME_MS, size_of
+from .limits import VOICE_FRAME_MS
 from .playout import Playout
 from .utterance import Utterance
 
@@ -28,10 +28,11 @@ class VoiceSteps:
         on_drained: Callable[[], None],
     ) -> None:
         self.playout = playout
+        self.step: Optional[Say] = None
+        """The step in progress."""
         self._backlog = backlog
         self._may_speak = may_speak  # the avatar has ended
         self._on_drained = on_drained
-        self._held: Optional[Say] = None  # given out, and not settled
 
     @property
     def has_begun(self) -> bool:
@@ -44,15 +45,16 @@ class VoiceSteps:
 
         The first utterance goes over to the voice by it, and stays there.
         """
+        assert self.step is None, "the step before is not settled"
         queue = self._backlog.queue
         while queue and self._may_speak(now):
             utterance = queue[0]
-            size = size_of(VOICE_FRAME_MS / 1000, utterance.bytes_per_s)
+            size = utterance.size_of(VOICE_FRAME_MS)
             if utterance.left >= size or (utterance.ended and utterance.left):
                 utterance.output = "voice"
-                utterance.stale_at = None
-                self._held = Say(utterance.take(size), utterance)
-                return self._held
+                self._backlog.stale_at = None
+                self.step = Say(utterance.take(size), utterance)
+                return self.step
             if not utterance.ended:
                 return None
             queue.popleft()
@@ -62,39 +64,53 @@ class VoiceSteps:
 
     def said(self, say: Say, now: float) -> None:
         """Settle what was given to the voice."""
-        if say is not self._held:
-            return  # withdrawn
-        self._held = None
-        utterance, size = say.utterance, len(say.audio)
-        totals = self._backlog.totals
+        if not self._settle(say):
+            return
+        backlog, utterance, size = self._backlog, say.utterance, len(say.audio)
         begin, reached = utterance.position, utterance.reached
         new = utterance.advance(say.audio, keep=False)
-        totals.say(new)
+        utterance.forget()  # it does not get lost
+        backlog.totals.say(new)
         utterance.voice_bytes += new
         if new < size:
             # What the avatar was sent and nobody heard is the voice's now.
             unheard = min(begin + size, reached) - max(begin, utterance.heard)
             moved = max(0, unheard)
-            totals.say_again(moved)
+            backlog.totals.say_again(moved)
             utterance.sent_bytes -= moved
             utterance.voice_bytes += moved
-            totals.resend(size - new)
+            backlog.totals.resend(size - new)
             utterance.resent_bytes += size - new
         if utterance.first_sent_at is None:
             utterance.first_sent_at = now
+        if utterance.flushed:
+            backlog.summarize(utterance)
+            return
         self.playout.wrote(utterance, size, "", now, end=False)
         if not utterance.started:
-            self._backlog.note_starts(self.playout, now)
+            backlog.update(self.playout, now)
         self._on_drained()
 
     def failed(self, say: Say) -> None:
         """Settle what could not be said: there is no voice."""
-        if say is self._held:
-            self.withdraw()
-            say.utterance.output = None
+        if not self._settle(say):
+            return
+        utterance = say.utterance
+        if utterance.flushed:
+            self._backlog.drop_held(utterance, len(say.audio))
+            return
+        utterance.put_back(say.audio)
+        utterance.output = None
+        self.playout.leave(utterance)
 
-    def withdraw(self) -> None:
-        """Count what is not settled yet as not said."""
-        say, self._held = self._held, None
-        if say is not None:
-            say.utterance.put_back(say.audio)
+    def close(self) -> None:
+        """Nobody waits for what is being said."""
+        if self.step is not None:
+            self.step.utterance.put_back(self.step.audio)
+            self.step = None
+
+    def _settle(self, say: Say) -> bool:
+        is_current = say is self.step
+        if is_current:
+            self.step = None
+        return is_current
