@@ -78,7 +78,7 @@ class Avatar:
         self._speech.steps.connection_lost(self._clock.monotonic())
         self._fallback.switch_on()
         if self._fallback.is_missing:
-            self._speech.close(self._clock.monotonic())
+            self._speech.give_up(self._clock.monotonic())
         self._reporter.enter("failed", failure.code or "failed")
         self._tend()
 
@@ -165,7 +165,7 @@ class Avatar:
 
     def _on_no_voice(self) -> None:
         if self.state == "failed":
-            self._speech.close(self._clock.monotonic())
+            self._speech.give_up(self._clock.monotonic())
             self._report_events()
         self._reporter.no_voice()
 

@@ -114,6 +114,10 @@ class Backlog:
         """Do not say again what was lost too long ago."""
         if self.stale_at is None or now < self.stale_at:
             return
+        self.discard_all_lost()
+
+    def discard_all_lost(self) -> None:
+        """Do not say again what was lost."""
         self.stale_at = None
         for utterance in list(self.queue):
             if utterance.again:

@@ -134,10 +134,16 @@ class Speech:
             if held is None:
                 self._backlog.summarize(utterance)
 
+    def give_up(self, now: float) -> None:
+        """The avatar has failed, and there is no voice: what was written and
+        not heard is lost, and nobody will ever speak."""
+        self._backlog.discard_all_lost()
+        self.close(now)
+
     def close(self, now: float) -> None:
         """Nobody will ever speak: drop what waits, refuse all to come.
 
-        To be called between steps.
+        To be called between steps. What was written counts as sent.
         """
         assert self.steps.step is None, "the step before is not settled"
         self._is_closed = True
@@ -146,7 +152,6 @@ class Speech:
         self.steps.in_request = self.steps.interrupt_due = False
         self.voice.close()
         for utterance in self._take_all(now):
-            self._backlog.lose(utterance, utterance.skip_again())
             dropped = utterance.drop(0)
             utterance.refused_bytes += dropped
             self.totals.refuse(dropped)
