@@ -91,4 +91,8 @@ def test_graph_in_the_readme_is_right(tmp_path):
     path.write_text(json.dumps({"ten": ten}))
     (found,) = read(path).nodes("spatius_avatar_python")
     findings = examine(found, [], ENVIRONMENT, time.time()).findings
-    assert findings.errors == []
+    assert findings.errors == [] and findings.notes == []
+    # The one line that TEN's stock agent needs stands below the graph.
+    (warning,) = findings.warnings
+    (line,) = re.findall(r"_send_cmd\(.*?\)", README.read_text())
+    assert '"flush", "avatar"' in line and '"flush", "avatar"' in warning
