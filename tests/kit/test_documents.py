@@ -2,10 +2,14 @@
 
 import json
 import re
+import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from ten_runtime import Data
 
 from devkit.credentials import APP_ID, CERTIFICATE
 from devkit.graph import read
@@ -13,6 +17,7 @@ from devkit.graph.report import examine
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+VOICE_ASSISTANT = ROOT / "examples/voice-assistant/README.md"
 PAGES = sorted(
     [
         *ROOT.glob("*.md"),
@@ -96,3 +101,93 @@ def test_graph_in_the_readme_is_right(tmp_path):
     (warning,) = findings.warnings
     (line,) = re.findall(r"_send_cmd\(.*?\)", README.read_text())
     assert '"flush", "avatar"' in line and '"flush", "avatar"' in warning
+
+
+# The agent that cuts the LLM's context
+
+
+def agent_of_the_example(*contexts: SimpleNamespace) -> Any:
+    """Return a node that has the methods of the example's README."""
+    (code,) = re.findall(
+        r"```python\n(spoken = .*?)```", VOICE_ASSISTANT.read_text(), re.S
+    )
+    names: dict[str, Any] = {}
+    exec("class Main:\n" + textwrap.indent(code, "    "), names)
+    node = names["Main"]()
+    node.passed_on = []
+
+    async def pass_on(data: Data) -> None:
+        node.passed_on.append(data.get_name())
+
+    node.agent = SimpleNamespace(
+        llm_exec=SimpleNamespace(contexts=list(contexts)), on_data=pass_on
+    )
+    return node
+
+
+def message(name: str, **values: int) -> Data:
+    data = Data.create(name)
+    for key, value in values.items():
+        data.set_property_int(key, value)
+    return data
+
+
+def audio_end(reason: int, heard_ms: int, total_ms: int) -> Data:
+    return message(
+        "avatar_audio_end",
+        reason=reason,
+        playback_position_ms=heard_ms,
+        request_total_audio_duration_ms=total_ms,
+    )
+
+
+def said(role: str, content: str) -> SimpleNamespace:
+    return SimpleNamespace(role=role, content=content)
+
+
+@pytest.mark.parametrize(
+    ("reason", "heard_ms", "left"),
+    [
+        (1, 1000, "one two three four"),
+        (2, 500, "one two ..."),
+        (2, 0, " ..."),
+        (3, 500, "one two ..."),
+    ],
+)
+async def test_agent_keeps_what_the_user_heard(reason, heard_ms, left):
+    """Also where the user's next words are in the context already."""
+    answer = said("assistant", "one two three four")
+    node = agent_of_the_example(said("user", "count"), answer)
+    await node.on_data(None, message("avatar_audio_start"))
+    node.agent.llm_exec.contexts.append(said("user", "stop"))
+    await node.on_data(None, audio_end(reason, heard_ms, 1000))
+    assert answer.content == left
+    assert [one.content for one in node.agent.llm_exec.contexts] == [
+        "count",
+        left,
+        "stop",
+    ]
+
+
+async def test_agent_leaves_a_greeting_and_other_data_alone():
+    """A greeting is not in the context; other data goes where it went."""
+    question = said("user", "one two three four")
+    for contexts in ((), (question,)):
+        node = agent_of_the_example(*contexts)
+        await node.on_data(None, message("avatar_audio_start"))
+        await node.on_data(None, audio_end(2, 500, 1000))
+        await node.on_data(None, message("asr_result"))
+        assert node.passed_on == ["asr_result"]
+    assert question.content == "one two three four"
+
+
+def test_agent_hears_of_playback_by_declared_messages():
+    """The connections name what manifest.json sends."""
+    (block,) = re.findall(
+        r"```json\n(.*?)```", VOICE_ASSISTANT.read_text(), re.S
+    )
+    manifest = json.loads((ROOT / "manifest.json").read_text())
+    declared = {entry["name"] for entry in manifest["api"]["data_out"]}
+    wired = {entry["name"] for entry in json.loads(block)["data"]}
+    assert wired == {"avatar_audio_start", "avatar_audio_end"}
+    assert wired <= declared
