@@ -1,4 +1,4 @@
-"""The rules of speech, one by one, with their corner cases."""
+"""The rules of speech in docs/design.md, one by one, with corner cases."""
 
 import itertools
 from typing import Optional
