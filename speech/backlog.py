@@ -1,4 +1,7 @@
-"""The utterances that are not written yet, and what becomes of each."""
+"""The utterances that are not written yet, and what becomes of each.
+
+The rules that are quoted are those of docs/design.md.
+"""
 
 from collections import deque
 from typing import Optional, Union

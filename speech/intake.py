@@ -1,4 +1,7 @@
-"""What comes in: which utterance a frame belongs to, and what is dropped."""
+"""What comes in: which utterance a frame belongs to, and what is dropped.
+
+The rules that are quoted by number are the rules of speech in docs/design.md.
+"""
 
 from typing import Any, Optional
 

@@ -1,9 +1,9 @@
 """The playout clock: what the listener has heard, and until when.
 
-Pure: it is told of each write, of the service's signals, of interrupts and
-losses. Times are monotonic seconds, handed in. An estimate is corrected by
-the service's signals where they come, never the other way round, and nothing
-waits for a signal (rules of playout 1).
+Pure: each write, the service's signals, interrupts and losses are reported to
+it. Times are monotonic seconds, handed in. An estimate is corrected by the
+service's signals where they come, never the other way round, and nothing waits
+for a signal (rules of playout 1 in docs/design.md).
 """
 
 from collections import deque

@@ -1,4 +1,7 @@
-"""What is written to the avatar next, one step after the other."""
+"""What is written to the avatar next, one step after the other.
+
+The rules that are quoted are those of docs/design.md.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple, Optional, Union

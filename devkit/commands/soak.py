@@ -169,7 +169,7 @@ _FAULTS: dict[str, Any] = {
     "socket stalled": lambda s, c, r: s.now(
         Stall(for_s=r.uniform(2, 20) / c.speed)
     ),
-    "complaint (server_error)": lambda s, c, r: s.now(
+    "service error": lambda s, c, r: s.now(
         ServerError(13, "driven server request failed")
     ),
 }

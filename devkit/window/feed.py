@@ -152,7 +152,7 @@ class Feed:
         with self._lock:
             self._viewers.discard(viewer)
 
-    # What is told.
+    # What is reported.
 
     @property
     def state(self) -> str:

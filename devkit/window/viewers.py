@@ -1,7 +1,7 @@
 """The pages that are open, each behind a queue of its own.
 
-A page that reads too slowly loses sound first and is told so; one that does
-not read at all is let go. The service never waits for any of them.
+A page that reads too slowly loses sound first and gets a notice; one that does
+not read at all is disconnected. The service never waits for any of them.
 """
 
 import asyncio

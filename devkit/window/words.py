@@ -11,7 +11,7 @@ Kind = Literal[
     "good",  # it works (again)
     "interrupt",
     "gap",
-    "loss",  # something went wrong that mends itself
+    "loss",  # an outage that the extension recovers from
     "fatal",  # something went wrong for good
     "fault",  # the service was told to go wrong
     "broken",  # the client broke a rule of the protocol
@@ -39,7 +39,7 @@ _FAULT = re.compile(r"(?:console: )?(\w+)\((.*)\)")
 _CLOSE_CODES = {
     1000: "normal",
     1001: "going away",
-    1006: "without a goodbye",
+    1006: "abnormal close",
     1008: "policy violation",
     1009: "message too big",
     1011: "internal error",

@@ -341,7 +341,7 @@ def test_end_of_a_given_token_is_read():
     ],
 )
 def test_missing_wire_is_a_warning(kind, name, tmp_path):
-    """A message that is not wired is told, and the exit code stays 0."""
+    """A message that is not wired is reported, and the exit code stays 0."""
     wiring = {key: value for key, value in ALL_WIRED.items() if key != kind}
     code, words = check(write(tmp_path, graph({}, [wiring])))
     assert code == 0
@@ -455,7 +455,7 @@ def test_connect_explains_an_unknown_avatar(tmp_path, motion_server):
 
 @pytest.mark.wire
 def test_connect_explains_a_network_that_leads_nowhere(tmp_path, motion_server):
-    """A closed port is told with what to try."""
+    """A closed port is reported with what to try."""
     motion_server.pause_listening()
     code, words = connect(tmp_path, motion_server)
     assert code == 3
@@ -465,7 +465,7 @@ def test_connect_explains_a_network_that_leads_nowhere(tmp_path, motion_server):
 
 @pytest.mark.wire
 def test_connect_explains_a_service_in_trouble(tmp_path, motion_server):
-    """What passes by itself is told as such."""
+    """What passes by itself is reported as such."""
     motion_server.faults.console(Refuse(503), times=None)
     code, words = connect(tmp_path, motion_server)
     assert code == 3

@@ -235,7 +235,7 @@ async def test_until_shows_the_timeline_when_nothing_comes():
 
 @pytest.mark.asyncio
 async def test_wait_for_refuses_the_servers_own_thread():
-    """Blocking the server's loop would wait for ever."""
+    """Blocking the server's loop would wait indefinitely."""
     async with MotionServer() as server:
         with pytest.raises(RuntimeError, match="until"):
             server.wait_for(lambda r: r.events)

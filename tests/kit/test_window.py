@@ -1,4 +1,4 @@
-"""The window: what a page is told, who may ask, and how it looks.
+"""The window: what a page receives, who may ask, and how it looks.
 
 Most of it in a real Chromium, with the extension on the stage; skipped where
 there is none.
@@ -385,7 +385,7 @@ def test_timeline_follows_until_it_is_scrolled_back(page: Page) -> None:
         lambda: follow.get_attribute("aria-pressed") == "false", "stopped"
     )
     page.stage.server.record.violation("one more")
-    page.until(lambda: "(1 new)" in follow.text, "told of what is new")
+    page.until(lambda: "(1 new)" in follow.text, "the count of what is new")
     assert page.driver.execute_script(above_end) > 100
     follow.click()
     page.until(
@@ -536,7 +536,7 @@ def test_foreign_pages_are_refused() -> None:
         assert _status(server, "GET", "/window/..%2fpage.py") == 404
 
 
-# What a page is told
+# What a page receives
 
 
 class Listener:

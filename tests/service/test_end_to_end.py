@@ -362,7 +362,7 @@ def test_bad_input_harms_nothing(motion_server: MotionServer) -> None:
 def test_an_unknown_command_is_answered_with_its_name(
     motion_server: MotionServer,
 ) -> None:
-    """The sender does not wait for ever, and learns why."""
+    """The sender gets an answer, and learns why."""
 
     async def script(agent: Agent) -> None:
         result = await agent.ask("dance")

@@ -32,7 +32,7 @@ from devkit.motion_server import (
 
 pytestmark = pytest.mark.wire
 
-# Start: no trouble of the service's ends the avatar, or loses speech
+# Start: no fault of the service ends the avatar, or loses speech
 
 Plan = Callable[[MotionServer], None]
 
@@ -278,8 +278,8 @@ def test_an_error_before_the_close_is_one_outage(
 async def test_a_service_that_comes_and_goes_is_one_outage(
     motion_server: MotionServer,
 ) -> None:
-    """It complains and closes, again and again; speech overflows meanwhile,
-    and users barge in: two errors, whatever happens."""
+    """It reports errors and closes, again and again; speech overflows
+    meanwhile, and users barge in: two errors, whatever happens."""
 
     async def script(agent: Agent) -> None:
         await agent.state("ready")
@@ -492,7 +492,7 @@ def test_a_flush_is_answered_while_the_socket_is_stalled(
     cramped_server: MotionServer,
 ) -> None:
     """At once, with one interrupt when the socket takes data again; memory
-    stays bounded, one error tells of what was refused, and speech goes on."""
+    stays bounded, one error reports what was refused, and speech goes on."""
     answer = speech(500, 5)
     server = cramped_server
 

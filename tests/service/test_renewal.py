@@ -84,7 +84,7 @@ async def test_renewal_waits_for_a_quiet_moment() -> None:
         session_expire_minutes=10, end_of_speech_timeout_ms=1500
     ) as (clock, server, rig):
         await say(rig, speech(300, 1), 1, end=False)
-        clock.advance(8 * MINUTE_S)  # rule 9 ends the utterance: it is over
+        clock.advance(8 * MINUTE_S)  # rule 9 of speech ends the utterance
         await say(rig, speech(300, 2), 2, end=False)
         await asyncio.sleep(0.3)
         assert len(server.record.connections) == 1

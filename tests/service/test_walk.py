@@ -1,9 +1,9 @@
 """Random walks over speech, flushes, faults and stops.
 
 Each walk drives the real extension with the real SDK against a Motion Server
-of its own, in accelerated time, and is told by its seed. Every sample that is
-said in a walk has a value of its own, so that each one that is heard tells
-when it was said. `WALKS=5000 bin/test tests/service/test_walk.py` walks more,
+of its own, in accelerated time, and is determined by its seed. Every sample
+that is said in a walk has a value of its own, so that each one that is heard
+tells when it was said. `WALKS=5000 bin/test tests/service/test_walk.py` walks more,
 `WALK_SEED=123` just one.
 """
 
@@ -199,7 +199,7 @@ class Walk:
 
     def fault_at_start(self) -> None:
         self.losses += 1
-        self.note("trouble at the start")
+        self.note("fault at the start")
         self.rng.choice(
             (
                 lambda: self.server.faults.console(Refuse(500, detail=ECHO)),

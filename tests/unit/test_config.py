@@ -15,7 +15,7 @@ from spatius_avatar_python.params import RATES_HZ, SECRETS, Params
 from spatius_avatar_python.properties import PLACEHOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
+CONFIGURATION = ROOT / "docs/configuration.md"
 PROPERTY_JSON = ROOT / "property.json"
 
 NOW_S = 1_800_000_000.0
@@ -1246,18 +1246,20 @@ def test_placeholder_beside_params_names_the_place():
 # What is written about it
 
 
-def readme_defaults() -> dict[str, str]:
-    """Return the default of each param in README's table, as written there."""
+def written_defaults() -> dict[str, str]:
+    """Return the default of each param in the table of configuration.md."""
     rows = re.findall(
-        r"^\| `params\.(\w+)` \| *(.*?) *\|", README.read_text(), re.MULTILINE
+        r"^\| `params\.(\w+)` \| *(.*?) *\|",
+        CONFIGURATION.read_text(),
+        re.MULTILINE,
     )
     assert len(rows) == len(dict(rows)), "a param stands there twice"
     return dict(rows)
 
 
-def test_readme_lists_every_param_with_its_default():
-    """README's table and `Params` hold the same names and defaults."""
-    written = readme_defaults()
+def test_table_lists_every_param_with_its_default():
+    """configuration.md and `Params` hold the same names and defaults."""
+    written = written_defaults()
     assert set(written) == set(Params.model_fields)
     for name, field in Params.model_fields.items():
         text = written[name].strip("`")

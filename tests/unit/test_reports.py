@@ -123,7 +123,7 @@ def test_error_without_a_request_is_of_its_connection():
     ],
 )
 def test_metadata_names_the_turn(turn, metadata):
-    """The turn is told as the frames told it, without a null."""
+    """The turn is reported as the frames had it, without a null."""
     assert reports.error(1000, "lost", turn=turn)["metadata"] == metadata
     payload = reports.utterance(summary(turn=turn, req_id=""), "")
     assert payload["metadata"] == metadata
@@ -186,7 +186,7 @@ def test_durations_are_told_to_the_microsecond(exact_ms, told):
 
 
 def test_state_tells_name_connection_and_reason():
-    """A state is told with what it is about and why."""
+    """A state is reported with its connection and the reason."""
     assert every_payload()["state"] == {
         "state": "ready",
         "connection_id": "conn-1",

@@ -1,4 +1,4 @@
-"""The rules of speech, one by one, with their corner cases."""
+"""The rules of speech in docs/design.md, one by one, with corner cases."""
 
 import itertools
 from typing import Optional
@@ -166,7 +166,7 @@ def test_frames_of_one_byte_make_samples():
 
 
 def test_odd_byte_does_not_reach_the_next_utterance():
-    """The half of a sample that an utterance ends on is let go of."""
+    """The half of a sample that an utterance ends on is discarded."""
     speech = make()
     first, second = pcm(10), pcm(10)
     speech.frame(first + b"\xff", 0.0)
@@ -731,7 +731,7 @@ def test_overflow_is_told_once_with_its_amount():
 
 
 def test_overflow_without_a_pause_is_told_at_the_limit():
-    """Refusal that goes on and on is told of while it does."""
+    """Refusal that goes on and on is reported meanwhile."""
     speech = make(max_buffered_s=1.0, end_timeout_s=0)
     speech.frame(pcm(1000), 0.0)
     told = []
@@ -745,7 +745,7 @@ def test_overflow_without_a_pause_is_told_at_the_limit():
 
 
 def test_overflow_ends_when_half_of_the_room_is_free():
-    """Audio is taken again, and the episode told of, at half the bound."""
+    """Audio is accepted again, and the episode reported, at half the bound."""
     speech = make(max_buffered_s=1.0)
     speech.frame(pcm(1500), 0.0)
     for _ in range(4):
@@ -775,7 +775,7 @@ def test_second_episode_is_told_again():
 
 
 def test_flush_ends_the_episode():
-    """After a flush there is room, and the loss is told of."""
+    """After a flush there is room, and the loss is reported."""
     speech = make(max_buffered_s=1.0)
     speech.frame(pcm(1200), 0.0, FIRST)
     speech.flush(0.0)
@@ -1057,7 +1057,7 @@ def test_unwritten_message_keeps_its_place_before_new_frames():
 
 
 def test_unwritten_end_makes_no_request_of_its_own():
-    """An end whose audio went with the old connection is let go of."""
+    """An end whose audio went with the old connection is discarded."""
     speech = make()
     speech.frame(pcm(20), 0.0)
     write(speech)

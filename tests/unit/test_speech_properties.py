@@ -210,7 +210,7 @@ class SpeechMachine(RuleBasedStateMachine):
             self.now = max(self.now, deadline)
             self.tick()
             after = self.speech.deadline()
-            assert after is None or after > self.now, "it is due for ever"
+            assert after is None or after > self.now, "it never stops being due"
         self.now = until
         self.tick()
 

@@ -1,0 +1,93 @@
+// What this example uses of AvatarKit, written from the vendor's public
+// documents (docs.spatius.ai: "Agora Convo AI Client", "RTC Adapter" and "Web
+// SDK Reference"). The packages bring their own: delete this file when they are
+// installed, since it takes precedence.
+
+declare module "@spatius/avatarkit" {
+  export enum DrivingServiceMode {
+    /**
+     * Audio and motion data arrive from outside, here from the RTC room. The
+     * page on the Agora client names it so; that on the RTC adapter, `backend`.
+     */
+    host,
+  }
+
+  export class AvatarSDK {
+    static initialize(
+      appId: string,
+      configuration: { drivingServiceMode: DrivingServiceMode },
+    ): Promise<void>;
+  }
+
+  export interface Avatar {
+    readonly id: string;
+  }
+
+  export interface LoadProgress {
+    type: "downloading" | "completed" | "failed";
+    /** From 0 to 1. */
+    progress?: number;
+  }
+
+  export class AvatarManager {
+    static readonly shared: AvatarManager;
+    load(
+      avatarId: string,
+      onProgress?: (progress: LoadProgress) => void,
+    ): Promise<Avatar>;
+  }
+
+  export class AvatarView {
+    /** The container must have a width and a height. */
+    constructor(avatar: Avatar, container: HTMLElement);
+    dispose(): void;
+  }
+}
+
+declare module "@spatius/avatarkit-rtc" {
+  import type { AvatarView } from "@spatius/avatarkit";
+
+  /** Owns the Agora client: do not create another one for the avatar. */
+  export class AgoraProvider {
+    constructor();
+  }
+
+  export interface AgoraConnectionConfig {
+    appId: string;
+    channel: string;
+    token: string;
+    uid: number;
+  }
+
+  export interface AvatarPlayerOptions {
+    /** Default: "warning". */
+    logLevel?: "info" | "warning" | "error" | "none";
+  }
+
+  export interface AvatarPlayerEvents {
+    connected: () => void;
+    disconnected: () => void;
+    error: (error: Error) => void;
+    /** No frames arrive, although the room is connected. */
+    stalled: () => void;
+  }
+
+  export class AvatarPlayer {
+    constructor(
+      provider: AgoraProvider,
+      view: AvatarView,
+      options?: AvatarPlayerOptions,
+    );
+    on<Name extends keyof AvatarPlayerEvents>(
+      event: Name,
+      listener: AvatarPlayerEvents[Name],
+    ): void;
+    connect(config: AgoraConnectionConfig): Promise<void>;
+    /** Joins again with the latest configuration. */
+    reconnect(): Promise<void>;
+    disconnect(): Promise<void>;
+    /** Asks for the microphone and publishes it. */
+    startPublishing(): Promise<void>;
+    stopPublishing(): Promise<void>;
+  }
+}
