@@ -54,7 +54,10 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     Whatever waits for another thread must not wait with a deadline: time does
     not wait for threads.
     """
-    asyncio.run(sdk._preload())  # which loads on a thread, once
+    # Loads on a thread, and only once.
+    real = asyncio.new_event_loop()
+    real.run_until_complete(sdk._preload())
+    real.close()
     loop = _Loop()
     try:
         return loop.run_until_complete(main)

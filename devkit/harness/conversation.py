@@ -1,0 +1,207 @@
+"""An agent that talks through a rig, and a listener who is judged.
+
+What the agent says is noise of which no two parts are alike, so that the
+judge knows each part of what becomes audible: through the avatar, at a Motion
+Server, or through the voice, in the frames that the extension sends.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from typing import Any
+
+from ..motion_server import MotionServer
+from ..motion_server.judge import Judge, Verdict
+from ..motion_server.listener import Listener
+from .messages import audio_frame, metadata
+from .rig import Rig
+
+RATE = 24000
+FRAME_MS = 20
+BYTES_PER_MS = RATE * 2 // 1000
+
+
+class Conversation:
+    """What is said to `rig`, and what the listener hears of it.
+
+    `clock` is that of rig and server. The avatar's service plays `delay_s`
+    later than it receives.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        server: MotionServer,
+        clock: Any,
+        *,
+        seed: int = 0,
+        delay_s: float = 0.0,
+    ) -> None:
+        self.listener = Listener(RATE)
+        self.listener.follow(server.record, delay_s)
+        self.judge = Judge(RATE)
+        self.flush_latency_s = 0.0
+        """How long after a flush the listener may hear the rest at most."""
+        self._rig = rig
+        self._clock = clock
+        self._rng = random.Random(seed)
+        self._turns: list[str] = []  # the names of what was said, in order
+        rig.env.on_audio_frame = self._take_voice
+        rig.env.on_cmd = self._take_cmd
+
+    # The agent
+
+    async def start(self, turn_id: int) -> None:
+        """Send a tts_audio_start."""
+        await self._rig.send_data(
+            "tts_audio_start",
+            {"request_id": f"tts-{turn_id}", "metadata": metadata(turn_id)},
+        )
+
+    async def say(
+        self, turn_id: int, duration_ms: int, speed: float = 0.0
+    ) -> bytes:
+        """Send frames of new speech, `speed` times as fast as speech (0: all
+        at once), and return it."""
+        pcm = self.speech(turn_id, duration_ms)
+        size = FRAME_MS * BYTES_PER_MS
+        due_s = self._clock.monotonic()
+        for at in range(0, len(pcm), size):
+            await self._rig.send_frame(
+                audio_frame(pcm[at : at + size], turn_id)
+            )
+            if speed:
+                due_s += FRAME_MS / 1000 / speed
+                await asyncio.sleep(max(0.0, due_s - self._clock.monotonic()))
+        return pcm
+
+    async def end(self, turn_id: int, reason: int = 1) -> None:
+        """Send a tts_audio_end."""
+        await self._rig.send_data(
+            "tts_audio_end",
+            {
+                "request_id": f"tts-{turn_id}",
+                "reason": reason,
+                "metadata": metadata(turn_id),
+            },
+        )
+
+    async def utter(
+        self, turn_id: int, duration_ms: int, speed: float = 0.0
+    ) -> bytes:
+        """Say one whole utterance and return it."""
+        await self.start(turn_id)
+        pcm = await self.say(turn_id, duration_ms, speed)
+        await self.end(turn_id)
+        return pcm
+
+    async def flush(self) -> None:
+        """Barge in."""
+        unheard = self.unheard()
+        now_s = self._clock.monotonic()
+        await self._rig.send_cmd("flush")
+        self.discard(unheard, now_s)
+
+    # What the listener is to hear
+
+    def speech(self, name: object, duration_ms: float) -> bytes:
+        """Make speech that the listener is to hear, as a part of a turn."""
+        pcm = self._rng.randbytes(int(duration_ms * RATE / 1000) * 2)
+        self.expect(name, pcm)
+        return pcm
+
+    def expect(self, name: object, pcm: bytes) -> None:
+        """Have the listener hear `pcm`, as a part of a turn."""
+        if str(name) not in self._turns:
+            self._turns.append(str(name))
+        self.judge.said(str(name), pcm)
+
+    def unheard(self) -> list[str]:
+        """Return the turns of which the listener has not heard the end."""
+        now_s = self._clock.monotonic()
+        verdict = self.judge.verdict(self.listener.audible(now_s))
+        holes = {hole.turn: hole for hole in verdict.holes}
+        first = 0
+        for at, turn in enumerate(self._turns):
+            if turn not in holes or holes[turn].begin_ms > 0:
+                first = at  # something of it was heard
+        return [turn for turn in self._turns[first:] if turn in holes]
+
+    def discard(self, turns: list[str], at_s: float) -> None:
+        """Nothing of these turns has to be, or may be, audible from then."""
+        for turn in turns:
+            self.judge.flushed(turn, at_s)
+
+    # What came of it
+
+    def verdict(self) -> Verdict:
+        """Judge what is audible until all has been played."""
+        return self.judge.verdict(
+            self.listener.audible(), flush_grace_ms=1000 * self.flush_latency_s
+        )
+
+    @property
+    def heard_ms(self) -> float:
+        """How much was audible so far, whatever of it twice."""
+        now_s = self._clock.monotonic()
+        return sum(
+            len(one.audio) / BYTES_PER_MS
+            for one in self.listener.audible(now_s)
+        )
+
+    def unpaired(self) -> list[str]:
+        """Return what is not right about avatar_audio_start and _end."""
+        return unpaired(self._rig.env.reports)
+
+    def unaccounted(self) -> int:
+        """Return how many samples the sum of the totals leaves out."""
+        return unaccounted(self._rig)
+
+    # Internals
+
+    def _take_voice(self, frame: Any) -> None:
+        now_s = self._clock.monotonic()
+        self.listener.voice_audio(bytes(frame.get_buf()), now_s, "voice")
+
+    def _take_cmd(self, cmd: Any) -> None:
+        if cmd.get_name() == "flush":
+            self.listener.voice_flushed(self._clock.monotonic())
+
+
+def unaccounted(rig: Rig) -> int:
+    """Return received - sent - voice - flushed - refused - lost - waiting, in
+    samples."""
+    totals = rig.totals
+    return totals.received - (
+        totals.sent
+        + totals.voice
+        + totals.flushed
+        + totals.refused
+        + totals.lost
+        + totals.waiting
+    )
+
+
+def unpaired(reports: list[tuple[str, Any]]) -> list[str]:
+    """Return what is not right about avatar_audio_start and avatar_audio_end:
+    exactly one end for each start, one utterance after the other."""
+    found = []
+    latest = ""
+    seen: Counter[str] = Counter()
+    for name, payload in reports:
+        request_id = payload.get("request_id", "")
+        if name == "avatar_audio_start":
+            if latest:
+                found.append(f"{request_id} starts, {latest} has no end")
+            latest = request_id
+            seen[request_id] += 1
+        elif name == "avatar_audio_end":
+            if latest != request_id:
+                found.append(f"{request_id} ends, {latest or 'none'} plays")
+            latest = ""
+            position_ms = payload["playback_position_ms"]
+            if position_ms > payload["request_total_audio_duration_ms"] + 1:
+                found.append(f"{request_id} was heard further than it was said")
+    if latest:
+        found.append(f"{latest} has no end")
+    return found

@@ -1,0 +1,267 @@
+"""Speech goes on where the listener was, whatever ends the connection.
+
+In virtual time, judged by a model of the listener: a TTS is faster than
+speech, so most of an answer is written long before it is heard.
+"""
+
+import asyncio
+from typing import Any
+
+import pytest
+from scene import ALLOWANCE_MS, REWIND_MS, Scene, scene, virtually
+
+from devkit.motion_server import (
+    AudioMessages,
+    Close,
+    PlaybackSignals,
+    Refuse,
+    Reset,
+    ServerError,
+    Silence,
+)
+
+pytestmark = pytest.mark.wire
+
+LOSSES = [Reset(), Close(1000), Close(1001), Close(1012), Close(4002)]
+
+
+async def lose(on: Scene, fault: Any) -> float:
+    """Break the connection; return when."""
+    on.server.now(fault)
+    return on.clock.monotonic()
+
+
+@pytest.mark.parametrize("speed", [1, 5, 20])
+@pytest.mark.parametrize("fault", LOSSES, ids=repr)
+@virtually
+async def test_an_answer_goes_on_after_a_loss(
+    fault: Any, speed: float
+) -> None:
+    """Nothing is missing, little is repeated, and the graph sees one
+    utterance."""
+    async with scene() as on:
+        saying = asyncio.ensure_future(on.talk.utter(1, 8000, speed))
+        await asyncio.sleep(2)
+        await lose(on, fault)
+        await saying
+        await on.silence()
+        verdict = on.whole()
+        assert len(verdict.repeats) == 1
+        assert len(on.server.record.connections) == 2
+        (start,) = on.sent("avatar_audio_start")
+        (end,) = on.sent("avatar_audio_end")
+        assert start["request_id"] == end["request_id"] == "tts-1"
+        assert end["reason"] == 1
+        assert end["playback_position_ms"] == 8000
+        totals = on.rig.totals
+        assert totals.sent == totals.received
+        assert totals.resent > 0
+        (metrics,) = [
+            one["metrics"]
+            for one in on.sent("metrics")
+            if "audio_ms" in one["metrics"]
+        ]
+        assert metrics["lost_ms"] == 0
+        assert metrics["resent_ms"] == pytest.approx(totals.resent / 24, abs=0.01)
+
+
+@virtually
+async def test_several_losses_within_one_answer() -> None:
+    """Each of them costs a rewind, and no word."""
+    async with scene() as on:
+        await on.talk.utter(1, 20_000)
+        for _ in range(3):
+            await asyncio.sleep(6)
+            await lose(on, Reset())
+        await on.silence()
+        assert len(on.whole().repeats) == 3
+        assert on.ends == [("tts-1", 1)]
+
+
+@virtually
+async def test_answers_that_wait_behind_the_lost_one() -> None:
+    """Those that were written and not begun follow in order, once."""
+    async with scene() as on:
+        for turn_id in (1, 2, 3):
+            await on.talk.utter(turn_id, 2000)
+        await asyncio.sleep(3)
+        await lose(on, Reset())
+        await on.silence()
+        on.whole()
+        assert on.ends == [("tts-1", 1), ("tts-2", 1), ("tts-3", 1)]
+
+
+@virtually
+async def test_an_answer_that_was_heard_is_not_repeated() -> None:
+    """A loss in the silence after it resends nothing."""
+    async with scene() as on:
+        await on.talk.utter(1, 1000)
+        await asyncio.sleep(3)
+        await lose(on, Reset())
+        await asyncio.sleep(3)
+        assert on.whole(max_repeat_ms=0).repeats == []
+        assert on.rig.totals.resent == 0
+
+
+@pytest.mark.parametrize("late_ms", [0, 200])
+@pytest.mark.parametrize("delay_s", [0.0, 0.4])
+@virtually
+async def test_a_service_that_plays_late(delay_s: float, late_ms: int) -> None:
+    """Its signals say where the listener is; without them the rewind covers
+    what the estimate is ahead."""
+    signals = PlaybackSignals(late_ms=1000 * delay_s + late_ms)
+    async with scene(
+        delay_s=delay_s, server={"playback_signals": signals}
+    ) as on:
+        await on.talk.utter(1, 8000)
+        await asyncio.sleep(4)
+        await lose(on, Reset())
+        await on.silence()
+        await asyncio.sleep(1)
+        on.whole()
+        (end,) = on.sent("avatar_audio_end")
+        assert end["source"] == "service"
+    async with scene(delay_s=delay_s) as on:
+        await on.talk.utter(1, 8000)
+        await asyncio.sleep(4)
+        await lose(on, Reset())
+        await on.silence()
+        on.whole(max_repeat_ms=REWIND_MS)
+
+
+@virtually
+async def test_a_rewind_of_none() -> None:
+    """resume_rewind_ms 0 repeats nothing where the estimate is exact."""
+    async with scene(resume_rewind_ms=0) as on:
+        await on.talk.utter(1, 4000)
+        await asyncio.sleep(2)
+        await lose(on, Reset())
+        await on.silence()
+        on.whole(max_repeat_ms=20, tolerance_ms=20)
+
+
+@virtually
+async def test_a_renewal_in_mid_speech() -> None:
+    """At the last safe moment a session is renewed within an answer, which
+    goes on in the new one."""
+    async with scene(session_expire_minutes=1) as on:
+        # From 42 s on the session is renewed in a pause; there is none.
+        for turn_id in range(1, 9):
+            await on.talk.utter(turn_id, 10_000)
+            await asyncio.sleep(8)
+        await on.silence()
+        assert on.rig.env.renewals >= 1
+        assert on.rig.errors == []
+        first, second = on.server.record.connections[:2]
+        assert first.closed_s is not None and second.confirmed_s is not None
+        on.whole()
+        assert [reason for _, reason in on.ends] == [1] * 8
+
+
+@virtually
+async def test_a_stall_that_is_given_up() -> None:
+    """What the service never read is said in the next session."""
+    async with scene(server={"receive_buffer_bytes": 8192}) as on:
+        await on.rig.state("ready")
+        on.server.now(Silence())
+        on.server.faults.clear()
+        saying = asyncio.ensure_future(on.talk.utter(1, 50_000, 20))
+        await on.until(lambda: len(on.server.record.connections) == 2, 60)
+        await saying
+        await on.until(lambda: on.ends, 120)
+        on.whole()
+
+
+@virtually
+async def test_a_flush_during_the_outage() -> None:
+    """Nothing of the flushed answer is heard after it, and the next answer is
+    whole."""
+    async with scene() as on:
+        await on.talk.utter(1, 8000)
+        await on.talk.utter(2, 2000)
+        await asyncio.sleep(2)
+        on.server.console_down()
+        on.server.faults.upgrade(Refuse(503), times=2)
+        await lose(on, Reset())
+        await asyncio.sleep(0.5)
+        await on.talk.flush()
+        on.server.console_up()
+        await on.talk.utter(3, 1000)
+        await on.silence()
+        verdict = on.whole()
+        assert verdict.repeats == []
+        assert on.ends == [("tts-1", 2), ("tts-3", 1)]
+        (cut,) = [e for e in on.sent("avatar_audio_end") if e["reason"] == 2]
+        assert 1900 < cut["playback_position_ms"] < 2100
+        assert on.rig.totals.lost == 0
+
+
+@virtually
+async def test_what_is_too_old_is_lost() -> None:
+    """After resume_within_s the rest is discarded, counted and reported; what
+    was not yet written is said all the same."""
+    async with scene(resume_within_s=3) as on:
+        await on.talk.utter(1, 8000)
+        await asyncio.sleep(2)
+        on.server.pause_listening()
+        await lose(on, Reset())
+        await asyncio.sleep(4)
+        assert on.ends == [("tts-1", 3)]
+        assert on.rig.totals.lost / 24 == pytest.approx(6000, abs=50)
+        on.server.resume_listening()
+        await on.talk.utter(2, 1000)
+        await on.silence()
+        verdict = on.talk.verdict()
+        assert verdict.missing_ms == pytest.approx(6000, abs=50)
+        assert verdict.repeats == []
+        assert on.ends[1:] == [("tts-2", 1)]
+        (metrics,) = [
+            one["metrics"]
+            for one in on.sent("metrics")
+            if one["metrics"].get("lost_ms")
+        ]
+        assert metrics["lost_ms"] == pytest.approx(
+            on.rig.totals.lost / 24, abs=0.01
+        )
+
+
+@virtually
+async def test_nothing_resumes_where_it_is_switched_off() -> None:
+    """resume_within_s 0: what was written is lost with the connection."""
+    async with scene(resume_within_s=0) as on:
+        await on.talk.utter(1, 8000)
+        await asyncio.sleep(2)
+        await lose(on, Reset())
+        await asyncio.sleep(0.1)
+        assert on.ends == [("tts-1", 3)]
+        await on.talk.utter(2, 1000)
+        await on.silence()
+        assert on.rig.totals.resent == 0
+        assert on.talk.verdict().missing_ms == pytest.approx(6000, abs=50)
+
+
+@virtually
+async def test_a_loss_while_the_tts_still_speaks() -> None:
+    """New audio queues behind what is said again; the first audio of all is
+    there within a moment of the loss."""
+    async with scene(delay_s=0.0) as on:
+        await on.rig.state("ready")
+        on.server.faults.runtime(Reset(), after=AudioMessages(30))
+        await on.talk.utter(1, 6000, 2)
+        await on.silence()
+        on.whole()
+        first, second = on.server.record.connections
+        assert first.closed_s is not None
+        assert second.requests[0].opened_s - first.closed_s < 0.3
+
+
+@virtually
+async def test_service_errors_that_end_a_session() -> None:
+    """The time limit ends a session; the next one goes on."""
+    async with scene() as on:
+        await on.talk.utter(1, 6000)
+        await asyncio.sleep(2)
+        on.server.now(ServerError(4002, "session time limit reached"))
+        on.server.now(Close(4002))
+        await on.silence()
+        assert on.whole().longest_repeat_ms <= ALLOWANCE_MS
