@@ -16,6 +16,7 @@ from functools import partial
 
 from devkit.harness.messages import audio_frame
 
+from . import threaded
 from .figures import Outcome, Row, Settings, median, middle_half
 from .service import Service, motion_server
 from .sides import (
@@ -24,6 +25,7 @@ from .sides import (
     Nothing,
     Ours,
     Reading,
+    Thinnest,
     on_shared_loop,
 )
 
@@ -42,13 +44,16 @@ BURST_S = 30
 BURST_FRAME_MS = 10
 BURST_GOAL = 1.0
 
+THINNEST = 600
+"""Number of the thinnest extension's avatar."""
+
 _SETTLE_S = 0.01
 
 Samples = dict[str, list[float]]
 
 
 def run(settings: Settings) -> Outcome:
-    """Measure paced frames and a burst."""
+    """Measure paced frames, a burst, and frames from another thread."""
     with motion_server() as service:
         return on_shared_loop(_run(service, settings))
 
@@ -60,6 +65,7 @@ async def _run(service: Service, settings: Settings) -> Outcome:
         Bare(service) as bare,
         Nothing() as nothing,
         Reading() as reading,
+        Thinnest(service, THINNEST) as thinnest,
     ):
         bench = _Bench(ours, bare, nothing, reading)
         for frame_ms in FRAME_MS:
@@ -73,7 +79,13 @@ async def _run(service: Service, settings: Settings) -> Outcome:
         outcome.rows.append(_paced_row(name, REAL_PACE_MS, samples))
         samples = await bench.burst(settings.choose(9, 1))
         outcome.rows.append(_burst_row(samples))
-        outcome.sent_bytes = bench.bare_bytes + ours.totals.sent * 2
+        row, thinnest_bytes = await threaded.compare(
+            ours, thinnest, nothing, reading, settings
+        )
+        outcome.rows.append(row)
+        outcome.sent_bytes = (
+            bench.bare_bytes + thinnest_bytes + ours.totals.sent * 2
+        )
         outcome.heard_bytes = await asyncio.to_thread(
             service.heard_all, outcome.sent_bytes
         )

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,9 +28,20 @@ class Service:
     control_url: str
     pid: int
 
+    @classmethod
+    def of(cls, urls: dict[str, str], pid: int) -> "Service":
+        """Return the service that a child with this pid has announced."""
+        return cls(
+            urls["console_url"], urls["ingress_url"], urls["control_url"], pid
+        )
+
     def record(self, events: bool = False) -> dict[str, Any]:
         """Return what the server saw, as its JSON; times in seconds."""
-        url = f"{self.control_url}/record?events={int(events)}"
+        return self.get(f"/control/record?events={int(events)}")
+
+    def get(self, path: str) -> Any:
+        """Return the JSON that the service serves at `path`."""
+        url = urllib.parse.urljoin(self.control_url, path)
         with urllib.request.urlopen(url, timeout=60) as response:
             return json.load(response)
 
@@ -66,31 +78,46 @@ class Service:
 @contextmanager
 def motion_server(*, keep_audio: bool = False) -> Iterator[Service]:
     """Run a Motion Server; `keep_audio` keeps each message's time too."""
-    # It ends with this process, however that ends.
-    command = [sys.executable, "-m", "devkit.lifeline"]
-    command += ["devkit.commands.motion_server"]
-    command += ["--json", "--quiet", "--no-window"]
+    arguments = ["devkit.commands.motion_server"]
+    arguments += ["--json", "--quiet", "--no-window"]
     if not keep_audio:
-        command.append("--no-audio")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        arguments.append("--no-audio")
+    with child(*arguments) as process:
+        yield Service.of(line(process), process.pid)
+
+
+@contextmanager
+def lanes(
+    count: int, delay_ms: float, console_delay_s: float
+) -> Iterator[list[Service]]:
+    """Run Motion Servers behind a network; see lanes.py."""
+    arguments = map(str, (count, delay_ms, console_delay_s))
+    with child("devkit.bench.lanes", *arguments) as process:
+        yield [Service.of(urls, process.pid) for urls in line(process)]
+
+
+@contextmanager
+def child(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run a module with these arguments in a process of its own, which ends
+    with this one, however that ends."""
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "devkit.lifeline", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         text=True,
     )
     assert process.stdin is not None and process.stdout is not None
     try:
-        urls = json.loads(process.stdout.readline())
-        yield Service(
-            urls["console_url"],
-            urls["ingress_url"],
-            urls["control_url"],
-            process.pid,
-        )
+        yield process
     finally:
         process.terminate()
         process.wait(10)
         process.stdin.close()
         process.stdout.close()
+
+
+def line(process: "subprocess.Popen[str]") -> Any:
+    """Return the next line that a child prints, which is JSON."""
+    assert process.stdout is not None
+    return json.loads(process.stdout.readline())

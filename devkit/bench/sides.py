@@ -4,6 +4,7 @@
 SDK with the same arguments. *Nothing* is an extension that ignores what it
 gets: what it costs is what the runtime spends to deliver. *Reading* is one that
 also reads each frame: that is the runtime's work too, and here a stand-in's.
+*Thinnest* reads the audio of each frame and awaits the SDK's send_audio.
 """
 
 import asyncio
@@ -107,6 +108,10 @@ class _Hosted:
         """Deliver one pcm_frame."""
         self._host.send_audio_frame(frame)
 
+    def tell(self, data: Data) -> None:
+        """Deliver what a TTS says."""
+        self._host.send_data(data)
+
     async def delivered(self) -> None:
         """Wait until every message that was sent has been handled."""
         host: Any = self._host
@@ -148,6 +153,13 @@ class Ours(_Hosted):
         extension: Any = self._host._extension
         return extension.avatar.totals
 
+    @property
+    def has_spare(self) -> bool:
+        """Whether there is a session token for the next session."""
+        extension: Any = self._host._extension
+        preparing = extension.avatar._supervisor._spare._preparing
+        return preparing is not None and preparing.done()
+
     def flush(self) -> "Future[CmdOutcome]":
         """Barge in; the future gets the command's result."""
         return self._host.submit_cmd(Cmd.create("flush"))
@@ -173,6 +185,30 @@ class Reading(_Hosted):
 
     def __init__(self) -> None:
         super().__init__("reading", {})
+
+
+class Thinnest(_Hosted):
+    """An extension that does no more than it must, with a session."""
+
+    def __init__(self, service: Service, number: int) -> None:
+        super().__init__("thinnest", {})
+        self._bare = Bare(service, number)
+
+    async def __aenter__(self) -> "Thinnest":
+        await self._bare.__aenter__()
+        await self.begin()
+        host: Any = self._host
+        host._extension.session = self._bare.session
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await super().__aexit__(exc_type, exc, trace)
+        await self._bare.__aexit__(exc_type, exc, trace)
 
 
 # Beside our manifest.json, so that the host checks the same schemas.
@@ -208,10 +244,32 @@ class _ReadingAddon(Addon):
         ten_env.on_create_instance_done(_ReadingExtension(name), context)
 
 
-class Bare:
-    """One session of the SDK, entered when it has been confirmed."""
+class _ThinnestExtension(AsyncExtension):
+    session: Any = None
 
-    def __init__(self, service: Service, number: int = 500) -> None:
+    async def on_audio_frame(
+        self, _ten_env: AsyncTenEnv, _audio_frame: AudioFrame
+    ) -> None:
+        await self.session.send_audio(bytes(_audio_frame.get_buf()))
+
+
+@register_addon_as_extension("thinnest", _MANIFEST)
+class _ThinnestAddon(Addon):
+    def on_create_instance(
+        self, ten_env: TenEnv, name: str, context: object
+    ) -> None:
+        ten_env.on_create_instance_done(_ThinnestExtension(name), context)
+
+
+class Bare:
+    """One session of the SDK, entered when it has been confirmed.
+
+    `callbacks` are the SDK's.
+    """
+
+    def __init__(
+        self, service: Service, number: int = 500, **callbacks: Any
+    ) -> None:
         sdk.configure_telemetry(False)
         spatius = importlib.import_module(sdk.package().split()[0])
         expires_at_s = int(time.time()) + 3600
@@ -232,6 +290,7 @@ class Bare:
             ),
             console_endpoint_url=service.console_url,
             ingress_endpoint_url=service.ingress_url,
+            **callbacks,
         )
 
     async def __aenter__(self) -> "Bare":
