@@ -1,6 +1,7 @@
 """The commands that show the extension at work."""
 
 import io
+import random
 import re
 import shlex
 import signal
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from devkit.commands.acts import resumed
 from devkit.commands.timeline import TimelinePrinter
 from devkit.harness.speech_file import SpeechFileError, read_speech
+from devkit.motion_server.listener import Audible
 from devkit.package import ROOT
 
 SENTENCE = ROOT / "devkit" / "assets" / "sentence_24k.wav"
@@ -213,6 +216,37 @@ def test_timeline_never_runs_backwards(
     assert max(map(len, lines[:-1])) <= 100
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "failed"),
+    [
+        ((0, 100_000), (80_000, 200_000), []),
+        ((0, 100_000), (100_000, 200_000), []),
+        ((0, 100_000), (100_480, 200_000), ["nothing missing"]),
+        ((0, 100_000), (60_000, 200_000), ["heard twice"]),
+        ((0, 100_000), (90_000, 190_000), ["nothing missing"]),
+        ((0, 100_000), (0, 0), ["nothing missing", "the voice back"]),
+    ],
+)
+def test_the_third_act_is_judged_by_what_was_audible(
+    before: tuple[int, int], after: tuple[int, int], failed: list[str]
+) -> None:
+    """Speech that is missing, repeated too long, or other than what was said
+    fails the demo."""
+    said = random.Random(0).randbytes(200_000)
+    parts = [
+        Audible(
+            "avatar", number, "", begin, end, at_s, at_s + 1, said[begin:end]
+        )
+        for number, (begin, end), at_s in ((1, before, 0), (2, after, 1.08))
+        if end > begin
+    ]
+    checks = resumed(parts, said)
+    failing = [check.what for check in checks if not check.ok]
+    assert len(failing) == len(failed)
+    for what, words in zip(failing, failed):
+        assert words in what
+
+
 def test_timeline_prints_what_is_learned_late_in_order() -> None:
     """An event of the past gets the time of the latest line."""
     output = io.StringIO()
@@ -232,6 +266,9 @@ def test_the_demo_holds_what_it_shows(
     """Every check is ok, and the output is what was spoken."""
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "FAILED" not in shown.stdout
+    assert " 0 ms missing" in shown.stdout
+    assert re.search(r"\b[1-9]\d* ms twice", shown.stdout)
+    assert re.search(r"after \d+ ms\b", shown.stdout)
     with wave.open(str(short.parent / "heard.wav")) as wav:
         received = wav.readframes(wav.getnframes())
     assert received.startswith(read_speech(short))
