@@ -4,17 +4,8 @@ import pytest
 from avatar_stage import FIRST, REFUSED, RENEWED, pcm, ready
 from fakes import LOST, settle
 from spatius_avatar_python import reports
-from spatius_avatar_python.session.link import lifetime_of
 from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
 from spatius_avatar_python.supervisor import IDLE_POLL_S
-
-
-def test_lifetime_leaves_time_to_renew():
-    """The last safe moment leaves 13 s to close and open again."""
-    for minutes in (1, 30, 1440):
-        lifetime = lifetime_of(minutes)
-        assert 0 < lifetime.renew_after_s < lifetime.renew_latest_s
-        assert lifetime.renew_latest_s <= minutes * 60 - 13
 
 
 async def test_session_is_renewed_while_it_is_idle():

@@ -1,0 +1,143 @@
+"""What goes on to the RTC extension: the voice, and flushes."""
+
+import asyncio
+from typing import Any, Optional
+
+import pytest
+from fakes import settle
+from spatius_avatar_python import downstream
+from spatius_avatar_python.downstream import Downstream
+from spatius_avatar_python.speech import Turn
+from ten_runtime import AudioFrame, TenError, TenErrorCode
+
+PCM = bytes(range(100)) * 4
+TURN = Turn("session", 7)
+
+needs_options = pytest.mark.skipif(
+    downstream.SendOptions is None, reason="a runtime without SendOptions"
+)
+
+
+def not_connected() -> TenError:
+    return TenError.create(
+        TenErrorCode.ErrorCodeMsgNotConnected, "not connected"
+    )
+
+
+class Env:
+    """What `Downstream` needs of an AsyncTenEnv."""
+
+    def __init__(self, is_connected: bool = True) -> None:
+        self.is_connected = is_connected
+        self.frames: list[AudioFrame] = []
+        self.options: list[Any] = []
+        self.cmds: list[str] = []
+        self.may_answer = asyncio.Event()
+
+    async def send_audio_frame(
+        self, frame: AudioFrame, options: Any = None
+    ) -> Optional[TenError]:
+        self.options.append(options)
+        if self.is_connected:
+            self.frames.append(frame)
+            return None
+        return not_connected()
+
+    async def send_cmd(self, cmd: Any) -> tuple[Any, Optional[TenError]]:
+        self.cmds.append(cmd.get_name())
+        await self.may_answer.wait()
+        return None, not_connected()
+
+
+def make(env: Any) -> Downstream:
+    return Downstream(env)
+
+
+async def test_frame_is_signed_16_bit_mono_of_its_rate():
+    """With the audio as it came."""
+    env = Env()
+    assert await make(env).say(PCM, 16000, None)
+    [frame] = env.frames
+    assert frame.get_name() == "pcm_frame"
+    assert frame.get_sample_rate() == 16000
+    assert frame.get_bytes_per_sample() == 2
+    assert frame.get_number_of_channels() == 1
+    assert frame.get_samples_per_channel() == len(PCM) // 2
+    assert bytes(frame.get_buf()) == PCM
+
+
+@pytest.mark.parametrize(
+    ("turn", "turn_id", "session"),
+    [
+        (Turn("session", 7), 7, "session"),
+        (Turn("session", "t-7"), "t-7", "session"),
+        (Turn(None, 7), 7, None),
+        (None, None, None),
+    ],
+)
+async def test_frame_names_its_turn(turn, turn_id, session):
+    """As the frame that came in did: a number as one, a text as one."""
+    env = Env()
+    await make(env).say(PCM, 16000, turn)
+    [frame] = env.frames
+    number, _ = frame.get_property_int("metadata.turn_id")
+    text, _ = frame.get_property_string("metadata.turn_id")
+    assert turn_id in (number or None, text or None)
+    found, error = frame.get_property_string("metadata.session_id")
+    assert (found if error is None else None) == session
+
+
+@needs_options
+async def test_first_frame_waits_for_its_result():
+    """It says whether anything is connected; later ones need no answer."""
+    env = Env()
+    voice = make(env)
+    await voice.say(PCM, 16000, TURN)
+    await voice.say(PCM, 16000, TURN)
+    first, second = env.options
+    assert first.wait_for_result
+    assert second is None
+
+
+@needs_options
+async def test_voice_that_is_not_connected_says_so():
+    """Each time, until it is connected."""
+    env = Env(is_connected=False)
+    voice = make(env)
+    assert not await voice.say(PCM, 16000, TURN)
+    assert not await voice.say(PCM, 16000, TURN)
+    env.is_connected = True
+    assert await voice.say(PCM, 16000, TURN)
+
+
+async def test_runtime_without_send_options_is_sent_to(monkeypatch):
+    """It cannot say what is not connected, so it counts as connected."""
+    monkeypatch.setattr(downstream, "SendOptions", None)
+    env = Env()
+    assert await make(env).say(PCM, 16000, TURN)
+    assert env.options == [None]
+
+
+async def test_flush_is_passed_on():
+    """Without waiting for its answer; no receiver is no error."""
+    env = Env()
+    voice = make(env)
+    voice.flush()
+    await settle()
+    assert env.cmds == ["flush"]
+    env.may_answer.set()
+    await settle()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_close_waits_for_no_answer():
+    """A flush that is never answered leaves nothing behind."""
+    env = Env()
+    voice = make(env)
+    voice.flush()
+    voice.flush()
+    await settle()
+    voice.close()
+    await settle()
+    assert env.cmds == ["flush", "flush"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}

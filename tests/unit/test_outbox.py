@@ -1,0 +1,236 @@
+"""Sending reports through TEN: in order, redacted, and never raising."""
+
+import asyncio
+import json
+from typing import Any, Optional
+
+import pytest
+import ten_runtime
+from fakes import settle
+from spatius_avatar_python.outbox import TenOutbox
+
+SECRET = "a-very-secret-key"
+UNSENT = RuntimeError("the runtime is closing")
+
+
+class Env:
+    """What the outbox needs of an AsyncTenEnv."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Any]] = []
+        self.lines: list[tuple[str, str, Optional[str]]] = []
+        self.options: list[Any] = []
+        self.may_send = asyncio.Event()
+        self.may_send.set()
+        self.send_error: Optional[Exception] = None
+        self.log_error_raised: Optional[Exception] = None
+
+    async def send_data(self, data: Any) -> None:
+        await self.may_send.wait()
+        if self.send_error is not None:
+            raise self.send_error
+        text, _ = data.get_property_to_json(None)
+        self.sent.append((data.get_name(), json.loads(text)))
+
+    def _log(self, level: str, text: str, category: Any, option: Any) -> None:
+        if self.log_error_raised is not None:
+            raise self.log_error_raised
+        self.lines.append((level, text, category))
+        self.options.append(option)
+
+    def log_info(self, text, category=None, fields=None, option=None):
+        self._log("info", text, category, option)
+
+    def log_warn(self, text, category=None, fields=None, option=None):
+        self._log("warn", text, category, option)
+
+    def log_error(self, text, category=None, fields=None, option=None):
+        self._log("error", text, category, option)
+
+
+class OldEnv(Env):
+    """One whose log calls know no option."""
+
+    def log_info(self, text, category=None):
+        self._log("info", text, category, None)
+
+
+def outbox_of(env: Any) -> TenOutbox:
+    outbox = TenOutbox(env)
+    outbox.open()
+    return outbox
+
+
+async def test_reports_are_sent_in_order():
+    """Each with its name and payload."""
+    env = Env()
+    outbox = outbox_of(env)
+    outbox.send("first", {"number": 1})
+    outbox.send("second", {"number": 2})
+    await settle()
+    assert env.sent == [("first", {"number": 1}), ("second", {"number": 2})]
+
+
+async def test_reports_wait_until_the_outbox_is_open():
+    """TEN takes messages from on_start on."""
+    env = Env()
+    outbox = TenOutbox(env)
+    outbox.send("first", {})
+    await settle()
+    assert env.sent == []
+    outbox.open()
+    outbox.send("second", {})
+    await settle()
+    assert [name for name, _ in env.sent] == ["first", "second"]
+
+
+async def test_reports_are_sent_once_where_it_is_opened_twice():
+    """A second `open` finds nothing kept."""
+    env = Env()
+    outbox = TenOutbox(env)
+    outbox.send("first", {})
+    outbox.open()
+    outbox.open()
+    await settle()
+    assert len(env.sent) == 1
+
+
+async def test_secrets_are_redacted_at_any_depth():
+    """In texts, in nested objects, and in log lines."""
+    env = Env()
+    outbox = outbox_of(env)
+    outbox.add_permanent_secrets([SECRET])
+    outbox.send("error", {"message": SECRET, "vendor_info": {"text": SECRET}})
+    outbox.log("warn", f"refused: {SECRET}")
+    await settle()
+    assert SECRET not in json.dumps(env.sent)
+    assert SECRET not in env.lines[0][1]
+
+
+async def test_session_secrets_are_redacted():
+    """Those of a connection, which are forgotten after a while."""
+    env = Env()
+    outbox = outbox_of(env)
+    outbox.add_secrets([SECRET])
+    outbox.send("error", {"message": SECRET})
+    await settle()
+    assert SECRET not in json.dumps(env.sent)
+
+
+@pytest.mark.parametrize(
+    "name", ["module", "vendor", "state", "phase", "session_id", "turn_id"]
+)
+async def test_plain_values_are_sent_as_they_came(name):
+    """An id must go back unchanged, even where a secret happens to match."""
+    env = Env()
+    outbox = outbox_of(env)
+    outbox.add_permanent_secrets([SECRET])
+    outbox.send("error", {"metadata": {name: SECRET}})
+    await settle()
+    assert env.sent == [("error", {"metadata": {name: SECRET}})]
+
+
+async def test_values_that_are_no_text_are_sent_unchanged():
+    """Numbers and truth values."""
+    env = Env()
+    payload = {"code": -1000, "metrics": {"sent_ms": 1.5, "interrupted": True}}
+    outbox_of(env).send("metrics", payload)
+    await settle()
+    assert env.sent == [("metrics", payload)]
+
+
+async def test_text_that_ten_does_not_take_is_cleaned():
+    """No NUL, no lone surrogate; what is removed hides no secret."""
+    env = Env()
+    outbox = outbox_of(env)
+    outbox.add_permanent_secrets([SECRET])
+    outbox.send("error", {"message": "a\0b\ud800c"})
+    outbox.log("warn", SECRET[:5] + "\0" + SECRET[5:])
+    await settle()
+    assert env.sent == [("error", {"message": "abc"})]
+    assert SECRET not in env.lines[0][1]
+
+
+async def test_report_that_is_not_sent_is_logged():
+    """A failing runtime ends nothing."""
+    env = Env()
+    env.send_error = UNSENT
+    outbox_of(env).send("error", {})
+    await settle()
+    [(level, text, _)] = env.lines
+    assert level == "warn"
+    assert "the runtime is closing" in text
+
+
+async def test_report_that_is_no_json_is_logged():
+    """It is dropped, and named."""
+    env = Env()
+    outbox_of(env).send("metrics", {"value": object()})
+    await settle()
+    assert env.sent == []
+    [(level, text, _)] = env.lines
+    assert level == "warn"
+    assert "metrics could not be sent" in text
+
+
+@pytest.mark.parametrize("level", ["info", "warn", "error"])
+async def test_line_is_logged_with_level_and_category(level):
+    """No category is None for TEN."""
+    env = Env()
+    outbox = outbox_of(env)
+    outbox.log(level, "text", "vendor")
+    outbox.log(level, "text")
+    assert env.lines == [(level, "text", "vendor"), (level, "text", None)]
+
+
+@pytest.mark.skipif(
+    not hasattr(ten_runtime, "LogOption"), reason="a runtime without LogOption"
+)
+async def test_line_names_the_place_that_logs_it():
+    """Not the outbox: TEN skips its own two frames and the outbox's."""
+    env = Env()
+    outbox_of(env).log("info", "text")
+    assert env.options[0].skip == 3
+
+
+async def test_runtime_without_log_options_is_logged_to():
+    """From the first line on."""
+    env = OldEnv()
+    outbox = outbox_of(env)
+    outbox.log("info", "one", "category")
+    outbox.log("info", "two")
+    assert env.lines == [("info", "one", "category"), ("info", "two", None)]
+
+
+async def test_log_call_that_raises_ends_nothing():
+    """There is nowhere left to report it."""
+    env = Env()
+    env.log_error_raised = RuntimeError("closed")
+    outbox_of(env).log("error", "text")
+
+
+async def test_drain_waits_for_what_is_on_its_way():
+    """But for nothing else."""
+    env = Env()
+    env.may_send.clear()
+    outbox = outbox_of(env)
+    outbox.send("error", {})
+    draining = asyncio.ensure_future(outbox.drain())
+    await settle()
+    assert not draining.done()
+    env.may_send.set()
+    await draining
+    assert len(env.sent) == 1
+    await outbox.drain()
+
+
+async def test_drain_does_not_wait_for_long():
+    """A runtime that takes no message does not hold up the stop."""
+    env = Env()
+    env.may_send.clear()
+    outbox = outbox_of(env)
+    outbox.send("error", {})
+    await asyncio.wait_for(outbox.drain(), 10.0)
+    assert env.sent == []
+    env.may_send.set()
+    await settle()
