@@ -126,7 +126,7 @@ class ListenerMachine(RuleBasedStateMachine):
         self.whose: dict[int, Said] = {}
         self.all: list[Said] = []
         self.first_number = 0  # what came before was flushed
-        self.heard: set[int] = set()
+        self.heard: set[int] = set()  # or cut
         # The avatar's service
         self.connected = True
         self.avatar = Speaker(self.delay_s)
@@ -185,7 +185,7 @@ class ListenerMachine(RuleBasedStateMachine):
         self.speech.flush(self.now)
         self.open = None
         self.first_number = next(self.numbers)
-        self.listen(self.voice.stop(self.now))
+        self.cut(self.voice)
         self.end_call(arrives)
         self.pump()
 
@@ -324,7 +324,7 @@ class ListenerMachine(RuleBasedStateMachine):
         step, self.held = self.held, None
         if isinstance(step, Interrupt):
             self.speech.steps.written(self.now)
-            self.listen(self.avatar.stop(self.now))
+            self.cut(self.avatar)
             self.request = None
             return
         assert isinstance(step, Send)
@@ -396,8 +396,7 @@ class ListenerMachine(RuleBasedStateMachine):
         said = self.whose[numbers_of(say.audio)[0]]
         said.written = self.say_at
         said.speaker = ""
-        for chunk in self.voice.stop(self.now):
-            self.heard.update(chunk.numbers)
+        self.cut(self.voice)
 
     def say_all(self, times):
         for _ in range(times):
@@ -531,6 +530,11 @@ class ListenerMachine(RuleBasedStateMachine):
         if isinstance(step, Send) and step.audio:
             said = self.whose[numbers_of(step.audio)[0]]
             said.written = self.held_at
+
+    def cut(self, speaker: Speaker):
+        """Fall silent: nobody misses what that cuts off."""
+        for chunk in speaker.stop(self.now):
+            self.heard.update(chunk.numbers)
 
     def listen(self, chunks: list[Chunk]):
         for chunk in chunks:
