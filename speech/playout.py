@@ -143,7 +143,7 @@ class Playout:
     def played(self, req_id: str, played_s: float, now: float) -> None:
         """The service says how much of a request has been heard."""
         request = self._find(req_id)
-        if request is not None:
+        if request is not None and played_s > 0:
             duration_s = request.size / request.utterance.bytes_per_s
             self._move(request, now + max(duration_s - played_s, 0.0))
 

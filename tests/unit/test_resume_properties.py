@@ -34,6 +34,7 @@ from spatius_avatar_python.speech import (
 RATE = 100  # few samples per second, so that each has a number of its own
 FRAME_SAMPLES = 10
 EPSILON_S = 1e-6
+EXAMPLES = 200
 NEVER = float("-inf")
 
 
@@ -107,8 +108,9 @@ class ListenerMachine(RuleBasedStateMachine):
         delay_s=st.sampled_from([0.0, 0.25]),
         signal_delay_s=st.sampled_from([None, 0.0, 0.2]),
         doubled=st.booleans(),
+        count=st.sampled_from([60, 120, 300]),
     )
-    def begin(self, limits, delay_s, signal_delay_s, doubled):
+    def begin(self, limits, delay_s, signal_delay_s, doubled, count):
         self.limits = limits
         self.speech = Speech(sample_rate=RATE, limits=limits)
         # Without a rewind, the estimate has to be right.
@@ -124,7 +126,7 @@ class ListenerMachine(RuleBasedStateMachine):
         self.whose: dict[int, Said] = {}
         self.all: list[Said] = []
         self.first_number = 0  # what came before was flushed
-        self.heard: set[int] = set()
+        self.heard: set[int] = set()  # or cut
         # The avatar's service
         self.connected = True
         self.avatar = Speaker(self.delay_s)
@@ -143,54 +145,163 @@ class ListenerMachine(RuleBasedStateMachine):
         # What was reported
         self.audible: Optional[AudioStart] = None
         self.summaries: list[Summary] = []
+        self.speak(count, True, False)
 
-    # What comes in
+    # What happens
 
-    @rule(count=st.integers(1, 30) | st.sampled_from([100, 300]))
-    def frame(self, count):
-        """One frame, or seconds of a TTS that is faster than speech."""
-        if self.open is None:
+    @rule(
+        count=st.sampled_from([1, 5, 25, 60, 120, 300]),
+        has_start=st.booleans(),
+        has_end=st.booleans(),
+    )
+    def speak(self, count, has_start, has_end):
+        """A frame, or seconds of a TTS that is faster than speech."""
+        if has_start:
             self.turn = Turn("session", next(self.turns))
-            self.open = Said(self.turn)
-            self.all.append(self.open)
-        for size in [FRAME_SAMPLES] * (count // FRAME_SAMPLES) + [
-            count % FRAME_SAMPLES
-        ]:
-            numbers = list(itertools.islice(self.numbers, size))
-            refused = self.speech.totals.refused
-            self.speech.frame(
-                struct.pack(f"<{size}H", *numbers), self.now, self.turn
-            )
-            self.received += size
-            accepted = size - (self.speech.totals.refused - refused)
-            self.open.numbers += numbers[:accepted]
-            for number in numbers[:accepted]:
-                self.whose[number] = self.open
-
-    @rule()
-    def start(self):
-        self.speech.start(self.turn, f"tts-{self.turn.id}")
+            self.speech.start(self.turn, f"tts-{self.turn.id}")
+            self.open = None
+        for at in range(0, count, FRAME_SAMPLES):
+            self.frame(min(FRAME_SAMPLES, count - at))
+        if has_end:
+            self.end()
+        self.pump()
 
     @rule()
     def end(self):
         self.speech.end(self.now, self.turn, request_id="late")
         self.open = None
+        self.pump()
 
-    @rule()
-    def flush(self):
+    @rule(
+        during_call=st.booleans(),
+        arrives=st.booleans(),
+        count=st.sampled_from([0, 5]),
+    )
+    def flush(self, during_call, arrives, count):
+        if count:
+            self.frame(count)
+        if during_call:
+            self.begin_call()
         self.speech.flush(self.now)
         self.open = None
         self.first_number = next(self.numbers)
-        self.listen(self.voice.stop(self.now))
+        self.cut(self.voice)
+        self.end_call(arrives)
+        self.pump()
 
-    @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 2.5]))
+    @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 2.5, 10.0]))
     def wait(self, seconds):
         self.sleep_until(self.now + seconds)
+        self.pump()
+
+    @precondition(lambda self: self.connected)
+    @rule(
+        during_call=st.booleans(),
+        arrives=st.booleans(),
+        count=st.sampled_from([0, 5, 25]),
+        outage_s=st.sampled_from([None, 0.0, 0.4, 3.0]),
+    )
+    def lose(self, during_call, arrives, count, outage_s):
+        """The connection breaks, and a call in progress with it; after an
+        outage there is another one, which takes a part of the speech."""
+        if during_call:
+            self.frame(count)
+            self.begin_call()
+        self.end_call(arrives)
+        self.lose_connection()
+        if outage_s is not None:
+            self.sleep_until(self.now + outage_s)
+            self.connected = True
+            self.write_all(count)
+
+    @precondition(lambda self: not self.connected)
+    @rule()
+    def connect(self):
+        self.connected = True
+        self.pump()
+
+    @precondition(lambda self: not self.connected)
+    @rule(
+        count=st.sampled_from([1, 30, 1000]),
+        during_call=st.booleans(),
+        arrives=st.booleans(),
+    )
+    def fall_back(self, count, during_call, arrives):
+        """The voice speaks, until it turns out that there is none."""
+        self.say_all(count)
+        if during_call:
+            self.take_voice()
+            self.frame(1)
+            self.end_call(arrives)
+
+    @rule(req_id=st.sampled_from(["", "foreign", "request-0", "request-1"]))
+    def signal_out_of_place(self, req_id):
+        """Of another request, or of one that is long over."""
+        if not self.is_playing(req_id):
+            for state in ["playing", "ended"]:
+                self.speech.playback(req_id, state, None, self.now)
+            self.speech.playback(req_id, "playing", 123.0, self.now)
+
+    @precondition(lambda self: self.avatar.chunks and self.request)
+    @rule()
+    def played(self):
+        """The service says how much has been heard."""
+        heard = sum(
+            chunk.heard(self.now)
+            for chunk in self.avatar.chunks
+            if chunk.said is self.request
+        )
+        self.speech.playback(
+            self.req_id, "playing", heard * 1000 / RATE, self.now
+        )
+
+    def frame(self, count):
+        if not count:
+            return
+        if self.open is None:
+            if any(said.turn == self.turn for said in self.all):
+                self.turn = Turn("session", next(self.turns))
+            self.open = Said(self.turn)
+            self.all.append(self.open)
+        numbers = list(itertools.islice(self.numbers, count))
+        refused = self.speech.totals.refused
+        self.speech.frame(
+            struct.pack(f"<{count}H", *numbers), self.now, self.turn
+        )
+        self.received += count
+        accepted = count - (self.speech.totals.refused - refused)
+        self.open.numbers += numbers[:accepted]
+        for number in numbers[:accepted]:
+            self.whose[number] = self.open
+
+    def begin_call(self):
+        if self.connected:
+            self.take()
+        else:
+            self.take_voice()
+
+    def end_call(self, arrives: bool):
+        if self.held is not None:
+            if arrives:
+                self.write()
+            else:
+                self.fail()
+                self.lose_connection()
+        if self.say is not None:
+            if arrives:
+                self.said()
+            else:
+                self.no_voice()
+
+    def pump(self):
+        """Carry out what is due, as the writers do."""
+        if self.connected:
+            self.write_all(10_000)
+        if self.speech.voice.has_begun:
+            self.say_all(10_000)
 
     # The service
 
-    @precondition(lambda self: self.connected and self.held is None)
-    @rule()
     def take(self):
         step = self.speech.steps.next(self.now)
         if step is None:
@@ -209,13 +320,11 @@ class ListenerMachine(RuleBasedStateMachine):
         assert self.request in (None, said), "two in one request"
         assert len(step.audio) <= 2 * FRAME_SAMPLES
 
-    @precondition(lambda self: self.held is not None)
-    @rule()
     def write(self):
         step, self.held = self.held, None
         if isinstance(step, Interrupt):
             self.speech.steps.written(self.now)
-            self.listen(self.avatar.stop(self.now))
+            self.cut(self.avatar)
             self.request = None
             return
         assert isinstance(step, Send)
@@ -237,8 +346,6 @@ class ListenerMachine(RuleBasedStateMachine):
             self.request = None
             self.signal(self.avatar.ends_at, "ended")
 
-    @precondition(lambda self: self.connected and self.held is None)
-    @rule(times=st.sampled_from([1, 5, 60]))
     def write_all(self, times):
         for _ in range(times):
             self.take()
@@ -246,15 +353,7 @@ class ListenerMachine(RuleBasedStateMachine):
                 return
             self.write()
 
-    @precondition(lambda self: self.connected)
-    @rule(arrives=st.booleans())
-    def lose(self, arrives):
-        """The connection breaks, and a call in progress with it."""
-        if self.held is not None:
-            if arrives:
-                self.write()
-            else:
-                self.fail()
+    def lose_connection(self):
         self.losses += 1
         chunks = self.avatar.stop(self.now)
         self.listen(chunks)
@@ -270,23 +369,8 @@ class ListenerMachine(RuleBasedStateMachine):
         self.connected = self.has_request = False
         self.request = None
 
-    @precondition(lambda self: not self.connected)
-    @rule()
-    def connect(self):
-        self.connected = True
-
-    @rule(req_id=st.sampled_from(["", "foreign", "request-0", "request-1"]))
-    def signal_out_of_place(self, req_id):
-        """Of another request, or of one that is long over."""
-        if req_id != self.req_id and not self.is_playing(req_id):
-            for state in ["playing", "ended"]:
-                self.speech.playback(req_id, state, None, self.now)
-            self.speech.playback(req_id, "playing", 123.0, self.now)
-
     # The voice
 
-    @precondition(lambda self: self.say is None)
-    @rule()
     def take_voice(self):
         self.say = self.speech.voice.next(self.now)
         if self.say is not None:
@@ -296,8 +380,6 @@ class ListenerMachine(RuleBasedStateMachine):
             said, self.say_at = self.take_audio(self.say.audio)
             said.speaker = "voice"
 
-    @precondition(lambda self: self.say is not None)
-    @rule()
     def said(self):
         say, self.say = self.say, None
         assert say is not None
@@ -307,8 +389,6 @@ class ListenerMachine(RuleBasedStateMachine):
             said = self.whose[numbers[0]]
             self.voice.play(said, self.say_at, numbers, self.now)
 
-    @precondition(lambda self: self.say is not None)
-    @rule()
     def no_voice(self):
         say, self.say = self.say, None
         assert say is not None
@@ -316,11 +396,8 @@ class ListenerMachine(RuleBasedStateMachine):
         said = self.whose[numbers_of(say.audio)[0]]
         said.written = self.say_at
         said.speaker = ""
-        for chunk in self.voice.stop(self.now):
-            self.heard.update(chunk.numbers)
+        self.cut(self.voice)
 
-    @precondition(lambda self: self.say is None)
-    @rule(times=st.sampled_from([10, 200]))
     def say_all(self, times):
         for _ in range(times):
             self.take_voice()
@@ -331,15 +408,10 @@ class ListenerMachine(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "speech"):
             return
-        if self.held is not None:
-            self.write()
-        if self.say is not None:
-            self.said()
         self.end()
         self.connected = True
         for _ in range(20):
-            self.write_all(10_000)
-            self.say_all(10_000)
+            self.pump()
             self.sleep_until(self.now + 5.0)
         assert self.speech.deadline() is None
         assert self.speech.is_idle(self.now)
@@ -459,6 +531,11 @@ class ListenerMachine(RuleBasedStateMachine):
             said = self.whose[numbers_of(step.audio)[0]]
             said.written = self.held_at
 
+    def cut(self, speaker: Speaker):
+        """Fall silent: nobody misses what that cuts off."""
+        for chunk in speaker.stop(self.now):
+            self.heard.update(chunk.numbers)
+
     def listen(self, chunks: list[Chunk]):
         for chunk in chunks:
             heard = chunk.heard(self.now)
@@ -494,7 +571,7 @@ def numbers_of(audio: bytes) -> list[int]:
 
 TestListener = ListenerMachine.TestCase
 TestListener.settings = settings(
-    max_examples=100,
+    max_examples=EXAMPLES,
     stateful_step_count=40,
     derandomize=True,
     deadline=None,

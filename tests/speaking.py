@@ -1,0 +1,155 @@
+"""A Speech with its writers, for tests of what the listener hears."""
+
+import itertools
+from array import array
+from typing import Optional, Union
+
+from spatius_avatar_python.speech import (
+    AudioEnd,
+    AudioStart,
+    Limits,
+    Say,
+    Send,
+    Speech,
+    Step,
+    Summary,
+    Turn,
+)
+
+RATE = 24000
+BYTES_PER_MS = 48
+TURN = Turn("session", 1)
+
+_audio = array("H", range(1 << 16)).tobytes()
+_offsets = itertools.cycle(range(0, 1 << 17, 2 * 4801))
+
+
+def pcm(ms: float) -> bytes:
+    """Return so much audio, different from what was made just before."""
+    size = int(ms * BYTES_PER_MS)
+    offset = next(_offsets)
+    times = (offset + size) // len(_audio) + 1
+    return (_audio * times)[offset : offset + size]
+
+
+def audio_of(steps: Union[list[Step], list[Say]]) -> bytes:
+    return b"".join(
+        step.audio for step in steps if isinstance(step, (Send, Say))
+    )
+
+
+class Speaking:
+    """A TTS in `speak`, the writers in `write` and `say`, and a clock."""
+
+    def __init__(
+        self,
+        *,
+        max_buffered_s: float = 60.0,
+        rewind_s: float = 0.5,
+        within_s: float = 15.0,
+    ) -> None:
+        limits = Limits(
+            max_buffered_s=max_buffered_s,
+            end_timeout_s=0.0,
+            resume_rewind_s=rewind_s,
+            resume_within_s=within_s,
+        )
+        self.speech = Speech(sample_rate=RATE, limits=limits)
+        self.steps = self.speech.steps
+        self.voice = self.speech.voice
+        self.now = 0.0
+        self._reports: list = []
+
+    def speak(
+        self,
+        ms: float,
+        *,
+        end: bool = True,
+        turn: Optional[Turn] = None,
+        request_id: str = "",
+    ) -> bytes:
+        """Have an utterance come in, or a part of it; return its audio."""
+        if request_id:
+            self.speech.start(turn, request_id)
+        audio = pcm(ms)
+        self.speech.frame(audio, self.now, turn)
+        if end:
+            self.speech.end(self.now, turn)
+        return audio
+
+    def write(self, req_id: str = "r", most: int = 1000) -> list[Step]:
+        """Carry out the avatar's steps, and return them."""
+        steps: list[Step] = []
+        while len(steps) < most:
+            step = self.steps.next(self.now)
+            if step is None:
+                break
+            self.steps.written(self.now, req_id, "c")
+            steps.append(step)
+        self.check_sum()
+        return steps
+
+    def say(self, most: int = 100_000) -> list[Say]:
+        """Have the voice say what it is to say, and return it."""
+        said: list[Say] = []
+        while len(said) < most:
+            say = self.voice.next(self.now)
+            if say is None:
+                break
+            self.voice.said(say, self.now)
+            said.append(say)
+        self.check_sum()
+        return said
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and do what is due when it is."""
+        until = self.now + seconds
+        while (at := self.speech.deadline()) is not None and at <= until:
+            assert at > self.now or at == 0.0, "it stays due"
+            self.now = at
+            self.speech.tick(at)
+        self.now = until
+        self.speech.tick(until)
+
+    def lose(self) -> None:
+        """Lose the connection."""
+        self.steps.connection_lost(self.now)
+        self.check_sum()
+
+    def reports(self, kind: type) -> list:
+        """Return the reports of one kind so far."""
+        self._reports += self.speech.take_events()
+        return [each for each in self._reports if isinstance(each, kind)]
+
+    @property
+    def starts(self) -> list[AudioStart]:
+        return self.reports(AudioStart)
+
+    @property
+    def ends(self) -> list[AudioEnd]:
+        return self.reports(AudioEnd)
+
+    @property
+    def summaries(self) -> list[Summary]:
+        return self.reports(Summary)
+
+    def end(self) -> AudioEnd:
+        """Return the only end that was reported."""
+        (end,) = self.ends
+        return end
+
+    def summary(self) -> Summary:
+        """Return the only summary that was reported."""
+        (summary,) = self.summaries
+        return summary
+
+    def check_sum(self) -> None:
+        totals = self.speech.totals
+        assert totals.received == (
+            totals.sent
+            + totals.voice
+            + totals.flushed
+            + totals.refused
+            + totals.lost
+            + totals.waiting
+        )

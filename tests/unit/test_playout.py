@@ -1,0 +1,428 @@
+"""The playout clock: what the listener has heard, and what is reported."""
+
+import pytest
+from spatius_avatar_python.speech.playout import (
+    END_MARGIN_S,
+    MAX_START_DELAY_S,
+)
+from spatius_avatar_python.speech.utterance import CUT, LOST, PLAYED
+from speaking import BYTES_PER_MS, TURN, Speaking, pcm
+
+
+def position_ms(speaking: Speaking) -> float:
+    """Return how much has been heard of what plays, by cutting it."""
+    speaking.speech.flush(speaking.now)
+    return speaking.ends[-1].playback_position_ms
+
+
+# The estimate
+
+
+def test_an_utterance_plays_in_real_time_from_its_first_byte():
+    """What the TTS is ahead does not count as heard."""
+    speaking = Speaking()
+    speaking.speak(10_000, end=False)
+    speaking.write()
+    speaking.wait(3.0)
+    assert position_ms(speaking) == 3000
+
+
+def test_utterances_are_heard_one_behind_the_other():
+    """The second begins when the first has been heard for sure."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.speak(1000)
+    speaking.write()
+    speaking.wait(1.0)
+    assert (len(speaking.starts), len(speaking.ends)) == (1, 0)
+    speaking.wait(END_MARGIN_S)
+    assert (len(speaking.starts), len(speaking.ends)) == (2, 1)
+    assert position_ms(speaking) == 300
+
+
+def test_what_a_slow_source_leaves_silent_is_not_heard():
+    """The clock stands still while there is nothing to play."""
+    speaking = Speaking()
+    speaking.speak(200, end=False)
+    speaking.write()
+    speaking.wait(2.0)
+    speaking.speak(200, end=False)
+    speaking.write()
+    speaking.wait(0.1)
+    assert position_ms(speaking) == 300
+
+
+def test_no_more_is_heard_than_was_written():
+    """An open utterance that falls silent stays where it is."""
+    speaking = Speaking()
+    speaking.speak(200, end=False)
+    speaking.write()
+    speaking.wait(60.0)
+    assert position_ms(speaking) == 200
+
+
+@pytest.mark.parametrize("frame_ms", [1, 7, 10, 33])
+def test_rounding_loses_no_sample(frame_ms):
+    """The position at the end is exactly what was written."""
+    speaking = Speaking()
+    for _ in range(30):
+        speaking.speak(frame_ms, end=False)
+        speaking.write()
+        speaking.wait(frame_ms / 1000)
+    speaking.wait(1.0)
+    assert position_ms(speaking) == 30 * frame_ms
+
+
+# What the service says
+
+
+def test_a_start_that_comes_late_delays_all():
+    """The utterance began when the service says, and so did the next."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.speak(1000)
+    speaking.write("first", most=10)
+    speaking.write("second")
+    speaking.wait(0.5)
+    speaking.speech.playback("first", "playing", None, speaking.now)
+    speaking.wait(0.9)
+    assert not speaking.ends
+    speaking.wait(0.6)
+    assert len(speaking.ends) == 1
+    assert position_ms(speaking) == 500
+
+
+def test_a_start_that_comes_far_too_late_says_that_it_goes_on():
+    """It does not put the position back to zero."""
+    speaking = Speaking()
+    speaking.speak(10_000)
+    speaking.write()
+    speaking.wait(MAX_START_DELAY_S + 1)
+    speaking.speech.playback("r", "playing", None, speaking.now)
+    assert position_ms(speaking) == 4000
+
+
+def test_a_start_that_comes_twice_counts_once():
+    """The second one says that it goes on."""
+    speaking = Speaking()
+    speaking.speak(10_000)
+    speaking.write()
+    speaking.speech.playback("r", "playing", None, speaking.now)
+    speaking.wait(2.0)
+    speaking.speech.playback("r", "playing", None, speaking.now)
+    assert position_ms(speaking) == 2000
+
+
+def test_a_start_of_the_second_ends_the_first():
+    """One is heard behind the other: the estimate of the first is wrong."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.speak(1000)
+    speaking.write("first", most=10)
+    speaking.write("second")
+    speaking.wait(0.8)
+    speaking.speech.playback("second", "playing", None, speaking.now)
+    speaking.wait(0.001)
+    assert speaking.end().reason == PLAYED
+    assert speaking.end().source == "service"
+    speaking.wait(0.499)
+    assert position_ms(speaking) == 500
+
+
+def test_an_early_end_does_not_move_what_the_service_has_said():
+    """The second began when the service said, whatever follows for the
+    first."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.speak(1000)
+    speaking.write("first", most=10)
+    speaking.write("second")
+    playout = speaking.steps.playout
+    playout.started("second", 0.8)
+    playout.ended("first", 0.9)
+    assert playout.requests[1].begins_at == pytest.approx(0.8)
+
+
+def test_a_later_utterance_does_not_begin_before_it_was_written():
+    """An end of the first that comes early does not reach so far."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write("first")
+    speaking.wait(0.9)
+    speaking.speak(1000)
+    speaking.write("second")
+    playout = speaking.steps.playout
+    playout.ended("first", 0.5)
+    assert playout.requests[1].begins_at == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("at_s", [0.4, 1.2])
+def test_an_end_early_or_late_is_the_truth(at_s):
+    """The service knows when it has been heard out."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write()
+    speaking.wait(at_s)
+    assert not speaking.ends
+    speaking.speech.playback("r", "ended", None, speaking.now)
+    end = speaking.end()
+    assert (end.reason, end.source) == (PLAYED, "service")
+    assert end.playback_position_ms == end.total_ms == 1000
+
+
+def test_an_end_that_comes_twice_counts_once():
+    """The second one finds nothing."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write()
+    speaking.speech.playback("r", "ended", None, speaking.now)
+    speaking.speech.playback("r", "ended", None, speaking.now)
+    assert len(speaking.ends) == len(speaking.summaries) == 1
+
+
+def test_an_end_before_ours_is_written_says_nothing():
+    """More of the request is to come."""
+    speaking = Speaking()
+    speaking.speak(1000, end=False)
+    speaking.write()
+    speaking.wait(0.5)
+    speaking.speech.playback("r", "ended", None, speaking.now)
+    assert not speaking.ends
+    assert position_ms(speaking) == 500
+
+
+@pytest.mark.parametrize("req_id", ["", "foreign"])
+@pytest.mark.parametrize("state", ["playing", "ended"])
+def test_signals_of_foreign_requests_say_nothing(req_id, state):
+    """The clock stays an estimate."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write()
+    speaking.wait(0.5)
+    speaking.speech.playback(req_id, state, None, speaking.now)
+    speaking.speech.playback(req_id, "playing", 900.0, speaking.now)
+    assert position_ms(speaking) == 500
+    assert speaking.end().source == "estimate"
+
+
+def test_signals_of_an_older_connection_say_nothing():
+    """What it played is played again under another request."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write("first")
+    speaking.lose()
+    speaking.write("second")
+    speaking.speech.playback("first", "ended", None, speaking.now)
+    assert not speaking.ends
+    speaking.wait(0.5)
+    assert position_ms(speaking) == 500
+
+
+def test_a_position_is_the_truth():
+    """What the service says has been heard corrects the estimate."""
+    speaking = Speaking()
+    speaking.speak(10_000)
+    speaking.write()
+    speaking.wait(2.0)
+    speaking.speech.playback("r", "playing", 1200.0, speaking.now)
+    speaking.wait(0.3)
+    assert position_ms(speaking) == 1500
+    assert speaking.end().source == "service"
+
+
+def test_a_position_of_nothing_does_not_say_that_it_plays():
+    """The one before is not ended by it."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.speak(1000)
+    speaking.write("first", most=10)
+    speaking.write("second")
+    speaking.speech.playback("second", "paused", 0.0, speaking.now)
+    assert not speaking.ends
+
+
+def test_the_position_does_not_go_back():
+    """What has been heard stays heard, whatever the service says next."""
+    speaking = Speaking()
+    speaking.speak(10_000)
+    speaking.write(most=100)
+    speaking.wait(2.0)
+    speaking.lose()  # 2000 ms have been heard
+    speaking.write("second")
+    speaking.speech.playback("second", "playing", 10.0, speaking.now)
+    assert position_ms(speaking) == 2000
+
+
+def test_an_estimate_waits_a_margin_before_the_end():
+    """The listener hears it a little later than it was written."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write()
+    speaking.wait(1.0 + END_MARGIN_S - 0.01)
+    assert not speaking.ends
+    speaking.wait(0.02)
+    assert speaking.end().source == "estimate"
+
+
+# One start and one end
+
+
+def test_a_start_is_reported_with_the_first_byte():
+    """It does not wait for a signal."""
+    speaking = Speaking()
+    speaking.speak(1000, turn=TURN, request_id="tts")
+    assert not speaking.starts
+    speaking.write(most=1)
+    (start,) = speaking.starts
+    assert (start.turn, start.request_id) == (TURN, "tts")
+
+
+def test_without_an_id_of_the_tts_it_is_the_requests():
+    """An end that names another one later does not part them."""
+    speaking = Speaking()
+    speaking.speak(1000, end=False)
+    speaking.write("request")
+    speaking.speech.end(speaking.now, request_id="tts")
+    speaking.write("request")
+    speaking.wait(5.0)
+    assert speaking.starts[0].request_id == "request"
+    assert speaking.end().request_id == "request"
+
+
+def test_an_id_that_comes_with_the_end_counts_before_the_start():
+    """Speech that waits for a session has its TTS's id."""
+    speaking = Speaking()
+    speaking.speak(1000, end=False)
+    speaking.speech.end(speaking.now, request_id="tts")
+    speaking.write("request")
+    assert speaking.starts[0].request_id == "tts"
+
+
+def test_a_flush_ends_what_is_heard_as_cut():
+    """And reports how much of it was heard."""
+    speaking = Speaking()
+    speaking.speak(5000)
+    speaking.write()
+    speaking.wait(1.0)
+    speaking.speech.flush(speaking.now)
+    end = speaking.end()
+    assert (end.reason, end.playback_position_ms) == (CUT, 1000)
+    assert end.total_ms == 5000
+
+
+def test_a_flush_reports_nothing_that_was_never_heard():
+    """The second utterance has neither a start nor an end."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.speak(1000)
+    speaking.write()
+    speaking.wait(0.5)
+    speaking.speech.flush(speaking.now)
+    assert len(speaking.starts) == len(speaking.ends) == 1
+
+
+def test_what_was_heard_before_its_start_was_reported_has_both():
+    """A flush just after the first utterance's estimated end."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.speak(1000)
+    speaking.write()
+    speaking.wait(1.1)
+    speaking.speech.flush(speaking.now)
+    assert len(speaking.starts) == 2
+    assert [end.reason for end in speaking.ends] == [PLAYED, CUT]
+    assert speaking.ends[1].playback_position_ms == 100
+
+
+def test_a_loss_without_resumption_ends_it_as_lost():
+    """And reports how much of it was heard."""
+    speaking = Speaking(within_s=0)
+    speaking.speak(5000)
+    speaking.write()
+    speaking.wait(2.0)
+    speaking.lose()
+    end = speaking.end()
+    assert (end.reason, end.playback_position_ms) == (LOST, 2000)
+
+
+def test_the_stop_ends_it_as_lost():
+    """Nobody will hear the rest."""
+    speaking = Speaking()
+    speaking.speak(5000, end=False)
+    speaking.write()
+    speaking.wait(2.0)
+    speaking.speech.close(speaking.now)
+    end = speaking.end()
+    assert (end.reason, end.playback_position_ms) == (LOST, 2000)
+    assert len(speaking.summaries) == 1
+
+
+def test_the_stop_after_a_loss_ends_it_as_lost():
+    """What was to be said again counts as lost."""
+    speaking = Speaking()
+    speaking.speak(5000)
+    speaking.write()
+    speaking.wait(2.0)
+    speaking.lose()
+    speaking.speech.close(speaking.now)
+    assert speaking.end().reason == LOST
+    assert speaking.summary().lost_ms == 3000
+    assert speaking.summary().refused_ms == 0
+    speaking.check_sum()
+
+
+def test_an_utterance_that_overflowed_ends_as_played():
+    """What was refused of it is in its length only."""
+    speaking = Speaking(max_buffered_s=1.0)
+    speaking.speak(3000)
+    speaking.write()
+    speaking.wait(5.0)
+    end = speaking.end()
+    assert (end.reason, end.playback_position_ms) == (PLAYED, 1000)
+    assert end.total_ms == 3000
+
+
+def test_an_utterance_of_which_nothing_was_accepted_is_not_heard():
+    """It has neither a start nor an end."""
+    speaking = Speaking(max_buffered_s=1.0)
+    speaking.speak(1000)
+    speaking.speak(1000)
+    speaking.write()
+    speaking.wait(5.0)
+    assert len(speaking.starts) == len(speaking.ends) == 1
+
+
+def test_audio_that_comes_after_a_flush_is_not_heard():
+    """The rest of a cut utterance is dropped without a report."""
+    speaking = Speaking()
+    speaking.speak(1000, end=False, turn=TURN)
+    speaking.write()
+    speaking.speech.flush(speaking.now)
+    speaking.speech.frame(pcm(100), speaking.now, TURN)
+    assert speaking.write()  # the interrupt
+    speaking.wait(5.0)
+    assert len(speaking.starts) == len(speaking.ends) == 1
+
+
+def test_what_was_cut_during_its_first_call_is_not_reported():
+    """It was interrupted before a byte of it was heard."""
+    speaking = Speaking()
+    speaking.speak(50)
+    assert speaking.steps.next(speaking.now)
+    speaking.speech.flush(speaking.now)
+    speaking.steps.written(speaking.now, "r")
+    speaking.wait(5.0)
+    assert not speaking.starts
+    assert not speaking.ends
+    assert speaking.summary().sent_ms == 50
+
+
+def test_a_long_utterance_keeps_only_what_may_be_said_again():
+    """A TTS in real time does not fill the memory."""
+    speaking = Speaking()
+    for _ in range(600):
+        speaking.speak(100, end=False)
+        speaking.write()
+        speaking.wait(0.1)
+    kept = speaking.steps.playout.requests[0].utterance.kept_bytes
+    assert 500 * BYTES_PER_MS < kept < 8000 * BYTES_PER_MS

@@ -1,0 +1,271 @@
+"""The voice speaks while the avatar cannot: one output at a time."""
+
+import pytest
+from spatius_avatar_python.speech import Interrupt
+from spatius_avatar_python.speech.playout import END_MARGIN_S
+from spatius_avatar_python.speech.utterance import CUT, LOST, PLAYED
+from speaking import BYTES_PER_MS, TURN, Speaking, audio_of
+
+FRAME_BYTES = 10 * BYTES_PER_MS
+
+
+def test_the_voice_says_all_of_an_utterance():
+    """In frames of 10 ms, and the last one with what is left."""
+    speaking = Speaking()
+    audio = speaking.speak(35, turn=TURN)
+    said = speaking.say()
+    assert audio_of(said) == audio
+    sizes = [len(say.audio) for say in said]
+    assert sizes == [FRAME_BYTES] * 3 + [FRAME_BYTES // 2]
+    assert {say.utterance.turn for say in said} == {TURN}
+
+
+def test_a_frame_waits_until_it_is_full():
+    """The end of speech does not wait for it."""
+    speaking = Speaking()
+    speaking.speak(15, end=False)
+    assert len(speaking.say()) == 1
+    speaking.speech.end(speaking.now)
+    assert len(speaking.say()) == 1
+
+
+def test_what_the_voice_said_is_counted_and_reported():
+    """One start, one end, and `voice_ms`."""
+    speaking = Speaking()
+    speaking.speak(1000, turn=TURN, request_id="tts")
+    speaking.say()
+    speaking.wait(5.0)
+    assert [start.request_id for start in speaking.starts] == ["tts"]
+    end = speaking.end()
+    assert (end.reason, end.playback_position_ms) == (PLAYED, 1000)
+    summary = speaking.summary()
+    assert (summary.voice_ms, summary.sent_ms) == (1000, 0)
+
+
+def test_the_voice_goes_on_where_the_listener_was():
+    """What the avatar has said is not said again, but for the rewind."""
+    speaking = Speaking()
+    audio = speaking.speak(5000)
+    speaking.write()
+    speaking.wait(2.0)
+    speaking.lose()
+    assert audio_of(speaking.say()) == audio[1500 * BYTES_PER_MS :]
+    speaking.wait(10.0)
+    assert len(speaking.starts) == len(speaking.ends) == 1
+    summary = speaking.summary()
+    assert (summary.sent_ms, summary.voice_ms) == (2000, 3000)
+    assert (summary.resent_ms, summary.lost_ms) == (3500, 0)
+
+
+def test_an_utterance_stays_with_the_voice_to_its_end():
+    """The avatar is back, and takes the next one."""
+    speaking = Speaking()
+    speaking.speak(1000, end=False)
+    assert len(speaking.say(most=10)) == 10
+    assert speaking.voice.has_begun
+    assert speaking.write() == []
+    speaking.speak(100)
+    assert speaking.write() == []
+    assert len(speaking.say()) == 100
+    assert not speaking.voice.has_begun
+
+
+def test_the_avatar_waits_until_the_voice_has_been_heard():
+    """One output at a time."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.say()
+    audio = speaking.speak(1000)
+    speaking.wait(0.9)
+    assert speaking.write() == []
+    speaking.wait(0.2 + END_MARGIN_S)
+    assert audio_of(speaking.write()) == audio
+
+
+def test_the_voice_waits_until_the_avatar_has_been_heard():
+    """A session that still plays is not drowned out."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write()
+    audio = speaking.speak(1000)
+    speaking.wait(0.9)
+    assert speaking.say() == []
+    speaking.wait(0.2 + END_MARGIN_S)
+    assert audio_of(speaking.say()) == audio
+
+
+def test_the_voice_does_not_enter_an_open_request():
+    """The avatar has begun the utterance, and its session lives."""
+    speaking = Speaking()
+    speaking.speak(100, end=False)
+    speaking.write()
+    speaking.wait(5.0)
+    speaking.speak(100, end=False)
+    assert speaking.say() == []
+
+
+def test_the_voice_waits_for_a_call_in_flight():
+    """What the avatar's writer holds may still be heard."""
+    speaking = Speaking()
+    speaking.speak(100)
+    assert speaking.steps.next(speaking.now) is not None
+    assert speaking.say() == []
+
+
+def test_the_voice_speaks_at_once_after_a_loss():
+    """Nothing of the avatar is heard any more."""
+    speaking = Speaking()
+    speaking.speak(5000)
+    speaking.write()
+    speaking.wait(1.0)
+    speaking.lose()
+    assert speaking.say(most=1) != []
+
+
+def test_what_the_voice_takes_is_not_stale():
+    """It is said within the time, and goes on after it."""
+    speaking = Speaking()
+    speaking.speak(30_000)
+    speaking.write()
+    speaking.lose()
+    speaking.wait(14.0)
+    speaking.say(most=100)
+    speaking.wait(2.0)
+    speaking.say()
+    speaking.wait(60.0)
+    assert speaking.summary().lost_ms == 0
+
+
+# Barge-in
+
+
+def test_a_flush_cuts_the_voice():
+    """What was heard counts, what waits is flushed."""
+    speaking = Speaking()
+    speaking.speak(1000, turn=TURN)
+    speaking.say(most=50)
+    speaking.wait(0.2)
+    speaking.speech.flush(speaking.now)
+    assert speaking.say() == []
+    end = speaking.end()
+    assert (end.reason, end.playback_position_ms) == (CUT, 200)
+    summary = speaking.summary()
+    assert (summary.voice_ms, summary.flushed_ms) == (500, 500)
+
+
+def test_a_flush_of_the_voice_interrupts_no_request():
+    """The avatar has nothing to interrupt, and may speak at once."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.say()
+    speaking.wait(0.1)
+    speaking.speech.flush(speaking.now)
+    audio = speaking.speak(100)
+    steps = speaking.write()
+    assert not any(isinstance(step, Interrupt) for step in steps)
+    assert audio_of(steps) == audio
+
+
+def test_a_flush_makes_the_voices_turn_stale():
+    """Its late frames are not heard."""
+    speaking = Speaking()
+    speaking.speak(1000, turn=TURN)
+    speaking.say()
+    speaking.speech.flush(speaking.now)
+    speaking.speak(100, turn=TURN)
+    assert speaking.say() == []
+
+
+@pytest.mark.parametrize("is_said", [True, False])
+def test_a_flush_while_the_voice_holds_a_frame(is_said):
+    """It counts when it is known what became of it."""
+    speaking = Speaking()
+    speaking.speak(100)
+    say = speaking.voice.next(speaking.now)
+    assert say is not None
+    speaking.speech.flush(speaking.now)
+    assert not speaking.summaries
+    if is_said:
+        speaking.voice.said(say, speaking.now)
+    else:
+        speaking.voice.failed(say)
+    summary = speaking.summary()
+    assert summary.voice_ms == (10 if is_said else 0)
+    assert summary.voice_ms + summary.flushed_ms == 100
+    assert speaking.speech.totals.waiting == 0
+    assert speaking.speech.is_idle(speaking.now)
+
+
+def test_the_stop_while_the_voice_holds_a_frame():
+    """Nobody waits for it; it counts as refused."""
+    speaking = Speaking()
+    speaking.speak(100)
+    say = speaking.voice.next(speaking.now)
+    assert say is not None
+    speaking.speech.close(speaking.now)
+    speaking.voice.said(say, speaking.now)
+    assert speaking.summary().refused_ms == 100
+    assert speaking.speech.totals.waiting == 0
+
+
+def test_the_stop_ends_the_voice_as_lost():
+    """What was said and not heard yet is not in its position."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.say()
+    speaking.wait(0.3)
+    speaking.speech.close(speaking.now)
+    end = speaking.end()
+    assert (end.reason, end.playback_position_ms) == (LOST, 300)
+
+
+# No voice
+
+
+def test_without_a_voice_the_audio_is_put_back():
+    """The avatar says all of it, later."""
+    speaking = Speaking()
+    audio = speaking.speak(1000)
+    say = speaking.voice.next(speaking.now)
+    assert say is not None
+    speaking.voice.failed(say)
+    assert not speaking.voice.has_begun
+    assert audio_of(speaking.write()) == audio
+
+
+def test_without_a_voice_a_rewound_utterance_is_still_rewound():
+    """The frame goes back in front of what is said again."""
+    speaking = Speaking(rewind_s=0.0)
+    audio = speaking.speak(1000)
+    speaking.write("first")
+    speaking.wait(0.5)
+    speaking.lose()
+    say = speaking.voice.next(speaking.now)
+    assert say is not None
+    speaking.voice.failed(say)
+    rest = audio[500 * BYTES_PER_MS :]
+    assert audio_of(speaking.write("second")) == rest
+    speaking.wait(5.0)
+    summary = speaking.summary()
+    assert (summary.sent_ms, summary.voice_ms) == (1000, 0)
+
+
+def test_a_voice_that_ends_in_mid_utterance_leaves_the_rest():
+    """The avatar goes on where it stopped, with the same start and end, and
+    what it loses is not taken from what the voice said."""
+    speaking = Speaking(rewind_s=0.0)
+    audio = speaking.speak(1000)
+    speaking.say(most=50)
+    speaking.wait(0.1)
+    say = speaking.voice.next(speaking.now)
+    assert say is not None
+    speaking.voice.failed(say)
+    rest = audio[500 * BYTES_PER_MS :]
+    assert audio_of(speaking.write("first")) == rest
+    speaking.lose()
+    assert audio_of(speaking.write("second")) == rest
+    speaking.wait(5.0)
+    summary = speaking.summary()
+    assert (summary.voice_ms, summary.sent_ms) == (500, 500)
+    assert summary.lost_ms == 0
+    assert len(speaking.starts) == len(speaking.ends) == 1
