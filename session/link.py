@@ -140,6 +140,9 @@ class Link:
         """Why it cannot be used any more, None while it can."""
         self.call_since: Optional[float] = None
         """Since when a call has been in progress, None if none is."""
+        self.stuck_since: Optional[float] = None
+        """Since when the call that the loss ended had waited, None if there
+        was none: nothing was taken since, and surely not all of it played."""
         self.is_retired = False
         """Nothing may be written any more: it is to be closed."""
         self._clock = clock
@@ -199,26 +202,26 @@ class Link:
     async def send(self, audio: bytes, end: bool) -> str:
         """Send audio and return its request's id. Raises `SessionError`."""
         assert self._session is not None
-        self.call_since = self._clock.monotonic()
-        try:
-            return await self._session.send(audio, end)
-        except SessionError as error:
-            self.lose(error.failure)
-            raise
-        finally:
-            self.call_since = None
+        return await self._call(self._session.send(audio, end))
 
     async def interrupt(self) -> str:
         """Interrupt the latest request. Raises `SessionError`."""
         assert self._session is not None
+        return await self._call(self._session.interrupt())
+
+    async def _call(self, call: Coroutine[Any, Any, str]) -> str:
         self.call_since = self._clock.monotonic()
         try:
-            return await self._session.interrupt()
+            req_id = await call
         except SessionError as error:
             self.lose(error.failure)
             raise
         finally:
             self.call_since = None
+        if self.loss is not None:
+            # Lost meanwhile: nobody knows how much of it was sent.
+            raise SessionError(self.loss)
+        return req_id
 
     async def close(self) -> None:
         """Close the session; what it reports from here on is ignored."""
@@ -252,6 +255,7 @@ class Link:
         """Take note of why it is lost: the first reason is the cause."""
         if self.loss is None:
             self.loss = failure
+            self.stuck_since = self.call_since
 
     def failed(self, failure: Failure, /) -> None:
         """Take what the session reports without being asked."""

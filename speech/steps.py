@@ -103,7 +103,7 @@ class AvatarSteps:
                 self._backlog.close(utterance)
                 continue
             utterance.output = "avatar"
-            self._backlog.stale_at = None
+            self._backlog.begin_step()
             self.owner = utterance
             return self.step
         return None
@@ -154,20 +154,26 @@ class AvatarSteps:
             return
         if utterance.flushed:
             self._backlog.drop_held(utterance, len(step.audio))
-        elif step.audio:
+            return
+        self._backlog.undo_step()
+        if step.audio:
             utterance.put_back(step.audio)
 
-    def connection_lost(self, now: float) -> None:
-        """Nothing plays any more. What was written and not heard goes first
-        on the next session, rewound, or is lost (rules of playout 3)."""
+    def connection_lost(
+        self, now: float, played_until: Optional[float] = None
+    ) -> None:
+        """Nothing plays any more, or nothing has since `played_until`. What
+        was written and not heard goes first on the next session, rewound, or
+        is lost (rules of playout 3)."""
         backlog = self._backlog
         limits = backlog.limits
-        backlog.update(self.playout, now)
+        until = now if played_until is None else played_until
+        backlog.update(self.playout, until)
         self.in_request = False
         self.interrupt_due = False
         requests = [
             request
-            for request in self.playout.take_all(now)
+            for request in self.playout.take_all(until)
             if not request.utterance.flushed
         ]
         backlog.queue.extendleft(
@@ -180,7 +186,7 @@ class AvatarSteps:
             utterance.output = None
             # The rewind covers what the estimate is ahead of the truth, right
             # after the end, too.
-            position = request.position(now - limits.resume_rewind_s)
+            position = request.position(until - limits.resume_rewind_s)
             backlog.lose(utterance, utterance.rewind(position))
             if not limits.resume_within_s or not utterance.again:
                 backlog.discard_lost(utterance)

@@ -52,7 +52,7 @@ class VoiceSteps:
             size = utterance.size_of(VOICE_FRAME_MS)
             if utterance.left >= size or (utterance.ended and utterance.left):
                 utterance.output = "voice"
-                self._backlog.stale_at = None
+                self._backlog.begin_step()
                 self.step = Say(utterance.take(size), utterance)
                 return self.step
             if not utterance.ended:
@@ -100,6 +100,7 @@ class VoiceSteps:
             self._backlog.drop_held(utterance, len(say.audio))
             return
         utterance.put_back(say.audio)
+        self._backlog.undo_step()
         utterance.output = None
         self.playout.leave(utterance)
 

@@ -160,16 +160,21 @@ async def test_a_renewal_in_mid_speech() -> None:
 
 @virtually
 async def test_a_stall_that_is_given_up() -> None:
-    """What the service never read is said in the next session."""
-    async with scene(server={"receive_buffer_bytes": 8192}) as on:
+    """What the socket took and the service never read is said in the next
+    session; it was not heard while the socket was full."""
+    async with scene(
+        server={"receive_buffer_bytes": 8192}, max_buffered_speech_s=600
+    ) as on:
         await on.rig.state("ready")
         on.server.now(Silence())
-        on.server.faults.clear()
-        saying = asyncio.ensure_future(on.talk.utter(1, 50_000, 20))
-        await on.until(lambda: len(on.server.record.connections) == 2, 60)
+        saying = asyncio.ensure_future(on.talk.utter(1, 200_000, 1000))
+        await on.until(lambda: on.rig.errors, 60)
+        (error,) = on.rig.errors
+        assert error["vendor_info"]["code"] == "stalled"
         await saying
-        await on.until(lambda: on.ends, 120)
-        on.whole()
+        await on.until(lambda: on.ends, 300)
+        on.whole(max_repeat_ms=0)
+        assert on.ends == [("tts-1", 1)]
 
 
 @virtually
