@@ -17,17 +17,26 @@ from .speech import Interrupt, Speech
 
 
 class Writer:
-    """Writes to `link`, as long as it is ready. `on_end` is called when it
-    stops before there is nothing left to write."""
+    """Writes to `link`, as long as it is ready.
+
+    `on_end` is called when it stops before there is nothing left to write,
+    `on_done` when a task has ended that wrote what `write` did not.
+    """
 
     def __init__(
-        self, speech: Speech, clock: Clock, on_end: Callable[[], None]
+        self,
+        speech: Speech,
+        clock: Clock,
+        *,
+        on_end: Callable[[], None],
+        on_done: Callable[[], None],
     ) -> None:
         self.link: Optional[Link] = None
         self.is_writing = False
         self._speech = speech
         self._clock = clock
         self._on_end = on_end
+        self._on_done = on_done
         # Kept, since the loop itself holds tasks weakly.
         self._task: Optional[asyncio.Task[None]] = None
 
@@ -36,6 +45,8 @@ class Writer:
         link = self.link
         if link is not None and link.is_ready and not self.is_writing:
             self._task = run_eagerly(self._write(link))
+            if self._task is not None:
+                self._task.add_done_callback(lambda _: self._on_done())
 
     async def _write(self, link: Link) -> None:
         steps = self._speech.steps

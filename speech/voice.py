@@ -40,15 +40,18 @@ class VoiceSteps:
         queue = self._backlog.queue
         return bool(queue) and queue[0].output == "voice"
 
-    def next(self, now: float) -> Optional[Say]:
+    def next(self, now: float, may_begin: bool = True) -> Optional[Say]:
         """Return what is said next, None if there is nothing now.
 
-        The first utterance goes over to the voice by it, and stays there.
+        The first utterance goes over to the voice by it, and stays there;
+        without `may_begin` only one that has gone over already is said.
         """
         assert self.step is None, "the step before is not settled"
         queue = self._backlog.queue
         while queue and self._may_speak(now):
             utterance = queue[0]
+            if not may_begin and utterance.output != "voice":
+                return None
             size = utterance.size_of(VOICE_FRAME_MS)
             if utterance.left >= size or (utterance.ended and utterance.left):
                 utterance.output = "voice"

@@ -120,8 +120,9 @@ class Stage:
         return self.clock.monotonic() - began
 
     async def lose(self, failure: Failure) -> None:
-        """Have the session report its end."""
-        self.session.on_failure(failure)
+        """Have the open session report its end."""
+        [session] = [s for s in self.service.sessions if s.is_live]
+        session.on_failure(failure)
         await settle()
 
     def _assert_clean(self) -> None:

@@ -118,8 +118,16 @@ class FakeOutbox:
         self.secrets += secrets
 
     @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.sent]
+
+    def payloads(self, name: str) -> list[dict[str, Any]]:
+        """Return the payloads sent under this name."""
+        return [payload for sent, payload in self.sent if sent == name]
+
+    @property
     def errors(self) -> list[dict[str, Any]]:
-        return [payload for name, payload in self.sent if name == "error"]
+        return self.payloads("error")
 
     @property
     def error_codes(self) -> list[int]:
@@ -127,18 +135,14 @@ class FakeOutbox:
 
     @property
     def states(self) -> list[str]:
-        return [
-            payload["state"]
-            for name, payload in self.sent
-            if name == "avatar_state"
-        ]
+        return [payload["state"] for payload in self.payloads("avatar_state")]
 
     @property
     def utterances(self) -> list[dict[str, Any]]:
         return [
             payload
-            for name, payload in self.sent
-            if name == "metrics" and "audio_ms" in payload["metrics"]
+            for payload in self.payloads("metrics")
+            if "audio_ms" in payload["metrics"]
         ]
 
 

@@ -6,8 +6,8 @@ from typing import Any, Optional
 
 import pytest
 import ten_runtime
-from fakes import settle
-from spatius_avatar_python.outbox import TenOutbox
+from fakes import FakeClock, settle
+from spatius_avatar_python.outbox import DRAIN_LIMIT_S, TenOutbox
 
 SECRET = "a-very-secret-key"
 UNSENT = RuntimeError("the runtime is closing")
@@ -19,6 +19,7 @@ class Env:
     def __init__(self) -> None:
         self.sent: list[tuple[str, Any]] = []
         self.lines: list[tuple[str, str, Optional[str]]] = []
+        self.fields: list[Any] = []
         self.options: list[Any] = []
         self.may_send = asyncio.Event()
         self.may_send.set()
@@ -32,27 +33,44 @@ class Env:
         text, _ = data.get_property_to_json(None)
         self.sent.append((data.get_name(), json.loads(text)))
 
-    def _log(self, level: str, text: str, category: Any, option: Any) -> None:
+    def _log(
+        self,
+        level: str,
+        text: str,
+        category: Any = None,
+        fields: Any = None,
+        option: Any = None,
+    ) -> None:
         if self.log_error_raised is not None:
             raise self.log_error_raised
         self.lines.append((level, text, category))
+        self.fields.append(fields)
         self.options.append(option)
 
     def log_info(self, text, category=None, fields=None, option=None):
-        self._log("info", text, category, option)
+        self._log("info", text, category, fields, option)
 
     def log_warn(self, text, category=None, fields=None, option=None):
-        self._log("warn", text, category, option)
+        self._log("warn", text, category, fields, option)
 
     def log_error(self, text, category=None, fields=None, option=None):
-        self._log("error", text, category, option)
+        self._log("error", text, category, fields, option)
+
+
+class NoFieldsEnv(Env):
+    """One whose log calls take no fields that are given."""
+
+    def log_info(self, text, category=None, fields=None, option=None):
+        if fields is not None:
+            raise ValueError("fields must be a Value")
+        self._log("info", text, category, None, option)
 
 
 class OldEnv(Env):
-    """One whose log calls know no option."""
+    """One whose log calls know neither fields nor options."""
 
     def log_info(self, text, category=None):
-        self._log("info", text, category, None)
+        self._log("info", text, category)
 
 
 def outbox_of(env: Any) -> TenOutbox:
@@ -193,11 +211,28 @@ async def test_line_names_the_place_that_logs_it():
     assert env.options[0].skip == 3
 
 
-async def test_runtime_without_log_options_is_logged_to():
-    """From the first line on."""
-    env = OldEnv()
+@pytest.mark.skipif(
+    not hasattr(ten_runtime, "Value"), reason="a runtime without Value"
+)
+async def test_line_has_fields():
+    """Redacted as the text is; what is no plain value is left out."""
+    env = Env()
     outbox = outbox_of(env)
-    outbox.log("info", "one", "category")
+    outbox.add_permanent_secrets([SECRET])
+    fields = {"text": SECRET, "count": 3, "share": 0.5, "cut": True, "x": []}
+    outbox.log("info", "text", "", fields)
+    [value] = env.fields
+    shown = {name: item.get_data() for name, item in value.get_data().items()}
+    assert SECRET not in shown.pop("text")
+    assert shown == {"count": 3, "share": 0.5, "cut": True}
+
+
+@pytest.mark.parametrize("env", [NoFieldsEnv, OldEnv])
+async def test_runtime_without_fields_or_options_is_logged_to(env):
+    """Each line once, from the first on."""
+    env = env()
+    outbox = outbox_of(env)
+    outbox.log("info", "one", "category", {"count": 1})
     outbox.log("info", "two")
     assert env.lines == [("info", "one", "category"), ("info", "two", None)]
 
@@ -211,26 +246,43 @@ async def test_log_call_that_raises_ends_nothing():
 
 async def test_drain_waits_for_what_is_on_its_way():
     """But for nothing else."""
+    clock = FakeClock()
     env = Env()
     env.may_send.clear()
     outbox = outbox_of(env)
     outbox.send("error", {})
-    draining = asyncio.ensure_future(outbox.drain())
+    draining = asyncio.ensure_future(outbox.drain(clock))
     await settle()
     assert not draining.done()
     env.may_send.set()
     await draining
     assert len(env.sent) == 1
-    await outbox.drain()
+    await outbox.drain(clock)
+    assert clock.pending() == 0
 
 
 async def test_drain_does_not_wait_for_long():
     """A runtime that takes no message does not hold up the stop."""
+    clock = FakeClock()
     env = Env()
     env.may_send.clear()
     outbox = outbox_of(env)
     outbox.send("error", {})
-    await asyncio.wait_for(outbox.drain(), 10.0)
+    draining = asyncio.ensure_future(outbox.drain(clock))
+    await clock.advance(DRAIN_LIMIT_S)
+    assert draining.done()
     assert env.sent == []
     env.may_send.set()
     await settle()
+    assert len(env.sent) == 1
+
+
+async def test_drain_survives_a_report_that_is_not_sent():
+    """It is logged, and not waited for."""
+    env = Env()
+    env.send_error = UNSENT
+    outbox = outbox_of(env)
+    outbox.send("error", {})
+    await outbox.drain(FakeClock())
+    await settle()
+    assert len(env.lines) == 1

@@ -19,6 +19,7 @@ from fakes import LOST, settle
 from spatius_avatar_python.session.failures import Failure
 from spatius_avatar_python.session.link import STALL_LIMIT_S
 from spatius_avatar_python.speech.limits import MESSAGE_MS
+from spatius_avatar_python.speech.playout import END_MARGIN_S
 
 
 async def test_one_call_at_a_time():
@@ -292,4 +293,30 @@ async def test_speech_goes_on_after_a_stall():
     await settle()
     assert stage.session.received.endswith(audio)
     assert stage.outbox.errors == []
+    await stage.finish()
+
+
+async def test_end_of_playout_is_reported_in_time():
+    """Also where more was written than goes out at once."""
+    stage = await ready()
+    stage.avatar.speak(pcm(500), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(0.5 + END_MARGIN_S - 0.01)
+    assert stage.outbox.utterances == []
+    await stage.clock.advance(0.02)
+    assert len(stage.outbox.utterances) == 1
+    await stage.finish()
+
+
+async def test_audio_that_was_blocked_is_reported_when_it_is_written():
+    """The begin at once, the end in time."""
+    stage = await held()
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(1.0)
+    assert "avatar_audio_start" not in stage.outbox.names
+    stage.session.release()
+    await settle()
+    assert "avatar_audio_start" in stage.outbox.names
+    await stage.clock.advance(0.02 + END_MARGIN_S + 0.01)
+    assert len(stage.outbox.utterances) == 1
     await stage.finish()
