@@ -53,6 +53,11 @@ with contextlib.suppress(ImportError):  # the real runtime logs elsewhere
         lambda line: outgoing.append(f"{line.message} {line.fields}")
     )
 
+PATIENT = {"end_of_speech_timeout_ms": 0, "fallback_after_ms": 0}
+"""Params of a played node that does not say otherwise. Never: on a busy machine
+the pause between two frames, or a wait for the avatar, may be longer than the
+defaults."""
+
 Payload = dict[str, Any]
 Script = Callable[["Agent"], Awaitable[None]]
 
@@ -70,9 +75,6 @@ def properties(server: MotionServer, **params: Any) -> Payload:
         "agora_appcert": CERTIFICATE,
         "agora_channel": "room",
         "agora_uid": 1001,
-        # On a busy machine the pause between two frames may be longer than
-        # the default.
-        "end_of_speech_timeout_ms": 0,
         "console_endpoint_url": server.console_url,
         "ingress_endpoint_url": server.ingress_url,
         **params,
@@ -195,6 +197,12 @@ class Agent:
                 ) from None
         return self.sent("avatar_state")[-1]
 
+    async def been(self, state: str, times: int = 1) -> None:
+        """Wait until the avatar has been in `state` so often."""
+        await self.report(
+            "avatar_state", lambda _: self.states.count(state) >= times
+        )
+
     def sent(self, name: str) -> list[Payload]:
         """Return the reports of this name so far."""
         return [payload for kind, payload in self.reports if kind == name]
@@ -279,7 +287,7 @@ def play(
 ) -> Agent:
     """Run `script` against the extension and return the agent afterwards."""
     tester = _Tester(script)
-    tester.set_test_mode_single(ADDON, json.dumps(node_property))
+    tester.set_test_mode_single(ADDON, json.dumps(_patient(node_property)))
     tester.set_timeout(int(timeout_s * 1_000_000))
     error = tester.run()
     if tester.failure is not None:
@@ -297,7 +305,7 @@ async def play_fast(
 
     Timeouts in the script and faults of the server are still in real time.
     """
-    rig = Rig(node_property, FastClock(speed))
+    rig = Rig(_patient(node_property), FastClock(speed))
     agent = Agent(_RigEnv(rig))
     agent.reports, agent.changed = rig.env.reports, rig.env.changed
     await rig.start()
@@ -309,6 +317,10 @@ async def play_fast(
         outgoing.extend(f"{line.text} {line.fields}" for line in rig.env.lines)
     _check_sums(agent)
     return agent
+
+
+def _patient(node_property: Payload) -> Payload:
+    return {**node_property, "params": {**PATIENT, **node_property["params"]}}
 
 
 class _RigEnv:

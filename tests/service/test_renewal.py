@@ -9,6 +9,7 @@ import pytest
 from agent import (
     APP_ID,
     CERTIFICATE,
+    PATIENT,
     SERVER_OPTIONS,
     properties,
     speech,
@@ -29,7 +30,7 @@ async def stage(**params: Any) -> AsyncIterator[tuple[Any, Any, Any]]:
     """Yield clock, server and a rig that is ready."""
     clock = MovableClock()
     async with MotionServer(**SERVER_OPTIONS, now=clock.epoch) as server:
-        rig = Rig(properties(server, **params), clock)
+        rig = Rig(properties(server, **{**PATIENT, **params}), clock)
         try:
             await rig.start()
             await rig.state("ready")
