@@ -358,7 +358,7 @@ def test_the_stop_ends_it_as_lost():
 
 
 def test_the_stop_after_a_loss_ends_it_as_lost():
-    """What was to be said again counts as lost."""
+    """What was to be said again counts as sent: the stop cuts it off."""
     speaking = Speaking()
     speaking.speak(5000)
     speaking.write()
@@ -366,8 +366,9 @@ def test_the_stop_after_a_loss_ends_it_as_lost():
     speaking.lose()
     speaking.speech.close(speaking.now)
     assert speaking.end().reason == LOST
-    assert speaking.summary().lost_ms == 3000
-    assert speaking.summary().refused_ms == 0
+    summary = speaking.summary()
+    assert (summary.sent_ms, summary.lost_ms) == (5000, 0)
+    assert summary.refused_ms == 0
     speaking.check_sum()
 
 
