@@ -127,8 +127,8 @@ class Supervisor:
         else:
             await self._sleep("notConnected")
         is_renewal = False
-        while not self.stopping:
-            link = await self._connect(is_renewal)
+        while rate := await self._sample_rate():
+            link = await self._connect(rate, is_renewal)
             reason = await self._serve(link) if link.was_ready else ""
             failure = self._judge(link.loss)
             is_idle = reason == "idle" or (failure is not None and failure.idle)
@@ -149,11 +149,10 @@ class Supervisor:
             elif failure is not None:
                 await self._pause(self._backoff.next_s(failure, link.was_ready))
 
-    async def _connect(self, is_renewal: bool) -> Link:
+    async def _connect(self, rate: int, is_renewal: bool) -> Link:
         """Open one session: afterwards it is ready or lost, or was given up
         since the avatar stops."""
         self._reporter.connecting()
-        rate = await self._sample_rate()
         # A renewal is for a new lifetime: a spare has used up some of its.
         spare = None if is_renewal else self._spare.take(rate)
         link = spare or self._make_link(rate)
@@ -179,8 +178,10 @@ class Supervisor:
         )
 
     async def _sample_rate(self) -> int:
-        """Return the rate of the next session; it may be known only when
-        there is something to say."""
+        """Return the rate of the next session, 0 when it is stopped.
+
+        It may be known only when there is something to say.
+        """
         while not self.stopping:
             rate = self._plan.sample_rate or self._speech.next_sample_rate
             if rate:
@@ -217,13 +218,11 @@ class Supervisor:
         latest_at = link.began_at + plan.lifetime.renew_latest_s
         if now >= latest_at or (now >= renew_at and is_idle):
             return "renewal", now
-        if (
-            speech.next_sample_rate not in (None, link.sample_rate)
-            and speech.steps.is_idle
-            and speech.steps.playout.is_over(now)
-        ):
-            return "renewal", now
         until = renew_at if now < renew_at else now + IDLE_POLL_S
+        if speech.next_sample_rate not in (None, link.sample_rate):
+            if speech.steps.is_idle and speech.steps.playout.is_over(now):
+                return "renewal", now
+            until = min(until, now + IDLE_POLL_S)
         if plan.idle_disconnect_s:
             idle_at = plan.idle_disconnect_s + max(
                 link.ready_at, speech.silent_since

@@ -37,6 +37,7 @@ class Writer:
         self._clock = clock
         self._on_end = on_end
         self._on_done = on_done
+        self._did_fit = True
         # Kept, since the loop itself holds tasks weakly.
         self._task: Optional[asyncio.Task[None]] = None
 
@@ -53,11 +54,7 @@ class Writer:
         self.is_writing = True
         try:
             while link.is_ready:
-                if self._speech.next_sample_rate not in (
-                    None,
-                    link.sample_rate,
-                ):
-                    self._on_end()  # another session is needed
+                if not self._fits(link):
                     break
                 step = steps.next(self._clock.monotonic())
                 if step is None:
@@ -84,3 +81,14 @@ class Writer:
             self.is_writing = False
             if not link.is_ready:
                 self._on_end()
+
+    def _fits(self, link: Link) -> bool:
+        """Return whether what is next has the rate of the session.
+
+        Where it does not any more, another session is needed.
+        """
+        fits = self._speech.next_sample_rate in (None, link.sample_rate)
+        if self._did_fit and not fits:
+            self._on_end()
+        self._did_fit = fits
+        return fits

@@ -1,0 +1,106 @@
+"""The rate of a session: given, or that of the frames."""
+
+from avatar_stage import BYTES_PER_MS, FIRST, SECOND, pcm, ready, set_up
+from fakes import LOST, settle
+from spatius_avatar_python.session.link import Lifetime
+
+
+async def test_given_rate_opens_a_session_at_once():
+    """Whatever the frames will be."""
+    stage = await ready(sample_rate=16000)
+    assert stage.session.sample_rate_hz == 16000
+    await stage.finish()
+
+
+async def test_unknown_rate_waits_for_the_first_frame():
+    """And is that of the frame; a start of speech says nothing of it."""
+    stage = set_up(sample_rate=None)
+    await stage.start()
+    stage.avatar.speech_starts(FIRST)
+    await stage.clock.advance(10.0)
+    assert stage.service.sessions == []
+    assert stage.outbox.states == ["connecting"]
+    audio = pcm(20)
+    stage.avatar.speak(audio, FIRST, 16000)
+    await settle()
+    assert stage.session.sample_rate_hz == 16000
+    assert stage.session.received == audio
+    await stage.finish()
+
+
+async def test_frame_from_before_the_start_gives_the_rate():
+    """Nothing is waited for then."""
+    stage = set_up(sample_rate=None)
+    stage.avatar.speak(pcm(20), FIRST, 16000)
+    await stage.start()
+    assert stage.session.sample_rate_hz == 16000
+    await stage.finish()
+
+
+async def test_change_of_rate_renews_the_session():
+    """Once what was said at the old rate has been played; no error."""
+    stage = set_up(sample_rate=None)
+    old, new = pcm(1000), pcm(100)
+    stage.avatar.speak(old, FIRST, 24000)
+    await stage.start()
+    stage.avatar.speak(new, SECOND, 16000)
+    await stage.clock.advance(0.9)
+    assert len(stage.service.sessions) == 1
+    await stage.clock.advance(1.0)
+    first, second = stage.service.sessions
+    assert (first.sample_rate_hz, second.sample_rate_hz) == (24000, 16000)
+    assert (first.received, second.received) == (old, new)
+    assert stage.outbox.errors == []
+    assert stage.outbox.states[-2:] == ["connecting", "ready"]
+    await stage.finish()
+
+
+async def test_session_after_a_loss_has_the_rate_of_what_waits():
+    """Not that of the session before."""
+    stage = set_up(sample_rate=None)
+    stage.avatar.speak(pcm(20), FIRST, 24000)
+    stage.avatar.speech_ends(FIRST)
+    await stage.start()
+    await stage.clock.advance(10.0)
+    stage.service.makings.clear()
+    stage.session.on_failure(LOST)
+    stage.avatar.speak(pcm(20), SECOND, 16000)
+    await stage.clock.advance(1.0)
+    assert stage.session.sample_rate_hz == 16000
+    await stage.finish()
+
+
+async def test_spare_of_another_rate_is_not_used():
+    """It takes audio of its own rate only."""
+    stage = set_up(
+        sample_rate=None, lifetime=Lifetime(1e9, 1e9, spare_max_age_s=60.0)
+    )
+    stage.avatar.speak(pcm(20), FIRST, 24000)
+    stage.avatar.speech_ends(FIRST)
+    await stage.start()
+    await stage.clock.advance(3.0)
+    assert stage.service.events[-1] == (2, "prepare")
+    audio = pcm(20)
+    stage.avatar.speak(audio, SECOND, 16000)
+    await stage.clock.advance(2.0)
+    assert stage.session.sample_rate_hz == 16000
+    assert stage.session.received == audio
+    assert stage.service.sessions[1].requests == {}
+    await stage.finish()
+
+
+async def test_stop_while_the_rate_is_unknown():
+    """There is nothing to close."""
+    stage = set_up(sample_rate=None)
+    await stage.start()
+    assert await stage.stopped() == 0
+    assert stage.service.sessions == []
+
+
+async def test_stop_of_an_unknown_rate_opens_nothing():
+    """Also where a frame comes with the stop."""
+    stage = set_up(sample_rate=None)
+    await stage.start()
+    stage.avatar.speak(bytes(20 * BYTES_PER_MS), FIRST, 16000)
+    await stage.stopped()
+    assert all(not session.is_live for session in stage.service.sessions)

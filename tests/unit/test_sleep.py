@@ -1,0 +1,215 @@
+"""An avatar that nobody needs sleeps: without a session, and no outage."""
+
+from dataclasses import replace
+
+import pytest
+from avatar_stage import FIRST, SECOND, pcm, ready, set_up
+from fakes import LOST, settle
+
+IDLE = replace(LOST, code="idleTimeout", idle=True)
+DISCONNECT_S = 30.0
+
+
+async def test_service_that_ends_an_idle_session_is_no_outage():
+    """The avatar is asleep: no error, and no attempt."""
+    stage = await ready()
+    await stage.lose(IDLE)
+    await stage.clock.advance(1000.0)
+    assert stage.outbox.states == ["connecting", "ready", "asleep"]
+    assert stage.outbox.payloads("avatar_state")[-1]["reason"] == "idleTimeout"
+    assert stage.outbox.errors == []
+    assert len(stage.service.sessions) == 1
+    assert stage.session.closes == 1
+    await stage.finish()
+
+
+async def test_first_frame_wakes_it():
+    """And is spoken."""
+    stage = await ready()
+    await stage.lose(IDLE)
+    audio = pcm(20)
+    stage.avatar.speak(audio, FIRST)
+    await settle()
+    assert stage.outbox.states[-3:] == ["asleep", "connecting", "ready"]
+    assert stage.outbox.payloads("avatar_state")[-2]["reason"] == "wake"
+    assert stage.session.received == audio
+    await stage.finish()
+
+
+async def test_start_of_speech_wakes_it():
+    """Before its first frame, which then finds a session."""
+    stage = await ready()
+    await stage.lose(IDLE)
+    stage.avatar.speech_starts(FIRST)
+    await settle()
+    assert stage.avatar.state == "ready"
+    assert len(stage.service.sessions) == 2
+    await stage.finish()
+
+
+async def test_connect_wakes_it():
+    """As `trigger_connect` asks."""
+    stage = await ready()
+    await stage.lose(IDLE)
+    stage.avatar.connect()
+    await settle()
+    assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+@pytest.mark.parametrize("what", ["end", "flush"])
+async def test_end_of_speech_and_flush_do_not_wake_it(what):
+    """There is nothing to say."""
+    stage = await ready()
+    await stage.lose(IDLE)
+    if what == "end":
+        stage.avatar.speech_ends(FIRST)
+    else:
+        stage.avatar.flush()
+    await settle()
+    assert stage.avatar.state == "asleep"
+    await stage.finish()
+
+
+async def test_it_sleeps_again_and_wakes_again():
+    """Every time there is nothing to say, and something."""
+    stage = await ready()
+    for number in (2, 3, 4):
+        await stage.lose(IDLE)
+        assert stage.avatar.state == "asleep"
+        await stage.clock.advance(100.0)
+        stage.avatar.speak(pcm(20), FIRST)
+        await settle()
+        assert len(stage.service.sessions) == number
+        assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+async def test_speech_that_waits_keeps_it_awake():
+    """A session that ends while audio waits is replaced at once."""
+    stage = await ready()
+    stage.service.calls.append("hold")
+    stage.avatar.speak(pcm(20), FIRST)
+    audio = pcm(20)
+    stage.avatar.speak(audio, FIRST)
+    await stage.lose(IDLE)
+    await settle()
+    assert stage.avatar.state == "ready"
+    assert stage.session.received.endswith(audio)
+    assert stage.outbox.errors == []
+    await stage.finish()
+
+
+async def test_silent_session_is_closed_after_the_time():
+    """Counted from when it was ready."""
+    stage = await ready(idle_disconnect_s=DISCONNECT_S)
+    await stage.clock.advance(DISCONNECT_S - 0.1)
+    assert stage.avatar.state == "ready"
+    await stage.clock.advance(0.2)
+    assert stage.avatar.state == "asleep"
+    assert stage.outbox.payloads("avatar_state")[-1]["reason"] == "idle"
+    assert stage.session.closes == 1
+    assert stage.outbox.errors == []
+    await stage.finish()
+
+
+async def test_silence_begins_when_the_last_audio_was_played():
+    """Not when it was written."""
+    stage = await ready(idle_disconnect_s=DISCONNECT_S)
+    await stage.clock.advance(20.0)
+    stage.avatar.speak(pcm(10_000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(10.0 + DISCONNECT_S - 0.1)
+    assert stage.avatar.state == "ready"
+    await stage.clock.advance(0.2)
+    assert stage.avatar.state == "asleep"
+    await stage.finish()
+
+
+async def test_open_utterance_keeps_the_session():
+    """Its end may be long in coming."""
+    stage = await ready(idle_disconnect_s=DISCONNECT_S, end_timeout_s=0)
+    stage.avatar.speak(pcm(20), FIRST)
+    await stage.clock.advance(3 * DISCONNECT_S)
+    assert stage.avatar.state == "ready"
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(1.0)
+    assert stage.avatar.state == "ready" or stage.outbox.errors == []
+    await stage.clock.advance(DISCONNECT_S)
+    assert stage.avatar.state == "asleep"
+    await stage.finish()
+
+
+async def test_session_is_kept_where_no_time_is_given():
+    """0 means never."""
+    stage = await ready(idle_disconnect_s=0.0)
+    await stage.clock.advance(10_000.0)
+    assert stage.avatar.state == "ready"
+    assert len(stage.service.sessions) == 1
+    await stage.finish()
+
+
+async def test_avatar_that_does_not_connect_by_itself_is_asleep():
+    """Until there is something to say."""
+    stage = set_up(auto_connect=False)
+    await stage.start()
+    await stage.clock.advance(100.0)
+    assert stage.outbox.states == ["asleep"]
+    [state] = stage.outbox.payloads("avatar_state")
+    assert state["reason"] == "notConnected"
+    assert stage.service.sessions == []
+    audio = pcm(20)
+    stage.avatar.speak(audio, FIRST)
+    await settle()
+    assert stage.outbox.states == ["asleep", "connecting", "ready"]
+    assert stage.session.received == audio
+    await stage.finish()
+
+
+async def test_speech_from_before_the_start_wakes_it():
+    """It does not wait for another frame."""
+    stage = set_up(auto_connect=False)
+    audio = pcm(20)
+    stage.avatar.speak(audio, FIRST)
+    await stage.start()
+    assert stage.avatar.state == "ready"
+    assert stage.session.received == audio
+    await stage.finish()
+
+
+async def test_attempt_after_waking_that_fails_is_an_outage():
+    """Reported and retried as any."""
+    stage = await ready()
+    await stage.lose(IDLE)
+    stage.service.openings += [LOST]
+    stage.avatar.speak(pcm(20), FIRST)
+    await settle()
+    assert stage.avatar.state == "recovering"
+    assert len(stage.outbox.errors) == 1
+    await stage.clock.advance(2.0)
+    assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+async def test_stop_while_asleep():
+    """Nothing is opened any more."""
+    stage = await ready()
+    await stage.lose(IDLE)
+    assert await stage.stopped() == 0
+    assert stage.outbox.states[-2:] == ["asleep", "closed"]
+    assert len(stage.service.sessions) == 1
+
+
+async def test_delay_of_the_first_audio_counts_from_its_frame():
+    """The time that waking takes is a part of it."""
+    stage = await ready()
+    await stage.lose(IDLE)
+    stage.service.openings += ["hold"]
+    stage.avatar.speak(pcm(20), SECOND)
+    stage.avatar.speech_ends(SECOND)
+    await stage.clock.advance(0.7)
+    stage.session.release()
+    await stage.clock.advance(1.0)
+    [utterance] = stage.outbox.utterances
+    assert utterance["metrics"]["first_audio_delay_ms"] == 700
+    await stage.finish()
