@@ -126,10 +126,17 @@ class Feed:
         """Take an audio frame; `sample_rate` in Hz."""
         with self._lock:
             self._speech.take_voice(turn, audio, sample_rate, time_s)
+            if not self._session.is_heard:
+                self._session.is_heard = True
+                self._board.show_session()
 
     def _end_answer(self, time_s: float, payload: dict[str, Any]) -> None:
         speech = self._session.speech
-        speech["heardMs"] += payload.get("playback_position_ms", 0)
+        heard_ms = payload.get("playback_position_ms", 0)
+        speech["heardMs"] += heard_ms
+        if payload.get("reason") == 2:
+            total_ms = payload.get("request_total_audio_duration_ms", 0)
+            speech["cutMs"] += total_ms - heard_ms
         self._session.is_heard = False
         self._speech.answer_ended()
         if self._speech.is_voice:
@@ -144,7 +151,6 @@ class Feed:
         for name, figure in (
             ("resumedMs", "resent_ms"),
             ("voiceMs", "voice_ms"),
-            ("cutMs", "dropped_by_flush_ms"),
             ("lostMs", "lost_ms"),
         ):
             speech[name] += metrics.get(figure, 0)

@@ -4,10 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-def _zeros(*names: str) -> Any:
-    return field(default_factory=lambda: dict.fromkeys(names, 0))
-
-
 @dataclass
 class Session:
     """No secret is in it."""
@@ -50,18 +46,32 @@ class Session:
     has_signals: bool = False
     """The service reports what was played."""
 
-    speech: dict[str, float] = _zeros(
-        "heardMs", "resumedMs", "voiceMs", "cutMs", "lostMs"
+    speech: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(
+            (
+                "heardMs",
+                "resumedMs",
+                "voiceMs",
+                "cutMs",
+                "lostMs",
+            ),
+            0,
+        )
     )
     """What became of it, as the extension reports it."""
 
-    counts: dict[str, float] = _zeros(
-        "connections",
-        "utterances",
-        "interrupts",
-        "gaps",
-        "violations",
-        "audioMs",
+    counts: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(
+            (
+                "connections",
+                "utterances",
+                "interrupts",
+                "gaps",
+                "violations",
+                "audioMs",
+            ),
+            0,
+        )
     )
 
     def as_json(self) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class SpeechOnBoard:
             title,
             time_s=now_s,
             utterance=utterance,
-            raw=req_id,
+            raw=f"request {req_id}" if connection else f"turn {req_id}",
         )
         self._board.show_session()
         return entry

@@ -140,13 +140,10 @@ _STATES: dict[str, tuple[Kind, str, str]] = {
 }
 _ENDS: dict[int, tuple[Kind, str]] = {
     1: ("good", "to its end"),
-    2: ("interrupt", "then cut by the barge-in"),
+    2: ("interrupt", "cut by the barge-in"),
     3: ("loss", "the rest was lost"),
 }
-_SOURCES = {
-    "service": "as the service reported it",
-    "estimate": "by the extension's estimate",
-}
+_SOURCES = {"service": "(as the service reports)", "estimate": "(estimated)"}
 
 
 def report(name: str, payload: dict[str, Any]) -> Said:
@@ -176,6 +173,7 @@ def report(name: str, payload: dict[str, Any]) -> Said:
         return Said("report", name, f"{current}", is_raw=True)
     # Zeros and noes would hide what there is to see.
     metrics = {k: v for k, v in payload.get("metrics", {}).items() if v}
+    metrics.pop("connect_delay", None)  # connect_delay_ms, in TEN's words
     return Said(
         "metrics",
         name,
@@ -193,7 +191,7 @@ def _answer_end(payload: dict[str, Any]) -> Said:
     return Said(
         kind,
         f"Heard {heard_s:.1f} of {total_s:.1f} s",
-        ", ".join(filter(None, (how, source))),
+        " ".join(filter(None, (how, source))),
         f"avatar_audio_end: reason {reason}, "
         f"request {payload.get('request_id', '')}",
     )

@@ -70,7 +70,7 @@ export class Timeline {
     if (!wave) return;
     wave.waveform.add(peaks);
     wave.heardAtMs = performance.now();
-    wave.badge.textContent = BADGES[wave.waveform.utterance.outcome];
+    wave.badge.textContent = badge(wave.waveform.utterance);
     if (missingMs) {
       wave.missingMs += missingMs;
       wave.missing.hidden = false;
@@ -103,7 +103,9 @@ export class Timeline {
   showWaiting() {
     for (const { waveform, badge, heardAtMs } of this.waves.values()) {
       const waitedMs = performance.now() - heardAtMs;
-      if (waveform.utterance.outcome === "open" && waitedMs > WAITING_MS) {
+      const { outcome, connection } = waveform.utterance;
+      // The voice gets its audio at once, and no end.
+      if (connection && outcome === "open" && waitedMs > WAITING_MS) {
         badge.textContent = `no audio and no end for ${seconds(waitedMs)}`;
       }
     }
@@ -218,7 +220,7 @@ export class Timeline {
     const wave = this.waves.get(utterance.number);
     wave.waveform.utterance = utterance;
     item.dataset.outcome = utterance.outcome;
-    wave.badge.textContent = BADGES[utterance.outcome];
+    wave.badge.textContent = badge(utterance);
     wave.length.textContent = utterance.isPcm
       ? seconds(utterance.audioMs || wave.waveform.audioMs)
       : `${Math.ceil(utterance.audioBytes / 1024)} KiB`;
@@ -243,6 +245,10 @@ export class Timeline {
       if (item.contains(waveform.canvas)) this.waves.delete(utterance);
     }
   }
+}
+
+function badge({ outcome, connection }) {
+  return outcome === "open" && !connection ? "by voice" : BADGES[outcome];
 }
 
 export function element(name, values = {}) {
