@@ -347,5 +347,9 @@ def in_words(report: SentReport) -> str:
             f"{payload['request_total_audio_duration_ms']} ms"
         )
     values = payload.get("metrics", payload)
-    known = [f"{name} {value}" for name, value in values.items() if value]
+    known = [
+        f"{name} {value}"
+        for name, value in values.items()
+        if value and name != "connect_delay"  # connect_delay_ms, in TEN's words
+    ]
     return f"{report.name}: " + ", ".join(known)

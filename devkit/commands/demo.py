@@ -25,7 +25,7 @@ from ..harness.stage import FRAME_MS, open_stage
 from ..motion_server import Record
 from ..motion_server.guard import is_loopback
 from ..window import Window, page_url
-from ..window.performer import Performer, report_to
+from ..window.performer import Performer, report_to, voice_to
 from .acts import Played, play
 
 SENTENCE = package.ROOT / "devkit" / "assets" / "sentence_24k.wav"
@@ -164,6 +164,9 @@ def _show(
             stage = stack.enter_context(
                 open_stage(
                     on_report=lambda report: report_to(window.feed, report),
+                    on_audio_frame=lambda frame: voice_to(window.feed, frame),
+                    voice_wired=True,
+                    flush_wired=True,
                     host=host,
                     port=port,
                     routes=window.routes,

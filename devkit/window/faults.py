@@ -1,9 +1,12 @@
 """The buttons that make the service go wrong."""
 
+from collections.abc import Callable
+
 from ..motion_server import (
     Close,
     Connection,
     MotionServer,
+    PlaybackSignals,
     Refuse,
     Reset,
     Resume,
@@ -15,10 +18,12 @@ from .feed import Feed
 
 REFUSAL = "refused from the window"
 CREDITS_EXHAUSTED = 4001
+IDLE = "no audio input for 60s"
+DEADLINE_EXCEEDED = 4
 
 
 class FaultButtons:
-    """Each method does one thing to the service and says what it did.
+    """Each button does one thing to the service and says what it did.
 
     On the server's own thread. Raises `Refused`.
     """
@@ -26,6 +31,22 @@ class FaultButtons:
     def __init__(self, server: MotionServer, feed: Feed) -> None:
         self._server = server
         self._feed = feed
+        self._is_console_down = False
+
+    def buttons(self) -> dict[str, Callable[[], str]]:
+        """What a page may press, by name."""
+        return {
+            press.__name__: press
+            for press in (
+                self.drop,
+                self.stall,
+                self.refuse,
+                self.console_down,
+                self.idle_timeout,
+                self.playback_signals,
+                self.exhaust,
+            )
+        }
 
     def drop(self) -> str:
         """Break every open connection."""
@@ -48,23 +69,59 @@ class FaultButtons:
 
     def refuse(self) -> str:
         """Refuse the next connection."""
+        if self._feed.has_failed:
+            raise Refused("The avatar has failed already: start it again.")
         self._server.faults.upgrade(Refuse(503, detail=REFUSAL))
         self._feed.plan_refusal(REFUSAL)
         return (
-            "The next connection will be refused with status 503; drop the "
-            "present one to see it."
+            "The next connection will be refused with status 503: drop the "
+            "current one to see it."
         )
 
     def exhaust(self) -> str:
-        """Say that the credits are used up, and end the session."""
-        live = [one for one in self._open() if one.confirmed_s is not None]
+        """Report that the credits are used up, and end the session."""
+        if self._feed.has_failed:
+            raise Refused("The avatar has failed already: start it again.")
+        live = self._live()
         error = ServerError(CREDITS_EXHAUSTED, "credits exhausted")
         if not live:
             self._server.faults.handshake(error)
             return "No session is live: the next one will have no credits."
         self._server.now(error)
         self._server.now(Close(CREDITS_EXHAUSTED, "credits exhausted"))
-        return "Told the client that the credits are exhausted (code 4001)."
+        return "The service reports that the credits are exhausted (4001)."
+
+    def idle_timeout(self) -> str:
+        """End the session as the service does when nobody speaks."""
+        if not self._live():
+            raise Refused("No session is live: nothing to end.")
+        if self._feed.is_heard:
+            raise Refused("The avatar speaks: the session is not idle.")
+        self._server.now(ServerError(DEADLINE_EXCEEDED, IDLE))
+        self._server.now(Close(1000, IDLE))
+        return "The service ended the idle session. Speak wakes the avatar."
+
+    def console_down(self) -> str:
+        """Take the console down, or up again."""
+        self._is_console_down = not self._is_console_down
+        self._feed.show(is_console_down=self._is_console_down)
+        if self._is_console_down:
+            self._server.console_down()
+            return "The console is down: no new session tokens."
+        self._server.console_up()
+        return "The console answers again."
+
+    def playback_signals(self) -> str:
+        """Have the service report what was played, or stop that."""
+        is_on = self._server.playback_signals is None
+        self._server.playback_signals = PlaybackSignals() if is_on else None
+        self._feed.show(has_signals=is_on)
+        if is_on:
+            return "The service reports what it has played."
+        return "The service reports no playback: the extension estimates it."
+
+    def _live(self) -> list[Connection]:
+        return [one for one in self._open() if one.confirmed_s is not None]
 
     def _open(self) -> list[Connection]:
         connections = self._server.record.connections

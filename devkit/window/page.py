@@ -68,8 +68,9 @@ class Window:
         """Show what happens on this server, from its beginning."""
         self._server = server
         faults = FaultButtons(server, self.feed)
-        for press in (faults.drop, faults.stall, faults.refuse, faults.exhaust):
-            self._buttons[press.__name__] = _at_once(press)
+        for name, press in faults.buttons().items():
+            self._buttons[name] = _at_once(press)
+        self.feed.show(has_signals=server.playback_signals is not None)
         self.feed.attach(server.record)
 
     def put_on_stage(self, buttons: dict[str, Button]) -> None:

@@ -47,6 +47,8 @@ class Utterance:
 
     number: int
     connection: int
+    """Its number; 0: the voice."""
+
     req_id: str
     opened_s: float
     """Seconds of the server's clock, as all times here."""
@@ -93,10 +95,16 @@ class Utterance:
         return Heard(pcm, self._add_peaks(pcm), gap)
 
     def finish(self, outcome: Outcome, now_s: float) -> None:
-        """Note what became of it; an interrupt outweighs an end."""
-        if self.over_s is None or outcome == "interrupted":
+        """Note what became of it; what cuts it outweighs its end."""
+        if self.over_s is None or outcome != "ended":
             self.outcome = outcome
             self.over_s = now_s
+
+    def is_playing(self, now_s: float) -> bool:
+        """Whether a listener has not heard all of it yet."""
+        return self.outcome == "open" or (
+            self.outcome == "ended" and now_s < self._plays_until_s
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The utterance as JSON values, without its waveform."""

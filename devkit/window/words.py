@@ -1,9 +1,11 @@
 """What happened, in words for the timeline."""
 
+import ast
 import re
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..motion_server import Connection, Event
+from ..motion_server import Connection, Event, SessionConfig
 
 Kind = Literal[
     "speech",  # an utterance, with its waveform
@@ -11,30 +13,44 @@ Kind = Literal[
     "good",  # it works (again)
     "interrupt",
     "gap",
-    "loss",  # an outage that the extension recovers from
-    "fatal",  # something went wrong for good
-    "fault",  # the service was told to go wrong
+    "loss",  # a problem that the extension recovers from
+    "fatal",  # a problem that it does not recover from
+    "fault",  # the service fails on demand
     "broken",  # the client broke a rule of the protocol
-    "report",  # what the extension says of itself
+    "report",  # what the extension reports
     "metrics",
     "note",
 ]
 
+
+@dataclass(frozen=True)
+class Said:
+    """A report in words; see `board.Entry`."""
+
+    kind: Kind
+    title: str
+    detail: str = ""
+    raw: str = ""
+    is_raw: bool = False
+
+
+# Class of the fault -> title, and detail made of the fault's values.
 _FAULTS = {
-    "Animate": "The service sent an animation",
-    "Close": "The service is closing the connection",
-    "Hang": "The service does not answer",
-    "Malformed": "The console answers with something that is no JSON",
-    "Refuse": "The console refuses a session token",
-    "Reset": "The connection is being broken (TCP reset)",
-    "Resume": "The service reads on",
-    "ServerError": "The service reports an error",
-    "Silence": "The service has fallen silent for good",
-    "Slow": "The service answers late",
-    "SlowReader": "The service reads slowly",
-    "Stall": "The service has stopped reading",
+    "Animate": ("The service sends an animation", ""),
+    "Close": ("The service closes the connection", "code {code}"),
+    "Hang": ("The service does not answer", ""),
+    "Malformed": ("The console's answer is not JSON", ""),
+    "Refuse": ("The console refuses a session token", "status {status}"),
+    "Reset": ("The service breaks the connection", "TCP reset"),
+    "Resume": ("The service reads on", ""),
+    "ServerError": ("The service reports an error", "{message} (code {code})"),
+    "Silence": ("The service has stopped reading for good", ""),
+    "Slow": ("The service answers late", "after {delay_s} s"),
+    "SlowReader": ("The service reads slowly", "{bytes_per_s} bytes/s"),
+    "Stall": ("The service has stopped reading", ""),
+    "Unreachable": ("The console is down", "no new session tokens"),
 }
-_FAULT = re.compile(r"(?:console: )?(\w+)\((.*)\)")
+_FAULT = re.compile(r"(?:console: )?(\w+)\((.*)\)", re.DOTALL)
 
 _CLOSE_CODES = {
     1000: "normal",
@@ -60,15 +76,33 @@ def fault(detail: str) -> tuple[str, str]:
     """A fault's title and detail, from how the record writes it."""
     match = _FAULT.fullmatch(detail)
     if match is None or match[1] not in _FAULTS:
-        return f"The service {detail}", ""
-    values = re.sub(r"\b(?:for_s=None|body=None|\w+='')(?:, )?", "", match[2])
-    return _FAULTS[match[1]], values.rstrip(", ").replace("=", " ")
+        if detail == "console: up again":
+            return "The console answers again", ""
+        return "The service fails on demand", detail
+    title, form = _FAULTS[match[1]]
+    call = ast.parse(match[0].removeprefix("console: "), mode="eval").body
+    assert isinstance(call, ast.Call)
+    values = {
+        keyword.arg or "": ast.literal_eval(keyword.value)
+        for keyword in call.keywords
+    }
+    return title, form.format(**values)
+
+
+def publishing(config: SessionConfig) -> str:
+    """Where a session publishes, and what it is sent."""
+    return (
+        f"channel {config.channel}, uid {config.uid}, "
+        f"{config.sample_rate / 1000:g} kHz {config.audio_format}"
+    )
 
 
 def closing(connection: Connection) -> str:
     """Who ended a connection, with which code."""
     code = connection.close_code or 0
     meaning = _CLOSE_CODES.get(code, connection.close_reason)
+    if code == 1000 and connection.closed_by == "server":
+        meaning = connection.close_reason or meaning
     who = {"client": "the client", "server": "the service"}
     by = who.get(connection.closed_by or "", "nobody")
     return f"by {by}, code {code}" + (f" ({meaning})" if meaning else "")
@@ -87,37 +121,79 @@ def refused_token(event: Event) -> bool:
     return not event.detail.startswith("status 200")
 
 
-def report(name: str, payload: dict[str, Any]) -> tuple[Kind, str, str]:
-    """Kind, title and detail of a message that the extension sent.
+_STATES: dict[str, tuple[Kind, str, str]] = {
+    "asleep": (
+        "report",
+        "The avatar is asleep",
+        "until there is something to say",
+    ),
+    "fallback": (
+        "loss",
+        "The voice stands in",
+        "the agent is heard without the avatar",
+    ),
+    "failed": (
+        "fatal",
+        "The avatar has failed for good",
+        "Start again starts a new one",
+    ),
+}
+_ENDS: dict[int, tuple[Kind, str]] = {
+    1: ("good", "to its end"),
+    2: ("interrupt", "cut by the barge-in"),
+    3: ("loss", "the rest was lost"),
+}
+_SOURCES = {"service": "(as the service reports)", "estimate": "(estimated)"}
 
-    Only what is named here is passed on.
-    """
+
+def report(name: str, payload: dict[str, Any]) -> Said:
+    """Say what the extension sent; only what is named here is passed on."""
     if name == "avatar_state":
         state = payload.get("state", "?")
-        kind: dict[str, Kind] = {
-            "failed": "fatal",
-            "recovering": "loss",
-            "ready": "good",
-        }
-        return (
-            kind.get(state, "report"),
-            f"avatar_state: {state}",
-            str(payload.get("reason", "")),
-        )
+        raw = f"avatar_state: {state} ({payload.get('reason', '')})"
+        if state in _STATES:
+            return Said(*_STATES[state], raw)
+        return Said("report", raw, is_raw=True)
     if name == "error":
         code = payload.get("code", 0)
         vendor = payload.get("vendor_info", {}).get("code", "")
-        return (
+        return Said(
             "fatal" if code < 0 else "loss",
-            f"error {code}" + (f" ({vendor})" if vendor else ""),
+            "Fatal error" if code < 0 else "Problem reported",
             str(payload.get("message", "")),
+            f"error {code}" + (f" ({vendor})" if vendor else ""),
         )
+    if name == "avatar_audio_start":
+        request = payload.get("request_id", "")
+        return Said("report", name, f"request {request}", is_raw=True)
+    if name == "avatar_audio_end":
+        return _answer_end(payload)
+    if name == "connection_status_changed":
+        current = payload.get("current", "?")
+        return Said("report", name, f"{current}", is_raw=True)
     # Zeros and noes would hide what there is to see.
     metrics = {k: v for k, v in payload.get("metrics", {}).items() if v}
-    return (
+    metrics.pop("connect_delay", None)  # connect_delay_ms, in TEN's words
+    return Said(
         "metrics",
         name,
         ", ".join(_metric(*item) for item in metrics.items()),
+        is_raw=True,
+    )
+
+
+def _answer_end(payload: dict[str, Any]) -> Said:
+    reason = payload.get("reason", 0)
+    kind, how = _ENDS.get(reason, ("report", ""))
+    heard_s = payload.get("playback_position_ms", 0) / 1000
+    total_s = payload.get("request_total_audio_duration_ms", 0) / 1000
+    source = _SOURCES.get(payload.get("source", ""), "")
+    return Said(
+        kind,
+        f"Heard {heard_s:.1f} of {total_s:.1f} s",
+        " ".join(filter(None, (how, source))),
+        f"avatar_audio_end: reason {reason}, "
+        f"request {payload.get('request_id', '')}",
     )
 
 

@@ -1,10 +1,9 @@
-"""The window: what a page receives, who may ask, and how it looks.
+"""The window: who may ask, and how it looks.
 
 Most of it in a real Chromium, with the extension on the stage; skipped where
 there is none.
 """
 
-import asyncio
 import base64
 import contextlib
 import http.client
@@ -20,21 +19,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from devkit.harness.speech_file import read_speech
-from devkit.motion_server import MotionServer, Record, SessionConfig
+from devkit.motion_server import (
+    MotionServer,
+)
 from devkit.motion_server.guard import refusal
 from devkit.window import Window, page_url
-from devkit.window.feed import MAX_ENTRIES, Feed
-from devkit.window.utterance import LEAD_S, Utterance
-from devkit.window.viewers import (
-    MAX_WAITING_SOUND_BYTES,
-    Sound,
-    Viewer,
-)
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -49,7 +43,7 @@ except ImportError:
 
 try:
     from devkit.harness import stage as stages
-    from devkit.window.performer import Performer, report_to
+    from devkit.window.performer import Performer, report_to, voice_to
 except ImportError:  # the real runtime has no host outside an app
     stages = None
 
@@ -65,10 +59,14 @@ SAMPLE = """
 const done = arguments[arguments.length - 1];
 const [lengthMs, samples] = [arguments[0], []];
 const mouth = document.querySelector("#mouth");
-const level = document.querySelector("#level");
+const level = document.querySelector("#face").style;
 const began = performance.now();
 requestAnimationFrame(function sample(now) {
-  samples.push([now - began, level.value, mouth.getBBox().height]);
+  samples.push([
+    now - began,
+    Number(level.getPropertyValue("--level")),
+    mouth.getBBox().height,
+  ]);
   if (now - began < lengthMs) requestAnimationFrame(sample);
   else done(samples);
 });
@@ -93,11 +91,25 @@ class Page:
         self.until(lambda: said.text, f"{button} says what it did")
         return said.text
 
-    def turn_sound_on(self) -> None:
-        """Press the sound button."""
-        sound = self.driver.find_element("id", "sound")
-        sound.click()
-        self.until(lambda: sound.text == "Sound is on", "sound is on")
+    def button(self, name: str) -> Any:
+        """The button of this name."""
+        return self.driver.find_element("css selector", f"[data-do={name}]")
+
+    def enabled(self) -> set[str]:
+        """The names of the buttons that can be pressed."""
+        return set(
+            self.driver.execute_script(
+                "return [...document.querySelectorAll('[data-do]:enabled')]"
+                ".map((button) => button.dataset.do)"
+            )
+        )
+
+    def figure(self, label: str) -> float:
+        """Seconds of speech that were heard, resumed ..."""
+        text = self.driver.find_element("id", "speech").text
+        found = re.search(rf"{label}\s+([\d.]+) s", text)
+        assert found, text
+        return float(found[1])
 
     def sample(self, length_s: float) -> list[tuple[float, float, float]]:
         """Time in ms, level and mouth opening (as drawn), frame by frame."""
@@ -209,6 +221,9 @@ def _staged() -> Iterator[tuple[Any, Window]]:
     window = Window()
     with stages.open_stage(
         on_report=lambda report: report_to(window.feed, report),
+        on_audio_frame=lambda frame: voice_to(window.feed, frame),
+        voice_wired=True,
+        flush_wired=True,
         routes=window.routes,
     ) as stage:
         pcm = read_speech(ROOT / "devkit" / "assets" / "sentence_24k.wav")
@@ -255,9 +270,11 @@ def test_mouth_follows_what_is_played_and_rests_when_cut(page: Page) -> None:
     rest = page.sample(0.4)
     assert max(level for _, level, _ in rest) == 0
     closed = max(opening for _, _, opening in rest)
-    page.turn_sound_on()
+    sound = page.driver.find_element("id", "sound")
+    assert sound.text == "Turn sound on"
 
     assert "6.4 s" in page.press("speak")
+    page.until(lambda: sound.text == "Sound is on", "speaking turns it on")
     page.until(lambda: page.state() == "Speaking", "the avatar speaks")
     speaking = page.sample(3)
     assert max(level for _, level, _ in speaking) > 0.2
@@ -280,29 +297,35 @@ def test_mouth_follows_what_is_played_and_rests_when_cut(page: Page) -> None:
 @needs_chromium
 @needs_stage
 def test_mouth_moves_without_sound_too(page: Page) -> None:
-    """Where sound is off the face speaks all the same."""
+    """Where the sound was turned off the face speaks all the same."""
+    sound = page.driver.find_element("id", "sound")
+    for text in ("Sound is on", "Turn sound on"):
+        sound.click()
+        page.until(lambda text=text: sound.text == text, text)
     page.press("speak")
     page.until(lambda: page.state() == "Speaking", "the avatar speaks")
     samples = page.sample(1.5)
     assert _correlation(samples) > 0.6
     assert max(opening for _, _, opening in samples) > 10
-    assert "speaking already" in page.press("speak")
+    assert sound.text == "Turn sound on"
+    page.press("barge_in")
 
 
 @needs_chromium
 @needs_stage
-def test_dropped_and_refused_connections_are_told_of(page: Page) -> None:
+def test_dropped_and_refused_connections_are_shown(page: Page) -> None:
     """The page shows the loss, the refusal and the recovery."""
     record = page.stage.server.record
     assert "503" in page.press("refuse")
     assert "connection 1" in page.press("drop")
     page.tells("Connection 1 is lost")
-    page.tells("avatar_state: recovering")
+    page.tells("Problem reported")
     page.tells("Connection refused status 503")
     page.tells("Connection 2: recovered")
     assert [c.close_code for c in record.connections] == [1006, None]
     assert [u.status for u in record.upgrades] == [101, 503, 101]
     page.until(lambda: page.state() == "Ready", "the avatar is ready")
+    page.driver.find_element("css selector", ".session summary").click()
     facts = page.driver.find_element("id", "session").text
     assert "2, open" in facts
     assert "1: by the service, code 1006" in facts
@@ -333,20 +356,28 @@ def test_stall_shows_as_a_gap(page: Page) -> None:
 def test_credits_end_the_extension_and_it_starts_again(page: Page) -> None:
     """What is final is shown as such, and the way out is offered."""
     assert "4001" in page.press("exhaust")
-    page.tells("avatar_state: failed")
-    page.tells("error -1000 (creditsExhausted)")
+    page.tells("Fatal error")
+    page.tells("The avatar has failed for good")
     page.until(lambda: page.state() == "Failed for good", "failed")
-    speak, again = (
-        page.driver.find_element("css selector", f"[data-do={name}]")
-        for name in ("speak", "start_again")
-    )
-    assert not speak.is_displayed()
-    assert again.is_displayed()
+    assert page.enabled() == {
+        "speak",
+        "tts_speed",
+        "start_again",
+        "console_down",
+        "playback_signals",
+    }
+    page.press("speak")
+    page.until(lambda: page.state() == "The voice speaks", "the voice speaks")
+    page.tells("by voice, without the avatar")
+    page.until(lambda: "barge_in" in page.enabled(), "it can be cut short")
+    page.press("barge_in")
+    page.until(lambda: page.figure("By voice") > 0, "by voice")
+    page.until(lambda: page.state() == "Failed for good", "silent")
     page.press("start_again")
     page.tells("Connection 2 is live")
     page.until(lambda: page.state() == "Ready", "the avatar is ready")
     page.press("speak")
-    page.tells("Utterance 1")
+    page.tells("Utterance 2")
     assert len(page.stage.server.record.live_connections) == 1
 
 
@@ -368,7 +399,7 @@ def test_page_that_is_opened_late_shows_the_past(page: Page) -> None:
 @needs_chromium
 @needs_stage
 def test_timeline_follows_until_it_is_scrolled_back(page: Page) -> None:
-    """Whoever reads is left alone, and told how much is new."""
+    """Whoever reads is left alone, and sees how much is new."""
     follow = page.driver.find_element("id", "follow")
     above_end = (
         "const list = document.querySelector('#timeline');"
@@ -395,17 +426,105 @@ def test_timeline_follows_until_it_is_scrolled_back(page: Page) -> None:
 
 @needs_chromium
 @needs_stage
-def test_fits_a_phone(page: Page) -> None:
-    """Nothing sticks out at a width of 360 px, and tabbing reaches all."""
+def test_speech_resumes_on_the_next_connection(page: Page) -> None:
+    """The rest is said again, and the page says how much."""
+    assert "5 times" in page.press("tts_speed")
+    assert page.button("tts_speed").text == "TTS speed: 5\u00d7"
+    page.press("speak")
+    page.until(lambda: "speak" in page.enabled(), "all has been synthesized")
+    value = "const bar = document.querySelector('#heard'); "
+    value += "return bar.value / bar.max"
+    page.until(
+        lambda: 0.2 < page.driver.execute_script(value) < 1, "a part was heard"
+    )
+    page.press("drop")
+    page.tells("Utterance 2, the rest of 1")
+    page.until(lambda: page.state() == "Speaking", "it speaks again")
+    page.press("barge_in")
+    page.tells("cut by the barge-in")
+    page.until(lambda: page.figure("Resumed") > 1, "resumed")
+    assert page.figure("Heard") > 1
+    assert page.figure("Cut") > 1
+    assert page.figure("Lost") == 0
+
+
+@needs_chromium
+@needs_stage
+def test_idle_avatar_sleeps_until_it_is_to_speak(page: Page) -> None:
+    """A session that the service ends as idle is no problem."""
+    page.press("idle_timeout")
+    page.tells("The avatar is asleep")
+    page.until(lambda: page.state() == "Asleep", "asleep")
+    assert not {"drop", "stall", "idle_timeout"} & page.enabled()
+    page.press("speak")
+    page.tells("Connection 2")
+    page.until(lambda: page.state() == "Speaking", "awake")
+    assert "idle_timeout" not in page.enabled()
+    page.press("barge_in")
+    assert "Problem reported" not in " ".join(page.timeline())
+
+
+@needs_chromium
+@needs_stage
+def test_switches_say_what_they_are_set_to(page: Page) -> None:
+    """The console goes down and up, signals on and off."""
+    server = page.stage.server
+    page.press("console_down")
+    assert page.button("console_down").text == "Console up"
+    page.tells("The console is down")
+    page.press("console_down")
+    assert page.button("console_down").text == "Console down"
+    page.tells("The console answers again")
+    page.press("playback_signals")
+    assert page.button("playback_signals").text == "Signals: on"
+    assert server.playback_signals is not None
+    page.press("playback_signals")
+    assert server.playback_signals is None
+    assert {"barge_in"} == {
+        button.get_attribute("data-do")
+        for button in page.driver.find_elements("css selector", "[data-do]")
+    } - page.enabled()
+
+
+@needs_chromium
+@needs_stage
+def test_raw_reports_are_behind_details(page: Page) -> None:
+    """An empty timeline says what to press; the rest is shown on demand."""
+    empty = page.driver.find_element("id", "empty")
+    assert "Press Speak" in empty.text
+    timeline = page.driver.find_element("id", "timeline")
+    assert "metrics" not in timeline.text
+    assert "avatar_state" not in timeline.text
+    page.driver.find_element("id", "details").click()
+    for raw in ("avatar_state: ready (connected)", "metrics"):
+        page.until(lambda raw=raw: raw in timeline.text, f"shows {raw}")
+    page.press("speak")
+    page.until(lambda: not empty.is_displayed(), "something was said")
+    page.press("barge_in")
+    stand_in = page.driver.find_element("css selector", ".stand-in")
+    assert "stand-in" in stand_in.text
+
+
+@needs_chromium
+@needs_stage
+@pytest.mark.parametrize("width", [360, 390, 768, 1280])
+def test_fits_every_width(page: Page, width: int) -> None:
+    """Nothing sticks out, and no button's text does."""
     page.driver.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
-        {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True},
+        {"width": width, "height": 740, "deviceScaleFactor": 2, "mobile": True},
     )
     try:
         page.press("drop")
         page.tells("Connection 2: recovered")
-        width = "return document.documentElement.scrollWidth"
-        assert page.driver.execute_script(width) == 360
+        shown = "return document.documentElement.scrollWidth"
+        assert page.driver.execute_script(shown) == width
+        sticking_out = (
+            "return [...document.querySelectorAll('button, .buttons span')]"
+            ".filter((one) => one.scrollWidth > one.clientWidth + 2"
+            " && one.clientWidth).map((one) => one.textContent)"
+        )
+        assert page.driver.execute_script(sticking_out) == []
     finally:
         page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -415,7 +534,7 @@ def test_fits_a_phone(page: Page) -> None:
 def test_buttons_work_from_the_keyboard(page: Page) -> None:
     """Focus can be seen, and Enter presses."""
     page.driver.execute_script(
-        "document.querySelector('[data-do=barge_in]').focus()"
+        "document.querySelector('[data-do=start_again]').focus()"
     )
     active = page.driver.switch_to.active_element
     active.send_keys("\t")
@@ -440,7 +559,8 @@ def test_without_a_stage_the_page_shows_where_to_point_a_graph(
         deadline = time.monotonic() + 5
         while not urls.text and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert server.console_url in urls.text
+        # The console answers at the page's port, too.
+        assert f"http://{server.host}:{server.port}/v1/console" in urls.text
         assert server.ingress_url in urls.text
         assert "Waiting" in driver.find_element("id", "state").text
         for name in ("speak", "barge_in"):
@@ -534,169 +654,6 @@ def test_foreign_pages_are_refused() -> None:
             _status(server, "GET", "/window/live", Origin=own, **upgrade) == 101
         )
         assert _status(server, "GET", "/window/..%2fpage.py") == 404
-
-
-# What a page receives
-
-
-class Listener:
-    """A page that takes everything at once."""
-
-    def __init__(self) -> None:
-        self.got: list[Any] = []
-
-    def put(self, message: Any) -> None:
-        self.got.append(message)
-
-    def titles(self) -> list[str]:
-        """The titles of the timeline's entries, in order."""
-        return [
-            message["entry"]["title"]
-            for message in self.got
-            if isinstance(message, dict) and message["type"] == "entry"
-        ]
-
-
-def test_renewal_is_told_from_a_recovery() -> None:
-    """What the client closed itself was renewed, all else recovered."""
-    now = [0.0]
-    record = Record(lambda: now[0])
-    feed = Feed(clock=lambda: now[0])
-    feed.attach(record)
-    page: Any = Listener()
-    feed.subscribe(page, {})
-    config = SessionConfig(24000, "pcm_s16le", 0, "c", 7, "7", "secret-token")
-    ends: list[tuple[Literal["client", "server"], int]] = [
-        ("client", 1000),
-        ("server", 1011),
-        ("server", 4002),
-    ]
-    for by, code in ends:
-        connection = record.opened(app_id="a", avatar_id="b", session_token=1)
-        record.configured(connection, config)
-        record.confirmed(connection, "id")
-        now[0] += 60
-        record.closed(connection, by, code)
-        now[0] += 0.5
-    assert page.titles() == [
-        "Connection 1 is live",
-        "Connection 1 is closed",
-        "Connection 2: renewed, 0.50 s after the last one",
-        "Connection 2 is lost",
-        "Connection 3: recovered, 0.50 s after the last one",
-        "Connection 3 is lost",
-    ]
-    assert "secret-token" not in json.dumps(page.got)
-
-
-def test_late_page_is_given_the_latest_past() -> None:
-    """The past is bounded, and waveforms come with it."""
-    record = Record(lambda: 1.0)
-    feed = Feed(clock=lambda: 1.0)
-    feed.attach(record)
-    connection = record.opened(app_id="a", avatar_id="b", session_token=1)
-    config = SessionConfig(24000, "pcm_s16le", 0, "c", 7, "7", "secret-token")
-    record.configured(connection, config)
-    for at in range(MAX_ENTRIES + 5):
-        record.audio(connection, f"req-{at}", bytes(960), True)
-    page: Any = Listener()
-    feed.subscribe(page, {})
-    (hello,) = page.got
-    assert len(hello["entries"]) == MAX_ENTRIES
-    assert hello["entries"][0]["title"] == "Utterance 6"
-    assert hello["entries"][0]["utterance"]["peaks"] == "AA=="
-
-
-def _utterance() -> Utterance:
-    return Utterance(1, 1, "req", 0.0, 24000, is_pcm=True)
-
-
-def test_audio_in_time_has_no_gap() -> None:
-    """Delays within the lead are not heard."""
-    utterance = _utterance()
-    for at in range(50):
-        late_s = LEAD_S * 0.9 * (at % 3 == 0)
-        heard = utterance.hear(bytes(960), 10 + at * 0.02 + late_s)
-        assert heard.gap is None
-
-
-def test_late_audio_is_a_gap() -> None:
-    """What a listener would wait for is the gap's length."""
-    utterance = _utterance()
-    utterance.hear(bytes(48000), 0.0)
-    gap = utterance.hear(bytes(48000), 1.0 + LEAD_S + 0.5).gap
-    assert gap is not None
-    assert gap.at_ms == 1000
-    assert gap.length_s == pytest.approx(0.5 + LEAD_S)
-    assert utterance.gaps == [gap]
-
-
-def test_waveform_does_not_depend_on_the_messages() -> None:
-    """Peaks are the same however the audio is cut, odd bytes included."""
-    pcm = bytes(range(256)) * 60
-    whole, pieces = _utterance(), _utterance()
-    heard = whole.hear(pcm, 0.0)
-    parts = [pieces.hear(pcm[at : at + 77], 0.0) for at in range(0, 15360, 77)]
-    assert heard.pcm == pcm == b"".join(part.pcm for part in parts)
-    assert heard.peaks == b"".join(part.peaks for part in parts)
-    assert len(heard.peaks) == 15360 // 960
-
-
-class SlowSocket:
-    """A page that takes nothing until it is let."""
-
-    def __init__(self) -> None:
-        self.may_read = asyncio.Event()
-        self.got: list[str | bytes] = []
-        self.closed = False
-
-    async def send_str(self, data: str) -> None:
-        await self.may_read.wait()
-        self.got.append(data)
-
-    async def send_bytes(self, data: bytes) -> None:
-        await self.may_read.wait()
-        self.got.append(data)
-
-    async def close(self, *, message: bytes) -> None:
-        self.closed = True
-
-
-async def _slow(sounds: int) -> SlowSocket:
-    socket: Any = SlowSocket()
-    viewer = Viewer(socket, asyncio.get_running_loop())
-    serving = asyncio.create_task(viewer.serve())
-    for _ in range(sounds):
-        viewer.put(Sound(1, 24000, b"\x01\x02\x03", bytes(4800)))
-    viewer.put({"type": "silence"})
-    await asyncio.sleep(0)
-    socket.may_read.set()
-    for _ in range(100):  # turns of the loop: nothing waits for time
-        await asyncio.sleep(0)
-    serving.cancel()
-    await asyncio.gather(serving, return_exceptions=True)
-    return socket
-
-
-async def test_slow_page_loses_sound_but_nothing_else() -> None:
-    """Waveform and events come all; how much sound is missing is said."""
-    count = MAX_WAITING_SOUND_BYTES // 4800 + 50
-    socket = await _slow(count)
-    *sounds, last = socket.got
-    assert last == '{"type": "silence"}'
-    assert len(sounds) == count
-    assert not socket.closed
-    left_out = [frame for frame in sounds if len(frame) < 100]
-    assert 40 < len(left_out) < 60
-    for frame in left_out:
-        assert isinstance(frame, bytes)
-        assert frame[16:] == b"\x01\x02\x03\x00"
-        assert int.from_bytes(frame[12:16], "little") == 100
-
-
-async def test_page_that_does_not_read_is_let_go() -> None:
-    """What waits for a page is bounded, whatever it does."""
-    assert (await _slow(200_000)).closed
 
 
 # As commands

@@ -2,18 +2,45 @@
 
 import { element } from "./timeline.js";
 
+// When a button can do something; the others always can.
+const CAN = {
+  speak: ({ isSpeaking }) => !isSpeaking,
+  barge_in: ({ isSpeaking, isHeard }) => isSpeaking || isHeard,
+  drop: ({ isOpen }) => isOpen,
+  stall: ({ isOpen }) => isOpen,
+  refuse: ({ state }) => state !== "failed",
+  idle_timeout: ({ isLive, isStalled, isSpeaking, isHeard }) =>
+    isLive && !isStalled && !isSpeaking && !isHeard,
+  exhaust: ({ state }) => state !== "failed",
+};
+const LABELS = {
+  stall: ({ isStalled }) => (isStalled ? "Resume" : "Stall"),
+  console_down: ({ isConsoleDown }) =>
+    isConsoleDown ? "Console up" : "Console down",
+  playback_signals: ({ hasSignals }) => `Signals: ${hasSignals ? "on" : "off"}`,
+  tts_speed: ({ ttsSpeed }) => `TTS speed: ${ttsSpeed}×`,
+};
+const PRESSED = {
+  stall: ({ isStalled }) => isStalled,
+  console_down: ({ isConsoleDown }) => isConsoleDown,
+  playback_signals: ({ hasSignals }) => hasSignals,
+};
+
 export class Buttons {
-  constructor(root) {
+  /** `onSpeak()` is called from the click on Speak. */
+  constructor(root, onSpeak) {
     this.root = root;
+    this.onSpeak = onSpeak;
     this.said = root.querySelector("#said");
-    for (const button of root.querySelectorAll("[data-do]")) {
+    this.buttons = [...root.querySelectorAll("[data-do]")];
+    for (const button of this.buttons) {
       button.addEventListener("click", () => this.press(button.dataset.do));
     }
+    this.gone();
   }
 
   hello({ hasStage, urls }) {
-    this.hasStage = hasStage;
-    this.find("agent-buttons").hidden = !hasStage;
+    this.find("conversation").hidden = !hasStage;
     this.find("endpoints").hidden = hasStage;
     this.find("urls").replaceChildren(
       ...Object.entries(urls).map(([name, url]) => this.urlRow(name, url)),
@@ -22,18 +49,26 @@ export class Buttons {
       this.copy(JSON.stringify(urls, null, 2), "both URLs");
   }
 
-  show({ state, isStalled }) {
-    const hasFailed = this.hasStage && state === "failed";
-    this.find("start-again").hidden = !hasFailed;
-    for (const name of ["speak", "barge_in"]) {
-      this.root.querySelector(`[data-do=${name}]`).hidden = hasFailed;
+  /** Shows what each button would do now, and whether it can. */
+  show(session) {
+    for (const button of this.buttons) {
+      const name = button.dataset.do;
+      button.disabled = !(CAN[name]?.(session) ?? true);
+      const label = LABELS[name]?.(session);
+      if (label && button.textContent !== label) button.textContent = label;
+      const isPressed = PRESSED[name]?.(session);
+      if (isPressed !== undefined) {
+        button.setAttribute("aria-pressed", String(isPressed));
+      }
     }
-    const stall = this.find("stall");
-    stall.setAttribute("aria-pressed", String(isStalled));
-    stall.textContent = isStalled ? "Resume" : "Stall";
+  }
+
+  gone() {
+    for (const button of this.buttons) button.disabled = true;
   }
 
   async press(name) {
+    if (name === "speak") this.onSpeak();
     let said;
     let done = false;
     try {

@@ -17,6 +17,7 @@ export class Face {
         find(id),
       ]),
     );
+    this.root = root;
     this.head = find("head");
     this.brows = find("brows");
     this.eyes = [...root.querySelectorAll(".eye")];
@@ -37,6 +38,7 @@ export class Face {
     this.wide += (shape.wide - this.wide) * (1 - Math.exp(-step / 0.07));
     this.effort += (shape.open - this.effort) * (1 - Math.exp(-step / 0.5));
     if (this.open < 0.004) this.open = 0;
+    this.root.style.setProperty("--level", Math.min(1, 2.5 * shape.level));
     this.drawMouth();
     if (this.calm()) return;
     this.drawEyes(now);

@@ -4,23 +4,32 @@ import { Buttons } from "./buttons.js";
 import { Face } from "./face.js";
 import { follow } from "./live.js";
 import { SessionPanel } from "./session.js";
-import { Timeline } from "./timeline.js";
-import { Voice } from "./voice.js";
+import { seconds, Timeline } from "./timeline.js";
+import { REST, Voice } from "./voice.js";
 
 const find = (id) => document.getElementById(id);
 
 const motion = matchMedia("(prefers-reduced-motion: reduce)");
-const buttons = new Buttons(document);
 const face = new Face(find("face"), { calm: () => motion.matches });
-const timeline = new Timeline(find("timeline"), find("follow"), find("empty"));
+const timeline = new Timeline({
+  list: find("timeline"),
+  followButton: find("follow"),
+  detailsButton: find("details"),
+  empty: find("empty"),
+});
 const panel = new SessionPanel({
   list: find("session"),
   counts: find("counts"),
   state: find("state"),
+  speech: find("speech"),
 });
 const voice = new Voice((text) => {
   showSound();
   buttons.say(text);
+});
+let isSoundWanted = true; // until the user turns it off
+const buttons = new Buttons(document, () => {
+  if (isSoundWanted && !voice.isOn) turnSoundOn();
 });
 
 function showSession(session) {
@@ -31,7 +40,7 @@ function showSession(session) {
 follow({
   hello(message) {
     voice.silence();
-    timeline.clear();
+    timeline.hello(message);
     panel.hello(message);
     buttons.hello(message);
     for (const entry of message.entries) timeline.put(entry);
@@ -48,18 +57,25 @@ follow({
   gone() {
     voice.silence();
     panel.gone();
+    buttons.gone();
   },
 });
 
-find("sound").addEventListener("click", async () => {
-  try {
-    if (voice.isOn) voice.turnOff();
-    else await voice.turnOn();
-  } catch (error) {
-    buttons.say(`The browser plays no sound: ${error.message}`);
-  }
+find("sound").addEventListener("click", () => {
+  isSoundWanted = !voice.isOn;
+  if (isSoundWanted) return turnSoundOn();
+  voice.turnOff();
   showSound();
 });
+
+async function turnSoundOn() {
+  try {
+    await voice.turnOn();
+  } catch (error) {
+    buttons.say(`The browser plays no sound: ${error.message}`, false);
+  }
+  showSound();
+}
 
 function showSound() {
   find("sound").setAttribute("aria-pressed", String(voice.isOn));
@@ -70,14 +86,27 @@ function showSound() {
 
 function draw(nowMs) {
   const heard = voice.heard();
-  face.draw(heard, nowMs / 1000);
-  find("level").value = Math.min(1, 2.5 * heard.level);
-  panel.speaking(heard.utterance > 0);
+  const lengthMs = timeline.lengthMs(heard.utterance);
+  const isVoice = timeline.isVoice(heard.utterance);
+  // The avatar does not move while the voice stands in for it.
+  face.draw(isVoice ? REST : heard, nowMs / 1000);
+  panel.speaking(heard.utterance > 0, isVoice);
   if (heard.utterance) timeline.played(heard.utterance, heard.atMs + 20);
-  find("playing").textContent = heard.utterance
-    ? `Utterance ${heard.utterance}, ${(heard.atMs / 1000).toFixed(1)} s`
-    : "Silent";
+  showProgress(heard, lengthMs, isVoice);
   timeline.draw();
   requestAnimationFrame(draw);
 }
 requestAnimationFrame(draw);
+
+function showProgress({ utterance, atMs }, lengthMs, isVoice) {
+  if (utterance && lengthMs) {
+    find("heard").max = lengthMs;
+    find("heard").value = atMs;
+    const who = isVoice ? "By voice" : `Utterance ${utterance}`;
+    find("playing").textContent =
+      `${who}, ${(atMs / 1000).toFixed(1)} of ${seconds(lengthMs)}`;
+  } else {
+    find("heard").value = 0;
+    find("playing").textContent = "Silent";
+  }
+}

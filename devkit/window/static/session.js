@@ -6,14 +6,24 @@ const STATES = {
   waiting: "Waiting for a client",
   connecting: "Connecting",
   ready: "Ready",
-  recovering: "Recovering",
+  recovering: "Reconnecting",
+  fallback: "The voice stands in",
+  asleep: "Asleep",
   failed: "Failed for good",
   closed: "Not connected",
 };
+const SPEECH = {
+  heardMs: "Heard",
+  resumedMs: "Resumed",
+  voiceMs: "By voice",
+  cutMs: "Cut",
+  lostMs: "Lost",
+};
 
 export class SessionPanel {
-  constructor({ list, counts, state }) {
+  constructor({ list, counts, state, speech }) {
     this.list = list;
+    this.speech = speech;
     this.countLine = counts;
     this.state = state;
     this.values = new Map(); // label -> the element that holds its value
@@ -25,13 +35,15 @@ export class SessionPanel {
 
   hello({ nowEpochS, sdk, hasStage }) {
     this.aheadMs = nowEpochS * 1000 - Date.now();
-    this.sdk = hasStage ? sdk : `not told on the wire (read with ${sdk})`;
+    this.sdk = hasStage ? sdk : `unknown (read with ${sdk})`;
+    this.speech.hidden = !hasStage;
   }
 
   show(session) {
     this.session = session;
     const { counts } = session;
     this.showCounts();
+    this.showSpeech();
     const stalled = session.isStalled ? ", stalled" : "";
     const { connection, isOpen, sampleRate } = session;
     this.set("Connection", connection
@@ -53,7 +65,21 @@ export class SessionPanel {
     this.showState();
   }
 
-  /** Counts speech between two tellings of the whole session. */
+  /** What became of the speech, as the extension reports it. */
+  showSpeech() {
+    this.speech.replaceChildren(
+      ...Object.entries(SPEECH).map(([name, label]) => {
+        const figure = element("div");
+        figure.append(
+          element("dt", { textContent: label }),
+          element("dd", { textContent: seconds(this.session.speech[name]) }),
+        );
+        return figure;
+      }),
+    );
+  }
+
+  /** Counts speech between two messages about the whole session. */
   hear({ pcm, rate, missingMs }) {
     if (!this.session) return;
     this.session.counts.audioMs += (1000 * pcm.length) / rate + missingMs;
@@ -70,21 +96,23 @@ export class SessionPanel {
     ].join(" · ");
   }
 
-  speaking(isSpeaking) {
-    if (isSpeaking === this.isSpeaking) return;
+  speaking(isSpeaking, isVoice) {
+    if (isSpeaking === this.isSpeaking && isVoice === this.isVoice) return;
     this.isSpeaking = isSpeaking;
+    this.isVoice = isVoice;
     this.showState();
   }
 
   gone() {
     this.session = null;
-    this.setState("offline", "The service is gone; waiting for it");
+    this.setState("offline", "The service is gone: waiting for it");
   }
 
   showState() {
     if (!this.session) return;
     const { state, isStalled } = this.session;
     if (isStalled) this.setState("stalled", "Stalled");
+    else if (this.isVoice) this.setState("fallback", "The voice speaks");
     else if (this.isSpeaking) this.setState("speaking", "Speaking");
     else this.setState(state, STATES[state] ?? state);
   }

@@ -13,7 +13,7 @@ const BADGES = {
 };
 
 export class Timeline {
-  constructor(list, followButton, empty) {
+  constructor({ list, followButton, detailsButton, empty }) {
     this.list = list;
     this.followButton = followButton;
     this.empty = empty;
@@ -23,8 +23,13 @@ export class Timeline {
     this.follows = true;
     this.unseen = 0;
     followButton.addEventListener("click", () => this.follow(!this.follows));
+    detailsButton.addEventListener("click", () => {
+      const isShown = list.classList.toggle("with-details");
+      detailsButton.setAttribute("aria-pressed", String(isShown));
+      this.moveOn();
+    });
+    setInterval(() => this.showWaiting(), 500);
     // Whoever scrolls back wants to read, whoever scrolls down to follow.
-    setInterval(() => this.tellOfWaiting(), 500);
     list.addEventListener("scroll", () => this.scrolled());
     new ResizeObserver(() => this.drawAll()).observe(list);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
@@ -32,7 +37,13 @@ export class Timeline {
     );
   }
 
-  clear() {
+  /** Begins anew, and says how to get something to see. */
+  hello({ hasStage }) {
+    this.empty.textContent = hasStage
+      ? "Nothing has been said yet. Press Speak; then break something while " +
+        "the avatar speaks."
+      : "Nothing has been said yet. Point a graph at the two URLs under " +
+        "“Into your graph” and have its agent speak.";
     this.list.replaceChildren();
     this.items.clear();
     this.waves.clear();
@@ -46,7 +57,8 @@ export class Timeline {
     let item = this.items.get(entry.number);
     if (!item) {
       item = this.add(entry);
-      if (!this.follows) this.unseen += 1;
+      const isShown = !entry.isRaw || this.list.matches(".with-details");
+      if (!this.follows && isShown) this.unseen += 1;
     }
     if (entry.utterance) this.showUtterance(item, entry.utterance);
     this.moveOn();
@@ -58,7 +70,7 @@ export class Timeline {
     if (!wave) return;
     wave.waveform.add(peaks);
     wave.heardAtMs = performance.now();
-    wave.badge.textContent = BADGES[wave.waveform.utterance.outcome];
+    wave.badge.textContent = badge(wave.waveform.utterance);
     if (missingMs) {
       wave.missingMs += missingMs;
       wave.missing.hidden = false;
@@ -67,6 +79,16 @@ export class Timeline {
     }
     wave.length.textContent = seconds(wave.waveform.audioMs);
     this.stale.add(wave.waveform);
+  }
+
+  /** How much of an utterance has come in; 0 where there is none. */
+  lengthMs(utterance) {
+    return this.waves.get(utterance)?.waveform.audioMs ?? 0;
+  }
+
+  /** Whether it is said by the voice. */
+  isVoice(utterance) {
+    return this.waves.get(utterance)?.waveform.utterance.connection === 0;
   }
 
   /** Marks how far an utterance has been heard. */
@@ -78,10 +100,12 @@ export class Timeline {
   }
 
   /** Says so where neither audio nor an end has come for a while. */
-  tellOfWaiting() {
+  showWaiting() {
     for (const { waveform, badge, heardAtMs } of this.waves.values()) {
       const waitedMs = performance.now() - heardAtMs;
-      if (waveform.utterance.outcome === "open" && waitedMs > WAITING_MS) {
+      const { outcome, connection } = waveform.utterance;
+      // The voice gets its audio at once, and no end.
+      if (connection && outcome === "open" && waitedMs > WAITING_MS) {
         badge.textContent = `no audio and no end for ${seconds(waitedMs)}`;
       }
     }
@@ -132,6 +156,7 @@ export class Timeline {
     const item = element("li", { className: "entry" });
     item.dataset.kind = entry.kind;
     item.dataset.who = entry.who;
+    item.classList.toggle("raw", entry.isRaw);
     item.append(
       element("time", { textContent: clock(entry.timeS) }),
       element("span", { className: "dot", ariaHidden: "true" }),
@@ -145,15 +170,20 @@ export class Timeline {
       line.append(" ", element("span", { textContent: entry.detail }));
       body.append(line);
     }
+    if (entry.raw) {
+      const raw = element("p", { className: "facts raw" });
+      raw.textContent = entry.raw;
+      body.append(raw);
+    }
     item.append(body);
     this.list.append(item);
     this.items.set(entry.number, item);
-    this.empty.hidden = true;
     if (this.items.size > MAX_ENTRIES) this.dropOldest();
     return item;
   }
 
   addWave(item, line, entry) {
+    this.empty.hidden = true;
     const canvas = element("canvas", { className: "wave" });
     const length = element("span", { className: "length" });
     const badge = element("span", { className: "badge" });
@@ -190,11 +220,14 @@ export class Timeline {
     const wave = this.waves.get(utterance.number);
     wave.waveform.utterance = utterance;
     item.dataset.outcome = utterance.outcome;
-    wave.badge.textContent = BADGES[utterance.outcome];
+    wave.badge.textContent = badge(utterance);
     wave.length.textContent = utterance.isPcm
       ? seconds(utterance.audioMs || wave.waveform.audioMs)
       : `${Math.ceil(utterance.audioBytes / 1024)} KiB`;
-    const facts = [`connection ${utterance.connection}`];
+    const { connection } = utterance;
+    const facts = [
+      connection ? `connection ${connection}` : "by voice, without the avatar",
+    ];
     if (!utterance.isPcm) facts.push("Ogg Opus: counted, not drawn or played");
     if (utterance.outcome !== "open") {
       facts.push(`${utterance.messages} messages`);
@@ -212,6 +245,10 @@ export class Timeline {
       if (item.contains(waveform.canvas)) this.waves.delete(utterance);
     }
   }
+}
+
+function badge({ outcome, connection }) {
+  return outcome === "open" && !connection ? "by voice" : BADGES[outcome];
 }
 
 export function element(name, values = {}) {

@@ -12,12 +12,12 @@ const LEAD_S = 0.2;
 // A sound card whose clock stands still this long plays nothing.
 const STUCK_S = 1.5;
 const FADE_S = 0.008;
-const REST = { open: 0, wide: 0.5, level: 0, utterance: 0, atMs: 0 };
+export const REST = { open: 0, wide: 0.5, level: 0, utterance: 0, atMs: 0 };
 
 export class Voice {
-  /** `onTrouble(text)` is called when the sound has to be turned off. */
-  constructor(onTrouble) {
-    this.onTrouble = onTrouble;
+  /** `onProblem(text)` is called when the sound has to be turned off. */
+  constructor(onProblem) {
+    this.onProblem = onProblem;
     this.audio = null; // { context, gain, analyser, wave }
     this.chunks = []; // scheduled and not played: { at, samples, rate, ... }
     this.shapes = []; // mouth shapes on the clock, in order
@@ -39,6 +39,7 @@ export class Voice {
 
   /** Turns sound on; to be called from a click. May reject. */
   async turnOn() {
+    if (this.audio) return;
     const rate = this.chunks[0]?.rate ?? this.rate ?? 24000;
     // The stream's own rate: chunks then join without being resampled.
     const context = new AudioContext({ sampleRate: rate });
@@ -176,7 +177,7 @@ export class Voice {
       this.stuck = { time, since: now };
     } else if (now - this.stuck.since > STUCK_S) {
       this.turnOff();
-      this.onTrouble("This machine plays no sound; the face moves without.");
+      this.onProblem("This machine plays no sound; the face moves without.");
     }
   }
 }
