@@ -52,12 +52,16 @@ class Speech:
         now: float,
         turn: Optional[Turn] = None,
         sample_rate: int = 0,
-    ) -> None:
-        """Take the audio of one frame (rules 1, 5, 6 and 9)."""
+    ) -> bool:
+        """Take the audio of one frame (rules 1, 5, 6 and 9).
+
+        Return whether it opened an utterance.
+        """
         if not pcm:
-            return
+            return False
         bytes_per_s = (sample_rate or self._sample_rate) * BYTES_PER_SAMPLE
         utterance = self._intake.open
+        opens = False
         if (
             utterance is None
             or turn is None
@@ -68,16 +72,18 @@ class Speech:
             # flush leaves nothing open.
             if self._is_closed:
                 self._backlog.totals.refuse_unqueued(len(pcm))
-                return
+                return False
             found = self._intake.utterance_of(turn, len(pcm), now, bytes_per_s)
             if found is None:
-                return
-            if found is not utterance:
+                return False
+            opens = found is not utterance
+            if opens:
                 self._end_open()
-                self._intake.open = utterance = found
+                self._intake.open = found
                 self._backlog.queue.append(found)
             utterance = found
         self._intake.add(utterance, pcm, now)
+        return opens
 
     def start(self, turn: Optional[Turn] = None, request_id: str = "") -> None:
         """Take a `tts_audio_start`: what follows is not stale (rule 5)."""

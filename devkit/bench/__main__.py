@@ -17,8 +17,11 @@ from . import (
     latency,
     memory,
     pictures,
+    recovery,
     scale,
     startup,
+    storm,
+    workers,
 )
 from .apart import apart
 from .figures import Outcome, Settings
@@ -32,6 +35,9 @@ BENCHMARKS: dict[str, Callable[[Settings], Outcome]] = {
     "scale": scale.run,
     "startup": startup.run,
     "memory": memory.run,
+    "recovery": recovery.run,
+    "storm": storm.run,
+    "workers": workers.run,
 }
 
 _WIDE = 120  # columns, where no terminal says how many it has
@@ -47,6 +53,9 @@ class Name(str, Enum):
     SCALE = "scale"
     STARTUP = "startup"
     MEMORY = "memory"
+    RECOVERY = "recovery"
+    STORM = "storm"
+    WORKERS = "workers"
 
 
 def main(
@@ -65,7 +74,7 @@ def main(
     ] = None,
     only: Annotated[
         Optional[list[Name]],
-        typer.Option(help="Just this one; may be repeated."),
+        typer.Argument(metavar="[NAME]...", help="All of them by default."),
     ] = None,
     runs: Annotated[
         Optional[int],

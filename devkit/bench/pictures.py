@@ -9,6 +9,7 @@ matplotlib.use("svg")
 
 from matplotlib import pyplot
 
+from . import storm
 from .figures import percentile
 
 _GREY = "#808080"
@@ -47,6 +48,8 @@ def draw(curves: dict[str, list[float]], folder: Path) -> list[Path]:
         drawn.append(_draw_latency(curves, folder / "latency.svg"))
     if "avatars" in curves:
         drawn.append(_draw_scaling(curves, folder / "scaling.svg"))
+    if any(name.startswith("storm ") for name in curves):
+        drawn.append(_draw_storm(curves, folder / "storm.svg"))
     return drawn
 
 
@@ -115,6 +118,26 @@ def _draw_scaling(curves: dict[str, list[float]], path: Path) -> Path:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
     cpu.legend()
+    return _save(figure, path)
+
+
+def _draw_storm(curves: dict[str, list[float]], path: Path) -> Path:
+    figure, (attempts, back) = pyplot.subplots(1, 2)
+    for side, colour in zip(storm.SIDES, _COLOURS.values()):
+        for axes, what in ((attempts, "attempts"), (back, "back")):
+            values = curves[f"storm {what} {side}"]
+            times_s = [at * storm.BIN_S for at in range(len(values))]
+            axes.step(times_s, values, where="post", color=colour, label=side)
+    attempts.set(title="Attempts a second", yscale="symlog")
+    attempts.set_yticks((0, 10, 100, 1000, 10_000))
+    attempts.yaxis.set_major_formatter("{x:g}")
+    attempts.set_ylim(0, None)
+    back.set(title="Avatars that are back", ylabel="%", ylim=(0, 100))
+    back.legend()
+    for axes in (attempts, back):
+        axes.axvline(storm.DOWN_S, color=_GREY, linestyle=":")
+        axes.set(xlabel="s after the loss", xlim=(0, None))
+        axes.minorticks_off()
     return _save(figure, path)
 
 

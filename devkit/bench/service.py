@@ -78,7 +78,7 @@ class Service:
 @contextmanager
 def motion_server(*, keep_audio: bool = False) -> Iterator[Service]:
     """Run a Motion Server; `keep_audio` keeps each message's time too."""
-    arguments = ["devkit.commands.motion_server"]
+    arguments = ["devkit.lifeline", "devkit.commands.motion_server"]
     arguments += ["--json", "--quiet", "--no-window"]
     if not keep_audio:
         arguments.append("--no-audio")
@@ -92,16 +92,19 @@ def lanes(
 ) -> Iterator[list[Service]]:
     """Run Motion Servers behind a network; see lanes.py."""
     arguments = map(str, (count, delay_ms, console_delay_s))
-    with child("devkit.bench.lanes", *arguments) as process:
+    with child("devkit.lifeline", "devkit.bench.lanes", *arguments) as process:
         yield [Service.of(urls, process.pid) for urls in line(process)]
 
 
 @contextmanager
 def child(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """Run a module with these arguments in a process of its own, which ends
-    with this one, however that ends."""
+    """Run a module with these arguments in a process of its own.
+
+    It is to end with its standard input, as `devkit.lifeline` does: that is
+    closed when this process ends, however it does.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "devkit.lifeline", *arguments],
+        [sys.executable, "-m", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

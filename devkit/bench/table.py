@@ -59,6 +59,8 @@ def _number(value: float | None) -> str:
 
 def heard_line(name: str, outcome: Outcome) -> str:
     """Say whether all that was sent in a benchmark was heard."""
+    if not outcome.sent_bytes:
+        return f"{name}: a model, nothing was sent"
     if outcome.heard_bytes == outcome.sent_bytes:
         return f"{name}: all {outcome.sent_bytes} bytes sent were heard"
     return (
