@@ -24,7 +24,7 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
-class Said:
+class Words:
     """A report in words; see `board.Entry`."""
 
     kind: Kind
@@ -146,18 +146,18 @@ _ENDS: dict[int, tuple[Kind, str]] = {
 _SOURCES = {"service": "(as the service reports)", "estimate": "(estimated)"}
 
 
-def report(name: str, payload: dict[str, Any]) -> Said:
+def report(name: str, payload: dict[str, Any]) -> Words:
     """Say what the extension sent; only what is named here is passed on."""
     if name == "avatar_state":
         state = payload.get("state", "?")
         raw = f"avatar_state: {state} ({payload.get('reason', '')})"
         if state in _STATES:
-            return Said(*_STATES[state], raw)
-        return Said("report", raw, is_raw=True)
+            return Words(*_STATES[state], raw)
+        return Words("report", raw, is_raw=True)
     if name == "error":
         code = payload.get("code", 0)
         vendor = payload.get("vendor_info", {}).get("code", "")
-        return Said(
+        return Words(
             "fatal" if code < 0 else "loss",
             "Fatal error" if code < 0 else "Problem reported",
             str(payload.get("message", "")),
@@ -165,16 +165,16 @@ def report(name: str, payload: dict[str, Any]) -> Said:
         )
     if name == "avatar_audio_start":
         request = payload.get("request_id", "")
-        return Said("report", name, f"request {request}", is_raw=True)
+        return Words("report", name, f"request {request}", is_raw=True)
     if name == "avatar_audio_end":
         return _answer_end(payload)
     if name == "connection_status_changed":
         current = payload.get("current", "?")
-        return Said("report", name, f"{current}", is_raw=True)
+        return Words("report", name, f"{current}", is_raw=True)
     # Zeros and noes would hide what there is to see.
     metrics = {k: v for k, v in payload.get("metrics", {}).items() if v}
     metrics.pop("connect_delay", None)  # connect_delay_ms, in TEN's words
-    return Said(
+    return Words(
         "metrics",
         name,
         ", ".join(_metric(*item) for item in metrics.items()),
@@ -182,13 +182,13 @@ def report(name: str, payload: dict[str, Any]) -> Said:
     )
 
 
-def _answer_end(payload: dict[str, Any]) -> Said:
+def _answer_end(payload: dict[str, Any]) -> Words:
     reason = payload.get("reason", 0)
     kind, how = _ENDS.get(reason, ("report", ""))
     heard_s = payload.get("playback_position_ms", 0) / 1000
     total_s = payload.get("request_total_audio_duration_ms", 0) / 1000
     source = _SOURCES.get(payload.get("source", ""), "")
-    return Said(
+    return Words(
         kind,
         f"Heard {heard_s:.1f} of {total_s:.1f} s",
         " ".join(filter(None, (how, source))),
