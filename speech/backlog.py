@@ -133,5 +133,4 @@ class Backlog:
         """Do not say again what was lost."""
         self.stale_at = None
         for utterance in list(self.queue):
-            if utterance.again:
-                self.discard_lost(utterance)
+            self.discard_lost(utterance)

@@ -164,7 +164,10 @@ class AvatarSteps:
     ) -> None:
         """Nothing plays any more, or nothing has since `played_until`. What
         was written and not heard goes first on the next session, rewound, or
-        is lost (rules of playout 3)."""
+        is lost (rules of playout 3).
+
+        To be called between steps.
+        """
         backlog = self._backlog
         limits = backlog.limits
         until = now if played_until is None else played_until

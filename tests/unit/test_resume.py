@@ -307,6 +307,7 @@ def test_what_was_never_written_does_not_get_stale():
     speaking.wait(20.0)
     summary = speaking.summary()
     assert (summary.lost_ms, summary.sent_ms) == (1000, 1000)
+    assert speaking.end().playback_position_ms == 1000
 
 
 def test_all_that_was_lost_gets_stale_at_once():
@@ -412,6 +413,18 @@ def test_what_was_not_kept_but_heard_is_not_lost():
     speaking.wait(10.0)
     summary = speaking.summary()
     assert (summary.sent_ms, summary.lost_ms) == (7000, 2000)
+
+
+def test_the_rewind_does_not_jump_over_what_was_not_kept():
+    """A gap would be worse than no rewind."""
+    speaking = Speaking(max_buffered_s=1.0, rewind_s=1.5)
+    for _ in range(8):
+        speaking.speak(1000, end=False)
+        speaking.write("first")
+    speaking.wait(6.0)
+    speaking.lose()
+    waiting = speaking.speak(1000)
+    assert audio_of(speaking.write("second")) == waiting
 
 
 def test_what_is_kept_again_survives_a_second_loss():

@@ -473,13 +473,13 @@ class ListenerMachine(RuleBasedStateMachine):
 
     def sleep_until(self, until: float):
         while True:
-            at = self.speech.deadline()
-            if at is not None and at <= until:
-                self.now = max(self.now, at)
-            elif not self.signals or min(self.signals)[0] > until:
+            due = [at for at, _, _ in self.signals]
+            deadline = self.speech.deadline()
+            if deadline is not None:
+                due.append(deadline)
+            if not due or min(due) > until:
                 break
-            else:
-                self.now = max(self.now, min(self.signals)[0])
+            self.now = max(self.now, min(due))
             for signal in sorted(self.signals):
                 if signal[0] <= self.now:
                     self.signals.remove(signal)

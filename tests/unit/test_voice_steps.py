@@ -42,6 +42,17 @@ def test_what_the_voice_said_is_counted_and_reported():
     assert (summary.voice_ms, summary.sent_ms) == (1000, 0)
 
 
+def test_an_id_that_comes_after_the_start_does_not_part_start_and_end():
+    """Without one both have none: the voice has no request of its own."""
+    speaking = Speaking()
+    speaking.speak(1000, end=False)
+    speaking.say()
+    speaking.speech.end(speaking.now, request_id="tts")
+    speaking.say()
+    speaking.wait(5.0)
+    assert speaking.starts[0].request_id == speaking.end().request_id == ""
+
+
 def test_the_voice_goes_on_where_the_listener_was():
     """What the avatar has said is not said again, but for the rewind."""
     speaking = Speaking()
