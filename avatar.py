@@ -92,7 +92,7 @@ class Avatar:
         self, pcm: bytes, turn: Optional[Turn] = None, sample_rate: int = 0
     ) -> None:
         """Take one frame's audio, signed 16-bit mono."""
-        is_first = self._speech.frame(
+        opens = self._speech.frame(
             pcm, self._clock.monotonic(), turn, sample_rate
         )
         self._supervisor.need()
@@ -100,11 +100,7 @@ class Avatar:
         self._report_events()
         # Mostly a frame goes on with an utterance and has left by now: then
         # nothing else is due, nor anything earlier than before.
-        if (
-            is_first
-            or self._speech.totals.waiting
-            or not self._alarm.is_set
-        ):
+        if opens or self._speech.totals.waiting or not self._alarm.is_set:
             self._tend()
 
     def speech_starts(

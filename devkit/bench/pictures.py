@@ -128,6 +128,7 @@ def _draw_storm(curves: dict[str, list[float]], path: Path) -> Path:
             values = curves[f"storm {what} {side}"]
             times_s = [at * storm.BIN_S for at in range(len(values))]
             axes.step(times_s, values, where="post", color=colour, label=side)
+    attempts.axhline(storm.ACCEPTED_PER_S, color=_GREY, linestyle=":")
     attempts.set(title="Attempts a second", yscale="symlog")
     attempts.set_yticks((0, 10, 100, 1000, 10_000))
     attempts.yaxis.set_major_formatter("{x:g}")

@@ -25,7 +25,7 @@ ACCEPTED_PER_S = 500.0
 BURST = 50.0
 """How many the service accepts at once where nobody has come for a while."""
 
-BIN_S = 0.25
+BIN_S = 0.5
 """Of the plot's time."""
 
 RESTART_CODE = 1012

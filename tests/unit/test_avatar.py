@@ -7,6 +7,7 @@ from avatar_stage import (
     BAD_KEY,
     FIRST,
     REFUSED,
+    SECOND,
     held,
     pcm,
     ready,
@@ -57,6 +58,20 @@ async def test_utterance_ends_after_the_timeout():
     assert stage.session.ended == []
     await stage.clock.advance(0.2)
     assert len(stage.session.ended) == 1
+    await stage.finish()
+
+
+async def test_later_utterance_ends_after_the_timeout():
+    """Each utterance has the timer set, when nothing else is due for long."""
+    stage = await ready(end_timeout_s=1.5)
+    stage.avatar.speak(pcm(20), FIRST)
+    await stage.clock.advance(53.0)
+    assert len(stage.session.ended) == 1
+    stage.avatar.speak(pcm(20), SECOND)
+    await stage.clock.advance(1.4)
+    assert len(stage.session.ended) == 1
+    await stage.clock.advance(0.2)
+    assert len(stage.session.ended) == 2
     await stage.finish()
 
 
