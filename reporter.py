@@ -113,6 +113,9 @@ class Reporter:
         self._outbox.add_secrets(link.secrets())
         if not link.was_ready:
             return
+        reason = "renewed" if is_renewal else "connected"
+        if self.in_outage():
+            reason = "recovered"
         self._connection_id = link.connection_id
         self._stable_at = link.ready_at + BACKOFF_RESET_S
         delay_ms = (link.ready_at - link.opened_at) * 1000
@@ -120,8 +123,7 @@ class Reporter:
             "metrics", reports.connected(link.connection_id, delay_ms)
         )
         self._change_status("connected")
-        reason = "renewed" if is_renewal else "connected"
-        self.enter("ready", "recovered" if self._outage_reported else reason)
+        self.enter("ready", reason)
 
     def left(self, link: Link) -> None:
         """A session has been closed, or could not be opened."""
@@ -178,6 +180,7 @@ class Reporter:
         """Report that the avatar has stopped for good."""
         self._discard_service_error()  # the failure says more
         self.error(reports.FATAL, failure)
+        self._change_status("disconnected", "failed", failure)
 
     # What happens beside
 

@@ -19,6 +19,8 @@ NON_FATAL = 1000
 
 Payload = dict[str, Any]
 
+_CODES = {"lost": NON_FATAL, "failed": FATAL}
+
 
 def error(
     code: int,
@@ -131,7 +133,7 @@ def connection_status(
     vendor_message: str,
 ) -> Payload:
     """Return a `connection_status_changed`, as TEN's speech recognition and
-    TTS base classes send it; `code` is 0 unless the connection was lost."""
+    TTS base classes send it; `reason` is "lost" or "failed" for a failure."""
     return {
         "id": connection_id,
         "module": MODULE,
@@ -143,7 +145,7 @@ def connection_status(
         },
         "current": current,
         "last": last,
-        "code": NON_FATAL if reason == "lost" else 0,
+        "code": _CODES.get(reason, 0),
         "message": reason,
         "metadata": _metadata(None, connection_id=connection_id),
     }
@@ -151,7 +153,7 @@ def connection_status(
 
 def state(name: str, connection_id: str, reason: str) -> Payload:
     """Return an `avatar_state`: `name` is connecting, ready, recovering,
-    failed or closed."""
+    fallback, asleep, failed or closed."""
     return {"state": name, "connection_id": connection_id, "reason": reason}
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Optional, TypeVar, Union
 
 from spatius_avatar_python.session.failures import Failure, SessionError
-from spatius_avatar_python.session.link import SessionEvents
+from spatius_avatar_python.session.link import PlaybackSignal, SessionEvents
 from spatius_avatar_python.speech import Turn
 
 Result = TypeVar("Result")
@@ -293,6 +293,12 @@ class FakeSession:
         """The call that waits, if one does, meets the loss."""
         if self._held is not None and not self._held.done():
             self._held.set_exception(SessionError(failure))
+
+    def play(
+        self, req_id: str, state: str, played_ms: Optional[float] = None
+    ) -> None:
+        """The service says what it plays."""
+        self.events.playback(PlaybackSignal(req_id, state, played_ms))
 
     # Internals
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from spatius_avatar_python import reports
-from spatius_avatar_python.speech import Summary, Turn
+from spatius_avatar_python.speech import AudioEnd, AudioStart, Summary, Turn
 
 TURN = Turn("session-1", 3)
 
@@ -21,8 +21,29 @@ def summary(**changed: Any) -> Summary:
         "refused_ms": 100.0,
         "first_audio_delay_ms": 1.26,
         "interrupted": True,
+        "voice_ms": 30.0,
+        "lost_ms": 10.0,
+        "resent_ms": 20.0,
     }
     return Summary(**{**values, **changed})
+
+
+def status(reason: str, code: str = "", message: str = "") -> dict[str, Any]:
+    return reports.connection_status(
+        "conn-1", "disconnected", "connected", reason, code, message
+    )
+
+
+def audio_end(**changed: Any) -> AudioEnd:
+    values: dict[str, Any] = {
+        "turn": TURN,
+        "request_id": "tts-1",
+        "reason": 2,
+        "playback_position_ms": 399.6,
+        "total_ms": 1000.4,
+        "source": "service",
+    }
+    return AudioEnd(**{**values, **changed})
 
 
 def every_payload() -> dict[str, dict[str, Any]]:
@@ -40,6 +61,11 @@ def every_payload() -> dict[str, dict[str, Any]]:
         ),
         "bare error": reports.error(reports.FATAL, "wrong key"),
         "connected": reports.connected("conn-1", 123.4),
+        "disconnected": reports.disconnected("conn-1", 61234.4),
+        "status": status("lost", "1011", "closed"),
+        "audio start": reports.audio_start(AudioStart(TURN, "tts-1")),
+        "audio end": reports.audio_end(audio_end(turn=TURN)),
+        "bare audio end": reports.audio_end(audio_end(turn=None)),
         "utterance": reports.utterance(summary(), "conn-1"),
         "bare utterance": reports.utterance(
             summary(
@@ -67,7 +93,7 @@ def test_payload_is_json_without_nulls(name):
 
 
 def test_error_has_the_form_of_a_module_error():
-    """An error tells module, code, vendor, and whose speech it met."""
+    """An error names module, code, vendor, and the turn it affects."""
     assert every_payload()["error"] == {
         "id": "req-1",
         "module": "avatar",
@@ -107,7 +133,7 @@ def test_error_leaves_out_what_is_not_known():
 
 
 def test_error_without_a_request_is_of_its_connection():
-    """What no request met is known by its connection."""
+    """Its id is that of the connection."""
     payload = reports.error(1000, "lost", connection_id="conn-1")
     assert payload["id"] == "conn-1"
 
@@ -140,6 +166,65 @@ def test_connection_is_measured():
     }
 
 
+def test_end_of_a_connection_is_measured():
+    """Its metrics are how long it lasted."""
+    assert every_payload()["disconnected"] == {
+        "id": "conn-1",
+        "module": "avatar",
+        "vendor": "spatius",
+        "metrics": {"connected_ms": 61234},
+        "metadata": {"connection_id": "conn-1"},
+    }
+
+
+def test_status_has_the_form_of_the_base_classes():
+    """As TEN's speech recognition and TTS send it."""
+    assert every_payload()["status"] == {
+        "id": "conn-1",
+        "module": "avatar",
+        "vendor": "spatius",
+        "vendor_info": {
+            "vendor": "spatius",
+            "code": "1011",
+            "message": "closed",
+        },
+        "current": "disconnected",
+        "last": "connected",
+        "code": 1000,
+        "message": "lost",
+        "metadata": {"connection_id": "conn-1"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [("lost", 1000), ("failed", -1000), ("closed", 0), ("idle", 0), ("", 0)],
+)
+def test_status_has_the_code_of_its_reason(reason, code):
+    """0 where nothing went wrong."""
+    assert status(reason)["code"] == code
+
+
+def test_audio_start_names_the_request_and_the_turn():
+    """As the TTS does."""
+    assert every_payload()["audio start"] == {
+        "request_id": "tts-1",
+        "metadata": {"session_id": "session-1", "turn_id": 3},
+    }
+
+
+def test_audio_end_says_how_much_was_heard():
+    """In whole milliseconds, and what that rests on."""
+    assert every_payload()["audio end"] == {
+        "request_id": "tts-1",
+        "reason": 2,
+        "playback_position_ms": 400,
+        "request_total_audio_duration_ms": 1000,
+        "source": "service",
+        "metadata": {"session_id": "session-1", "turn_id": 3},
+    }
+
+
 def test_utterance_is_measured():
     """An utterance's metrics are its audio and what became of it."""
     assert every_payload()["utterance"] == {
@@ -149,9 +234,9 @@ def test_utterance_is_measured():
         "metrics": {
             "audio_ms": 1000,
             "sent_ms": 700,
-            "voice_ms": 0,
-            "resent_ms": 0,
-            "lost_ms": 0,
+            "voice_ms": 30,
+            "resent_ms": 20,
+            "lost_ms": 10,
             "dropped_ms": 300,
             "dropped_by_flush_ms": 200,
             "dropped_by_overflow_ms": 100,
@@ -167,25 +252,25 @@ def test_utterance_is_measured():
     }
 
 
-def test_delay_that_never_was_is_left_out():
-    """An utterance of which nothing was sent has no delay to tell."""
+def test_delay_that_is_not_known_is_left_out():
+    """An utterance of which nothing was sent has no delay to report."""
     metrics = every_payload()["bare utterance"]["metrics"]
     assert "first_audio_delay_ms" not in metrics
     assert metrics["sent_ms"] == 0
 
 
 @pytest.mark.parametrize(
-    ("exact_ms", "told"),
+    ("exact_ms", "reported"),
     [(20.0, 20), (0.0, 0), (1 / 24, 0.042), (1 / 44.1, 0.023)],
 )
-def test_durations_are_told_to_the_microsecond(exact_ms, told):
+def test_durations_are_reported_to_the_microsecond(exact_ms, reported):
     """Whole milliseconds are whole numbers; a sample is not lost."""
     payload = reports.utterance(summary(audio_ms=exact_ms), "")
-    assert payload["metrics"]["audio_ms"] == told
-    assert isinstance(payload["metrics"]["audio_ms"], type(told))
+    assert payload["metrics"]["audio_ms"] == reported
+    assert isinstance(payload["metrics"]["audio_ms"], type(reported))
 
 
-def test_state_tells_name_connection_and_reason():
+def test_state_has_name_connection_and_reason():
     """A state is reported with its connection and the reason."""
     assert every_payload()["state"] == {
         "state": "ready",

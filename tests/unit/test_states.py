@@ -1,0 +1,387 @@
+"""What operators see of a connection: states, statuses, durations."""
+
+from dataclasses import replace
+
+import pytest
+from avatar_stage import (
+    BAD_KEY,
+    FIRST,
+    REFUSED,
+    RENEWED,
+    Stage,
+    pcm,
+    ready,
+    set_up,
+)
+from fakes import LOST, settle
+from spatius_avatar_python import reports
+from spatius_avatar_python.session.backoff import BACKOFF_RESET_S
+
+IDLE = replace(LOST, code="idleTimeout", idle=True)
+CLOSED = replace(LOST, code="1011", vendor_message="internal error")
+
+
+def states(stage: Stage) -> list[tuple[str, str]]:
+    """Return (state, reason) of all `avatar_state`."""
+    return [
+        (payload["state"], payload["reason"])
+        for payload in stage.outbox.payloads("avatar_state")
+    ]
+
+
+def statuses(stage: Stage) -> list[tuple[str, str, str]]:
+    """Return (last, current, reason) of all `connection_status_changed`."""
+    return [
+        (payload["last"], payload["current"], payload["message"])
+        for payload in stage.outbox.payloads("connection_status_changed")
+    ]
+
+
+# avatar_state
+
+
+async def test_first_session_is_connected():
+    """From start to ready."""
+    stage = await ready()
+    assert states(stage) == [("connecting", "start"), ("ready", "connected")]
+    await stage.finish()
+
+
+async def test_session_after_an_outage_is_recovered():
+    """The state before names the failure's code."""
+    stage = await ready()
+    await stage.lose(LOST)
+    await stage.clock.advance(1.0)
+    assert states(stage)[2:] == [
+        ("recovering", "connectionClosed"),
+        ("ready", "recovered"),
+    ]
+    await stage.finish()
+
+
+async def test_loss_without_a_code_is_lost():
+    """A state always has a reason."""
+    stage = await ready()
+    await stage.lose(replace(LOST, code=""))
+    assert states(stage)[-1] == ("recovering", "lost")
+    await stage.finish()
+
+
+async def test_session_after_a_renewal_is_renewed():
+    """No outage, and no first connection."""
+    stage = await ready(lifetime=RENEWED)
+    await stage.clock.advance(100.1)
+    assert states(stage)[2:] == [
+        ("connecting", "renewal"),
+        ("ready", "renewed"),
+    ]
+    await stage.finish()
+
+
+async def test_renewal_long_after_an_outage_is_one():
+    """The outage ended with the session that lasted."""
+    stage = await ready(lifetime=RENEWED)
+    await stage.lose(LOST)
+    await stage.clock.advance(1.0 + BACKOFF_RESET_S)
+    await stage.clock.advance(100.0)
+    assert states(stage)[-1] == ("ready", "renewed")
+    await stage.finish()
+
+
+async def test_renewal_that_fails_is_recovered():
+    """It was an outage."""
+    stage = await ready(lifetime=RENEWED)
+    stage.service.openings += [REFUSED]
+    await stage.clock.advance(102.0)
+    assert states(stage)[-1] == ("ready", "recovered")
+    await stage.finish()
+
+
+async def test_session_after_a_renewal_and_a_loss_is_recovered():
+    """A loss right after a renewal is not another renewal."""
+    stage = await ready(lifetime=RENEWED)
+    await stage.clock.advance(100.1)
+    await stage.lose(LOST)
+    await stage.clock.advance(1.0)
+    assert states(stage)[-1] == ("ready", "recovered")
+    await stage.finish()
+
+
+async def test_session_after_sleep_is_connected():
+    """Waking is neither a renewal nor a recovery."""
+    stage = await ready()
+    await stage.lose(IDLE)
+    stage.avatar.connect()
+    await settle()
+    assert states(stage)[2:] == [
+        ("asleep", "idleTimeout"),
+        ("connecting", "wake"),
+        ("ready", "connected"),
+    ]
+    await stage.finish()
+
+
+@pytest.mark.parametrize(("code", "reason"), [("4001", "4001"), ("", "failed")])
+async def test_failure_for_good_names_its_code(code, reason):
+    """And is the last state, whatever is stopped afterwards."""
+    stage = await ready()
+    await stage.lose(replace(BAD_KEY, code=code))
+    await stage.stopped("failed")
+    assert states(stage)[-1] == ("failed", reason)
+
+
+async def test_state_names_its_connection():
+    """None while there is no session."""
+    stage = await ready()
+    ids = [p["connection_id"] for p in stage.outbox.payloads("avatar_state")]
+    assert ids == ["", "connection-1"]
+    await stage.finish()
+
+
+async def test_states_are_logged():
+    """One line each, with the reason and the connection."""
+    stage = await ready()
+    await stage.stopped()
+    assert stage.outbox.lines == [
+        ("info", "connecting (start)"),
+        ("info", "ready (connected) connection-1"),
+        ("info", "closed (stopped) connection-1"),
+    ]
+
+
+async def test_repr_shows_the_state():
+    """For a person who debugs."""
+    stage = set_up()
+    assert repr(stage.avatar).startswith("<Avatar new <Speech 0 utterances")
+    await stage.start()
+    assert repr(stage.avatar).startswith("<Avatar ready <Speech")
+    await stage.finish()
+
+
+# connection_status_changed
+
+
+async def test_status_follows_a_connection():
+    """From the attempt to the close, each change once."""
+    stage = await ready()
+    await stage.stopped()
+    assert statuses(stage) == [
+        ("disconnected", "connecting", ""),
+        ("connecting", "connected", ""),
+        ("connected", "disconnected", "closed"),
+    ]
+
+
+async def test_status_of_attempts_that_fail_stays_connecting():
+    """It changes when one succeeds."""
+    stage = set_up()
+    stage.service.openings += [REFUSED] * 3
+    await stage.start()
+    await stage.until_attempt(4)
+    await settle()
+    assert [current for _, current, _ in statuses(stage)] == [
+        "connecting",
+        "connected",
+    ]
+    await stage.finish()
+
+
+async def test_status_of_a_loss_says_what_the_service_said():
+    """With a code that is not 0."""
+    stage = await ready()
+    await stage.lose(CLOSED)
+    payload = stage.outbox.payloads("connection_status_changed")[-1]
+    assert payload == {
+        "id": "connection-1",
+        "module": "avatar",
+        "vendor": "spatius",
+        "vendor_info": {
+            "vendor": "spatius",
+            "code": "1011",
+            "message": "internal error",
+        },
+        "current": "disconnected",
+        "last": "connected",
+        "code": reports.NON_FATAL,
+        "message": "lost",
+        "metadata": {"connection_id": "connection-1"},
+    }
+    await stage.finish()
+
+
+async def test_status_of_a_failure_for_good_says_so():
+    """Once, with the fatal code and the service's words."""
+    stage = await ready()
+    await stage.lose(replace(CLOSED, code="4001", fatal=True))
+    await stage.clock.advance(10.0)
+    assert statuses(stage)[2:] == [("connected", "disconnected", "failed")]
+    payload = stage.outbox.payloads("connection_status_changed")[-1]
+    assert payload["code"] == reports.FATAL
+    assert payload["vendor_info"]["code"] == "4001"
+    await stage.finish()
+
+
+async def test_status_of_an_avatar_without_configuration_never_changes():
+    """It was disconnected before."""
+    stage = set_up()
+    stage.avatar.fail(BAD_KEY)
+    assert statuses(stage) == []
+    await stage.finish()
+
+
+async def test_status_of_a_renewal_is_no_loss():
+    """Its code is 0."""
+    stage = await ready(lifetime=RENEWED)
+    await stage.clock.advance(100.1)
+    assert statuses(stage)[2:] == [
+        ("connected", "disconnected", "closed"),
+        ("disconnected", "connecting", ""),
+        ("connecting", "connected", ""),
+    ]
+    payloads = stage.outbox.payloads("connection_status_changed")
+    assert {payload["code"] for payload in payloads} == {0}
+    assert {payload["vendor_info"]["code"] for payload in payloads} == {""}
+    await stage.finish()
+
+
+async def test_status_of_a_stop_while_connecting():
+    """There is no connection any more."""
+    stage = set_up()
+    stage.service.openings += ["hang"]
+    await stage.start()
+    await stage.stopped()
+    assert statuses(stage)[-1] == ("connecting", "disconnected", "stopped")
+
+
+async def test_status_while_the_rate_is_unknown():
+    """Nothing is being connected yet."""
+    stage = set_up(sample_rate=None)
+    await stage.start()
+    assert statuses(stage) == []
+    await stage.finish()
+
+
+# Durations
+
+
+async def test_connect_delay_is_that_of_the_attempt():
+    """Not of the attempts before, nor of the token of a spare."""
+    stage = set_up()
+    stage.service.openings += [REFUSED, "hold"]
+    await stage.start()
+    await stage.until_attempt(2)
+    await stage.clock.advance(0.25)
+    stage.session.release()
+    await settle()
+    [metrics] = stage.outbox.payloads("metrics")
+    assert metrics["metrics"] == {"connect_delay_ms": 250, "connect_delay": 250}
+    await stage.finish()
+
+
+@pytest.mark.parametrize("how", ["loss", "stop"])
+async def test_duration_of_a_connection_is_reported_at_its_end(how):
+    """From when it was ready, however it ends."""
+    stage = await ready()
+    await stage.clock.advance(12.5)
+    if how == "loss":
+        await stage.lose(LOST)
+    else:
+        await stage.avatar.stop()
+    metrics = stage.outbox.payloads("metrics")[-1]
+    assert metrics["metrics"] == {"connected_ms": 12500}
+    assert metrics["metadata"] == {"connection_id": "connection-1"}
+    await stage.finish()
+
+
+async def test_attempt_that_fails_has_no_duration():
+    """It was no connection."""
+    stage = set_up()
+    stage.service.openings += [REFUSED]
+    await stage.start()
+    assert stage.outbox.payloads("metrics") == []
+    await stage.finish()
+
+
+# What is heard
+
+
+async def test_begin_and_end_of_playout_are_reported():
+    """With the TTS's request and the turn."""
+    stage = await ready()
+    stage.avatar.speech_starts(FIRST, "tts-1")
+    stage.avatar.speak(pcm(500), FIRST)
+    stage.avatar.speech_ends(FIRST, request_id="tts-1")
+    await stage.clock.advance(2.0)
+    metadata = {"turn_id": 1, "session_id": "session"}
+    assert stage.outbox.payloads("avatar_audio_start") == [
+        {"request_id": "tts-1", "metadata": metadata}
+    ]
+    assert stage.outbox.payloads("avatar_audio_end") == [
+        {
+            "request_id": "tts-1",
+            "reason": 1,
+            "playback_position_ms": 500,
+            "request_total_audio_duration_ms": 500,
+            "source": "estimate",
+            "metadata": metadata,
+        }
+    ]
+    await stage.finish()
+
+
+async def test_service_says_when_playout_ends():
+    """Its signal counts, and ends the utterance at once."""
+    stage = await ready()
+    stage.avatar.speak(pcm(500), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await settle()
+    session = stage.session
+    session.play("request-1.0", "playing")
+    await stage.clock.advance(0.3)
+    session.play("request-1.0", "ended")
+    [end] = stage.outbox.payloads("avatar_audio_end")
+    assert end["source"] == "service"
+    assert end["playback_position_ms"] == 500
+    assert len(stage.outbox.utterances) == 1
+    await stage.finish()
+
+
+async def test_service_says_how_much_was_played():
+    """A flush then cuts where the listener was."""
+    stage = await ready()
+    stage.avatar.speak(pcm(5000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(1.0)
+    stage.session.play("request-1.0", "playing", 400.0)
+    stage.avatar.flush()
+    await settle()
+    [end] = stage.outbox.payloads("avatar_audio_end")
+    assert (end["reason"], end["playback_position_ms"]) == (2, 400)
+    assert end["source"] == "service"
+    await stage.finish()
+
+
+async def test_playback_of_an_older_session_is_ignored():
+    """Its requests are not played any more."""
+    stage = await ready()
+    old = stage.session
+    await stage.lose(LOST)
+    await stage.clock.advance(1.0)
+    stage.avatar.speak(pcm(5000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await settle()
+    old.play("request-2.0", "ended")
+    assert stage.outbox.payloads("avatar_audio_end") == []
+    await stage.finish()
+
+
+async def test_loss_ends_what_was_heard():
+    """Where speech is not resumed, with reason 3."""
+    stage = await ready()
+    stage.avatar.speak(pcm(5000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(1.0)
+    await stage.lose(LOST)
+    [end] = stage.outbox.payloads("avatar_audio_end")
+    assert (end["reason"], end["playback_position_ms"]) == (3, 1000)
+    await stage.finish()

@@ -1,0 +1,183 @@
+"""The package's structure: imports run one way, files and classes are small."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "spatius_avatar_python"
+
+# A module imports from its own layer or from those below it. Each set is one
+# layer, the highest first; a folder stands for all of its modules.
+LAYERS = (
+    {"", "addon"},
+    {"extension"},
+    {"outbox", "downstream", "avatar"},
+    {"supervisor", "fallback", "writer"},
+    {"reporter"},
+    {"reports"},
+    {"session"},
+    {"speech", "config", "dump"},
+    {"params", "properties"},
+    {"fields", "token", "redact"},
+    {"clock", "eager"},
+)
+
+SDKS = {"spatius", "avatarkit", "spatialreal", "websockets"}
+IMPURE = {"asyncio", "time", "random", "threading", "socket", "os", "datetime"}
+
+MAX_FILE_LINES = 450
+MAX_CLASS_LINES = 300
+MAX_ATTRIBUTES = 16
+
+
+def files() -> dict[str, Path]:
+    """Return the package's files by their module's name in it."""
+    found = {}
+    for folder in (ROOT, ROOT / "session", ROOT / "speech"):
+        for path in folder.glob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts).replace("__init__", "").rstrip(".")] = path
+    return found
+
+
+FILES = files()
+
+
+def is_package(module: str) -> bool:
+    return FILES[module].name == "__init__.py"
+
+
+def imports_of(module: str) -> set[str]:
+    """Return all that a module imports, in full; its own package's modules
+    without the package's name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module or "")
+        elif isinstance(node, ast.ImportFrom):
+            parts = module.split(".") if module else []
+            up = node.level - is_package(module)
+            base = parts[: len(parts) - up] if up else parts
+            base = [*base, *(node.module or "").split(".")]
+            stem = ".".join(filter(None, base))
+            for alias in node.names:
+                full = f"{stem}.{alias.name}" if stem else alias.name
+                found.add(full if full in FILES else stem)
+    return found
+
+
+def own_imports_of(module: str) -> set[str]:
+    return imports_of(module) & set(FILES) - {module}
+
+
+def layer_of(module: str) -> int:
+    top = module.split(".")[0]
+    [layer] = [number for number, names in enumerate(LAYERS) if top in names]
+    return layer
+
+
+def classes() -> list:
+    return [
+        pytest.param(node, id=f"{module or 'package'}:{node.name}")
+        for module, path in sorted(FILES.items())
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+
+
+def attributes_of(node: ast.ClassDef) -> set[str]:
+    """Return what `__init__` sets on `self`."""
+    return {
+        target.attr
+        for method in node.body
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__"
+        for target in ast.walk(method)
+        if isinstance(target, ast.Attribute)
+        and isinstance(target.ctx, ast.Store)
+        and isinstance(target.value, ast.Name)
+        and target.value.id == "self"
+    }
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_nothing_imports_upward(module):
+    """A module knows those of its layer and below."""
+    above = {
+        other
+        for other in own_imports_of(module)
+        if layer_of(other) < layer_of(module)
+    }
+    assert above == set()
+
+
+def test_imports_have_no_circle():
+    """Modules can be ordered so that each imports from earlier ones only."""
+    left = {module: own_imports_of(module) for module in FILES}
+    while left:
+        free = {module for module in left if not left[module] & set(left)}
+        assert free, f"a circle within {sorted(left)}"
+        left = {name: left[name] for name in left if name not in free}
+
+
+@pytest.mark.parametrize("module", sorted(set(FILES) - {"session.sdk"}))
+def test_one_file_imports_the_sdks(module):
+    """All others meet the service through it."""
+    assert not {name.split(".")[0] for name in imports_of(module)} & SDKS
+
+
+@pytest.mark.parametrize(
+    "module", sorted(name for name in FILES if name.startswith("speech"))
+)
+def test_speech_is_pure(module):
+    """No I/O, no clock, no chance; nothing of the package but itself."""
+    imports = imports_of(module)
+    assert not {name.split(".")[0] for name in imports} & IMPURE
+    assert {name.split(".")[0] for name in own_imports_of(module)} <= {"speech"}
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_package_does_not_know_the_devkit(module):
+    """It runs without it."""
+    tops = {name.split(".")[0] for name in imports_of(module)}
+    assert not tops & {"devkit", "tests", "pytest"}
+
+
+@pytest.mark.parametrize("name", ["avatar", "fallback", "config", "reports"])
+def test_import_loads_no_sdk_and_no_ten_runtime(name):
+    """Only the extension needs them."""
+    program = f"""
+import importlib.util, sys
+from importlib.machinery import PathFinder, ModuleSpec
+package = type(sys)({PACKAGE!r})
+package.__path__ = [{str(ROOT)!r}]
+sys.modules[{PACKAGE!r}] = package
+importlib.import_module({f"{PACKAGE}.{name}"!r})
+tops = {{name.split(".")[0] for name in sys.modules}}
+print(sorted(tops & {SDKS | {"ten_runtime"}!r}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_file_is_short(module):
+    """One reason to change fits into it."""
+    assert len(FILES[module].read_text().splitlines()) <= MAX_FILE_LINES
+
+
+@pytest.mark.parametrize("node", classes())
+def test_class_is_small(node):
+    """In lines, and in what it remembers."""
+    assert node.end_lineno - node.lineno + 1 <= MAX_CLASS_LINES
+    assert len(attributes_of(node)) <= MAX_ATTRIBUTES
