@@ -73,7 +73,7 @@ class Backlog:
 
     def close(self, utterance: Utterance) -> None:
         """Take an utterance of which nothing is left to be written."""
-        self.end_audio(utterance, LOST if utterance.lost_bytes else PLAYED)
+        self.end_audio(utterance, LOST if utterance.counts.lost else PLAYED)
         self.summarize(utterance)
 
     def start_audio(self, utterance: Utterance) -> None:
@@ -89,22 +89,22 @@ class Backlog:
             self.events.append(utterance.audio_end(reason))
 
     def summarize(self, utterance: Utterance) -> None:
-        if utterance.received_bytes:
+        if utterance.counts.received:
             self.events.append(utterance.summary())
 
     def lose(self, utterance: Utterance, size: int) -> None:
         """Count audio that was written and will not be heard."""
         if size:
             self.totals.lose(size)
-            utterance.lost_bytes += size
-            utterance.sent_bytes -= size
+            utterance.counts.lost += size
+            utterance.counts.sent -= size
 
     def drop_held(self, utterance: Utterance, size: int) -> None:
         """Take what a writer held of an utterance that was flushed, and did
         not write."""
         new = max(0, size - utterance.again)
         self.totals.flush(new)
-        utterance.flushed_bytes += new
+        utterance.counts.flushed += new
         self.summarize(utterance)
 
     def discard_lost(self, utterance: Utterance) -> None:

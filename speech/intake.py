@@ -63,14 +63,14 @@ class Intake:
             if not pcm:
                 return
         size = len(pcm)
-        utterance.received_bytes += size
+        utterance.counts.received += size
         bytes_per_s = utterance.bytes_per_s
         room = self._high - self._totals.waiting * BYTES_PER_SAMPLE
         if self.overflow.is_refusing:
             room = 0
         if size > room:
             refused = size - max(room, 0)
-            utterance.refused_bytes += refused
+            utterance.counts.refused += refused
             self._totals.refuse_unqueued(refused)
             self.overflow.refuse(refused / bytes_per_s, utterance.turn, now)
             pcm = pcm[: size - refused]

@@ -132,7 +132,7 @@ class Speech:
             staleness.mark_flushed(utterance.turn, now)
             held = self._held_of(utterance)
             dropped = utterance.drop(held or 0)
-            utterance.flushed_bytes += dropped
+            utterance.counts.flushed += dropped
             self.totals.flush(dropped)
             utterance.flushed = True
             self._backlog.end_audio(utterance, CUT)
@@ -159,7 +159,7 @@ class Speech:
         self.voice.close()
         for utterance in self._take_all(now):
             dropped = utterance.drop(0)
-            utterance.refused_bytes += dropped
+            utterance.counts.refused += dropped
             self.totals.refuse(dropped)
             self._backlog.end_audio(utterance, LOST)
             self._backlog.summarize(utterance)

@@ -123,10 +123,10 @@ class AvatarSteps:
         keep = backlog.may_keep(utterance, self.playout.requests)
         new = utterance.advance(step.audio, keep)
         backlog.totals.send(new)
-        utterance.sent_bytes += new
+        utterance.counts.sent += new
         if new < size:
             backlog.totals.resend(size - new)
-            utterance.resent_bytes += size - new
+            utterance.counts.resent += size - new
         utterance.req_id = req_id
         utterance.connection_id = connection_id
         if utterance.first_sent_at is None:

@@ -74,16 +74,16 @@ class VoiceSteps:
         new = utterance.advance(say.audio, keep=False)
         utterance.forget()  # it does not get lost
         backlog.totals.say(new)
-        utterance.voice_bytes += new
+        utterance.counts.voice += new
         if new < size:
             # What the avatar was sent and nobody heard is the voice's now.
             unheard = min(begin + size, reached) - max(begin, utterance.heard)
             moved = max(0, unheard)
             backlog.totals.say_again(moved)
-            utterance.sent_bytes -= moved
-            utterance.voice_bytes += moved
+            utterance.counts.sent -= moved
+            utterance.counts.voice += moved
             backlog.totals.resend(size - new)
-            utterance.resent_bytes += size - new
+            utterance.counts.resent += size - new
         if utterance.first_sent_at is None:
             utterance.first_sent_at = now
         if utterance.flushed:
