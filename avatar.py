@@ -40,7 +40,12 @@ class Avatar:
         self._reporter = Reporter(
             outbox, clock, lambda: speech.turn, self._alarm.set
         )
-        self._writer = Writer(speech, clock, lambda: self._supervisor.wake())
+        self._writer = Writer(
+            speech,
+            clock,
+            on_end=lambda: self._supervisor.wake(),
+            on_done=self._tend,
+        )
         self._fallback = Fallback(
             speech,
             voice,
@@ -48,6 +53,7 @@ class Avatar:
             plan.fallback_after_s,
             on_start=self._reporter.fallback,
             on_missing=self._on_no_voice,
+            on_done=self._tend,
         )
         self._supervisor = Supervisor(
             speech=speech,

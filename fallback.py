@@ -27,7 +27,8 @@ class Fallback:
 
     `after_s` is how long speech waits for a session before (0 = until the
     avatar has failed for good). `on_start` is called when the voice begins to
-    stand in, `on_missing` once, when it turns out that there is none.
+    stand in, `on_missing` once, when it turns out that there is none,
+    `on_done` when it is done with what could not be said within `speak`.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Fallback:
         *,
         on_start: Callable[[], None],
         on_missing: Callable[[], None],
+        on_done: Callable[[], None],
     ) -> None:
         self._speech = speech
         self._voice = voice
@@ -46,6 +48,7 @@ class Fallback:
         self._after_s = after_s
         self._on_start = on_start
         self._on_missing = on_missing
+        self._on_done = on_done
         self.is_missing = False
         """There is no voice: nothing is connected."""
         self._is_on = False
@@ -74,6 +77,8 @@ class Fallback:
             self._is_on or self._speech.voice.has_begun
         ):
             self._task = run_eagerly(self._speak())
+            if self._task is not None:
+                self._task.add_done_callback(lambda _: self._on_done())
 
     def deadline(self) -> Optional[float]:
         """Return when `speak` has something to decide."""

@@ -18,16 +18,25 @@ from .speech import Interrupt, Speech
 
 class Writer:
     """Writes to `link`, as long as it is ready. `on_end` is called when it
-    stops before there is nothing left to write."""
+    stops before there is nothing left to write, `on_done` when it is done
+    with what could not be written within `write`."""
 
     def __init__(
-        self, speech: Speech, clock: Clock, on_end: Callable[[], None]
+        self,
+        speech: Speech,
+        clock: Clock,
+        *,
+        on_end: Callable[[], None],
+        on_done: Callable[[], None],
     ) -> None:
         self.link: Optional[Link] = None
         self.is_writing = False
         self._speech = speech
         self._clock = clock
         self._on_end = on_end
+        self._on_done = on_done
+        # The link whose rate is not that of what is to be written.
+        self._mismatched: Optional[Link] = None
         # Kept, since the loop itself holds tasks weakly.
         self._task: Optional[asyncio.Task[None]] = None
 
@@ -36,6 +45,8 @@ class Writer:
         link = self.link
         if link is not None and link.is_ready and not self.is_writing:
             self._task = run_eagerly(self._write(link))
+            if self._task is not None:
+                self._task.add_done_callback(lambda _: self._on_done())
 
     async def _write(self, link: Link) -> None:
         steps = self._speech.steps
@@ -46,8 +57,11 @@ class Writer:
                     None,
                     link.sample_rate,
                 ):
-                    self._on_end()  # another session is needed
+                    if self._mismatched is not link:
+                        self._mismatched = link
+                        self._on_end()  # another session is needed
                     break
+                self._mismatched = None
                 step = steps.next(self._clock.monotonic())
                 if step is None:
                     break
