@@ -329,10 +329,10 @@ class _RigEnv:
 
 
 def _check_sums(agent: Agent) -> None:
-    """All audio of each utterance was sent or dropped."""
+    """All audio of each utterance was sent, said, dropped or lost."""
     for utterance in agent.sent("metrics"):
         values = utterance["metrics"]
         if "audio_ms" in values:
-            dropped_ms = values["dropped_ms"]
-            lost_ms = values["audio_ms"] - values["sent_ms"] - dropped_ms
-            assert abs(lost_ms) < 0.01, f"not accounted for: {utterance}"
+            known = ("sent_ms", "voice_ms", "dropped_ms", "lost_ms")
+            rest_ms = values["audio_ms"] - sum(values[name] for name in known)
+            assert abs(rest_ms) < 0.01, f"not accounted for: {utterance}"

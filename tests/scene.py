@@ -88,6 +88,7 @@ class Scene:
         await self.until(
             lambda: avatar._speech.is_idle(self.clock.monotonic())
         )
+        await asyncio.sleep(0.5)  # an estimated end is reported later
 
     def whole(self, **allowed: float) -> Verdict:
         """Return the verdict, which must be that nothing is missing."""
