@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 from ten_runtime import AsyncTenEnv, AudioFrame, Cmd
 
+from .eager import run_eagerly
 from .speech import BYTES_PER_SAMPLE, Turn
 
 try:
@@ -48,9 +49,11 @@ class Downstream:
         """
         if not self._takes_flush:
             return
-        flush = asyncio.ensure_future(self._flush())
-        self._flushes.add(flush)
-        flush.add_done_callback(self._flushes.discard)
+        # At once: it must be ahead of the next answer's frames.
+        flush = run_eagerly(self._flush())
+        if flush is not None:
+            self._flushes.add(flush)
+            flush.add_done_callback(self._flushes.discard)
 
     async def _flush(self) -> None:
         _, error = await self._ten_env.send_cmd(Cmd.create("flush"))

@@ -156,6 +156,16 @@ class Supervisor:
         # A renewal is for a new lifetime: a spare has used up some of its.
         spare = None if is_renewal else self._spare.take(rate)
         link = spare or self._make_link(rate)
+        await self._open(link)
+        if spare is not None and not spare.was_ready and not self.stopping:
+            # It was refused, which is no error: take the long way.
+            await spare.close()
+            link = self._make_link(rate)
+            await self._open(link)
+        self._reporter.opened(link, is_renewal)
+        return link
+
+    async def _open(self, link: Link) -> None:
         self._writer.link = link
         opening = link.open()
         opening.add_done_callback(lambda _: self.wake())
@@ -164,8 +174,6 @@ class Supervisor:
         if not opening.done():
             opening.cancel()
             await asyncio.wait({opening})
-        self._reporter.opened(link, is_renewal)
-        return link
 
     def _make_link(self, sample_rate: int) -> Link:
         return Link(
@@ -220,7 +228,7 @@ class Supervisor:
             return "renewal", now
         until = renew_at if now < renew_at else now + IDLE_POLL_S
         if speech.next_sample_rate not in (None, link.sample_rate):
-            if speech.steps.is_idle and speech.steps.playout.is_over(now):
+            if speech.steps.is_idle and not speech.steps.playout.requests:
                 return "renewal", now
             until = min(until, now + IDLE_POLL_S)
         if plan.idle_disconnect_s:

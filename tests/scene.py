@@ -85,7 +85,10 @@ class Scene:
         """Wait until all that was said has been heard, or is lost."""
         avatar = self.rig.extension.avatar
         assert avatar is not None
-        await self.until(lambda: avatar._speech.is_idle(self.clock.monotonic()))
+        await self.until(
+            lambda: avatar._speech.is_idle(self.clock.monotonic())
+        )
+        await asyncio.sleep(0.5)  # an estimated end is reported later
 
     def whole(self, **allowed: float) -> Verdict:
         """Return the verdict, which must be that nothing is missing."""

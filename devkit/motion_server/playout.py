@@ -43,7 +43,12 @@ class Playout:
         begin = self._written.get(req_id, 0)
         end = self._written[req_id] = begin + size
         last = self._spans[-1] if self._spans else None
-        if last and (last.req_id, last.end_s) == (req_id, start_s):
+        # A request may go on right where its rest was cut.
+        if last and (last.req_id, last.end_byte, last.end_s) == (
+            req_id,
+            begin,
+            start_s,
+        ):
             self._spans[-1] = replace(last, end_byte=end, end_s=end_s)
         else:
             self._spans.append(Span(req_id, begin, end, start_s, end_s))

@@ -365,3 +365,14 @@ def test_fragments_are_found_wherever_they_were_cut(data: st.DataObject):
         repeats
     )
     assert (verdict.unknown_ms, verdict.order) == (0, [])
+
+
+def test_what_follows_a_cut_under_the_same_name():
+    """It begins where the cut was, without what was cut."""
+    listener = Listener(RATE)
+    audio = unique_pcm(100)
+    listener.voice_audio(audio[ms(0, 50)], 0.0, "voice")
+    listener.voice_flushed(0.02)
+    listener.voice_audio(audio[ms(50, 100)], 0.02, "voice")
+    heard = b"".join(one.audio for one in listener.audible())
+    assert heard == audio[ms(0, 20)] + audio[ms(50, 100)]

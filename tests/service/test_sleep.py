@@ -1,0 +1,227 @@
+"""No session while nobody speaks: ended by the service, by the extension, or
+not made at all yet."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from agent import RATE, Agent, play, properties
+from scene import Scene, scene, virtually
+
+from devkit.harness.messages import audio_frame
+from devkit.motion_server import MotionServer
+
+pytestmark = pytest.mark.wire
+
+
+async def asleep(on: Scene) -> None:
+    await on.rig.state("asleep", 60)
+
+
+@virtually
+async def test_an_idle_timeout_of_the_service_is_no_outage() -> None:
+    """No error, no attempt until somebody speaks, and then all is said."""
+    async with scene(server={"idle_timeout_s": 20}) as on:
+        await on.talk.utter(1, 1000)
+        await on.rig.state("ready")
+        await asyncio.sleep(21)
+        await asleep(on)
+        attempts = len(on.server.record.upgrades), len(on.server.record.token_requests)
+        await asyncio.sleep(600)
+        assert attempts == (
+            len(on.server.record.upgrades),
+            len(on.server.record.token_requests),
+        )
+        assert on.rig.errors == []
+        assert "recovering" not in on.rig.states
+        await on.talk.utter(2, 2000)
+        await on.silence()
+        on.whole()
+        assert on.rig.errors == []
+        assert on.rig.states == [
+            "connecting",
+            "ready",
+            "asleep",
+            "connecting",
+            "ready",
+        ]
+        (status,) = [
+            one["last"]
+            for one in on.sent("connection_status_changed")
+            if one["current"] == "disconnected"
+        ]
+        assert status == "connected"
+
+
+@pytest.mark.parametrize("by", ["tts_audio_start", "frame", "trigger_connect"])
+@virtually
+async def test_what_wakes_it(by: str) -> None:
+    """A beginning of speech, a frame, or an explicit wish; no attempt before.
+    The delay of the first audio counts from there."""
+    async with scene(node={"auto_connect": False}) as on:
+        await asleep(on)
+        await asyncio.sleep(60)
+        assert on.server.record.token_requests == []
+        assert on.rig.states == ["asleep"]
+        if by == "tts_audio_start":
+            await on.talk.start(1)
+            await on.rig.state("ready")
+        elif by == "trigger_connect":
+            await on.rig.send_data("trigger_connect")
+            await on.rig.state("ready")
+        await on.talk.utter(1, 1000)
+        await on.silence()
+        on.whole()
+        (metrics,) = [
+            one["metrics"]
+            for one in on.sent("metrics")
+            if "first_audio_delay_ms" in one["metrics"]
+        ]
+        assert metrics["first_audio_delay_ms"] < 100
+        assert on.rig.errors == []
+
+
+@pytest.mark.parametrize("name", ["flush", "tts_audio_end", "finalize"])
+@virtually
+async def test_what_does_not_wake_it(name: str) -> None:
+    """There is nothing to say."""
+    async with scene(node={"auto_connect": False}) as on:
+        await asleep(on)
+        if name == "flush":
+            await on.rig.send_cmd(name)
+        else:
+            await on.rig.send_data(name, {})
+        await asyncio.sleep(60)
+        assert on.server.record.token_requests == []
+        assert on.rig.states == ["asleep"]
+
+
+@virtually
+async def test_idle_disconnect_counts_from_the_last_word() -> None:
+    """The session is closed so long after the last audio was heard, by the
+    extension, and not while it still speaks."""
+    async with scene(idle_disconnect_s=10) as on:
+        await on.talk.utter(1, 30_000, 20)
+        await asyncio.sleep(38)
+        assert on.rig.states[-1] == "ready"
+        await asleep(on)
+        (connection,) = on.server.record.connections
+        assert connection.closed_by == "client"
+        assert connection.closed_s == pytest.approx(40, abs=1)
+        on.whole(max_repeat_ms=0)
+        (connected,) = [
+            one["metrics"]["connected_ms"]
+            for one in on.sent("metrics")
+            if "connected_ms" in one["metrics"]
+        ]
+        assert connected == pytest.approx(40_000, abs=1000)
+        assert on.rig.errors == []
+        await on.talk.utter(2, 1000)
+        await on.silence()
+        on.whole(max_repeat_ms=0)
+
+
+@virtually
+async def test_a_session_that_never_spoke_is_closed_as_well() -> None:
+    """idle_disconnect_s counts from when it was ready."""
+    async with scene(idle_disconnect_s=5) as on:
+        await on.rig.state("ready")
+        await asleep(on)
+        (connection,) = on.server.record.connections
+        assert connection.closed_s == pytest.approx(5, abs=1)
+
+
+@virtually
+async def test_speech_at_the_moment_of_falling_asleep() -> None:
+    """A frame that comes while the session closes is not forgotten."""
+    for offset_ms in range(-40, 41, 5):
+        async with scene(server={"idle_timeout_s": 5}) as on:
+            await on.rig.state("ready")
+            await asyncio.sleep(5 + offset_ms / 1000)
+            await on.talk.utter(1, 500, 1)
+            await on.silence()
+            on.whole(max_repeat_ms=500)
+            assert on.rig.errors == []
+
+
+@virtually
+async def test_it_can_be_stopped_while_asleep() -> None:
+    """At once, and it says so."""
+    async with scene(node={"auto_connect": False}) as on:
+        await asleep(on)
+        asked_s = on.clock.monotonic()
+        await on.rig.stop()
+        assert on.clock.monotonic() - asked_s < 0.1
+        assert on.rig.states == ["asleep", "closed"]
+
+
+def frames(
+    seed: int, rate: int, duration_ms: int, turn_id: int
+) -> tuple[bytes, list[Any]]:
+    import random
+
+    pcm = random.Random(seed).randbytes(rate * duration_ms // 1000 * 2)
+    size = rate // 50 * 2
+    return pcm, [
+        audio_frame(pcm[at : at + size], turn_id, sample_rate=rate)
+        for at in range(0, len(pcm), size)
+    ]
+
+
+@virtually
+async def test_auto_takes_the_rate_of_the_frames() -> None:
+    """The session is made for the first frame's rate, and made anew between
+    utterances where it changes."""
+    async with scene(sample_rate="auto") as on:
+        said = []
+        for turn_id, rate in enumerate((16000, 16000, 24000, 48000, 16000)):
+            pcm, messages = frames(turn_id, rate, 700, turn_id)
+            said.append((rate, pcm))
+            for message in messages:
+                await on.rig.send_frame(message)
+            await on.talk.end(turn_id)
+        await on.silence()
+        record = on.server.record
+        rates = {
+            connection.number: connection.config.sample_rate
+            for connection in record.connections
+            if connection.config is not None
+        }
+        assert list(rates.values()) == [16000, 24000, 48000, 16000]
+        assert [
+            (rates[request.connection], request.audio)
+            for request in record.requests
+        ] == said
+        assert on.rig.errors == []
+        assert "recovering" not in on.rig.states
+        # Each was heard out before the session changed.
+        for before, after in zip(record.requests, record.requests[1:]):
+            if before.connection != after.connection:
+                assert after.opened_s - before.opened_s >= 0.7
+        assert [end["reason"] for end in on.sent("avatar_audio_end")] == [1] * 5
+
+
+def test_auto_and_trigger_connect_through_ten(
+    motion_server: MotionServer,
+) -> None:
+    """The same through TEN: asleep at first, awake on trigger_connect, the
+    session at the rate of the first frame."""
+
+    async def script(agent: Agent) -> None:
+        await agent.state("asleep")
+        assert motion_server.record.token_requests == []
+        await agent.send_json("trigger_connect")
+        pcm, messages = frames(1, 16000, 300, 1)
+        for message in messages:
+            await agent.send(message)
+        await agent.end(1)
+        end = await agent.report("avatar_audio_end")
+        assert end["reason"] == 1
+        assert motion_server.record.requests[0].audio == pcm
+
+    node = properties(motion_server, sample_rate="auto")
+    agent = play(script, {**node, "auto_connect": False})
+    (connection,) = motion_server.record.connections
+    assert connection.config is not None
+    assert connection.config.sample_rate == 16000 != RATE
+    assert agent.errors == []

@@ -1,0 +1,218 @@
+"""The way back after a loss: at once, spread or backed off, and with a spare
+session token."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from scene import Scene, scene, virtually
+
+from devkit.motion_server import Close, Refuse, Reset, ServerError
+
+pytestmark = pytest.mark.wire
+
+MINUTE_S = 60.0
+
+
+def gaps_s(on: Scene) -> list[float]:
+    """Return how long after the end of each session the next attempt came."""
+    connections = on.server.record.connections
+    return [
+        after.opened_s - (before.closed_s or 0.0)
+        for before, after in zip(connections, connections[1:])
+    ]
+
+
+async def ready_again(on: Scene, count: int) -> None:
+    await on.until(
+        lambda: len(on.server.record.connections) == count
+        and on.rig.states[-1] == "ready",
+        60,
+    )
+
+
+def tokens_used(on: Scene) -> list[int]:
+    return [one.session_token for one in on.server.record.connections]
+
+
+@virtually
+async def test_a_loss_needs_no_call_of_the_console() -> None:
+    """The spare is taken; it was made in a quiet moment, with one call."""
+    async with scene() as on:
+        await on.rig.state("ready")
+        await on.until(lambda: len(on.server.record.token_requests) == 2)
+        await asyncio.sleep(10)
+        on.server.now(Reset())
+        await ready_again(on, 2)
+        assert len(on.server.record.token_requests) == 2
+        assert tokens_used(on) == [1, 2]
+        assert gaps_s(on)[0] <= 0.21
+
+
+@virtually
+async def test_a_loss_is_survived_while_the_console_is_down() -> None:
+    """With a spare, in mid-speech: nothing is missing."""
+    async with scene() as on:
+        await on.rig.state("ready")
+        await on.until(lambda: len(on.server.record.token_requests) == 2)
+        await on.talk.utter(1, 5000)
+        await asyncio.sleep(2)
+        on.server.console_down()
+        on.server.now(Reset())
+        await on.silence()
+        on.whole()
+        assert on.ends == [("tts-1", 1)]
+        assert gaps_s(on)[0] <= 0.21
+
+
+@virtually
+async def test_without_a_spare_the_console_has_to_come_back() -> None:
+    """No spare is made while somebody speaks; the outage lasts until the
+    console is up, and the speech goes on."""
+    async with scene() as on:
+        await on.talk.utter(1, 5000)
+        await on.rig.state("ready")
+        await asyncio.sleep(2)
+        assert len(on.server.record.token_requests) == 1
+        on.server.console_down()
+        on.server.now(Reset())
+        await asyncio.sleep(4)
+        assert len(on.server.record.connections) == 1
+        on.server.console_up()
+        await on.silence()
+        on.whole()
+
+
+@virtually
+async def test_a_spare_that_is_refused_is_no_error() -> None:
+    """Then the next attempt takes the long way, with one error in all, that
+    of the loss."""
+    async with scene() as on:
+        await on.rig.state("ready")
+        await on.until(lambda: len(on.server.record.token_requests) == 2)
+        await asyncio.sleep(10)
+        on.server.faults.upgrade(Refuse(401, detail="session token expired"))
+        on.server.now(Reset())
+        await ready_again(on, 2)
+        assert [error["code"] for error in on.rig.errors] == [1000]
+        assert on.rig.states.count("recovering") == 1
+        assert len(on.server.record.token_requests) >= 3
+        assert tokens_used(on) == [1, 3]
+        # The long way begins at once: it is not another outage.
+        assert gaps_s(on)[0] <= 0.45
+
+
+@virtually
+async def test_a_spare_whose_making_fails_is_no_error() -> None:
+    """The console refuses it; the session that is there goes on, and the
+    next loss is survived without one."""
+    async with scene() as on:
+        on.server.faults.console(Refuse(500), times=1)
+        await on.rig.state("ready")
+        # The first attempt met the fault; the next one is the session's.
+        on.server.faults.console(Refuse(503), times=1)
+        errors = len(on.rig.errors)
+        await asyncio.sleep(10)
+        assert len(on.rig.errors) == errors
+        on.server.now(Reset())
+        await ready_again(on, 2)
+
+
+@virtually
+async def test_spares_are_made_anew_and_no_more_often_than_needed() -> None:
+    """One call of the console for spares per 0.35 of the lifetime, and the
+    old one is not used."""
+    async with scene(session_expire_minutes=10) as on:
+        await on.rig.state("ready")
+        await on.until(lambda: len(on.server.record.token_requests) == 2)
+        await asyncio.sleep(6.5 * MINUTE_S)
+        # 10 min * 0.35 = 3.5 min: one at the beginning, one since.
+        assert len(on.server.record.token_requests) == 3
+        on.server.now(Reset())
+        await ready_again(on, 2)
+        assert tokens_used(on) == [1, 3]
+
+
+@virtually
+async def test_no_token_is_used_twice() -> None:
+    """Whatever is lost, renewed and refused; the server would object."""
+    async with scene(session_expire_minutes=2) as on:
+        for turn_id in range(20):
+            await on.rig.state("ready", 60)
+            await on.talk.utter(turn_id, 1000)
+            await asyncio.sleep(7)
+            on.server.now(Reset() if turn_id % 2 else Close(1000))
+            if turn_id % 3 == 0:
+                on.server.faults.upgrade(Refuse(401))
+        await on.rig.state("ready", 60)
+        tokens = tokens_used(on)
+        assert len(set(tokens)) == len(tokens)
+
+
+@pytest.mark.parametrize(
+    "fault", [Reset(), Close(1000), Close(1011), Close(4002)], ids=repr
+)
+@virtually
+async def test_the_first_attempt_comes_at_once(fault: Any) -> None:
+    """Within 200 ms of each loss of a session that lasted."""
+    async with scene() as on:
+        for count in range(1, 8):
+            await ready_again(on, count)
+            await asyncio.sleep(6)
+            on.server.now(fault)
+        await ready_again(on, 8)
+        assert max(gaps_s(on)) <= 0.21
+        assert len(set(gaps_s(on))) > 1
+
+
+@pytest.mark.parametrize("code", [1001, 1012])
+@virtually
+async def test_a_restart_of_the_service_spreads_the_attempts(
+    code: int,
+) -> None:
+    """Over 0 to 2 s: all its avatars are lost in one moment."""
+    async with scene() as on:
+        for count in range(1, 9):
+            await ready_again(on, count)
+            await asyncio.sleep(6)
+            on.server.now(Close(code))
+        await ready_again(on, 9)
+        assert 0.4 < max(gaps_s(on)) <= 2.01
+
+
+@virtually
+async def test_short_sessions_back_off_from_the_second_on() -> None:
+    """The first short one is followed at once, the others ever later; one
+    that lasts ends that."""
+    async with scene() as on:
+        for count in range(1, 5):
+            await ready_again(on, count)
+            await asyncio.sleep(1)
+            on.server.now(Reset())
+        await ready_again(on, 5)
+        first, second, third, fourth = gaps_s(on)
+        assert first <= 0.21
+        assert 0.5 <= second <= 1.01
+        assert 1.0 <= third <= 2.01
+        assert 2.0 <= fourth <= 4.01
+        await asyncio.sleep(6)
+        on.server.now(Reset())
+        await ready_again(on, 6)
+        assert gaps_s(on)[-1] <= 0.21
+
+
+@virtually
+async def test_attempts_that_fail_back_off() -> None:
+    """At once, then 0.5 s, doubling, with jitter; one error for all."""
+    async with scene() as on:
+        await on.rig.state("ready")
+        await asyncio.sleep(6)
+        on.server.faults.handshake(ServerError(14, "unavailable"), times=4)
+        on.server.now(Reset())
+        await ready_again(on, 6)
+        first, long_way, *later = gaps_s(on)  # the first with the spare
+        assert first <= 0.21
+        assert long_way <= 0.01
+        assert later == sorted(later)
+        assert 0.5 <= later[0] <= 1.01
+        assert [error["code"] for error in on.rig.errors] == [1000]
