@@ -110,7 +110,6 @@ class Fallback:
                 if not await self._voice.say(say.audio, rate, utterance.turn):
                     steps.failed(say)
                     self.is_missing = True
-                    self._is_on = False
                     self._on_missing()
                     break
                 steps.said(say, self._clock.monotonic())

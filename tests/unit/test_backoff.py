@@ -74,6 +74,13 @@ def test_first_attempt_is_spread_where_the_service_restarts(backoff, rng, code):
     assert rng.low == 0.0
 
 
+def test_waits_are_those_of_the_rules():
+    """Rule 4 of the session, in seconds."""
+    assert (FIRST_RETRY_S, RESTART_SPREAD_S) == (0.2, 2.0)
+    assert (INITIAL_BACKOFF_S, MAX_BACKOFF_S) == (0.5, 15.0)
+    assert BACKOFF_RESET_S == 5.0
+
+
 def test_restart_codes_are_those_of_the_websocket_protocol():
     """RFC 6455: going away, and service restart."""
     assert set(RESTART_CODES) == {"1001", "1012"}
