@@ -176,11 +176,11 @@ class Avatar:
         self._report_events()
         self._set_alarm()
 
-    def _on_no_voice(self) -> None:
+    def _on_no_voice(self, problem: str) -> None:
         if self.state == "failed":
             self._speech.give_up(self._clock.monotonic())
             self._report_events()
-        self._reporter.no_voice()
+        self._reporter.no_voice(problem)
 
     def _report_events(self) -> None:
         events = self._speech.take_events()

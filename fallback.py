@@ -27,8 +27,9 @@ class Fallback:
 
     `after_s` is how long speech waits for a session before (0 = until the
     avatar has failed for good). `on_start` is called when the voice begins to
-    stand in, `on_missing` once, when it turns out that there is none, `on_done`
-    when a task has ended that said what `speak` did not.
+    stand in, `on_missing` once, when it turns out that there is none, with what
+    it has raised, if anything, `on_done` when a task has ended that said what
+    `speak` did not.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Fallback:
         after_s: float,
         *,
         on_start: Callable[[], None],
-        on_missing: Callable[[], None],
+        on_missing: Callable[[str], None],
         on_done: Callable[[], None],
     ) -> None:
         self._speech = speech
@@ -107,10 +108,17 @@ class Fallback:
                     break
                 utterance = say.utterance
                 rate = utterance.bytes_per_s // 2
-                if not await self._voice.say(say.audio, rate, utterance.turn):
+                problem = ""
+                try:
+                    is_connected = await self._voice.say(
+                        say.audio, rate, utterance.turn
+                    )
+                except BaseException as error:  # it must not end the avatar
+                    is_connected, problem = False, repr(error)
+                if not is_connected:
                     steps.failed(say)
                     self.is_missing = True
-                    self._on_missing()
+                    self._on_missing(problem)
                     break
                 steps.said(say, self._clock.monotonic())
                 if self._is_on and not self._has_started:

@@ -142,12 +142,13 @@ class Reporter:
         """The voice speaks in place of the avatar."""
         self.enter("fallback", "noSession")
 
-    def no_voice(self) -> None:
-        """There is no voice to speak in place of the avatar."""
+    def no_voice(self, problem: str = "") -> None:
+        """There is no voice to speak in place of the avatar; `problem` is
+        what it has raised, "" where it is just not connected."""
         self._outbox.log(
-            "info",
-            "pcm_frame is not connected to an RTC extension: the agent is "
-            "silent while the avatar cannot speak",
+            "warn" if problem else "info",
+            f"{problem or 'pcm_frame is not connected to an RTC extension'}: "
+            "the agent is silent while the avatar cannot speak",
         )
 
     def outage(self, failure: Failure) -> None:
