@@ -152,10 +152,14 @@ class FakeVoice:
     def __init__(self, is_connected: bool = False) -> None:
         self.is_connected = is_connected
         self.frames: list[tuple[bytes, int, Optional[Turn]]] = []
+        self.errors: dict[int, Exception] = {}
+        """What is raised in place of a frame, by its number."""
 
     async def say(
         self, pcm: bytes, sample_rate: int, turn: Optional[Turn]
     ) -> bool:
+        if len(self.frames) in self.errors:
+            raise self.errors[len(self.frames)]
         if self.is_connected:
             self.frames.append((pcm, sample_rate, turn))
         return self.is_connected

@@ -85,9 +85,7 @@ class Scene:
         """Wait until all that was said has been heard, or is lost."""
         avatar = self.rig.extension.avatar
         assert avatar is not None
-        await self.until(
-            lambda: avatar._speech.is_idle(self.clock.monotonic())
-        )
+        await self.until(lambda: avatar._speech.is_idle(self.clock.monotonic()))
         await asyncio.sleep(0.5)  # an estimated end is reported later
 
     def whole(self, **allowed: float) -> Verdict:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from avatar_stage import (
     BAD_KEY,
     FIRST,
@@ -282,6 +283,23 @@ async def test_missing_voice_is_noted_once():
     await stage.finish()
 
 
+@pytest.mark.parametrize("at_frame", [0, 3, 12])
+async def test_voice_that_raises_is_given_up(at_frame):
+    """At once or later: one warning, and the avatar lives on."""
+    stage = await without_session()
+    stage.voice.errors[at_frame] = RuntimeError("the runtime is closing")
+    audio = say(stage, 300)
+    await stage.clock.advance(3.0)
+    assert len(stage.voice.frames) == at_frame
+    [(level, _)] = [line for line in stage.outbox.lines if "closing" in line[1]]
+    assert level == "warn"
+    stage.session.release()
+    await stage.clock.advance(1.0)
+    assert stage.avatar.state == "ready"
+    assert stage.voice.said + stage.session.received == audio
+    await stage.finish()
+
+
 async def test_failed_avatar_without_a_voice_discards_speech():
     """What waits and what comes is refused, and said so once."""
     stage = set_up(has_voice=False)
@@ -342,7 +360,7 @@ def make(voice: FakeVoice) -> tuple[Speech, Fallback, list[str]]:
         FakeClock(),
         AFTER_S,
         on_start=lambda: events.append("start"),
-        on_missing=lambda: events.append("missing"),
+        on_missing=lambda problem: events.append(f"missing {problem}".strip()),
         on_done=lambda: events.append("done"),
     )
     return speech, fallback, events
