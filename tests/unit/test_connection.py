@@ -311,3 +311,8 @@ async def test_nothing_is_reported_after_close():
     stage.sdk.transport_frames(b"req-1", True)
     assert stage.failures == []
     assert stage.signals == []
+
+
+def test_deadlines_are_those_of_the_rules():
+    """Rule 3 of the session, in seconds."""
+    assert (OPEN_DEADLINE_S, CLOSE_DEADLINE_S) == (10.0, 3.0)

@@ -285,3 +285,18 @@ print(sorted(loaded & set(sys.modules)))
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("phase", "status", "words"),
+    [
+        ("session_token", 403, "spatius_app_id"),
+        ("session_token", 503, "console"),
+        ("websocket_connect", 429, "ingress"),
+        ("websocket_connect", 503, "ingress"),
+    ],
+)
+def test_status_of_a_refusal_says_what_to_check(phase, status, words):
+    """Where the code alone does not."""
+    error = Error("refused", code="aNewCode", phase=phase, http_status=status)
+    assert words in failure_of(error).message

@@ -14,14 +14,14 @@ from avatar_stage import (
     ready,
     set_up,
 )
-from fakes import LOST, settle
+from fakes import LOST, FakeClock, settle
 from spatius_avatar_python import reports
 from spatius_avatar_python.reporter import (
     SERVICE_ERROR_PAUSE_S,
     TOKEN_EXPIRY_WARNING_S,
 )
 from spatius_avatar_python.session.backoff import BACKOFF_RESET_S
-from spatius_avatar_python.session.link import Lifetime
+from spatius_avatar_python.session.link import STALL_LIMIT_S, Lifetime
 
 
 async def test_connection_is_reported():
@@ -262,4 +262,18 @@ async def test_expiry_of_a_given_token_is_reported_once():
     assert "agora_appcert" in error["message"]
     await stage.clock.advance(2 * TOKEN_EXPIRY_WARNING_S)
     assert len(stage.outbox.errors) == 1
+    await stage.finish()
+
+
+@pytest.mark.parametrize(
+    ("left_s", "words"), [(60.0, "expires in 50 s"), (-1.0, "has expired")]
+)
+async def test_expiry_says_how_long_is_left(left_s, words):
+    """Or that nothing is."""
+    epoch = FakeClock().epoch()
+    stage = set_up(lifetime=Lifetime(1e9, 1e9, epoch + left_s))
+    await stage.start()
+    await stage.clock.advance(STALL_LIMIT_S / 3)
+    [error] = stage.outbox.errors
+    assert words in error["message"]
     await stage.finish()
