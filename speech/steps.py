@@ -58,6 +58,18 @@ class AvatarSteps:
         return len(self.step.audio) if isinstance(self.step, Send) else 0
 
     @property
+    def left(self) -> int:
+        """How much is to be written of the first utterance, in bytes."""
+        queue = self._backlog.queue
+        return queue[0].left if queue else 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether something else than audio is to be written."""
+        queue = self._backlog.queue
+        return self.interrupt_due or bool(queue and queue[0].ended)
+
+    @property
     def is_idle(self) -> bool:
         """Whether the service holds nothing open and nothing is due."""
         return (
