@@ -1,71 +1,81 @@
-"""Random walks over speech, flushes, faults and stops.
+"""Random walks over speech, flushes, faults and stops, judged by a listener.
 
 Each walk drives the real extension with the real SDK against a Motion Server
-of its own, in accelerated time, and is determined by its seed. Every sample
-that is said in a walk has a value of its own, so that each one that is heard
-tells when it was said. `WALKS=5000 bin/test tests/service/test_walk.py` walks more,
-`WALK_SEED=123` just one.
+of its own, in virtual time, and is told by its seed. What is said is noise of
+which no two parts are alike, so that the judge knows each part of it.
+`WALKS=5000 bin/test tests/service/test_walk.py` walks more, `WALK_SEED=123`
+just one.
 """
 
 import asyncio
-import contextlib
-import itertools
 import json
 import os
 import random
 import secrets
-import struct
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from agent import APP_ID, RATE
+from scene import ALLOWANCE_MS
 
-from devkit.harness.messages import audio_frame
-from devkit.harness.rig import FastClock, Rig
+from devkit.harness import virtual_time
+from devkit.harness.conversation import (
+    Conversation,
+    unaccounted,
+    unpaired,
+)
+from devkit.harness.messages import (
+    audio_frame,
+    hostile_data,
+    hostile_frames,
+    metadata,
+)
+from devkit.harness.rig import Rig
 from devkit.motion_server import (
     AudioMessages,
     Close,
     MotionServer,
     OnEnd,
     OnInterrupt,
+    PlaybackSignals,
     Refuse,
     Reset,
     Resume,
     ServerError,
     Slow,
     Stall,
-    Unmet,
 )
 
 pytestmark = pytest.mark.wire
 
 WALKS = int(os.environ.get("WALKS", "300"))
+PARTS = 12
 AT_ONCE = 12
-SPEED = 4.0
-MAX_SAMPLES = 50_000  # each has a 16-bit value of its own
-MESSAGE_SAMPLES = RATE // 10
+MAX_SAID_MS = 60_000
+MAX_OUTAGE_S = 5
+MAX_STALL_S = 0.2
+HOSTILE_MS = 10
+HOSTILE_PCM = bytes(range(240)) * 2  # nothing that the judge expects
 
 ECHO = "no: {api_key} {session_token} {agora_token}"
 LOSSES = (
     Close(1000),
     Close(1001),
     Close(1011, ECHO),
+    Close(1012),
     Close(4002),
     Reset(),
-    ServerError(4002, "session time limit reached"),
     ServerError(13, ECHO),
 )
-
-
-@dataclass
-class Flush:
-    """What was known when the user barged in, in samples of the walk."""
-
-    said: int
-    """How many had been said."""
-    sent: int
-    """How many of them had been sent."""
+SIGNALS: tuple[dict[str, Any] | None, ...] = (
+    None,
+    {},
+    {"late_ms": 200},
+    {"doubled": True},
+    {"foreign": True, "older": True},
+    {"progress_ms": 100, "end_when_interrupted": True},
+)
 
 
 @dataclass
@@ -74,39 +84,56 @@ class Walk:
 
     seed: int
     steps: list[str] = field(default_factory=list)
-    said: int = 0  # samples so far; the next one's value
-    stale: list[range] = field(default_factory=list)
-    flushes: list[Flush] = field(default_factory=list)
+    turn_id: int = 100  # hostile messages have smaller ones
+    said_bytes: int = 0
+    said_ms: float = 0.0
+    hostile: int = 0  # frames of hostile messages
+    flushes: int = 0
     losses: int = 0
-    turn_id: int = 1
+    is_fatal: bool = False
+    has_rested: bool = False
+    last_audio_s: float = 0.0
     server: Any = None
     rig: Any = None
+    clock: Any = None
+    talk: Any = None
     canaries: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.rng = random.Random(self.seed)
-        self.with_turns = self.rng.random() < 0.6
+        rng = self.rng = random.Random(self.seed)
+        self.with_turns = rng.random() < 0.6
+        self.speed = rng.choice((1, 5, 20))
+        self.is_wired = rng.random() < 0.5
+        self.delay_s = rng.choice((0.0, 0.0, 0.2))
+        self.signals = rng.choice(SIGNALS)
+        self.resume_within_s = rng.choice((2, 15, 15))
         self.is_open = False
 
     async def run(self) -> None:
         key, certificate = secrets.token_hex(20), secrets.token_hex(16)
         self.canaries = [key, certificate]
-        async with MotionServer(certificates={APP_ID: certificate}) as server:
+        clock = self.clock = virtual_time.VirtualClock()
+        signals = None
+        if self.signals is not None:
+            late_ms = 1000 * self.delay_s + self.signals.get("late_ms", 0)
+            signals = PlaybackSignals(**{**self.signals, "late_ms": late_ms})
+        async with MotionServer(
+            certificates={APP_ID: certificate},
+            clock=clock,
+            now=clock.epoch,
+            playback_signals=signals,
+            idle_timeout_s=self.rng.choice((None, None, 4)),
+        ) as server:
             self.server = server
-            params = {
-                "spatius_api_key": key,
-                "spatius_app_id": "app",
-                "spatius_avatar_id": "avatar",
-                "agora_appid": APP_ID,
-                "agora_appcert": certificate,
-                "agora_channel": "walk",
-                "agora_uid": 7,
-                "console_endpoint_url": server.console_url,
-                "ingress_endpoint_url": server.ingress_url,
-            }
-            if self.rng.random() < 0.2:
-                params["max_buffered_speech_s"] = 0.5
-            self.rig = Rig({"params": params}, FastClock(SPEED))
+            self.rig = Rig(
+                {"params": self.params(key, certificate)},
+                clock,
+                voice_wired=self.is_wired,
+                flush_wired=self.is_wired,
+            )
+            self.talk = Conversation(
+                self.rig, server, clock, seed=self.seed, delay_s=self.delay_s
+            )
             if self.rng.random() < 0.3:
                 self.fault_at_start()
             try:
@@ -116,25 +143,74 @@ class Walk:
                 if self.rng.random() >= 0.2:  # else it stops amid all that
                     await self.come_to_rest()
             finally:
+                unheard = self.talk.unheard()
                 await self.rig.stop()
+                # What the voice was given is heard, perhaps.
+                self.talk.discard(unheard, float("inf"))
             self.check()
+
+    def params(self, key: str, certificate: str) -> dict[str, Any]:
+        rng = self.rng
+        params = {
+            "spatius_api_key": key,
+            "spatius_app_id": "app",
+            "spatius_avatar_id": "avatar",
+            "agora_appid": APP_ID,
+            "agora_appcert": certificate,
+            "agora_channel": "walk",
+            "agora_uid": 7,
+            "console_endpoint_url": self.server.console_url,
+            "ingress_endpoint_url": self.server.ingress_url,
+            "fallback_after_ms": rng.choice((0, 300, 1500)),
+            "resume_within_s": self.resume_within_s,
+        }
+        if rng.random() < 0.15:
+            params["max_buffered_speech_s"] = 0.5
+        if rng.random() < 0.2:
+            params["session_expire_minutes"] = 1
+        self.note(f"{params} {self}")
+        return params
 
     # Steps
 
     async def step(self) -> None:
         choice = self.rng.choices(
             (self.say, self.end, self.barge_in, self.pause, self.fault),
-            (10, 3, 3, 5, 2),
+            (10, 3, 3, 5, 3),
         )[0]
         await choice()
-        assert self.balance() == 0, "some audio is not accounted for"
+        if self.rng.random() < 0.05:
+            await self.send_hostile()
+        assert unaccounted(self.rig) == 0, "some audio is not accounted for"
 
     async def say(self) -> None:
-        if self.said > MAX_SAMPLES:
+        if self.said_ms > MAX_SAID_MS:
             return
+        if not self.is_open and self.rng.random() < 0.7:
+            self.note("start")
+            await self.talk.start(self.turn_id)
         for _ in range(self.rng.randrange(1, 8)):
-            count = int(RATE * self.rng.choice((5, 10, 20, 37, 150)) / 1000)
-            await self.send(self.samples(count))
+            await self.send(self.rng.choice((5, 10, 20, 37, 150, 1000)))
+
+    async def send(self, duration_ms: int) -> None:
+        """Send audio that is to be heard, at times cut within a sample."""
+        self.note(f"say {duration_ms}")
+        self.is_open = True
+        pcm = self.talk.speech(self.turn_id, duration_ms)
+        self.said_ms += duration_ms
+        cut = len(pcm)
+        if self.rng.random() < 0.2:
+            cut = self.rng.randrange(1, len(pcm), 2)
+        for part in (pcm[:cut], pcm[cut:]):
+            await self.send_audio(part)
+        await asyncio.sleep(duration_ms / 1000 / self.speed)
+
+    async def send_audio(self, pcm: bytes) -> None:
+        if pcm:
+            self.said_bytes += len(pcm)
+            self.last_audio_s = self.clock.monotonic()
+            turn_id = self.turn_id if self.with_turns else None
+            await self.rig.send_frame(audio_frame(pcm, turn_id))
 
     async def end(self) -> None:
         self.note("end")
@@ -148,176 +224,180 @@ class Walk:
 
     async def barge_in(self) -> None:
         """Flush a few times, let the TTS send its late frames, and go on."""
-        was_open = self.is_open
+        # Where the utterance may have timed out, late frames are new ones.
+        silent_s = self.clock.monotonic() - self.last_audio_s
+        was_open = self.is_open and silent_s < 1.4
         for _ in range(self.rng.randrange(1, 4)):
             self.note("flush")
-            self.flushes.append(Flush(self.said, self.rig.totals.sent))
-            await self.rig.send_cmd("flush")
+            self.flushes += 1
+            await self.talk.flush()
         self.is_open = False
         if was_open and self.rng.random() < 0.6:
-            before = self.said
             for _ in range(self.rng.randrange(1, 4)):
-                await self.send(self.samples(240))
-            self.stale.append(range(before, self.said))
-            self.is_open = False
+                self.note("late")
+                await self.send_audio(self.rng.randbytes(480))
         if was_open:
             # Without turns only this tells that the next answer is another.
             name = self.rng.choice(("tts_audio_end", "tts_audio_start"))
             self.turn_id += name == "tts_audio_start"
-            await self.rig.send_data(
-                name, {"reason": 2, "metadata": self.metadata()}
-            )
+            told = metadata(self.turn_id) if self.with_turns else {}
+            await self.rig.send_data(name, {"reason": 2, "metadata": told})
         self.turn_id += 1
 
     async def pause(self) -> None:
-        await asyncio.sleep(self.rng.random() * 0.02)
+        duration_s = self.rng.choice((0.02, 0.2, 1, 3)) * self.rng.random()
+        self.note(f"pause {duration_s:.3f}")
+        await asyncio.sleep(duration_s)
+
+    async def send_hostile(self) -> None:
+        """Send what other nodes might: none of it may do any harm."""
+        self.note("hostile")
+        for frame in hostile_frames(HOSTILE_PCM).values():
+            self.hostile += 1
+            self.said_bytes += len(HOSTILE_PCM)
+            await self.rig.send_frame(frame)
+        name = self.rng.choice(("tts_audio_start", "tts_audio_end", "finalize"))
+        for message in hostile_data(name).values():
+            await self.rig.send_message(message)
+        self.is_open = False
+        self.turn_id += 1
 
     async def fault(self) -> None:
-        kind = self.rng.randrange(4)
-        if kind == 3 and self.losses:
-            return  # enough of it: each outage takes its time
+        kind = self.rng.randrange(6)
         if kind == 0:
             self.note("stall")
-            self.server.now(Stall(for_s=self.rng.random() * 0.05))
-            return
+            # An interrupt waits for it, too.
+            self.talk.flush_latency_s = MAX_STALL_S
+            self.server.now(Stall(for_s=self.rng.random() * MAX_STALL_S))
+        elif kind == 1:
+            await self.outage()
+        elif kind == 2 and self.rng.random() < 0.2 and not self.is_fatal:
+            self.note("credits exhausted")
+            # Where there is no session, the next one ends like that.
+            self.is_fatal = True
+            self.server.now(Close(4001))
+            self.server.faults.handshake(Close(4001), times=None)
+        else:
+            self.lose(is_now=kind == 3)
+
+    def lose(self, is_now: bool) -> None:
+        """Break the connection, now or a little later."""
         loss = self.rng.choice(LOSSES)
         self.losses += 1
         self.note(f"{loss}")
-        if kind == 1:
+        if is_now:
             self.server.now(loss)
         else:
+            count = self.rng.randrange(1, 40)
             trigger = self.rng.choice(
-                (
-                    AudioMessages(self.rng.randrange(1, 5)),
-                    OnEnd(),
-                    OnInterrupt(),
-                )
+                (AudioMessages(count), OnEnd(), OnInterrupt())
             )
             self.server.faults.runtime(loss, after=trigger)
         if self.rng.random() < 0.3:
             self.server.faults.console(Refuse(503, detail=ECHO))
 
+    async def outage(self) -> None:
+        """Have nothing answer for a while."""
+        duration_s = MAX_OUTAGE_S * self.rng.random()
+        self.note(f"outage of {duration_s:.1f} s")
+        self.losses += 1
+        self.server.pause_listening()
+        self.server.now(Reset())
+        asyncio.get_running_loop().call_later(
+            duration_s, self.server.resume_listening
+        )
+
     def fault_at_start(self) -> None:
         self.losses += 1
-        self.note("fault at the start")
+        self.note("a fault at the start")
         self.rng.choice(
             (
                 lambda: self.server.faults.console(Refuse(500, detail=ECHO)),
                 lambda: self.server.faults.upgrade(Refuse(401, detail=ECHO)),
-                lambda: self.server.faults.upgrade(Slow(0.05)),
+                lambda: self.server.faults.upgrade(Slow(0.5)),
                 lambda: self.server.faults.handshake(ServerError(14, ECHO)),
                 lambda: self.server.faults.handshake(Close(1011, ECHO)),
             )
         )()
 
     async def come_to_rest(self) -> None:
-        """Mend everything; a last utterance must be heard in full."""
+        """End all faults; a last utterance must be heard in full."""
         self.note("rest")
-        self.server.faults.clear()
+        self.has_rested = True
+        if not self.is_fatal:
+            self.server.faults.clear()
         self.server.now(Resume())
+        self.server.resume_listening()
         await self.rig.send_data("tts_audio_end", {})
-        await self.rig.send_data("tts_audio_start", {})
+        await self.idle()
+        refused = self.rig.totals.refused
         self.turn_id += 1
+        await self.talk.start(self.turn_id)
         for _ in range(5):
-            await self.rig.state("ready", 20)
-            await self.room()
-            last = await self.last_utterance()
-            with contextlib.suppress(Unmet):
-                await self.server.until(
-                    lambda record, last=last: (
-                        record.heard().endswith(last)
-                        and record.requests[-1].closed
-                    ),
-                    2,
-                )
-                return
-            # It went into a connection that was about to be closed.
-            assert self.losses
-        raise AssertionError("the last utterance was never heard")
-
-    async def last_utterance(self) -> bytes:
-        first = self.said
-        await self.send(self.samples(1200))
+            await self.send(50)
         await self.rig.send_data("tts_audio_end", {})
-        self.turn_id += 1
-        return pack(range(first, self.said))
+        await self.idle()
+        assert self.is_fatal or self.rig.totals.refused == refused
 
-    async def room(self) -> None:
-        """Wait until all that waits has been sent."""
-        while self.rig.totals.waiting:  # noqa: ASYNC110 (it has no event)
-            await asyncio.sleep(0.01)
-
-    # Means
-
-    def samples(self, count: int) -> bytes:
-        first = self.said
-        self.said = min(first + count, 65536)
-        return pack(range(first, self.said))
-
-    async def send(self, pcm: bytes) -> None:
-        """Send audio, at times cut within a sample."""
-        if not pcm:
-            return
-        self.note(f"say {len(pcm) // 2}")
-        self.is_open = True
-        turn = self.turn_id if self.with_turns else None
-        cut = len(pcm)
-        if self.rng.random() < 0.2:
-            cut = self.rng.randrange(1, len(pcm), 2)
-        for part in (pcm[:cut], pcm[cut:]):
-            if part:
-                await self.rig.send_frame(audio_frame(part, turn))
-
-    def metadata(self) -> dict[str, Any]:
-        if not self.with_turns:
-            return {}
-        return {"session_id": "session", "turn_id": self.turn_id}
+    async def idle(self) -> None:
+        """Wait until all has been said and heard."""
+        speech = self.rig.extension.avatar._speech
+        until_s = self.clock.monotonic() + 200
+        while not speech.is_idle(self.clock.monotonic()):
+            assert self.clock.monotonic() < until_s, "speech waits"
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(1)
 
     def note(self, step: str) -> None:
-        self.steps.append(step)
-
-    def balance(self) -> int:
-        totals = self.rig.totals
-        return totals.received - (
-            totals.sent + totals.flushed + totals.refused + totals.waiting
-        )
+        at = f"{self.clock.monotonic():.2f} " if self.clock else ""
+        self.steps.append(at + step)
 
     # What must hold
 
     def check(self) -> None:
         record = self.server.record
         assert record.violations == []
-        heard = [
-            sample for (sample,) in struct.iter_unpack("<H", record.heard())
-        ]
-        assert all(a < b for a, b in itertools.pairwise(heard)), (
-            "out of order, or heard twice"
-        )
         totals = self.rig.totals
-        assert self.balance() == 0
-        assert totals.received == self.said
-        assert len(heard) <= totals.sent
-        if not self.losses:
-            assert len(heard) == totals.sent or self.steps[-1] != "rest"
-        said_stale = {sample for one in self.stale for sample in one}
-        assert not said_stale.intersection(heard), "stale audio was heard"
-        for flush in self.flushes:
-            late = sum(sample < flush.said for sample in heard) - flush.sent
-            assert late <= MESSAGE_SAMPLES, "a flushed answer went on"
-        assert len(record.interrupts) <= len(self.flushes) + len(self.steps)
+        assert unaccounted(self.rig) == 0
+        assert totals.received == self.said_bytes // 2
+        assert totals.waiting == 0
+        assert unpaired(self.rig.env.reports) == []
+        assert len(record.interrupts) <= self.flushes
+        self.check_what_was_heard()
         self.check_errors()
         self.check_secrets()
 
+    def check_what_was_heard(self) -> None:
+        totals = self.rig.totals
+        judge = self.talk.judge
+        judge.excuse((totals.refused + totals.lost) * 1000 / RATE)
+        if totals.lost or self.resume_within_s < MAX_OUTAGE_S:
+            # Of what is not said again more is lost than the estimate says,
+            # by as much as the service is behind.
+            judge.excuse(1000 * (self.delay_s + MAX_STALL_S) * self.losses)
+        verdict = self.talk.verdict()
+        unknown_ms = 3 * HOSTILE_MS * self.hostile
+        assert verdict.unknown_ms <= unknown_ms, "what nobody said was heard"
+        found = verdict.violations(
+            max_repeat_ms=ALLOWANCE_MS, tolerance_ms=max(20, unknown_ms)
+        )
+        assert not found, found
+        if not unknown_ms:
+            assert verdict.missing_ms <= 0.1, verdict.holes
+        if len(self.server.record.connections) == 1 and self.has_rested:
+            assert not totals.lost
+            assert not verdict.repeats
+
     def check_errors(self) -> None:
         codes = [error["code"] for error in self.rig.errors]
-        assert -1000 not in codes
+        assert codes.count(-1000) <= self.is_fatal
         overflows = sum(
             error["vendor_info"]["code"] == "overflow"
             for error in self.rig.errors
         )
         outages = self.rig.states.count("recovering")
         complaints = sum("ServerError(code=13" in step for step in self.steps)
-        assert len(codes) <= outages + overflows + complaints
+        assert len(codes) <= outages + overflows + complaints + self.is_fatal
 
     def check_secrets(self) -> None:
         tokens = [
@@ -335,11 +415,7 @@ class Walk:
             )
         }
         shown = {told[at : at + 6] for at in range(len(told) - 5)}
-        assert not pieces & shown, "a piece of a secret was told"
-
-
-def pack(values: range) -> bytes:
-    return struct.pack(f"<{len(values)}H", *values)
+        assert not pieces & shown, "a piece of a secret was shown"
 
 
 async def _walk_all(seeds: list[int]) -> None:
@@ -360,17 +436,19 @@ async def _walk_all(seeds: list[int]) -> None:
 
     failures = await asyncio.gather(*(one(seed) for seed in seeds))
     failures = [failure for failure in failures if failure]
-    assert not failures, f"{len(failures)} failed, the first: {failures[0]}"
+    first = "; ".join(failure.partition("\n")[0] for failure in failures)
+    assert not failures, f"{len(failures)} failed: {first}\n{failures[0]}"
     left = asyncio.all_tasks() - {asyncio.current_task()}
     if left:  # closes that go on behind a stop
         await asyncio.wait(left, timeout=15)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_random_walks_keep_what_was_promised() -> None:
-    """Order, no byte twice, silence after a flush, sums, no secret told."""
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_walks_keep_what_was_promised(part: int) -> None:
+    """Nothing missing, nothing twice beyond the rewind, one output at a time,
+    silence after a flush, sums, no secret shown."""
+    seeds = list(range(part, WALKS, PARTS))
     if "WALK_SEED" in os.environ:
-        seeds = [int(os.environ["WALK_SEED"])]
-    else:
-        seeds = list(range(WALKS))
-    await _walk_all(seeds)
+        seeds = [int(os.environ["WALK_SEED"])] if part == 0 else []
+    virtual_time.run(_walk_all(seeds))
