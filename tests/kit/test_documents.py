@@ -22,7 +22,7 @@ PAGES = sorted(
     [
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/*.md"),
-        *ROOT.glob("examples/**/*.md"),
+        *ROOT.glob("examples/*/*.md"),
     ]
 )
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
