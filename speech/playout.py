@@ -46,13 +46,16 @@ class Request:
     is_complete: bool = False
     """Nothing will be added: its end is written."""
     source: Source = "estimate"
+    has_ended: bool = False
+    """The service has said so."""
 
     @property
     def surely_ends_at(self) -> float:
-        """When it has been heard for sure; `ends_at` may be an estimate."""
-        if self.source == "estimate":
-            return self.ends_at + END_MARGIN_S
-        return self.ends_at
+        """When it has been heard for sure: even where the service has said
+        when it began, each pause of the TTS may have delayed it."""
+        if self.has_ended:
+            return self.ends_at
+        return self.ends_at + END_MARGIN_S
 
     def position(self, at: float) -> int:
         """Return how far the utterance has been heard at a time, in bytes."""
@@ -151,6 +154,7 @@ class Playout:
         """The service says that a request has been heard to its end."""
         request = self._find(req_id)
         if request is not None and request.is_complete:
+            request.has_ended = True
             self._move(request, now)
 
     def take_all(self, now: float) -> list[Request]:
@@ -198,6 +202,7 @@ class Playout:
         request.shift(ends_at - request.ends_at)
         begins_at = request.begins_at
         for before in reversed(requests[:at]):
+            before.has_ended = True
             if before.ends_at > begins_at:
                 before.source = "service"
                 before.shift(begins_at - before.ends_at)

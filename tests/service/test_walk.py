@@ -1,7 +1,7 @@
 """Random walks over speech, flushes, faults and stops, judged by a listener.
 
 Each walk drives the real extension with the real SDK against a Motion Server
-of its own, in virtual time, and is told by its seed. What is said is noise of
+of its own, in virtual time, and is determined by its seed. What is said is noise of
 which no two parts are alike, so that the judge knows each part of it.
 `WALKS=5000 bin/test tests/service/test_walk.py` walks more, `WALK_SEED=123`
 just one.
@@ -240,8 +240,8 @@ class Walk:
             # Without turns only this tells that the next answer is another.
             name = self.rng.choice(("tts_audio_end", "tts_audio_start"))
             self.turn_id += name == "tts_audio_start"
-            told = metadata(self.turn_id) if self.with_turns else {}
-            await self.rig.send_data(name, {"reason": 2, "metadata": told})
+            origin = metadata(self.turn_id) if self.with_turns else {}
+            await self.rig.send_data(name, {"reason": 2, "metadata": origin})
         self.turn_id += 1
 
     async def pause(self) -> None:
@@ -297,14 +297,15 @@ class Walk:
             self.server.faults.console(Refuse(503, detail=ECHO))
 
     async def outage(self) -> None:
-        """Have nothing answer for a while."""
+        """Have no session possible for a while."""
         duration_s = MAX_OUTAGE_S * self.rng.random()
         self.note(f"outage of {duration_s:.1f} s")
         self.losses += 1
-        self.server.pause_listening()
+        self.server.console_down(Refuse(503))
+        self.server.faults.upgrade(Refuse(503))  # of a spare
         self.server.now(Reset())
-        asyncio.get_running_loop().call_later(
-            duration_s, self.server.resume_listening
+        self.clock.call_at(
+            self.clock.monotonic() + duration_s, self.server.console_up
         )
 
     def fault_at_start(self) -> None:
@@ -327,7 +328,7 @@ class Walk:
         if not self.is_fatal:
             self.server.faults.clear()
         self.server.now(Resume())
-        self.server.resume_listening()
+        self.server.console_up()
         await self.rig.send_data("tts_audio_end", {})
         await self.idle()
         refused = self.rig.totals.refused
@@ -384,7 +385,8 @@ class Walk:
         assert not found, found
         if not unknown_ms:
             assert verdict.missing_ms <= 0.1, verdict.holes
-        if len(self.server.record.connections) == 1 and self.has_rested:
+        sessions = len(self.server.record.connections)
+        if sessions == 1 and self.has_rested and not self.is_fatal:
             assert not totals.lost
             assert not verdict.repeats
 
@@ -405,7 +407,7 @@ class Walk:
             for one in self.server.record.connections
             if one.config is not None
         ]
-        told = json.dumps([self.rig.env.reports, self.rig.env.lines])
+        sent = json.dumps([self.rig.env.reports, self.rig.env.lines])
         pieces = {
             secret[at : at + 6]
             for secret in self.canaries + self.server.session_tokens() + tokens
@@ -414,7 +416,7 @@ class Walk:
                 35 if secret.startswith("006") else 0, len(secret) - 5
             )
         }
-        shown = {told[at : at + 6] for at in range(len(told) - 5)}
+        shown = {sent[at : at + 6] for at in range(len(sent) - 5)}
         assert not pieces & shown, "a piece of a secret was shown"
 
 
