@@ -135,6 +135,30 @@ async def test_backlog_does_not_block_the_event_loop():
     await stage.finish()
 
 
+async def test_resumed_speech_does_not_block_the_event_loop():
+    """Other callbacks run after each message that is written again."""
+    stage = await ready(resume_within_s=15.0)
+    stage.avatar.speak(pcm(30_000), FIRST)
+    await settle()
+    stage.session.on_failure(LOST)
+    first = stage.session
+    seen: list[int] = []
+
+    async def neighbor() -> None:
+        while True:
+            if stage.session is not first:
+                seen.append(len(stage.session.messages))
+            await asyncio.sleep(0)
+
+    other = asyncio.ensure_future(neighbor())
+    await stage.until_attempt(2)
+    await settle()
+    other.cancel()
+    assert seen[-1] >= 300
+    assert max(after - before for before, after in zip(seen, seen[1:])) == 1
+    await stage.finish()
+
+
 async def test_first_failure_is_the_cause_of_a_loss():
     """The callback's failure is reported, not the one of the call."""
     stage = await held()
