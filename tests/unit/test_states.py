@@ -111,6 +111,7 @@ async def test_session_after_sleep_is_connected():
     """Waking is neither a renewal nor a recovery."""
     stage = await ready()
     await stage.lose(IDLE)
+    await stage.clock.advance(1.0)
     stage.avatar.connect()
     await settle()
     assert states(stage)[2:] == [
