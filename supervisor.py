@@ -142,12 +142,14 @@ class Supervisor:
             if is_renewal and not self.stopping:
                 self._reporter.enter("connecting", "renewal")
             await self._leave(link)
+            if failure is not None and failure.fatal:
+                return
+            retry_at = self._clock.monotonic()
+            if failure is not None:
+                retry_at += self._backoff.next_s(failure, link.was_ready)
             if is_idle:
                 await self._sleep(failure.code if failure else "idle")
-            elif failure is not None and failure.fatal:
-                return
-            elif failure is not None:
-                await self._pause(self._backoff.next_s(failure, link.was_ready))
+            await self._pause_until(retry_at)
 
     async def _connect(self, rate: int, is_renewal: bool) -> Link:
         """Open one session: afterwards it is ready or lost, or was given up
@@ -262,10 +264,9 @@ class Supervisor:
         self._writer.link = None
         self._reporter.left(link)
 
-    async def _pause(self, duration_s: float) -> None:
-        until = self._clock.monotonic() + duration_s
-        while not self.stopping and self._clock.monotonic() < until:
-            await self._wait(until)
+    async def _pause_until(self, at: float) -> None:
+        while not self.stopping and self._clock.monotonic() < at:
+            await self._wait(at)
 
     def _take_playback(self, signal: PlaybackSignal) -> None:
         self._speech.playback(*signal, self._clock.monotonic())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from fakes import (
+    LOST,
     FakeClock,
     FakeOutbox,
     FakeService,
@@ -42,6 +43,8 @@ REJECTED = Failure(
     rejected_upgrade=True,
 )
 SERVICE_ERROR = Failure("upstream", code="upstreamError", ends_session=False)
+
+FALLBACK_AFTER_S = 1.5
 
 _random = random.Random(1)
 
@@ -185,3 +188,25 @@ async def held(**options: Any) -> Stage:
     await settle()
     assert stage.session.is_held
     return stage
+
+
+async def without_session(**options: Any) -> Stage:
+    """Return a stage whose session was lost, and whose next one waits."""
+    options = {
+        "has_voice": True,
+        "fallback_after_s": FALLBACK_AFTER_S,
+        **options,
+    }
+    stage = await ready(**options)
+    stage.service.openings += ["hold"]
+    await stage.lose(LOST)
+    await stage.clock.advance(1.0)
+    return stage
+
+
+def say(stage: Stage, ms: int, turn: Any = FIRST) -> bytes:
+    """Have a whole utterance said."""
+    audio = pcm(ms)
+    stage.avatar.speak(audio, turn)
+    stage.avatar.speech_ends(turn)
+    return audio

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Optional
 
+import pytest
 from avatar_stage import (
     BAD_KEY,
     FIRST,
@@ -198,3 +199,9 @@ async def test_messages_during_and_after_the_stop_are_taken():
             await stage.clock.run(stop)
         stop = None
     await stage.stopped()
+
+
+async def test_stop_drops_a_blocked_connection_early():
+    """After 200 ms no close handshake would get through."""
+    stage = await held()
+    assert await stage.stopped() == pytest.approx(0.2)

@@ -1,8 +1,10 @@
 """One connection: deadlines, events and secrets, with a fake of the SDK."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from typing import Any, Optional
+from unittest.mock import Mock
 
 import pytest
 from fakes import FakeClock, settle
@@ -311,6 +313,25 @@ async def test_nothing_is_reported_after_close():
     stage.sdk.transport_frames(b"req-1", True)
     assert stage.failures == []
     assert stage.signals == []
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_close_that_raises_is_of_no_interest(is_late):
+    """The connection is gone; nothing is logged by the event loop."""
+    stage = Stage(hangs="close" if is_late else "")
+    logged: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: logged.append(context))
+    await stage.connection.open()
+    stage.sdk.on_close = Mock(side_effect=RuntimeError("odd"))
+    closing = asyncio.ensure_future(stage.connection.close())
+    await stage.clock.advance(2 * CLOSE_DEADLINE_S)
+    await closing
+    await settle()
+    del stage, closing
+    gc.collect()
+    await settle()
+    assert logged == []
 
 
 def test_deadlines_are_those_of_the_rules():

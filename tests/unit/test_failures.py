@@ -300,3 +300,24 @@ def test_status_of_a_refusal_says_what_to_check(phase, status, words):
     """Where the code alone does not."""
     error = Error("refused", code="aNewCode", phase=phase, http_status=status)
     assert words in failure_of(error).message
+
+
+@pytest.mark.parametrize(
+    ("close_code", "fatal", "words"),
+    [
+        (3999, False, "connection"),
+        (4100, True, "refused"),
+        (4499, True, "refused"),
+        (4500, False, "not available"),
+        (4599, False, "not available"),
+        (4600, False, "connection"),
+    ],
+)
+def test_unknown_close_code_means_what_its_range_means(
+    close_code, fatal, words
+):
+    """From 4000 the session is refused, from 4500 the service is down."""
+    failure = failure_of(ConnectionEnded(close_code, "", "conn-1"))
+    assert failure.fatal == fatal
+    assert words in failure.message
+    assert f"close code {close_code}" in failure.message

@@ -1,19 +1,20 @@
 """The agent's voice while the avatar cannot speak."""
 
 import asyncio
-from typing import Any
 
-import pytest
 from avatar_stage import (
     BAD_KEY,
+    BYTES_PER_MS,
+    FALLBACK_AFTER_S,
     FIRST,
     RATE_HZ,
     REFUSED,
     SECOND,
-    Stage,
     pcm,
     ready,
+    say,
     set_up,
+    without_session,
 )
 from fakes import LOST, FakeClock, FakeVoice, settle
 from spatius_avatar_python import reports
@@ -23,33 +24,14 @@ from spatius_avatar_python.speech import Speech
 from spatius_avatar_python.speech.limits import VOICE_FRAME_MS
 from spatius_avatar_python.speech.playout import END_MARGIN_S
 
-AFTER_S = 1.5
 LOST_AND_BACK = ["recovering", "fallback", "ready"]
-
-
-async def without_session(**options: Any) -> Stage:
-    """Return a stage whose session was lost, and whose next one waits."""
-    options = {"has_voice": True, "fallback_after_s": AFTER_S, **options}
-    stage = await ready(**options)
-    stage.service.openings += ["hold"]
-    await stage.lose(LOST)
-    await stage.clock.advance(1.0)
-    return stage
-
-
-def say(stage: Stage, ms: int, turn: Any = FIRST) -> bytes:
-    """Have a whole utterance said."""
-    audio = pcm(ms)
-    stage.avatar.speak(audio, turn)
-    stage.avatar.speech_ends(turn)
-    return audio
 
 
 async def test_voice_speaks_when_speech_has_waited_for_too_long():
     """Not a moment earlier; it says all that waits."""
     stage = await without_session()
     audio = say(stage, 300)
-    await stage.clock.advance(AFTER_S - 0.1)
+    await stage.clock.advance(FALLBACK_AFTER_S - 0.1)
     assert stage.voice.said == b""
     await stage.clock.advance(0.2)
     assert stage.voice.said == audio
@@ -72,7 +54,7 @@ async def test_wait_is_that_of_speech_not_of_the_outage():
     stage = await without_session()
     await stage.clock.advance(4.0)
     say(stage, 300)
-    await stage.clock.advance(AFTER_S - 0.1)
+    await stage.clock.advance(FALLBACK_AFTER_S - 0.1)
     assert stage.voice.said == b""
     await stage.finish()
 
@@ -85,7 +67,7 @@ async def test_flushed_speech_does_not_wait_any_more():
     stage.avatar.flush()
     await settle()
     audio = say(stage, 300, SECOND)
-    await stage.clock.advance(AFTER_S - 0.1)
+    await stage.clock.advance(FALLBACK_AFTER_S - 0.1)
     assert stage.voice.said == b""
     await stage.clock.advance(0.2)
     assert stage.voice.said == audio
@@ -130,7 +112,9 @@ async def test_frame_leaves_in_its_own_turn_of_the_loop():
 
 async def test_begun_utterance_stays_with_the_voice():
     """Though a session is ready again; the next one is the avatar's."""
-    stage = set_up(has_voice=True, fallback_after_s=AFTER_S, end_timeout_s=60)
+    stage = set_up(
+        has_voice=True, fallback_after_s=FALLBACK_AFTER_S, end_timeout_s=60
+    )
     stage.service.openings += [REFUSED] * 4
     begin, rest = pcm(100), pcm(100)
     stage.avatar.speak(begin, FIRST)
@@ -213,9 +197,32 @@ async def test_end_of_playout_is_reported_in_time():
     await stage.finish()
 
 
+async def test_voice_goes_on_where_the_listener_was():
+    """Rewound by half a second; what is said twice is counted apart."""
+    stage = await ready(
+        has_voice=True, fallback_after_s=FALLBACK_AFTER_S, resume_within_s=15.0
+    )
+    audio = say(stage, 5000)
+    await stage.clock.advance(2.0)
+    stage.service.openings += ["hold"]
+    await stage.lose(LOST)
+    await stage.clock.advance(10.0)
+    assert stage.voice.said == audio[1500 * BYTES_PER_MS :]
+    [utterance] = stage.outbox.utterances
+    metrics = utterance["metrics"]
+    # The avatar said 2 s; 0.5 s of them are the voice's, too.
+    assert (metrics["sent_ms"], metrics["voice_ms"]) == (2000, 3000)
+    assert (metrics["lost_ms"], metrics["resent_ms"]) == (0, 3500)
+    assert stage.speech.totals.resent == 3500 * BYTES_PER_MS // 2
+    assert len(stage.outbox.payloads("avatar_audio_start")) == 1
+    assert len(stage.outbox.payloads("avatar_audio_end")) == 1
+    stage.session.release()
+    await stage.finish()
+
+
 async def test_failed_avatar_has_the_voice_speak_at_once():
     """Also what waited before; the state stays failed."""
-    stage = set_up(has_voice=True, fallback_after_s=AFTER_S)
+    stage = set_up(has_voice=True, fallback_after_s=FALLBACK_AFTER_S)
     stage.service.openings += [BAD_KEY]
     first = say(stage, 100)
     await stage.start()
@@ -265,68 +272,6 @@ async def test_flush_silences_the_voice():
     await stage.finish()
 
 
-async def test_missing_voice_is_noted_once():
-    """One line at level info, no error; speech waits for the avatar."""
-    stage = await without_session(has_voice=False)
-    audio = say(stage, 300)
-    await stage.clock.advance(5.0)
-    say(stage, 300, SECOND)
-    await stage.clock.advance(2.0)
-    lines = [line for line in stage.outbox.lines if "pcm_frame" in line[1]]
-    assert [level for level, _ in lines] == ["info"]
-    assert "fallback" not in stage.outbox.states
-    assert stage.outbox.error_codes == [reports.NON_FATAL]
-    stage.session.release()
-    await settle()
-    assert stage.avatar.state == "ready"
-    assert stage.session.received.startswith(audio)
-    await stage.finish()
-
-
-@pytest.mark.parametrize("at_frame", [0, 3, 12])
-async def test_voice_that_raises_is_given_up(at_frame):
-    """At once or later: one warning, and the avatar lives on."""
-    stage = await without_session()
-    stage.voice.errors[at_frame] = RuntimeError("the runtime is closing")
-    audio = say(stage, 300)
-    await stage.clock.advance(3.0)
-    assert len(stage.voice.frames) == at_frame
-    [(level, _)] = [line for line in stage.outbox.lines if "closing" in line[1]]
-    assert level == "warn"
-    stage.session.release()
-    await stage.clock.advance(1.0)
-    assert stage.avatar.state == "ready"
-    assert stage.voice.said + stage.session.received == audio
-    await stage.finish()
-
-
-async def test_failed_avatar_without_a_voice_discards_speech():
-    """What waits and what comes is refused, and said so once."""
-    stage = set_up(has_voice=False)
-    stage.avatar.fail(BAD_KEY)
-    for _ in range(3):
-        say(stage, 100)
-        await settle()
-    lines = [line for line in stage.outbox.lines if "pcm_frame" in line[1]]
-    assert len(lines) == 1
-    assert stage.speech.totals.refused == stage.speech.totals.received
-    assert stage.speech.totals.waiting == 0
-    await stage.finish()
-
-
-async def test_voice_that_turned_out_missing_before_the_failure():
-    """Speech is refused from the failure on, without another line."""
-    stage = await without_session(has_voice=False)
-    say(stage, 100)
-    await stage.clock.advance(2.0)
-    stage.avatar.fail(BAD_KEY)
-    say(stage, 100)
-    lines = [line for line in stage.outbox.lines if "pcm_frame" in line[1]]
-    assert len(lines) == 1
-    assert stage.speech.totals.refused == stage.speech.totals.received
-    await stage.stopped("failed")
-
-
 async def test_stop_while_the_voice_speaks():
     """What it has not said is refused, and the sum is whole."""
     stage = await without_session()
@@ -358,7 +303,7 @@ def make(voice: FakeVoice) -> tuple[Speech, Fallback, list[str]]:
         speech,
         voice,
         FakeClock(),
-        AFTER_S,
+        FALLBACK_AFTER_S,
         on_start=lambda: events.append("start"),
         on_missing=lambda problem: events.append(f"missing {problem}".strip()),
         on_done=lambda: events.append("done"),
@@ -422,7 +367,7 @@ async def test_deadline_is_that_of_the_speech_that_waits():
     assert fallback.deadline() is None
     speech.frame(pcm(20), 1000.0)
     fallback.speak(False)
-    assert fallback.deadline() == 1000.0 + AFTER_S
+    assert fallback.deadline() == 1000.0 + FALLBACK_AFTER_S
     fallback.speak(True)
     assert fallback.deadline() is None
     fallback.speak(False)

@@ -114,3 +114,16 @@ async def test_summary_names_the_connection_that_it_was_sent_on(why):
     [utterance] = stage.outbox.utterances
     assert utterance["metadata"]["connection_id"] == "connection-1"
     await stage.finish()
+
+
+async def test_renewal_that_waits_checks_four_times_a_second():
+    """A quiet moment may be short."""
+    stage = await ready(lifetime=RENEWED)
+    await stage.clock.advance(99.0)
+    stage.avatar.speak(pcm(3000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(3.0 + PLAYBACK_MARGIN_S)
+    for _ in range(3):
+        await stage.clock.advance(0.1)
+    assert len(stage.service.sessions) == 2
+    await stage.finish()

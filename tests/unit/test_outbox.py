@@ -23,7 +23,7 @@ class Env:
         self.options: list[Any] = []
         self.may_send = asyncio.Event()
         self.may_send.set()
-        self.send_error: Optional[Exception] = None
+        self.send_error: Optional[BaseException] = None
         self.log_error_raised: Optional[Exception] = None
 
     async def send_data(self, data: Any) -> None:
@@ -87,6 +87,7 @@ async def test_reports_are_sent_in_order():
     outbox.send("second", {"number": 2})
     await settle()
     assert env.sent == [("first", {"number": 1}), ("second", {"number": 2})]
+    assert env.lines == []
 
 
 async def test_reports_wait_until_the_outbox_is_open():
@@ -178,6 +179,15 @@ async def test_report_that_is_not_sent_is_logged():
     [(level, text, _)] = env.lines
     assert level == "warn"
     assert "the runtime is closing" in text
+
+
+async def test_report_whose_sending_is_cancelled_is_not_logged():
+    """The event loop is being closed."""
+    env = Env()
+    env.send_error = asyncio.CancelledError()
+    outbox_of(env).send("error", {})
+    await settle()
+    assert env.lines == []
 
 
 async def test_report_that_is_no_json_is_logged():

@@ -3,11 +3,25 @@
 from dataclasses import replace
 
 import pytest
-from avatar_stage import FIRST, SECOND, pcm, ready, set_up
+from avatar_stage import FIRST, SECOND, Stage, pcm, ready, set_up
 from fakes import LOST, settle
+from spatius_avatar_python.session.backoff import (
+    FIRST_RETRY_S,
+    INITIAL_BACKOFF_S,
+    MAX_BACKOFF_S,
+)
 
 IDLE = replace(LOST, code="idleTimeout", idle=True)
 DISCONNECT_S = 30.0
+
+
+async def asleep() -> Stage:
+    """Return a stage whose service has ended the idle session."""
+    stage = await ready()
+    await stage.lose(IDLE)
+    await stage.clock.advance(1.0)
+    assert stage.avatar.state == "asleep"
+    return stage
 
 
 async def test_service_that_ends_an_idle_session_is_no_outage():
@@ -24,9 +38,8 @@ async def test_service_that_ends_an_idle_session_is_no_outage():
 
 
 async def test_first_frame_wakes_it():
-    """And is spoken."""
-    stage = await ready()
-    await stage.lose(IDLE)
+    """Without a wait; it is spoken."""
+    stage = await asleep()
     audio = pcm(20)
     stage.avatar.speak(audio, FIRST)
     await settle()
@@ -38,8 +51,7 @@ async def test_first_frame_wakes_it():
 
 async def test_start_of_speech_wakes_it():
     """Before its first frame, which then finds a session."""
-    stage = await ready()
-    await stage.lose(IDLE)
+    stage = await asleep()
     stage.avatar.speech_starts(FIRST)
     await settle()
     assert stage.avatar.state == "ready"
@@ -49,8 +61,7 @@ async def test_start_of_speech_wakes_it():
 
 async def test_connect_wakes_it():
     """As `trigger_connect` asks."""
-    stage = await ready()
-    await stage.lose(IDLE)
+    stage = await asleep()
     stage.avatar.connect()
     await settle()
     assert stage.avatar.state == "ready"
@@ -60,8 +71,7 @@ async def test_connect_wakes_it():
 @pytest.mark.parametrize("what", ["end", "flush"])
 async def test_end_of_speech_and_flush_do_not_wake_it(what):
     """There is nothing to say."""
-    stage = await ready()
-    await stage.lose(IDLE)
+    stage = await asleep()
     if what == "end":
         stage.avatar.speech_ends(FIRST)
     else:
@@ -93,10 +103,22 @@ async def test_speech_that_waits_keeps_it_awake():
     audio = pcm(20)
     stage.avatar.speak(audio, FIRST)
     await stage.lose(IDLE)
-    await settle()
+    await stage.clock.advance(FIRST_RETRY_S)
     assert stage.avatar.state == "ready"
     assert stage.session.received.endswith(audio)
     assert stage.outbox.errors == []
+    await stage.finish()
+
+
+async def test_service_that_calls_speech_idle_is_not_hammered():
+    """Attempts back off as after any other failure."""
+    stage = await ready()
+    stage.service.openings += [IDLE] * 6
+    await stage.lose(IDLE)
+    stage.avatar.speak(pcm(20), FIRST)
+    waits = [await stage.until_attempt(number) for number in range(2, 9)]
+    assert min(waits[1:]) >= INITIAL_BACKOFF_S - 0.02
+    assert waits[-1] >= MAX_BACKOFF_S / 2 - 0.02
     await stage.finish()
 
 
@@ -179,8 +201,7 @@ async def test_speech_from_before_the_start_wakes_it():
 
 async def test_attempt_after_waking_that_fails_is_an_outage():
     """Reported and retried as any."""
-    stage = await ready()
-    await stage.lose(IDLE)
+    stage = await asleep()
     stage.service.openings += [LOST]
     stage.avatar.speak(pcm(20), FIRST)
     await settle()
@@ -193,8 +214,7 @@ async def test_attempt_after_waking_that_fails_is_an_outage():
 
 async def test_stop_while_asleep():
     """Nothing is opened any more."""
-    stage = await ready()
-    await stage.lose(IDLE)
+    stage = await asleep()
     assert await stage.stopped() == 0
     assert stage.outbox.states[-2:] == ["asleep", "closed"]
     assert len(stage.service.sessions) == 1
@@ -202,8 +222,7 @@ async def test_stop_while_asleep():
 
 async def test_delay_of_the_first_audio_counts_from_its_frame():
     """The time that waking takes is a part of it."""
-    stage = await ready()
-    await stage.lose(IDLE)
+    stage = await asleep()
     stage.service.openings += ["hold"]
     stage.avatar.speak(pcm(20), SECOND)
     stage.avatar.speech_ends(SECOND)

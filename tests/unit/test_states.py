@@ -111,6 +111,7 @@ async def test_session_after_sleep_is_connected():
     """Waking is neither a renewal nor a recovery."""
     stage = await ready()
     await stage.lose(IDLE)
+    await stage.clock.advance(1.0)
     stage.avatar.connect()
     await settle()
     assert states(stage)[2:] == [
@@ -385,3 +386,12 @@ async def test_loss_ends_what_was_heard():
     [end] = stage.outbox.payloads("avatar_audio_end")
     assert (end["reason"], end["playback_position_ms"]) == (3, 1000)
     await stage.finish()
+
+
+async def test_closed_is_the_last_state():
+    """A failure that comes after the stop changes nothing."""
+    stage = await ready()
+    await stage.stopped()
+    stage.avatar.fail(BAD_KEY)
+    assert states(stage)[-1] == ("closed", "stopped")
+    assert stage.clock.pending() == 0

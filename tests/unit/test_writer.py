@@ -359,3 +359,19 @@ async def test_audio_behind_a_blocked_call_resumes_from_where_it_was_blocked():
     # 2 s were heard; the rewind is 0.5 s.
     assert len(stage.session.received) == (5100 - 1500) * BYTES_PER_MS
     await stage.finish()
+
+
+async def test_audio_is_stale_after_the_first_loss_not_the_last():
+    """However often sessions are lost before they take any of it."""
+    stage = await ready(resume_within_s=15.0)
+    stage.avatar.speak(pcm(5000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await settle()
+    stage.service.calls += [LOST] * 50
+    await stage.lose(LOST)
+    await stage.clock.advance(14.9)
+    assert stage.speech.totals.lost == 0
+    await stage.clock.advance(0.2)
+    assert stage.speech.totals.lost == 5000 * BYTES_PER_MS // 2
+    stage.service.calls.clear()
+    await stage.finish()
