@@ -7,7 +7,6 @@ Server, or through the voice, in the frames that the extension sends.
 
 import asyncio
 import random
-from collections import Counter
 from typing import Any
 
 from ..motion_server import MotionServer
@@ -140,22 +139,18 @@ class Conversation:
             self.listener.audible(), flush_grace_ms=1000 * self.flush_latency_s
         )
 
-    @property
-    def heard_ms(self) -> float:
-        """How much was audible so far, whatever of it twice."""
-        now_s = self._clock.monotonic()
-        return sum(
-            len(one.audio) / BYTES_PER_MS
-            for one in self.listener.audible(now_s)
+    def settle(self, excused_ms: float = 0.0) -> Verdict:
+        """Judge what was audible so far, and forget it. For a moment in which
+        nothing plays or waits; `excused_ms` was refused or lost since the
+        last one."""
+        self.judge.excuse(excused_ms)
+        verdict = self.judge.verdict(
+            self.listener.take(self._clock.monotonic()),
+            flush_grace_ms=1000 * self.flush_latency_s,
         )
-
-    def unpaired(self) -> list[str]:
-        """Return what is not right about avatar_audio_start and _end."""
-        return unpaired(self._rig.env.reports)
-
-    def unaccounted(self) -> int:
-        """Return how many samples the sum of the totals leaves out."""
-        return unaccounted(self._rig)
+        self.judge = Judge(RATE)
+        self._turns.clear()
+        return verdict
 
     # Internals
 
@@ -187,14 +182,12 @@ def unpaired(reports: list[tuple[str, Any]]) -> list[str]:
     exactly one end for each start, one utterance after the other."""
     found = []
     latest = ""
-    seen: Counter[str] = Counter()
     for name, payload in reports:
         request_id = payload.get("request_id", "")
         if name == "avatar_audio_start":
             if latest:
                 found.append(f"{request_id} starts, {latest} has no end")
             latest = request_id
-            seen[request_id] += 1
         elif name == "avatar_audio_end":
             if latest != request_id:
                 found.append(f"{request_id} ends, {latest or 'none'} plays")
