@@ -230,7 +230,8 @@ async def test_line_has_fields():
     outbox = outbox_of(env)
     outbox.add_permanent_secrets([SECRET])
     fields = {"text": SECRET, "count": 3, "share": 0.5, "cut": True, "x": []}
-    outbox.log("info", "text", "", fields)
+    outbox.log("info", "text", "vendor", fields)
+    assert env.lines == [("info", "text", "vendor")]
     [value] = env.fields
     shown = {name: item.get_data() for name, item in value.get_data().items()}
     assert SECRET not in shown.pop("text")
@@ -242,9 +243,15 @@ async def test_runtime_without_fields_or_options_is_logged_to(env):
     """Each line once, from the first on."""
     env = env()
     outbox = outbox_of(env)
-    outbox.log("info", "one", "category", {"count": 1})
-    outbox.log("info", "two")
-    assert env.lines == [("info", "one", "category"), ("info", "two", None)]
+    for category in ("category", ""):
+        outbox.log("info", "with fields", category, {"count": 1})
+        outbox.log("info", "without", category)
+    assert env.lines == [
+        ("info", "with fields", "category"),
+        ("info", "without", "category"),
+        ("info", "with fields", None),
+        ("info", "without", None),
+    ]
 
 
 async def test_log_call_that_raises_ends_nothing():

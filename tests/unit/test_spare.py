@@ -4,6 +4,7 @@ import asyncio
 
 from avatar_stage import BAD_KEY, FIRST, REFUSED, RENEWED, pcm, ready
 from fakes import LOST, FakeClock, FakeService, settle
+from spatius_avatar_python.session.backoff import FIRST_RETRY_S
 from spatius_avatar_python.session.link import Lifetime, Link
 from spatius_avatar_python.session.spare import Spare
 from spatius_avatar_python.supervisor import IDLE_POLL_S
@@ -242,3 +243,21 @@ async def test_no_session_is_opened_twice():
     assert len(opened) == len(set(opened)) == 7
     assert stage.avatar.state == "ready"
     await stage.finish()
+
+
+async def test_spare_that_is_refused_when_it_is_opened_is_closed():
+    """Before the long way is taken, in the same attempt and without a wait."""
+    stage = await ready(lifetime=SPARED)
+    await stage.clock.advance(10.0)
+    stage.service.openings += [REFUSED]
+    await stage.lose(LOST)
+    await stage.clock.advance(FIRST_RETRY_S)
+    assert stage.service.events[-4:] == [
+        (2, "open"),
+        (2, "close"),
+        (2, "closed"),
+        (3, "open"),
+    ]
+    assert len(stage.outbox.errors) == 1  # the loss
+    await stage.finish()
+    assert [session.closes for session in stage.service.sessions][:3] == [1] * 3

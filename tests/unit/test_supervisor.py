@@ -285,3 +285,16 @@ async def test_unexpected_exception_of_close_is_reported():
     assert stage.avatar.state in ("ready", "failed")
     assert len(stage.outbox.errors) <= 2
     await stage.finish()
+
+
+async def test_cancelled_avatar_has_failed():
+    """Nobody but the event loop's end does it; the session is dropped."""
+    stage = await ready()
+    [task] = asyncio.all_tasks() - {asyncio.current_task()}
+    task.cancel()
+    await settle()
+    assert task.cancelled()
+    assert stage.avatar.state == "failed"
+    assert stage.outbox.error_codes == [reports.FATAL]
+    assert stage.session.aborts == 1
+    await stage.stopped("failed")
