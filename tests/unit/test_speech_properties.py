@@ -52,12 +52,6 @@ class Said:
     sent: int = 0
     requests: list["Request"] = field(default_factory=list)
     played_at: float = 0.0
-    heard_out: bool = False
-
-    def end(self) -> None:
-        self.ended = True
-        # Nothing of it was accepted: the writer has nothing to do with it.
-        self.gone = self.gone or not self.samples
 
 
 @dataclass(eq=False)
@@ -136,7 +130,7 @@ class SpeechMachine(RuleBasedStateMachine):
             if said.turn is None:
                 said.turn = turn
             elif said.turn != turn:
-                said.end()
+                self.end_said(said)
                 self.open = said = None
         if said is None:
             said = self.open = Said(turn, self.now)
@@ -183,7 +177,7 @@ class SpeechMachine(RuleBasedStateMachine):
             self.model_flush()
             self.stale_until = float("-inf")
         else:
-            said.end()
+            self.end_said(said)
             self.open = None
 
     @rule(turn=TURNS)
@@ -381,7 +375,7 @@ class SpeechMachine(RuleBasedStateMachine):
                 and said.requests[-1].connection == self.connection
                 and said.requests[-1].ended
                 and not said.requests[-1].interrupted
-                and not said.heard_out
+                and self.now < said.played_at
             )
             if said in waiting or audible:
                 said.flushed = True
@@ -394,6 +388,14 @@ class SpeechMachine(RuleBasedStateMachine):
     def mark(self, said):
         if said.turn is not None:
             self.flushed_turns.add(said.turn)
+
+    def end_said(self, said: Said):
+        said.ended = True
+        in_request = self.request is not None and self.request.said is said
+        if not in_request and self.held_said is not said:
+            # Nothing of it was accepted, or is left after a loss: the writer
+            # has nothing to do with it.
+            said.gone = said.gone or said.taken == len(said.samples)
 
     def let_go_of_what_is_over(self):
         """Drop, as the writer comes by, what leaves nothing to be done."""
@@ -413,11 +415,8 @@ class SpeechMachine(RuleBasedStateMachine):
             and self.end_timeout_s
             and self.now >= said.last_audio_at + self.end_timeout_s
         ):
-            said.end()
+            self.end_said(said)
             self.open = None
-        for said in self.all:
-            if said.gone and self.now >= said.played_at:
-                said.heard_out = True
 
     def held_audio(self) -> bytes:
         if self.held is None or isinstance(self.held, Interrupt):
