@@ -167,7 +167,7 @@ class Talk:
         until_s = self._clock.monotonic() + duration_s
         while (now_s := self._clock.monotonic()) < until_s:
             if now_s >= self._next_fault_s:
-                self._next_fault_s += self._rng.uniform(5, 90)
+                self._next_fault_s += self._rng.uniform(5, 60)
                 name = self._rng.choice(tuple(_FAULTS))
                 self.tally.faults[name] += 1
                 _FAULTS[name](self._server, self._clock, self._rng)

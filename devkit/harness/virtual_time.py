@@ -29,6 +29,9 @@ STEP_S = 0.005
 """Time moves on by no more than this before the sockets are checked again: a
 kernel that delivers late delays a message by as much."""
 
+YIELD_S = 0.05
+"""The kernel's threads, which may have a message, get a chance as often."""
+
 
 class VirtualClock:
     """The time of the running loop, as the extension and the Motion Server
@@ -90,15 +93,22 @@ class _Selector(selectors.DefaultSelector):
     def __init__(self, pass_time: Callable[[float], None]) -> None:
         super().__init__()
         self._pass_time = pass_time
+        self._since_yield_s = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
         self._pass_time(TURN_S)
         if timeout is None:
             return super().select(None)
         ready = super().select(0)
-        if not ready and timeout > 0:
+        if ready or timeout <= 0:
+            return ready
+        if self._since_yield_s >= YIELD_S:
+            self._since_yield_s = 0.0
             os.sched_yield()
             ready = super().select(0)
-            if not ready:
-                self._pass_time(min(timeout, STEP_S))
-        return ready
+            if ready:
+                return ready
+        step_s = min(timeout, STEP_S)
+        self._since_yield_s += step_s
+        self._pass_time(step_s)
+        return []

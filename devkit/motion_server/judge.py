@@ -310,11 +310,6 @@ class Judge:
             ):
                 run = open_runs[piece.player] = _Run(piece)
                 runs.append(run)
-                if piece.turn < latest:
-                    order.append(
-                        f"{turn} was audible at {piece.start_s:.3f} s, after "
-                        f"{self._turns[latest].name}"
-                    )
             known = heard[piece.turn]
             again = overlap(known, piece.begin, piece.end)
             fresh = piece.end - piece.begin - sum(e - b for b, e in again)
@@ -322,6 +317,12 @@ class Judge:
                 if run.repeats_from is None:
                     run.repeats_from = again[0][0]
                 run.repeated += sum(e - b for b, e in again)
+            # What was audible before may be: a resumption begins with it.
+            if fresh and piece.turn < latest:
+                order.append(
+                    f"{turn} was audible at {piece.start_s:.3f} s, after "
+                    f"{self._turns[latest].name}"
+                )
             if fresh and known and piece.begin < known[-1][0]:
                 order.append(
                     f"{turn}: what begins at {self._ms(piece.begin):.0f} ms "

@@ -216,8 +216,12 @@ async def test_a_bad_configuration_leaves_the_voice(rate: int) -> None:
         pcm = bytes(range(250)) * (rate // 125)
         await on.rig.send_frame(audio_frame(pcm, 3, sample_rate=rate))
         await on.talk.end(3)
-        await on.until(lambda: sum(f.get_samples_per_channel() for f in frames)
-                       == len(pcm) // 2)
+        await on.until(
+            lambda: (
+                sum(f.get_samples_per_channel() for f in frames)
+                == len(pcm) // 2
+            )
+        )
         assert b"".join(bytes(f.get_buf()) for f in frames) == pcm
         # The last one may be shorter.
         assert {frame_facts(f) for f in frames[:-1]} == {

@@ -34,9 +34,7 @@ async def lose(on: Scene, fault: Any) -> float:
 @pytest.mark.parametrize("speed", [1, 5, 20])
 @pytest.mark.parametrize("fault", LOSSES, ids=repr)
 @virtually
-async def test_an_answer_goes_on_after_a_loss(
-    fault: Any, speed: float
-) -> None:
+async def test_an_answer_goes_on_after_a_loss(fault: Any, speed: float) -> None:
     """Nothing is missing, little is repeated, and the graph sees one
     utterance."""
     async with scene() as on:
@@ -62,7 +60,9 @@ async def test_an_answer_goes_on_after_a_loss(
             if "audio_ms" in one["metrics"]
         ]
         assert metrics["lost_ms"] == 0
-        assert metrics["resent_ms"] == pytest.approx(totals.resent / 24, abs=0.01)
+        assert metrics["resent_ms"] == pytest.approx(
+            totals.resent / 24, abs=0.01
+        )
 
 
 @virtually

@@ -26,7 +26,10 @@ async def test_an_idle_timeout_of_the_service_is_no_outage() -> None:
         await on.rig.state("ready")
         await asyncio.sleep(21)
         await asleep(on)
-        attempts = len(on.server.record.upgrades), len(on.server.record.token_requests)
+        attempts = (
+            len(on.server.record.upgrades),
+            len(on.server.record.token_requests),
+        )
         await asyncio.sleep(600)
         assert attempts == (
             len(on.server.record.upgrades),

@@ -25,8 +25,10 @@ def gaps_s(on: Scene) -> list[float]:
 
 async def ready_again(on: Scene, count: int) -> None:
     await on.until(
-        lambda: len(on.server.record.connections) == count
-        and on.rig.states[-1] == "ready",
+        lambda: (
+            len(on.server.record.connections) == count
+            and on.rig.states[-1] == "ready"
+        ),
         60,
     )
 

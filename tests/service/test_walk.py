@@ -386,7 +386,8 @@ class Walk:
         if not unknown_ms:
             assert verdict.missing_ms <= 0.1, verdict.holes
         sessions = len(self.server.record.connections)
-        if sessions == 1 and self.has_rested and not self.is_fatal:
+        has_losses = self.losses or self.is_fatal or sessions > 1
+        if self.has_rested and not has_losses:
             assert not totals.lost
             assert not verdict.repeats
 
