@@ -290,7 +290,10 @@ print(sorted(loaded & set(sys.modules)))
 @pytest.mark.parametrize(
     ("phase", "status", "words"),
     [
+        ("session_token", 402, "billing"),
         ("session_token", 403, "spatius_app_id"),
+        ("session_token", 404, "spatius_avatar_id"),
+        ("session_token", 429, "too many"),
         ("session_token", 503, "console"),
         ("websocket_connect", 429, "ingress"),
         ("websocket_connect", 503, "ingress"),
