@@ -81,10 +81,11 @@ class Avatar:
         Instead of `start` where there is no configuration to start with.
         """
         self._reporter.failed(failure)
-        self._speech.steps.connection_lost(self._clock.monotonic())
+        if not self._writer.is_writing:  # as always, but for a defect of ours
+            self._speech.steps.connection_lost(self._clock.monotonic())
+            if self._fallback.is_missing:
+                self._speech.give_up(self._clock.monotonic())
         self._fallback.switch_on()
-        if self._fallback.is_missing:
-            self._speech.give_up(self._clock.monotonic())
         self._reporter.enter("failed", failure.code or "failed")
         self._tend()
 
