@@ -296,7 +296,8 @@ class Reporter:
             self._overflow_reported and not has_ended,
             not has_ended,
         )
-        if event.is_continuation or reported:
+        # Nobody waits for an avatar that has failed.
+        if event.is_continuation or reported or self.state == "failed":
             self._outbox.log(
                 "warn", f"{event.refused_s:.1f} s more were refused"
             )

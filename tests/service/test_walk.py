@@ -418,7 +418,8 @@ class Walk:
             )
         }
         shown = {sent[at : at + 6] for at in range(len(sent) - 5)}
-        assert not pieces & shown, "a piece of a secret was shown"
+        leaked = sorted(pieces & shown)
+        assert not leaked, f"pieces of a secret were shown: {leaked[:9]}"
 
 
 async def _walk_all(seeds: list[int]) -> None:
