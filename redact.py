@@ -13,7 +13,7 @@ PIECE = 6
 
 MASK = "***"
 
-MAX_RECENT = 16
+MAX_RECENT = 32
 """Tokens are new with each connection; those of older ones are forgotten, or
 they would pile up indefinitely."""
 
