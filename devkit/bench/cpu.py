@@ -69,7 +69,7 @@ async def _run(service: Service, settings: Settings) -> Outcome:
     ):
         bench = _Bench(ours, bare, nothing, reading)
         for frame_ms in FRAME_MS:
-            samples = await bench.paced(frame_ms, settings.choose(100, 2))
+            samples = await bench.paced(frame_ms, settings.choose(100, 1))
             name = f"{frame_ms} ms frames"
             outcome.rows.append(_paced_row(name, frame_ms, samples))
         samples = await bench.paced(

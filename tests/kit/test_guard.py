@@ -132,6 +132,13 @@ def test_each_mutant_breaks_its_rule_and_no_other(tmp_path: Path) -> None:
     with ThreadPoolExecutor(PROCESSES) as pool:
         for part in pool.map(hold_mutants, parts, folders):
             broken.update(part)
+    # Rules have time limits, and the machine is busy here: whatever is not as
+    # expected is tried once more, with nothing of ours beside it.
+    again = {name: plans[name] for name in plans if broken[name] != {name}}
+    if again:
+        folder = tmp_path / "again"
+        folder.mkdir()
+        broken.update(hold_mutants(again, folder))
     assert broken == {rule: {rule} for rule in RULES}
 
 

@@ -409,15 +409,18 @@ class Walk:
             if one.config is not None
         ]
         sent = json.dumps([self.rig.env.reports, self.rig.env.lines])
+        # Pieces this long, since shorter ones of hexadecimal digits happen to
+        # stand in ids and numbers.
+        size = 9
         pieces = {
-            secret[at : at + 6]
+            secret[at : at + size]
             for secret in self.canaries + self.server.session_tokens() + tokens
             # The App ID in a token is no secret, and its version neither.
             for at in range(
-                35 if secret.startswith("006") else 0, len(secret) - 5
+                35 if secret.startswith("006") else 0, len(secret) - size + 1
             )
         }
-        shown = {sent[at : at + 6] for at in range(len(sent) - 5)}
+        shown = {sent[at : at + size] for at in range(len(sent) - size + 1)}
         leaked = sorted(pieces & shown)
         assert not leaked, f"pieces of a secret were shown: {leaked[:9]}"
 
