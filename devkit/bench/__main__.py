@@ -125,7 +125,7 @@ def main(
     elif json_to is not None:
         json_to.write_text(text + "\n", encoding="utf-8")
     heard = all(
-        outcome.heard_bytes == outcome.sent_bytes
+        outcome.received_bytes == outcome.sent_bytes
         for outcome in outcomes.values()
     )
     raise typer.Exit(0 if heard else 1)

@@ -212,8 +212,8 @@ async def _run(service: Service, settings: Settings) -> Outcome:
         outcome.rows.append(_row(name, runs))
         if not scene.params.get("audio_format"):
             outcome.sent_bytes += sum(run.sent_bytes for run in runs)
-    outcome.heard_bytes = await asyncio.to_thread(
-        service.heard_all, outcome.sent_bytes
+    outcome.received_bytes = await asyncio.to_thread(
+        service.received_all, outcome.sent_bytes
     )
     return outcome
 

@@ -86,8 +86,8 @@ async def _run(service: Service, settings: Settings) -> Outcome:
         outcome.sent_bytes = (
             bench.bare_bytes + thinnest_bytes + ours.totals.sent * 2
         )
-        outcome.heard_bytes = await asyncio.to_thread(
-            service.heard_all, outcome.sent_bytes
+        outcome.received_bytes = await asyncio.to_thread(
+            service.received_all, outcome.sent_bytes
         )
     return outcome
 

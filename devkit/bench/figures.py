@@ -47,7 +47,7 @@ class Outcome:
     rows: list[Row] = field(default_factory=list)
     sent_bytes: int = 0
     """PCM that was handed to the SDK."""
-    heard_bytes: int = 0
+    received_bytes: int = 0
     """PCM that the Motion Server has counted; the two must be equal."""
     curves: dict[str, list[float]] = field(default_factory=dict)
     """Samples by name, for the pictures."""

@@ -45,7 +45,7 @@ async def _run(service: Service, settings: Settings) -> Outcome:
         stalled_ms, stalled_s = await flushes.while_stalled(service, count)
         await ours.silent()
         sent = bare_bytes + ours.totals.sent * 2
-        heard = await asyncio.to_thread(service.heard_all, sent)
+        heard = await asyncio.to_thread(service.received_all, sent)
     rows = [
         _row(
             "flush to interrupt on the wire",
@@ -105,7 +105,7 @@ async def _bare_interrupts(
         await bare.session.interrupt()
         await asyncio.sleep(0.02)
     sent = count * len(pcm)
-    await asyncio.to_thread(service.heard_all, sent)
+    await asyncio.to_thread(service.received_all, sent)
     return await _to_wire_ms(service, BARE, asked), sent
 
 

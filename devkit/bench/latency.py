@@ -69,8 +69,8 @@ async def _run(service: Service, settings: Settings) -> Outcome:
         )
     frame_bytes = BYTES_PER_S * FRAME_MS // 1000
     outcome.sent_bytes = (len(ours_ms) + len(bare_ms)) * frame_bytes
-    outcome.heard_bytes = await asyncio.to_thread(
-        service.heard_all, outcome.sent_bytes
+    outcome.received_bytes = await asyncio.to_thread(
+        service.received_all, outcome.sent_bytes
     )
     return outcome
 
@@ -84,7 +84,7 @@ async def _one_run(
     sent_ours: Sent = []
     sent_bare: Sent = []
     async with Ours(service) as ours, Bare(service, BARE_NUMBER) as bare:
-        before = service.heard()
+        before = service.received()
         due = time.monotonic() + 0.05
         for at in range(count):
             frame = audio_frame(pcm, 1)
@@ -97,7 +97,7 @@ async def _one_run(
             due += FRAME_MS / 1000
         await ours.silent()
         await asyncio.to_thread(
-            service.heard_all, before + 2 * count * len(pcm)
+            service.received_all, before + 2 * count * len(pcm)
         )
         record = service.record(events=True)
     numbers = {

@@ -40,7 +40,7 @@ class _MemoryRun:
     first_mib: float
     utterances: int
     sent_bytes: int
-    heard_bytes: int
+    received_bytes: int
 
 
 def run(settings: Settings) -> Outcome:
@@ -65,7 +65,7 @@ def run(settings: Settings) -> Outcome:
             )
         ],
         sum(run.sent_bytes for run in runs),
-        sum(run.heard_bytes for run in runs),
+        sum(run.received_bytes for run in runs),
     )
 
 
@@ -98,7 +98,7 @@ async def _talk(service: Service, minutes: int) -> _MemoryRun:
             readings.append(_memory())
     await rig.stop()
     sent = rig.totals.sent * 2
-    heard = await asyncio.to_thread(service.heard_all, sent)
+    heard = await asyncio.to_thread(service.received_all, sent)
     # An even share of the readings where there are few.
     some = min(READINGS, len(readings) // 2)
     first, last = median(readings[:some]), median(readings[-some:])

@@ -76,7 +76,7 @@ def run(settings: Settings) -> Outcome:
         outcome.rows += _rows(network, samples)
         said = samples.said_ms - sum(samples.missing_ms)
         outcome.sent_bytes += int(samples.said_ms * BYTES_PER_S / 1000)
-        outcome.heard_bytes += int(said * BYTES_PER_S / 1000)
+        outcome.received_bytes += int(said * BYTES_PER_S / 1000)
     return outcome
 
 

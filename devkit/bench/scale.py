@@ -44,7 +44,7 @@ class Crowd:
     idle_bytes: float
     """Memory that one more idle avatar takes; 0 of a single one."""
     sent_bytes: int
-    heard_bytes: int
+    received_bytes: int
 
 
 def run(settings: Settings) -> Outcome:
@@ -58,7 +58,7 @@ def run(settings: Settings) -> Outcome:
             crowd = apart(measure, side, count, seconds)
             crowds[side, count] = crowd
             outcome.sent_bytes += crowd.sent_bytes
-            outcome.heard_bytes += crowd.heard_bytes
+            outcome.received_bytes += crowd.received_bytes
     for count in counts:
         ours, bare = crowds["ours", count], crowds["bare", count]
         outcome.rows += _rows(ours, bare)
@@ -152,7 +152,9 @@ async def _measure(
         idle_bytes = (_memory() - before) / max(1, count - 1)
         sent, cpu_s = await _speak(side, members, seconds)
         sent_bytes = sum(one[-1][1] for one in sent)
-        heard_bytes = await asyncio.to_thread(service.heard_all, sent_bytes)
+        received_bytes = await asyncio.to_thread(
+            service.received_all, sent_bytes
+        )
         record = service.record(events=True)
     numbers = {
         one["config"]["uid"]: one["number"] for one in record["connections"]
@@ -168,7 +170,7 @@ async def _measure(
         cpu_s / count / seconds,
         idle_bytes,
         sent_bytes,
-        heard_bytes,
+        received_bytes,
     )
 
 

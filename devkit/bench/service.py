@@ -45,7 +45,7 @@ class Service:
         with urllib.request.urlopen(url, timeout=60) as response:
             return json.load(response)
 
-    def heard(self) -> int:
+    def received(self) -> int:
         """Return how many bytes of PCM it has read in all."""
         return sum(
             one["audio_bytes"]
@@ -53,14 +53,14 @@ class Service:
             if one["config"] and one["config"]["audio_format"] == "pcm_s16le"
         )
 
-    def heard_all(self, sent_bytes: int, limit_s: float = 30.0) -> int:
+    def received_all(self, sent_bytes: int, limit_s: float = 30.0) -> int:
         """Wait until that much has been read; return how much it was."""
         until = time.monotonic() + limit_s
-        while (heard := self.heard()) < sent_bytes:
+        while (received := self.received()) < sent_bytes:
             if time.monotonic() > until:
                 break
             time.sleep(0.05)
-        return heard
+        return received
 
     def now(self, name: str, **values: Any) -> None:
         """Let a fault, such as "stall" or "resume", act on all sessions."""

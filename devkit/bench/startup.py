@@ -45,7 +45,7 @@ def run(settings: Settings) -> Outcome:
             ms, sent, heard = apart(cold_start, side)
             values.append(ms)
             outcome.sent_bytes += sent
-            outcome.heard_bytes += heard
+            outcome.received_bytes += heard
     ours, bare = median(colds["ours"]), median(colds["bare"])
     outcome.rows.append(
         Row(
@@ -120,7 +120,7 @@ def cold_start(side: str) -> tuple[float, int, int]:
                 avatar = Bare(service)
                 await avatar.__aenter__()
                 await avatar.session.send_audio(pcm)
-            heard = await asyncio.to_thread(service.heard_all, len(pcm))
+            heard = await asyncio.to_thread(service.received_all, len(pcm))
             events = service.record(events=True)["events"]
             (first,) = (e["time_s"] for e in events if e["kind"] == "audio")
             await avatar.__aexit__(None, None, None)

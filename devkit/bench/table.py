@@ -61,11 +61,11 @@ def heard_line(name: str, outcome: Outcome) -> str:
     """Say whether all that was sent in a benchmark was heard."""
     if not outcome.sent_bytes:
         return f"{name}: a model, nothing was sent"
-    if outcome.heard_bytes == outcome.sent_bytes:
+    if outcome.received_bytes == outcome.sent_bytes:
         return f"{name}: all {outcome.sent_bytes} bytes sent were heard"
     return (
         f"[red]{name}: {outcome.sent_bytes} bytes were sent, and "
-        f"{outcome.heard_bytes} heard[/]"
+        f"{outcome.received_bytes} heard[/]"
     )
 
 
@@ -103,7 +103,7 @@ def as_json(outcomes: dict[str, Outcome], short: bool) -> dict[str, Any]:
             name: {
                 "rows": [asdict(row) for row in outcome.rows],
                 "sent_bytes": outcome.sent_bytes,
-                "heard_bytes": outcome.heard_bytes,
+                "received_bytes": outcome.received_bytes,
             }
             for name, outcome in outcomes.items()
         },

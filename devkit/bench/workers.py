@@ -42,13 +42,13 @@ def run(settings: Settings) -> Outcome:
         sent_bytes = sum(line(worker) for worker in workers)
         speaking = _percents(began, _cpu_s(processes), seconds)
         memory = [process.memory_full_info() for process in processes]
-        heard_bytes = service.heard_all(sent_bytes)
+        received_bytes = service.received_all(sent_bytes)
     shared_mib = [getattr(one, "pss", one.uss) / MIB for one in memory]
     own_mib = [one.uss / MIB for one in memory]
     return Outcome(
         _rows(count, idle, speaking, shared_mib, own_mib),
         sent_bytes,
-        heard_bytes,
+        received_bytes,
     )
 
 

@@ -123,7 +123,7 @@ def sign(
     params = loaded.params
     _refuse_uid(node, params, uid)
     certificate = _certificate(params)
-    ends_at_s = int(now_s) + 60 * (minutes or params.session_expire_minutes)
+    expires_at_s = int(now_s) + 60 * (minutes or params.session_expire_minutes)
     return {
         "appId": params.agora_appid,
         "channel": params.agora_channel,
@@ -132,13 +132,13 @@ def sign(
             certificate,
             params.agora_channel,
             uid,
-            ends_at_s,
+            expires_at_s,
         ),
         "uid": uid,
         "tokenEndsAt": datetime.fromtimestamp(
-            ends_at_s, timezone.utc
+            expires_at_s, timezone.utc
         ).isoformat(),
-        "tokenEndsAtEpochS": ends_at_s,
+        "tokenEndsAtEpochS": expires_at_s,
     }
 
 

@@ -149,7 +149,7 @@ def _row(
     else:
         if missing and default is not None:
             value = default
-        shown = _shown(value)
+        shown = _safe_text(value)
     if path in broken:
         shown = f"missing, {SEE_BELOW}" if missing else f"wrong, {SEE_BELOW}"
         if name in _IDS and not missing and "${" not in str(given):
@@ -179,7 +179,7 @@ def _short(value: Any) -> Any:
     return f"{value[:_HEAD]}...{value[-_TAIL:]}"
 
 
-def _shown(value: Any) -> str:
+def _safe_text(value: Any) -> str:
     if properties.is_missing(value):
         return "not set"
     if isinstance(value, bool):

@@ -41,9 +41,6 @@ from .server import MotionServer
 from .timeline import WaitTimeout
 from .views import event_line
 
-# The old name.
-Unmet = WaitTimeout
-
 __all__ = [
     "Animate",
     "AudioBytes",
@@ -74,7 +71,6 @@ __all__ = [
     "SlowReader",
     "Stall",
     "TokenRequest",
-    "Unmet",
     "Unreachable",
     "Upgrade",
     "WaitTimeout",

@@ -123,9 +123,6 @@ class RecordView:
             messages.sort(key=lambda message: message.time_s)
         return b"".join(message.audio for message in messages)
 
-    # The old name.
-    heard = received
-
     def write_wav(
         self, path: str | os.PathLike[str], connection: int | None = None
     ) -> None:

@@ -54,7 +54,7 @@ def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
         assert (row["met"] is None) == (row["goal"] == "")
     # The Motion Server counted what was handed to the SDK.
     assert (benchmark["sent_bytes"] > 0) == (name not in MODELS)
-    assert benchmark["heard_bytes"] == benchmark["sent_bytes"]
+    assert benchmark["received_bytes"] == benchmark["sent_bytes"]
     pictures = sorted(tmp_path.iterdir())
     assert [file.name for file in pictures] == (
         [PICTURES[name]] if name in PICTURES else []

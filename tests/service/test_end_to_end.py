@@ -334,7 +334,7 @@ def test_frames_of_another_format_are_refused_with_one_error(
     assert "24000 Hz, 2 channel" in messages[1]
     assert "4 bytes per sample" in messages[2]
     assert all("expected 24000 Hz" in message for message in messages)
-    assert motion_server.record.heard() == good
+    assert motion_server.record.received() == good
 
 
 def test_bad_input_harms_nothing(motion_server: MotionServer) -> None:
@@ -354,7 +354,7 @@ def test_bad_input_harms_nothing(motion_server: MotionServer) -> None:
         await motion_server.until(_is_over(1))
 
     agent = play(script, properties(motion_server))
-    assert motion_server.record.heard() == pcm
+    assert motion_server.record.received() == pcm
     assert motion_server.record.violations == []
     assert agent.errors == []
 
@@ -442,7 +442,7 @@ def test_a_dump_that_cannot_be_written_is_one_error(
     agent = play(script, wanted)
     assert agent.errors == [1000]
     assert "dump" in agent.sent("error")[0]["message"]
-    assert motion_server.record.heard() == pcm
+    assert motion_server.record.received() == pcm
 
 
 @pytest.mark.skipif(
@@ -579,5 +579,5 @@ def test_metadata_that_cannot_be_read_loses_no_speech(
         await motion_server.until(_is_over(1))
 
     agent = play(script, properties(motion_server))
-    assert motion_server.record.heard() == pcm
+    assert motion_server.record.received() == pcm
     assert agent.errors == []

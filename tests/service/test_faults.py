@@ -84,7 +84,7 @@ class FromTheStart:
     def check(self, agent: Agent) -> None:
         """One error, one ready, and all of the speech arrived."""
         record = self.server.record
-        assert record.heard() == self.pcm
+        assert record.received() == self.pcm
         assert agent.errors == [1000]
         assert agent.states[:3] == ["connecting", "recovering", "ready"]
         assert record.violations == []
@@ -125,7 +125,7 @@ def test_a_service_that_cannot_be_reached_is_waited_for(
         await motion_server.until(lambda r: r.requests[-1].closed, 10)
 
     agent = play(script, properties(motion_server))
-    assert motion_server.record.heard() == pcm
+    assert motion_server.record.received() == pcm
     assert agent.errors == [1000]
     assert "cannot be reached" in agent.sent("error")[0]["message"]
 
@@ -146,7 +146,7 @@ async def test_a_slow_start_is_no_trouble(
         await motion_server.until(lambda r: r.requests[-1].closed, 15)
 
     agent = await play_fast(script, properties(motion_server), speed)
-    assert motion_server.record.heard() == pcm
+    assert motion_server.record.received() == pcm
     assert agent.errors == []
 
 
@@ -185,7 +185,7 @@ def test_a_lost_session_is_replaced(
         elif moment == "mid-utterance":
             begun, under_way = first[: 48 * 500], first[48 * 500 : 48 * 600]
             await agent.say(begun, 1)
-            await motion_server.until(lambda r: r.heard() == begun)
+            await motion_server.until(lambda r: r.received() == begun)
             motion_server.now(fault)
             await agent.say(under_way, 1)
             await agent.been("recovering")
@@ -193,7 +193,7 @@ def test_a_lost_session_is_replaced(
             await agent.end(1)
         else:
             await agent.say(first, 1)
-            await motion_server.until(lambda r: r.heard() == first)
+            await motion_server.until(lambda r: r.received() == first)
             if moment == "at the interrupt":
                 await agent.flush()
             else:
@@ -206,7 +206,7 @@ def test_a_lost_session_is_replaced(
         await agent.say(last, 2)
         await agent.end(2)
         await motion_server.until(
-            lambda r: r.heard().endswith(last) and r.requests[-1].closed
+            lambda r: r.received().endswith(last) and r.requests[-1].closed
         )
 
     # What was on its way is not repeated: see test_resume.py for that.
@@ -218,7 +218,7 @@ def test_a_lost_session_is_replaced(
     assert one.config and two.config
     assert one.config.agora_token != two.config.agora_token
     assert record.violations == []
-    before, after = record.heard(1), record.heard(2)
+    before, after = record.received(1), record.received(2)
     assert first.startswith(before)
     if moment == "mid-utterance":
         assert after.endswith(last)
@@ -243,7 +243,7 @@ def test_a_session_that_ends_for_silence_is_no_outage(
         await agent.say(pcm, 1)
         await agent.end(1)
         await motion_server.until(
-            lambda r: r.heard(2) == pcm and r.requests[-1].closed
+            lambda r: r.received(2) == pcm and r.requests[-1].closed
         )
 
     agent = play(script, properties(motion_server))
@@ -271,7 +271,7 @@ def test_a_complaint_does_not_end_the_session(
         await agent.report("error")
 
     agent = play(script, properties(motion_server))
-    assert motion_server.record.heard() == pcm
+    assert motion_server.record.received() == pcm
     assert len(motion_server.record.connections) == 1
     assert agent.errors == [1000]
 
@@ -355,7 +355,7 @@ def test_a_silent_peer_is_noticed(motion_server: MotionServer) -> None:
 
     agent = play(script, properties(motion_server))
     assert agent.errors == [1000]
-    assert motion_server.record.heard(2) == speech(100)
+    assert motion_server.record.received(2) == speech(100)
 
 
 # Fatal: one error that says what to check, and peace
@@ -524,7 +524,7 @@ def test_a_flush_is_answered_while_the_socket_is_stalled(
         await agent.say(answer, 2)
         await agent.end(2)
         server.now(Resume())
-        await server.until(lambda r: r.heard().endswith(answer), 15)
+        await server.until(lambda r: r.received().endswith(answer), 15)
         await server.until(lambda r: r.requests[-1].closed)
 
     agent = play(script, properties(server))
@@ -560,5 +560,5 @@ def test_a_stall_without_a_flush_loses_only_what_was_refused(
         await server.until(lambda r: r.requests[-1].closed, 15)
 
     agent = play(script, properties(server))
-    assert server.record.heard() == pcm
+    assert server.record.received() == pcm
     assert agent.errors == []

@@ -67,7 +67,7 @@ async def test_a_session_is_renewed_before_it_ends() -> None:
         assert 29.5 * MINUTE_S < ends_s <= 30 * MINUTE_S
         await say(rig, speech(200), 1)
         await server.until(lambda r: r.requests[-1].closed)
-        assert server.record.heard(2) == speech(200)
+        assert server.record.received(2) == speech(200)
         assert rig.errors == []
         assert rig.states == ["connecting", "ready", "connecting", "ready"]
         reasons = [
@@ -94,7 +94,7 @@ async def test_renewal_waits_for_a_quiet_moment() -> None:
         clock.advance(1)  # until it has been heard
         await server.until(lambda r: len(r.connections) == 2)
         await rig.state("ready")
-        assert server.record.heard(1) == (
+        assert server.record.received(1) == (
             speech(300, 1) + speech(300, 2) + speech(200, 3)
         )
         assert rig.errors == []
@@ -111,7 +111,7 @@ async def test_speech_without_a_pause_goes_on_in_the_new_session() -> None:
         await say(rig, b"", 1)
         await server.until(lambda r: r.requests[-1].closed)
         assert len(server.record.connections) == 2
-        assert server.record.heard() == pcm
+        assert server.record.received() == pcm
         assert len(server.record.requests) == 2
         assert rig.errors == []
         assert server.record.violations == []
