@@ -105,6 +105,12 @@ def main(
         raise typer.Exit(UNUSABLE) from None
     console.print(table(subject, verdicts))
     console.print(report.summary(verdicts))
+    if subject.config_dir is None:
+        console.print(
+            "The extension ran without a configuration: rules that need a "
+            "valid one may read broken. Give one with --config.",
+            soft_wrap=True,
+        )
     if any(verdict.outcome == runner.BROKEN for verdict in verdicts):
         raise typer.Exit(BROKEN)
 
