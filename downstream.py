@@ -1,6 +1,9 @@
 """What goes on to the RTC extension: the agent's voice, and barge-ins."""
 
 import asyncio
+import contextlib
+import importlib
+import json
 from typing import Any, Optional
 
 from ten_runtime import AsyncTenEnv, AudioFrame, Cmd
@@ -8,14 +11,20 @@ from ten_runtime import AsyncTenEnv, AudioFrame, Cmd
 from .eager import run_eagerly
 from .speech import BYTES_PER_SAMPLE, Turn
 
-try:
-    from ten_runtime import SendOptions
-except ImportError:  # not every runtime exports it at the top
-    from ten_runtime.send_options import SendOptions
-
-
 NOT_CONNECTED = 7
 """TEN's error code of a message that nothing is connected to."""
+
+
+def _send_options() -> Any:
+    """Return TEN's class of this name; not every runtime exports it at the
+    top. None where there is none."""
+    for module in ("ten_runtime", "ten_runtime.send_options"):
+        with contextlib.suppress(ImportError, AttributeError):
+            return importlib.import_module(module).SendOptions
+    return None
+
+
+_SendOptions = _send_options()
 
 
 class Downstream:
@@ -35,8 +44,10 @@ class Downstream:
         if self._is_connected:
             await self._ten_env.send_audio_frame(frame)
             return True
+        if _SendOptions is None:
+            return False  # it cannot be known, and speech must not vanish
         error = await self._ten_env.send_audio_frame(
-            frame, SendOptions(wait_for_result=True)
+            frame, _SendOptions(wait_for_result=True)
         )
         self._is_connected = error is None
         return self._is_connected
@@ -56,9 +67,11 @@ class Downstream:
             flush.add_done_callback(self._flushes.discard)
 
     async def _flush(self) -> None:
-        _, error = await self._ten_env.send_cmd(Cmd.create("flush"))
-        if error is not None and error.error_code() == NOT_CONNECTED:
-            self._takes_flush = False
+        # Whatever becomes of it, the flush that came in is answered with OK.
+        with contextlib.suppress(Exception):
+            _, error = await self._ten_env.send_cmd(Cmd.create("flush"))
+            if error is not None and error.error_code() == NOT_CONNECTED:
+                self._takes_flush = False
 
     def close(self) -> None:
         """Wait for no answer any more."""
@@ -78,14 +91,8 @@ def _frame(pcm: bytes, sample_rate: int, turn: Optional[Turn]) -> AudioFrame:
     buffer[:] = pcm
     frame.unlock_buf(buffer)
     if turn is not None:
-        _set(frame, "metadata.turn_id", turn.id)
+        metadata = {"turn_id": turn.id}
         if turn.session is not None:
-            _set(frame, "metadata.session_id", turn.session)
+            metadata["session_id"] = turn.session
+        frame.set_property_from_json("metadata", json.dumps(metadata))
     return frame
-
-
-def _set(frame: AudioFrame, path: str, value: Any) -> None:
-    if isinstance(value, int):
-        frame.set_property_int(path, value)
-    else:
-        frame.set_property_string(path, value)

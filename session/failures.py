@@ -1,6 +1,6 @@
 """Why a session failed, in an operator's words.
 
-Needs no SDK: an error is read by its attributes, so that this holds for every
+Needs no SDK: an error is read by its attributes, so that this holds for each
 package and version. What each code means stands in meanings.py.
 """
 

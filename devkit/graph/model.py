@@ -19,7 +19,7 @@ class Wire(NamedTuple):
     kind: str
     """`cmd`, `data`, `audio_frame` or `video_frame`."""
     message: str
-    """Its name where it arrives; `*` stands for every name."""
+    """Its name where it arrives; `*` stands for each name."""
     source: str
     dest: str
     path: str = ""

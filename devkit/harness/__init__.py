@@ -5,7 +5,7 @@ Which harness to use when:
 `tests/agent.py` (`play`, `Agent`)
     TEN's standalone tester: the extension on TEN's own thread and loop, a
     script of the agent in the test. The only one that runs under the real
-    runtime and the stand-in alike: the choice for every test of behavior that
+    runtime and the stand-in alike: the choice for each test of behavior that
     a graph can observe. An end of the process fails the test.
 `rig.Rig`
     The extension on the caller's event loop, no runtime at all: its handlers

@@ -291,7 +291,7 @@ class Faults:
 
         `seen` is what was just read: "audio", "end" or "interrupt".
         """
-        # Looked at without the lock, for every message: a plan made at this
+        # Looked at without the lock, for each message: a plan made at this
         # very moment may as well have been made just after it.
         if not self._runtime:
             return []

@@ -277,7 +277,7 @@ async def test_a_lost_connection_ends_playback():
 
 @pytest.mark.asyncio
 async def test_capabilities_do_no_harm():
-    """A handshake that declares some is a handshake for every SDK."""
+    """A handshake that declares some is a handshake for each SDK."""
     async with serve(
         PlaybackSignals(), capabilities=("playback_state",)
     ) as server:

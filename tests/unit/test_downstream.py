@@ -144,3 +144,15 @@ async def test_close_waits_for_no_answer():
     await settle()
     assert env.cmds == ["flush", "flush"]
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class RaisingEnv(Env):
+    async def send_cmd(self, cmd: Any) -> tuple[Any, Optional[TenError]]:
+        raise RuntimeError("the command cannot be sent")
+
+
+async def test_flush_that_cannot_be_sent_raises_nothing():
+    """The handler of the incoming flush has its own answer to give."""
+    make(RaisingEnv()).flush()
+    await settle()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
