@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .. import package
+from ..motion_server.clock import PunctualTimer
 
 package.use_ten_runtime()
 _package = package.load()
@@ -52,8 +53,7 @@ class FastClock:
         return self._began_epoch + self.monotonic()
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        delay_s = max(0.0, when - self.monotonic()) / self.speed
-        return asyncio.get_running_loop().call_later(delay_s, callback)
+        return PunctualTimer(self, self.speed, when, callback)
 
     async def sleep(self, duration_s: float) -> None:
         await asyncio.sleep(duration_s / self.speed)

@@ -24,6 +24,41 @@ class Clock(Protocol):
         ...
 
 
+class PunctualTimer:
+    """Calls back at `when` or later by the clock, never before.
+
+    An event loop rounds its delays, uvloop to whole milliseconds; on a clock
+    that runs faster than the machine's, that is a multiple of it.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        speed: float,
+        when: float,
+        callback: Callable[[], None],
+    ) -> None:
+        self._clock = clock
+        self._speed = speed
+        self._when = when
+        self._callback = callback
+        self._handle = self._schedule()
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+    def _schedule(self) -> asyncio.TimerHandle:
+        left_s = max(0.0, self._when - self._clock.monotonic())
+        loop = asyncio.get_running_loop()
+        return loop.call_later(left_s / self._speed, self._fire)
+
+    def _fire(self) -> None:
+        if self._clock.monotonic() < self._when:
+            self._handle = self._schedule()
+        else:
+            self._callback()
+
+
 class ScaledClock:
     """The machine's clock, running `speed` times as fast."""
 
@@ -36,8 +71,7 @@ class ScaledClock:
         return time.monotonic() * self.speed
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        delay_s = max(0.0, when - self.monotonic()) / self.speed
-        return asyncio.get_running_loop().call_later(delay_s, callback)
+        return PunctualTimer(self, self.speed, when, callback)
 
 
 async def sleep(clock: Clock, delay_s: float) -> None:

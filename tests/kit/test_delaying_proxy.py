@@ -1,6 +1,6 @@
 """A network with a delay between the SDK and the service."""
 
-import asyncio
+import time
 
 import pytest
 from sdk_client import FRAME, failure, opened
@@ -23,13 +23,12 @@ async def test_every_step_takes_its_round_trip():
         MotionServer() as server,
         DelayingProxy(server.port, delay_ms=10) as proxy,
     ):
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
+        began_s = time.monotonic()
         client = await opened(server, **urls(server, proxy))
-        assert loop.time() - began_s >= 5 * 0.02
-        began_s = loop.time()
+        assert time.monotonic() - began_s >= 5 * 0.02
+        began_s = time.monotonic()
         await (await client.session._connection.ping())
-        assert 0.02 <= loop.time() - began_s < 1
+        assert time.monotonic() - began_s >= 0.02
         await client.session.close()
 
 

@@ -1,6 +1,7 @@
 """The console of the local Spatius service."""
 
 import asyncio
+import time
 
 import aiohttp
 import pytest
@@ -136,9 +137,9 @@ async def test_a_slow_console_answers_late():
     """Slow answers well after its delay."""
     async with MotionServer() as server:
         server.faults.console(Slow(0.05))
-        began_s = asyncio.get_running_loop().time()
+        began_s = time.monotonic()
         await opened(server)
-        assert asyncio.get_running_loop().time() - began_s >= 0.05
+        assert time.monotonic() - began_s >= 0.05
 
 
 @pytest.mark.asyncio
