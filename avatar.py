@@ -8,6 +8,7 @@ import random
 from typing import Optional
 
 from .clock import Alarm, Clock, wait_until
+from .delivery import Delivery
 from .fallback import Fallback, Voice
 from .reporter import Outbox, Reporter
 from .session.failures import Failure
@@ -45,6 +46,9 @@ class Avatar:
             clock,
             on_end=lambda: self._supervisor.wake(),
             on_done=self._tend,
+        )
+        self._delivery = Delivery(
+            speech.steps.playout, clock, on_answer=self._on_answer
         )
         self._fallback = Fallback(
             speech,
@@ -173,9 +177,15 @@ class Avatar:
         """Have the avatar or the voice say what is due, and report."""
         link = self._writer.link
         self._writer.write()
+        self._delivery.check(link)
         self._fallback.speak(link is not None and link.is_ready)
         self._report_events()
         self._set_alarm()
+
+    def _on_answer(self) -> None:
+        """More of what was written has arrived: it may have been heard."""
+        self._speech.tick(self._clock.monotonic())
+        self._tend()
 
     def _on_no_voice(self, problem: str) -> None:
         if self.state == "failed":
@@ -199,6 +209,7 @@ class Avatar:
         for at in (
             self._speech.deadline(),
             self._fallback.deadline(),
+            self._delivery.check_at,
             self._supervisor.wake_at,
             self._reporter.deadline(),
         ):

@@ -216,7 +216,7 @@ class Supervisor:
             await self._wait(None)
         now = self._clock.monotonic()
         self._backoff.lasted(now - link.ready_at)
-        self._speech.steps.connection_lost(now, link.stuck_since)
+        self._speech.steps.connection_lost(now)
         return reason
 
     def _reason_to_end(self, link: Link, now: float) -> tuple[str, float]:

@@ -101,6 +101,15 @@ class Connection:
         """Close, and return within the deadline whatever the peer does."""
         await self._done_within(self._begin_close(), CLOSE_DEADLINE_S + 0.5)
 
+    def ping(self, on_answer: Callable[[], None]) -> bool:
+        """Have `on_answer` called when the peer has received all that was
+        sent before, by a ping (RFC 6455, 5.5.2); return False where the SDK's
+        internals are not as expected."""
+        if not self._is_open or not hasattr(self._connection, "ping"):
+            return False
+        _keep(asyncio.ensure_future(self._ping(on_answer)))
+        return True
+
     def abort(self) -> None:
         """Drop the connection without a close handshake: a call that waits for
         the socket fails at once."""
@@ -173,8 +182,7 @@ class Connection:
         self._is_open = False
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._finish_close())
-            _unfinished.add(self._closing)
-            self._closing.add_done_callback(_unfinished.discard)
+            _keep(self._closing)
         return self._closing
 
     async def _finish_close(self) -> None:
@@ -187,6 +195,14 @@ class Connection:
         if not await self._done_within(closing, CLOSE_DEADLINE_S):
             self._abort_transport()
             await asyncio.wait({closing})
+
+    async def _ping(self, on_answer: Callable[[], None]) -> None:
+        try:
+            await (await self._connection.ping())
+        except Exception:  # the connection has ended, or is no websocket
+            return
+        if self._is_open:
+            on_answer()
 
     def _abort_transport(self) -> None:
         # The SDK has no call for it, and its own close waits for a silent
@@ -271,5 +287,11 @@ def _retrieve_exception(task: "asyncio.Task[Any]") -> None:
         task.exception()
 
 
-# Closes that go on in the background; the loop itself holds them weakly.
+# What goes on in the background; the loop itself holds tasks weakly.
 _unfinished: "set[asyncio.Task[None]]" = set()
+
+
+def _keep(task: "asyncio.Task[None]") -> None:
+    """Hold a task until it is done."""
+    _unfinished.add(task)
+    task.add_done_callback(_unfinished.discard)

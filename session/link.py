@@ -68,6 +68,14 @@ class Session(Protocol):
         """Close, within a deadline."""
         ...
 
+    def ping(self, on_answer: Callable[[], None]) -> bool:
+        """Have `on_answer` called when the service has received all that was
+        sent before; return False where it cannot be asked.
+
+        It may be called while a call is in progress.
+        """
+        ...
+
     def abort(self) -> None:
         """Make a call that waits for the socket fail."""
         ...
@@ -140,9 +148,6 @@ class Link:
         """Why it cannot be used any more, None while it can."""
         self.call_since: Optional[float] = None
         """Since when a call has been in progress, None if none is."""
-        self.stuck_since: Optional[float] = None
-        """Since when the call that the loss ended had waited, None if there
-        was none: nothing was taken since, and surely not all of it played."""
         self.is_retired = False
         """Nothing may be written any more: it is to be closed."""
         self._clock = clock
@@ -229,6 +234,11 @@ class Link:
         if self._session is not None:
             await self._session.close()
 
+    def ping(self, on_answer: Callable[[], None]) -> bool:
+        """Have `on_answer` called when the service has received all that was
+        sent before; return False where it cannot be asked."""
+        return self._session is not None and self._session.ping(on_answer)
+
     def abort(self) -> None:
         """Drop the connection: a call that waits for the socket fails."""
         if self._session is not None:
@@ -241,21 +251,33 @@ class Link:
         """End a call that has been waiting for the socket for too long."""
         since = self.call_since
         if since is not None and now >= since + STALL_LIMIT_S:
-            self.lose(
-                Failure(
-                    f"Spatius has taken no data for {STALL_LIMIT_S:.0f} s",
-                    code="stalled",
-                    phase="websocket_send",
-                    connection_id=self.connection_id,
-                )
+            self._abandon(
+                f"Spatius has taken no data for {STALL_LIMIT_S:.0f} s",
+                "websocket_send",
             )
-            self.abort()
+
+    def silent_for(self, duration_s: float) -> None:
+        """Give it up: the service has not answered for so long."""
+        self._abandon(
+            f"Spatius has not answered for {duration_s:.0f} s", "websocket_ping"
+        )
+
+    def _abandon(self, message: str, phase: str) -> None:
+        self.lose(
+            Failure(
+                message,
+                code="stalled",
+                phase=phase,
+                connection_id=self.connection_id,
+            )
+        )
+        self.abort()
+        self._on_change()
 
     def lose(self, failure: Failure) -> None:
         """Take note of why it is lost: the first reason is the cause."""
         if self.loss is None:
             self.loss = failure
-            self.stuck_since = self.call_since
 
     def failed(self, failure: Failure, /) -> None:
         """Take what the session reports without being asked."""

@@ -58,7 +58,7 @@ class Backlog:
                 if now < request.begins_at:
                     return
                 self.start_audio(utterance)
-                if not request.is_complete or now < request.surely_ends_at:
+                if now < request.surely_ends_at or not request.is_whole:
                     return
                 self.finish(request)
             playout.requests.popleft()

@@ -8,7 +8,7 @@ for a signal (rules of playout 1 in docs/design.md).
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from .turn import Turn
 from .utterance import Source, Utterance
@@ -48,6 +48,15 @@ class Request:
     source: Source = "estimate"
     has_ended: bool = False
     """The service has said so."""
+    arrived: int = 0
+    """How much of it has reached the service."""
+    limit: Optional[int] = None
+    """No more of it is taken for heard, None for no limit."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it has been written, and has arrived."""
+        return self.is_complete and self.arrived >= self.size
 
     @property
     def surely_ends_at(self) -> float:
@@ -60,7 +69,10 @@ class Request:
     def position(self, at: float) -> int:
         """Return how far the utterance has been heard at a time, in bytes."""
         left = round((self.ends_at - at) * self.utterance.bytes_per_s)
-        return self.base + (min(max(self.size - left, 0), self.size) & ~1)
+        heard = min(max(self.size - left, 0), self.size) & ~1
+        if self.limit is not None:
+            heard = min(heard, self.limit)
+        return self.base + heard
 
     def update_heard(self, now: float) -> None:
         """Note in the utterance how much of it has been heard."""
@@ -74,10 +86,22 @@ class Request:
         self.ends_at += delta_s
 
 
+class Mark(NamedTuple):
+    """How much had been written at some time."""
+
+    request: Request
+    size: int
+
+
 class Playout:
-    """What one output plays: one request behind the other, in real time."""
+    """What one output plays: one request behind the other, in real time.
+
+    Where `is_acknowledged`, audio has reached the output when `arrived` says
+    so, else when it is written. What has not is never taken for heard out.
+    """
 
     def __init__(self) -> None:
+        self.is_acknowledged = False
         self.last_turn: Optional[Turn] = None
         """Of what was written last, whatever became of the connection."""
         self.requests: deque[Request] = deque()
@@ -85,6 +109,7 @@ class Playout:
         self._ends_at = float("-inf")
         self.last_turn_ends_at = float("-inf")
         """When the last turn's audio ends, had nothing come between."""
+        self._is_in_doubt = False
 
     def wrote(
         self,
@@ -107,9 +132,13 @@ class Playout:
             request = Request(
                 utterance, req_id, base, now, begins_at, begins_at
             )
+            if self._is_in_doubt:
+                request.limit = 0
             self.requests.append(request)
         if size:
             request.size += size
+            if not self.is_acknowledged:
+                request.arrived = request.size
             request.ends_at = begins_at + size / utterance.bytes_per_s
             self._ends_at = request.ends_at
         request.is_complete = end
@@ -131,6 +160,34 @@ class Playout:
         if self.requests and self.requests[-1].utterance is utterance:
             self.requests.pop().update_heard(self._ends_at)
             self._ends_at = float("-inf")
+
+    def mark(self) -> Optional[Mark]:
+        """Return how much has been written, None if all of it has arrived."""
+        request = self.requests[-1] if self.requests else None
+        if request is None or request.arrived >= request.size:
+            return None
+        return Mark(request, request.size)
+
+    def arrived(self, mark: Mark, now: float) -> None:
+        """The service has all that had been written at `mark`."""
+        if self._is_in_doubt:
+            self._is_in_doubt = False
+            self._delay(now)
+        is_before = mark.request in self.requests
+        for request in self.requests:
+            request.limit = None
+            if request is mark.request:
+                request.arrived = mark.size
+                is_before = False
+            elif is_before:
+                request.arrived = request.size
+
+    def doubt(self) -> None:
+        """The service does not answer: what has not arrived by now is not
+        heard, until more is known."""
+        self._is_in_doubt = True
+        for request in self.requests:
+            request.limit = request.arrived
 
     def started(self, req_id: str, now: float) -> None:
         """The service says that a request is playing."""
@@ -155,6 +212,7 @@ class Playout:
         request = self._find(req_id)
         if request is not None and request.is_complete:
             request.has_ended = True
+            request.arrived = request.size
             self._move(request, now)
 
     def take_all(self, now: float) -> list[Request]:
@@ -165,6 +223,7 @@ class Playout:
             request.update_heard(now)
         self.requests.clear()
         self._ends_at = float("-inf")
+        self._is_in_doubt = False
         return requests
 
     def is_over(self, now: float) -> bool:
@@ -172,7 +231,8 @@ class Playout:
         return now >= self._ends_at
 
     def may_be_audible(self, now: float) -> bool:
-        return now < self._ends_at + PLAYBACK_MARGIN_S
+        may_play_on = now < self._ends_at + PLAYBACK_MARGIN_S
+        return may_play_on or self.mark() is not None
 
     def may_go_on(self, now: float) -> bool:
         """Return whether the last turn may have another sentence to come."""
@@ -185,13 +245,27 @@ class Playout:
         request = self.requests[0]
         if not request.utterance.started:
             return request.begins_at
-        return request.surely_ends_at if request.is_complete else None
+        return request.surely_ends_at if request.is_whole else None
 
     def _find(self, req_id: str) -> Optional[Request]:
         for request in self.requests:
             if request.req_id == req_id:
                 return request
         return None
+
+    def _delay(self, now: float) -> None:
+        """What had not arrived before the doubt plays from now on, unless
+        what had arrived is still playing."""
+        delay_s = 0.0
+        for request in self.requests:
+            if not delay_s and request.arrived < request.size:
+                missing = request.size - request.arrived
+                bytes_per_s = request.utterance.bytes_per_s
+                ran_out_at = request.ends_at - missing / bytes_per_s
+                delay_s = max(0.0, now - ran_out_at)
+            request.shift(delay_s)
+        self._ends_at += delay_s
+        self.last_turn_ends_at = self._ends_at
 
     def _move(self, request: Request, ends_at: float) -> None:
         """Move a request in time, as the service has said, and with it the

@@ -301,7 +301,7 @@ class Speech:
             for request in playout.take_all(now):
                 if request.utterance.flushed:
                     continue
-                if request.is_complete and now >= request.ends_at:
+                if request.is_whole and now >= request.ends_at:
                     self._backlog.finish(request)
                 else:
                     taken[id(request.utterance)] = request.utterance

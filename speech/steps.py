@@ -171,24 +171,20 @@ class AvatarSteps:
         if step.audio:
             utterance.put_back(step.audio)
 
-    def connection_lost(
-        self, now: float, played_until: Optional[float] = None
-    ) -> None:
-        """Nothing plays any more, or nothing has since `played_until`. What
-        was written and not heard goes first on the next session, rewound, or
-        is lost (rules of playout 3).
+    def connection_lost(self, now: float) -> None:
+        """Nothing plays any more. What was written and not heard goes first
+        on the next session, rewound, or is lost (rules of playout 3).
 
         To be called between steps.
         """
         backlog = self._backlog
         limits = backlog.limits
-        until = now if played_until is None else played_until
-        backlog.update(self.playout, until)
+        backlog.update(self.playout, now)
         self.in_request = False
         self.interrupt_due = False
         requests = [
             request
-            for request in self.playout.take_all(until)
+            for request in self.playout.take_all(now)
             if not request.utterance.flushed
         ]
         backlog.queue.extendleft(
@@ -201,7 +197,7 @@ class AvatarSteps:
             utterance.output = None
             # The rewind covers what the estimate is ahead of the truth, right
             # after the end, too.
-            position = request.position(until - limits.resume_rewind_s)
+            position = request.position(now - limits.resume_rewind_s)
             backlog.lose(utterance, utterance.rewind(position))
             if not limits.resume_within_s or not utterance.again:
                 backlog.discard_lost(utterance)

@@ -85,6 +85,11 @@ class FakeClock:
         self._now = until
         await settle()
 
+    def jump(self, seconds: float) -> None:
+        """Move on without a timer going off, as where the process stood
+        still."""
+        self._now += seconds
+
     async def run(self, main: Awaitable[Result]) -> Result:
         """Run `main`, moving on whenever it waits for a timer."""
         task = asyncio.ensure_future(main)
@@ -190,6 +195,7 @@ class FakeSession:
         self.interrupted: list[str] = []
         self.closes = 0
         self.aborts = 0
+        self.pings = 0
         self.is_live = False
         """Whether the service may still take it for a publisher."""
         self._service = service
@@ -197,6 +203,7 @@ class FakeSession:
         self._request: Optional[str] = None  # the open one
         self._latest: Optional[str] = None
         self._held: Optional[asyncio.Future[None]] = None
+        self._on_answer: Optional[Callable[[], None]] = None
 
     async def prepare(self) -> None:
         with self._one_call("prepare", may_be_cancelled=True):
@@ -274,6 +281,15 @@ class FakeSession:
         self.is_live = False
         self.fail(LOST)
 
+    def ping(self, on_answer: Callable[[], None]) -> bool:
+        if not self._service.takes_pings:
+            return False
+        self.pings += 1
+        self._on_answer = on_answer
+        if self._service.answers_pings:
+            asyncio.get_running_loop().call_soon(on_answer)
+        return True
+
     def secrets(self) -> list[str]:
         return [f"token-{self.number}"]
 
@@ -287,6 +303,11 @@ class FakeSession:
     def is_held(self) -> bool:
         """Whether a call waits for the socket."""
         return self._held is not None
+
+    def answer(self) -> None:
+        """Answer the latest ping."""
+        assert self._on_answer is not None
+        self._on_answer()
 
     def release(self) -> None:
         """The socket takes the data of the call that waits."""
@@ -352,6 +373,7 @@ class FakeService:
         self.calls: deque[Outcome] = deque()
         self.makings: deque[Outcome] = deque()
         self.close_hangs = False
+        self.takes_pings = self.answers_pings = True
         self.close_raises: Optional[BaseException] = None
         self.violations: list[str] = []
         """Uses of a session that would break the real SDK."""

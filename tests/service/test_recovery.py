@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from scene import ALLOWANCE_MS, REWIND_MS, Scene, scene, virtually
+from spatius_avatar_python.delivery import PING_INTERVAL_S
 
 from devkit.motion_server import (
     AudioMessages,
@@ -18,6 +19,7 @@ from devkit.motion_server import (
     Reset,
     ServerError,
     Silence,
+    Stall,
 )
 
 pytestmark = pytest.mark.wire
@@ -175,6 +177,66 @@ async def test_a_stall_that_is_given_up() -> None:
         await on.until(lambda: on.ends, 300)
         on.whole(max_repeat_ms=0)
         assert on.ends == [("tts-1", 1)]
+
+
+@pytest.mark.parametrize("speed", [1, 5, 20])
+@pytest.mark.parametrize("after_s", [0, 0.1, 2])
+@virtually
+async def test_a_peer_that_vanishes(after_s: float, speed: float) -> None:
+    """The kernel goes on taking audio, which nobody receives: it was not
+    heard, and is said in the next session."""
+    async with scene() as on:
+        await on.rig.state("ready")
+        saying = asyncio.ensure_future(on.talk.utter(1, 8000, speed))
+        await asyncio.sleep(after_s)
+        on.server.now(Silence())
+        await saying
+        if speed * (after_s + PING_INTERVAL_S) < 8:
+            await on.until(lambda: on.rig.errors, 30)
+            (error,) = on.rig.errors
+            assert error["vendor_info"]["code"] == "stalled"
+            assert "has not answered for 20 s" in error["message"]
+        await on.silence()
+        # What was received after the latest answer is repeated, too.
+        on.whole(max_repeat_ms=ALLOWANCE_MS + 1000 * speed * PING_INTERVAL_S)
+        assert on.ends == [("tts-1", 1)]
+        assert on.rig.totals.lost == 0
+
+
+@virtually
+async def test_a_peer_that_answers_late_is_not_lost() -> None:
+    """Speech is reported as heard when it has arrived, and not repeated."""
+    async with scene() as on:
+        await on.rig.state("ready")
+        began_s = on.clock.monotonic()
+        on.server.now(Stall(for_s=15))
+        await on.talk.utter(1, 3000)
+        await asyncio.sleep(14)
+        assert on.ends == []
+        await on.until(lambda: on.ends)
+        # From 15 s on it plays for 3 s.
+        assert on.clock.monotonic() - began_s == pytest.approx(18.3, abs=0.5)
+        on.whole(max_repeat_ms=0)
+        assert on.ends == [("tts-1", 1)]
+        assert on.rig.errors == []
+        assert len(on.server.record.connections) == 1
+
+
+@virtually
+async def test_a_flush_while_late_speech_plays() -> None:
+    """The avatar falls silent, though by its length the speech had ended."""
+    async with scene() as on:
+        await on.rig.state("ready")
+        on.server.now(Stall(for_s=8))
+        await on.talk.utter(1, 3000)
+        await asyncio.sleep(9)
+        await on.talk.flush()
+        await on.silence()
+        (request,) = on.server.record.requests
+        assert request.interrupted_at_s is not None
+        (end,) = on.sent("avatar_audio_end")
+        assert end["reason"] == 2
+        assert end["playback_position_ms"] == pytest.approx(1000, abs=300)
 
 
 @virtually

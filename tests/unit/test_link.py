@@ -146,23 +146,6 @@ async def test_call_that_fails_loses_the_link(call):
     assert link.call_since is None
 
 
-async def test_loss_during_a_call_says_since_when_it_waited():
-    """Nothing has been played since; with no call there is no such time."""
-    made = Made()
-    link = await made.opened()
-    made.service.calls.append("hold")
-    calling = asyncio.ensure_future(link.send(b"\0\0", False))
-    await made.clock.advance(3.0)
-    link.failed(LOST)
-    with pytest.raises(SessionError):
-        await calling
-    assert link.stuck_since == 100.0
-    idle = Made()
-    await idle.opened()
-    idle.link.failed(LOST)
-    assert idle.link.stuck_since is None
-
-
 async def test_first_loss_is_the_cause():
     """Later ones are its consequences."""
     made = Made()

@@ -16,7 +16,7 @@ LAYERS = (
     {"", "addon"},
     {"extension"},
     {"outbox", "downstream", "avatar"},
-    {"supervisor", "fallback", "writer"},
+    {"supervisor", "fallback", "writer", "delivery"},
     {"reporter"},
     {"reports"},
     {"session"},

@@ -346,21 +346,6 @@ async def test_audio_that_was_blocked_is_reported_when_it_is_written():
     await stage.finish()
 
 
-async def test_audio_behind_a_blocked_call_resumes_from_where_it_was_blocked():
-    """The listener has heard nothing while the socket took nothing."""
-    stage = await ready(resume_within_s=15.0)
-    stage.avatar.speak(pcm(5000), FIRST)
-    await stage.clock.advance(2.0)
-    stage.service.calls.append("hold")
-    stage.avatar.speak(pcm(100), FIRST)
-    await stage.clock.advance(3.0)
-    await stage.lose(LOST)
-    await stage.clock.advance(1.0)
-    # 2 s were heard; the rewind is 0.5 s.
-    assert len(stage.session.received) == (5100 - 1500) * BYTES_PER_MS
-    await stage.finish()
-
-
 async def test_audio_is_stale_after_the_first_loss_not_the_last():
     """However often sessions are lost before they take any of it."""
     stage = await ready(resume_within_s=15.0)

@@ -1,0 +1,94 @@
+"""How much of what was written has reached the service.
+
+A write is done when the kernel has taken it, which holds a minute of speech;
+whether the service has received it, only a ping behind it can tell. Without
+that, all that was written to a peer that has vanished would count as heard.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Optional
+
+from .clock import Clock
+from .session.link import Link
+from .speech import Mark, Playout
+
+PING_INTERVAL_S = 0.25
+"""How long after an answer the next ping goes out, if anything was written."""
+
+MISSED_AFTER_S = 1.0
+DOUBTED_AT = 2
+LOST_AT = 20
+"""A ping is missed once for each `MISSED_AFTER_S` without its answer: from
+`DOUBTED_AT` on what it follows is not taken for heard, at `LOST_AT` the
+connection is given up, as the SDK's own keepalive would later. Counted, since
+time passes in which this process cannot notice an answer."""
+
+
+class Delivery:
+    """Asks `link` by pings what has arrived, and has `playout` know it.
+
+    `on_answer` is called when more has arrived.
+    """
+
+    def __init__(
+        self,
+        playout: Playout,
+        clock: Clock,
+        *,
+        on_answer: Callable[[], None],
+    ) -> None:
+        playout.is_acknowledged = True
+        self.check_at: Optional[float] = None
+        """When `check` is due, None for not before something is written."""
+        self._playout = playout
+        self._clock = clock
+        self._on_answer = on_answer
+        self._link: Optional[Link] = None
+        self._is_waiting = False  # for an answer
+        self._missed = 0
+
+    def check(self, link: Optional[Link]) -> None:
+        """Send a ping where audio was written since the latest one; do what
+        is due where its answer is missed."""
+        if link is not self._link:
+            self._link = link
+            self._is_waiting = False
+            self.check_at = None
+        if link is None or not link.is_ready:
+            self.check_at = None
+            return
+        now = self._clock.monotonic()
+        if self.check_at is not None and now < self.check_at:
+            return
+        if self._is_waiting:
+            self._miss(link, now)
+            return
+        mark = self._playout.mark()
+        if mark is None:
+            self.check_at = None
+        else:
+            self._ping(link, mark, now)
+
+    def _ping(self, link: Link, mark: Mark, now: float) -> None:
+        self._is_waiting = True
+        self._missed = 0
+        self.check_at = now + MISSED_AFTER_S
+        if not link.ping(partial(self._answered, link, mark)):
+            self._answered(link, mark)
+
+    def _miss(self, link: Link, now: float) -> None:
+        self._missed += 1
+        self.check_at = now + MISSED_AFTER_S
+        if self._missed == DOUBTED_AT:
+            self._playout.doubt()
+        if self._missed >= LOST_AT:
+            link.silent_for(LOST_AT * MISSED_AFTER_S)
+
+    def _answered(self, link: Link, mark: Mark) -> None:
+        if link is self._link and self._is_waiting:
+            self._is_waiting = False
+            now = self._clock.monotonic()
+            self.check_at = now + PING_INTERVAL_S
+            self._playout.arrived(mark, now)
+            self._on_answer()

@@ -1,0 +1,158 @@
+"""What has arrived at the service, as far as its answers to pings say."""
+
+import pytest
+from avatar_stage import BYTES_PER_MS, FIRST, SECOND, Stage, pcm, ready
+from fakes import LOST
+from spatius_avatar_python.delivery import LOST_AT, PING_INTERVAL_S
+from spatius_avatar_python.speech.playout import END_MARGIN_S
+
+RESUMED = {"resume_within_s": 15.0}
+
+
+async def silent(**limits: float) -> Stage:
+    """Return an avatar whose service has 1 s of speech, and answers no more."""
+    stage = await ready(**limits)
+    stage.avatar.speak(pcm(1000), FIRST)
+    await stage.clock.advance(PING_INTERVAL_S)
+    stage.service.answers_pings = False
+    return stage
+
+
+async def test_nothing_is_asked_while_nothing_is_written():
+    """A ping follows audio, one after the other, and stops with it."""
+    stage = await ready()
+    await stage.clock.advance(60.0)
+    assert stage.session.pings == 0
+    stage.avatar.speak(pcm(100), FIRST)
+    await stage.clock.advance(0.0)
+    assert stage.session.pings == 1
+    stage.avatar.speak(pcm(100), FIRST)
+    await stage.clock.advance(PING_INTERVAL_S - 0.01)
+    assert stage.session.pings == 1
+    await stage.clock.advance(0.02)
+    assert stage.session.pings == 2
+    await stage.clock.advance(60.0)
+    assert stage.session.pings == 2
+    await stage.finish()
+
+
+async def test_speech_ends_when_it_has_arrived():
+    """An end of playback is not reported before."""
+    stage = await silent()
+    stage.avatar.speak(pcm(100), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(10.0)
+    assert "avatar_audio_end" not in stage.outbox.names
+    stage.session.answer()
+    await stage.clock.advance(0.1 + END_MARGIN_S + 0.01)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["reason"] == 1
+    assert end["playback_position_ms"] == 1100
+    assert len(stage.service.sessions) == 1
+    await stage.finish()
+
+
+async def test_what_has_not_arrived_is_said_again():
+    """After the service has not answered for so long that it is given up."""
+    stage = await silent(**RESUMED)
+    stage.avatar.speak(pcm(2000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(LOST_AT - 0.1)
+    assert stage.outbox.errors == []
+    stage.service.answers_pings = True
+    await stage.clock.advance(1.0)
+    (error,) = stage.outbox.errors
+    assert error["vendor_info"]["code"] == "stalled"
+    # 1 s has arrived; the rewind is 0.5 s, less what it would have gone on.
+    assert len(stage.session.received) == 2000 * BYTES_PER_MS
+    await stage.clock.advance(2.0 + END_MARGIN_S)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["reason"] == 1
+    await stage.finish()
+
+
+@pytest.mark.parametrize("ends", ["loss", "flush"])
+async def test_position_of_what_is_cut_while_the_service_is_silent(ends: str):
+    """It is no more than what has arrived, of the next utterance nothing."""
+    stage = await silent()
+    stage.avatar.speak(pcm(2000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(2.6)
+    stage.avatar.speak(pcm(1000), SECOND)
+    await stage.clock.advance(1.0)
+    if ends == "flush":
+        stage.avatar.flush()
+    else:
+        await stage.lose(LOST)
+    await stage.clock.advance(1.0)
+    first, *rest = stage.outbox.payloads("avatar_audio_end")
+    assert first["playback_position_ms"] == 1000
+    assert all(end["playback_position_ms"] == 0 for end in rest)
+    await stage.finish()
+
+
+async def test_a_flush_of_what_may_arrive_yet():
+    """By its length it has ended, but who knows when it plays."""
+    stage = await silent()
+    stage.avatar.speak(pcm(100), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(10.0)
+    assert stage.session.interrupted == []
+    stage.avatar.flush()
+    await stage.clock.advance(0.0)
+    assert len(stage.session.interrupted) == 1
+    await stage.finish()
+
+
+async def test_a_short_silence_changes_nothing():
+    """A connection that is lost then has carried what it took."""
+    stage = await silent(**RESUMED)
+    stage.avatar.speak(pcm(2000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(1.0)
+    await stage.lose(LOST)
+    stage.service.answers_pings = True
+    await stage.clock.advance(1.0)
+    # 1.25 s were heard; the rewind is 0.5 s.
+    assert len(stage.session.received) == 2250 * BYTES_PER_MS
+    await stage.finish()
+
+
+async def test_an_answer_ends_the_doubt():
+    """What was written before plays from then on."""
+    stage = await silent()
+    stage.avatar.speak(pcm(9000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(5.0)
+    stage.session.answer()
+    await stage.clock.advance(3.0)
+    stage.avatar.flush()
+    await stage.clock.advance(0.0)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    # 1 s had arrived in time, the rest plays from then on.
+    assert end["playback_position_ms"] == pytest.approx(4000, abs=20)
+    await stage.finish()
+
+
+async def test_time_in_which_nothing_could_be_noticed_does_not_count():
+    """A process that stood still for a minute has missed one answer."""
+    stage = await silent()
+    stage.avatar.speak(pcm(100), FIRST)
+    await stage.clock.advance(0.1)
+    stage.clock.jump(60.0)
+    await stage.clock.advance(0.5)
+    assert len(stage.service.sessions) == 1
+    assert stage.outbox.errors == []
+    await stage.finish()
+
+
+async def test_a_session_that_cannot_be_asked():
+    """All that is written counts as arrived."""
+    stage = await ready()
+    stage.service.takes_pings = False
+    stage.avatar.speak(pcm(1000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(1.0 + END_MARGIN_S + PING_INTERVAL_S)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["reason"] == 1
+    await stage.finish()
