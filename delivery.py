@@ -17,12 +17,11 @@ PING_INTERVAL_S = 0.25
 """How long after an answer the next ping goes out, if anything was written."""
 
 MISSED_AFTER_S = 1.0
-DOUBTED_AT = 2
 LOST_AT = 20
-"""A ping is missed once for each `MISSED_AFTER_S` without its answer: from
-`DOUBTED_AT` on what it follows is not taken for heard, at `LOST_AT` the
-connection is given up, as the SDK's own keepalive would later. Counted, since
-time passes in which this process cannot notice an answer."""
+"""An answer is missed once in each `MISSED_AFTER_S`: from the first time on
+what the ping follows is not taken for heard, at `LOST_AT` the connection is
+given up, as the SDK's own keepalive would later. Counted, since time passes in
+which this process cannot notice an answer."""
 
 
 class Delivery:
@@ -80,7 +79,7 @@ class Delivery:
     def _miss(self, link: Link, now: float) -> None:
         self._missed += 1
         self.check_at = now + MISSED_AFTER_S
-        if self._missed == DOUBTED_AT:
+        if self._missed == 1:
             self._playout.doubt()
         if self._missed >= LOST_AT:
             link.silent_for(LOST_AT * MISSED_AFTER_S)

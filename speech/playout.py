@@ -223,7 +223,6 @@ class Playout:
             request.update_heard(now)
         self.requests.clear()
         self._ends_at = float("-inf")
-        self._is_in_doubt = False
         return requests
 
     def is_over(self, now: float) -> bool:

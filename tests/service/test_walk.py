@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from agent import APP_ID, RATE
 from scene import ALLOWANCE_MS
+from spatius_avatar_python.delivery import LOST_AT
 
 from devkit.harness import virtual_time
 from devkit.harness.conversation import (
@@ -43,6 +44,7 @@ from devkit.motion_server import (
     Reset,
     Resume,
     ServerError,
+    Silence,
     Slow,
     Stall,
 )
@@ -54,6 +56,7 @@ PARTS = 12
 AT_ONCE = 12
 MAX_SAID_MS = 60_000
 MAX_OUTAGE_S = 5
+MAX_BURST_MS = 10_000
 MAX_STALL_S = 0.2
 HOSTILE_MS = 10
 HOSTILE_PCM = bytes(range(240)) * 2  # nothing that the judge expects
@@ -87,6 +90,7 @@ class Walk:
     turn_id: int = 100  # hostile messages have smaller ones
     said_bytes: int = 0
     said_ms: float = 0.0
+    max_repeat_ms: float = ALLOWANCE_MS
     hostile: int = 0  # frames of hostile messages
     flushes: int = 0
     losses: int = 0
@@ -263,7 +267,7 @@ class Walk:
         self.turn_id += 1
 
     async def fault(self) -> None:
-        kind = self.rng.randrange(6)
+        kind = self.rng.randrange(7)
         if kind == 0:
             self.note("stall")
             # An interrupt waits for it, too.
@@ -271,6 +275,8 @@ class Walk:
             self.server.now(Stall(for_s=self.rng.random() * MAX_STALL_S))
         elif kind == 1:
             await self.outage()
+        elif kind == 6:
+            await self.vanish()
         elif kind == 2 and self.rng.random() < 0.2 and not self.is_fatal:
             self.note("credits exhausted")
             # Where there is no session, the next one ends like that.
@@ -279,6 +285,19 @@ class Walk:
             self.server.faults.handshake(Close(4001), times=None)
         else:
             self.lose(is_now=kind == 3)
+
+    async def vanish(self) -> None:
+        """Have the peer read nothing more, until it is given up."""
+        self.note("vanish")
+        self.losses += 1
+        # An interrupt that is on its way arrives.
+        await asyncio.sleep(2 * MAX_STALL_S)
+        # What it received after its latest answer is repeated, too.
+        self.max_repeat_ms = ALLOWANCE_MS + MAX_BURST_MS
+        self.server.now(Silence())
+        if self.rng.random() < 0.7:
+            await self.say()
+        await asyncio.sleep(LOST_AT + 2)
 
     def lose(self, is_now: bool) -> None:
         """Break the connection, now or a little later."""
@@ -380,7 +399,7 @@ class Walk:
         unknown_ms = 3 * HOSTILE_MS * self.hostile
         assert verdict.unknown_ms <= unknown_ms, "what nobody said was heard"
         found = verdict.violations(
-            max_repeat_ms=ALLOWANCE_MS, tolerance_ms=max(20, unknown_ms)
+            max_repeat_ms=self.max_repeat_ms, tolerance_ms=max(20, unknown_ms)
         )
         assert not found, found
         if not unknown_ms:
@@ -398,7 +417,9 @@ class Walk:
             error["vendor_info"]["code"] == "overflow"
             for error in self.rig.errors
         )
-        outages = self.rig.states.count("recovering")
+        states = self.rig.states
+        # While the voice speaks, an outage does not change the state.
+        outages = states.count("recovering") + states.count("fallback")
         complaints = sum("ServerError(code=13" in step for step in self.steps)
         assert len(codes) <= outages + overflows + complaints + self.is_fatal
 

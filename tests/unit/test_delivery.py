@@ -91,6 +91,23 @@ async def test_position_of_what_is_cut_while_the_service_is_silent(ends: str):
     await stage.finish()
 
 
+async def test_the_silence_goes_on_after_a_flush():
+    """What is said then has not arrived, either."""
+    stage = await silent(**RESUMED)
+    stage.avatar.speak(pcm(100), FIRST)
+    await stage.clock.advance(3.0)
+    stage.avatar.flush()
+    await stage.clock.advance(1.0)
+    stage.avatar.speak(pcm(1000), SECOND)
+    stage.avatar.speech_ends(SECOND)
+    await stage.clock.advance(LOST_AT - 5.0)
+    stage.service.answers_pings = True
+    await stage.clock.advance(3.0)
+    assert len(stage.service.sessions) == 2
+    assert len(stage.session.received) == 1000 * BYTES_PER_MS
+    await stage.finish()
+
+
 async def test_a_flush_of_what_may_arrive_yet():
     """By its length it has ended, but who knows when it plays."""
     stage = await silent()
@@ -109,12 +126,12 @@ async def test_a_short_silence_changes_nothing():
     stage = await silent(**RESUMED)
     stage.avatar.speak(pcm(2000), FIRST)
     stage.avatar.speech_ends(FIRST)
-    await stage.clock.advance(1.0)
+    await stage.clock.advance(0.9)
     await stage.lose(LOST)
     stage.service.answers_pings = True
     await stage.clock.advance(1.0)
-    # 1.25 s were heard; the rewind is 0.5 s.
-    assert len(stage.session.received) == 2250 * BYTES_PER_MS
+    # 1.15 s were heard; the rewind is 0.5 s.
+    assert len(stage.session.received) == 2350 * BYTES_PER_MS
     await stage.finish()
 
 
