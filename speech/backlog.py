@@ -38,6 +38,7 @@ class Backlog:
         self.stale_at: Optional[float] = None
         """When audio that was lost is too old to be said again."""
         self._stale_at_before: Optional[float] = None  # the step in progress
+        self._unnamed = 0  # utterances that were given an id
         self._max_kept_s = KEPT_FACTOR * limits.max_buffered_s
 
     def may_keep(self, utterance: Utterance, playing: deque[Request]) -> bool:
@@ -79,6 +80,10 @@ class Backlog:
     def start_audio(self, utterance: Utterance) -> None:
         if not utterance.started:
             utterance.started = True
+            if not (utterance.request_id or utterance.req_id):
+                # The voice has begun it, which has no requests.
+                self._unnamed += 1
+                utterance.request_id = f"voice-{self._unnamed}"
             self.events.append(utterance.audio_start())
 
     def end_audio(self, utterance: Utterance, reason: int) -> None:

@@ -47,7 +47,7 @@ class AudioStart:
 
     turn: Optional[Turn]
     request_id: str
-    """The TTS's where it is known, else the service's."""
+    """The TTS's where it is known, else the service's, else "voice-<n>"."""
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,8 @@ async def test_a_bad_configuration_leaves_the_voice(rate: int) -> None:
         assert [error["code"] for error in on.rig.errors] == [-1000]
         (start,) = on.sent("avatar_audio_start")
         assert start["metadata"]["turn_id"] == 3
-        assert [end["reason"] for end in on.sent("avatar_audio_end")] == [1]
+        assert start["request_id"] == "voice-1"  # no tts_audio_start named it
+        assert on.ends == [("voice-1", 1)]
         assert on.server.record.token_requests == []
 
 

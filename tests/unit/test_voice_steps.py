@@ -43,14 +43,54 @@ def test_what_the_voice_said_is_counted_and_reported():
 
 
 def test_an_id_that_comes_after_the_start_does_not_part_start_and_end():
-    """Without one both have none: the voice has no request of its own."""
+    """Both have the one that the utterance was given at its start."""
     speaking = Speaking()
     speaking.speak(1000, end=False)
     speaking.say()
     speaking.speech.end(speaking.now, request_id="tts")
     speaking.say()
     speaking.wait(5.0)
-    assert speaking.starts[0].request_id == speaking.end().request_id == ""
+    (start,), end = speaking.starts, speaking.end()
+    assert start.request_id == end.request_id == "voice-1"
+
+
+def test_each_utterance_of_the_voice_has_an_id_of_its_own():
+    """Where the TTS gives none: the voice has no requests."""
+    speaking = Speaking()
+    for request_id in ("", "tts", ""):
+        speaking.speak(1000, request_id=request_id)
+        speaking.say()
+        speaking.wait(5.0)
+    ids = ["voice-1", "tts", "voice-2"]
+    assert [start.request_id for start in speaking.starts] == ids
+    assert [end.request_id for end in speaking.ends] == ids
+
+
+def test_the_id_of_the_voice_is_kept_where_the_avatar_takes_part():
+    """Later: start and end name one utterance."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.say(most=50)
+    say = speaking.voice.next(speaking.now)
+    assert say is not None
+    speaking.voice.failed(say)
+    speaking.write("request")
+    speaking.wait(5.0)
+    (start,), end = speaking.starts, speaking.end()
+    assert start.request_id == end.request_id == "voice-1"
+    assert speaking.summary().req_id == "request"
+
+
+def test_the_voice_keeps_the_id_of_the_avatars_request():
+    """What the avatar began and the voice goes on with is one utterance."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write("request", most=1)
+    speaking.lose()
+    speaking.say()
+    speaking.wait(5.0)
+    (start,), end = speaking.starts, speaking.end()
+    assert start.request_id == end.request_id == "request"
 
 
 def test_the_voice_goes_on_where_the_listener_was():
