@@ -112,8 +112,9 @@ class Avatar:
         self, turn: Optional[Turn] = None, request_id: str = ""
     ) -> None:
         """Take a `tts_audio_start`."""
-        self._speech.start(turn, request_id)
-        self._supervisor.need()
+        woken = self._supervisor.need()
+        now = self._clock.monotonic()
+        self._speech.start(turn, request_id, now if woken else None)
 
     def speech_ends(
         self,

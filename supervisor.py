@@ -81,11 +81,16 @@ class Supervisor:
         # Where it waits for something to do.
         self._waiter: Optional[asyncio.Future[None]] = None
 
-    def need(self) -> None:
-        """There is, or will be, something to say: wake up for it."""
-        if not self._is_needed:
-            self._is_needed = True
-            self.wake()
+    def need(self) -> bool:
+        """There is, or will be, something to say: wake up for it.
+
+        Return whether the avatar was asleep until now.
+        """
+        if self._is_needed:
+            return False
+        self._is_needed = True
+        self.wake()
+        return self._reporter.state == "asleep"
 
     def wake(self) -> None:
         """Have it check what there is to do."""
@@ -275,6 +280,7 @@ class Supervisor:
     async def _sleep(self, reason: str) -> None:
         """Wait until there is something to say, or will be soon."""
         self._is_needed = self._speech.has_waiting
+        self._speech.forget_waking()
         self._reporter.enter("asleep", reason)
         while not self._is_needed and not self.stopping:
             await self._wait(None)

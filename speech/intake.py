@@ -21,6 +21,9 @@ class Intake:
     ) -> None:
         self.open: Optional[Utterance] = None
         """The utterance that audio is added to."""
+        self.woken_at: Optional[float] = None
+        """When the request that has begun woke the avatar, None if it did not
+        or has its utterance already."""
         self.staleness = Staleness()
         self.overflow = OverflowEpisode()
         self._events = events
@@ -47,11 +50,13 @@ class Intake:
         if utterance is not None and utterance.bytes_per_s != bytes_per_s:
             utterance = None
         if utterance is None:
-            request_id = ""
+            request_id, opened_at = "", now
             started = self.staleness.started_turn
             if turn is None or started is None or started.matches(turn):
                 request_id = self._request_id
-            utterance = Utterance(turn, request_id, bytes_per_s, now, now)
+                if self.woken_at is not None:
+                    opened_at, self.woken_at = self.woken_at, None
+            utterance = Utterance(turn, request_id, bytes_per_s, opened_at, now)
             self._high = size_of(self._limits.max_buffered_s, bytes_per_s)
         return utterance
 
@@ -78,12 +83,18 @@ class Intake:
             utterance.add(pcm)
             self._totals.queue(len(pcm))
 
-    def start(self, turn: Optional[Turn], request_id: str) -> None:
+    def start(
+        self,
+        turn: Optional[Turn],
+        request_id: str,
+        woken_at: Optional[float] = None,
+    ) -> None:
         """Take a `tts_audio_start`: what follows is not stale (rule 5)."""
         if not self.staleness.is_flushed(turn):
             self.staleness.end()
             self.staleness.started_turn = turn
             self._request_id = request_id
+            self.woken_at = woken_at
 
     def is_end_of_open(self, turn: Optional[Turn], request_id: str) -> bool:
         """Take an end of speech; return whether it is the open utterance's.
@@ -95,6 +106,7 @@ class Intake:
         if turn is None or turn == self.staleness.started_turn:
             self.staleness.started_turn = None
             self._request_id = ""
+            self.woken_at = None
         utterance = self.open
         if utterance is None or self.staleness.is_flushed(turn):
             return False

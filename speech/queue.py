@@ -85,9 +85,21 @@ class Speech:
         self._intake.add(utterance, pcm, now)
         return opens
 
-    def start(self, turn: Optional[Turn] = None, request_id: str = "") -> None:
-        """Take a `tts_audio_start`: what follows is not stale (rule 5)."""
-        self._intake.start(turn, request_id)
+    def start(
+        self,
+        turn: Optional[Turn] = None,
+        request_id: str = "",
+        woken_at: Optional[float] = None,
+    ) -> None:
+        """Take a `tts_audio_start`: what follows is not stale (rule 5).
+
+        `woken_at` is when it woke the avatar, None if that was awake.
+        """
+        self._intake.start(turn, request_id, woken_at)
+
+    def forget_waking(self) -> None:
+        """The avatar is asleep again: what woke it does not count."""
+        self._intake.woken_at = None
 
     def end(
         self,

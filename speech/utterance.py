@@ -30,7 +30,8 @@ class Summary:
     flushed_ms: float
     refused_ms: float
     first_audio_delay_ms: Optional[float]
-    """From the first frame in to the first message out; None if none was."""
+    """From the first frame in, or from the `tts_audio_start` that woke the
+    avatar, to the first message out; None if none was."""
     interrupted: bool
     voice_ms: float = 0.0
     lost_ms: float = 0.0

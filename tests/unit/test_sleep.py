@@ -220,6 +220,19 @@ async def test_stop_while_asleep():
     assert len(stage.service.sessions) == 1
 
 
+async def delay_ms(stage: Stage) -> float:
+    """Let a session open in 0.7 s, have SECOND spoken, and return how late
+    its first audio was."""
+    reported = len(stage.outbox.utterances)
+    await stage.clock.advance(0.3)
+    stage.avatar.speak(pcm(20), SECOND)
+    await stage.clock.advance(0.4)
+    stage.session.release()
+    await stage.clock.advance(3.0)  # no end comes
+    [utterance] = stage.outbox.utterances[reported:]
+    return utterance["metrics"]["first_audio_delay_ms"]
+
+
 async def test_delay_of_the_first_audio_counts_from_its_frame():
     """The time that waking takes is a part of it."""
     stage = await asleep()
@@ -231,4 +244,55 @@ async def test_delay_of_the_first_audio_counts_from_its_frame():
     await stage.clock.advance(1.0)
     [utterance] = stage.outbox.utterances
     assert utterance["metrics"]["first_audio_delay_ms"] == 700
+    await stage.finish()
+
+
+async def test_delay_counts_from_the_start_of_speech_that_wakes_it():
+    """For the utterance that woke it, and for no other."""
+    stage = await asleep()
+    stage.service.openings += ["hold"]
+    stage.avatar.speech_starts(SECOND)
+    assert await delay_ms(stage) == 700
+    assert await delay_ms(stage) == 0
+    await stage.finish()
+
+
+@pytest.mark.parametrize("first", ["start", "connect"])
+async def test_delay_does_not_count_from_a_start_that_does_not_wake_it(first):
+    """It is awake already, though no session is open yet."""
+    stage = set_up(auto_connect=first == "start")
+    stage.service.openings += ["hold"]
+    await stage.start()
+    if first == "connect":
+        assert stage.avatar.state == "asleep"
+        stage.avatar.connect()
+    stage.avatar.speech_starts(SECOND)
+    assert await delay_ms(stage) == 400
+    await stage.finish()
+
+
+@pytest.mark.parametrize("what", ["frame", "end", "flush"])
+async def test_delay_does_not_count_from_the_start_of_another_turn(what):
+    """One that had no audio, whatever ended it, is not in the next one's."""
+    stage = await asleep()
+    stage.service.openings += ["hold"]
+    stage.avatar.speech_starts(FIRST)
+    if what == "end":
+        stage.avatar.speech_ends(FIRST)
+    elif what == "flush":
+        stage.avatar.flush()
+    assert await delay_ms(stage) == 400
+    await stage.finish()
+
+
+async def test_delay_does_not_count_the_time_asleep():
+    """The start of speech woke it, and nothing followed."""
+    stage = await asleep()
+    stage.avatar.speech_starts(SECOND)
+    await settle()
+    await stage.lose(IDLE)
+    await stage.clock.advance(100.0)
+    stage.service.openings += ["hold"]
+    stage.avatar.connect()
+    assert await delay_ms(stage) == 400
     await stage.finish()
