@@ -176,12 +176,20 @@ def _problems_between(
 
 
 def _unknown(names: list[str]) -> list[str]:
-    if not names:
-        return []
-    # Names only: a secret may stand behind a name that was mistyped.
-    return [
-        f"unknown params, not used: {', '.join(names)}; look for a typing error"
+    """Return the sentences about names under params that are no params."""
+    misplaced = [n for n in names if n in _TOP_LEVEL or n == "channel"]
+    unknown = [n for n in names if n not in misplaced]
+    sentences = [
+        f"params.{name}: not used under params; it belongs to the top level"
+        for name in misplaced
     ]
+    if unknown:
+        # Names only: a secret may stand behind a name that was mistyped.
+        sentences.append(
+            f"unknown params, not used: {', '.join(unknown)}; look for a "
+            "typing error"
+        )
+    return sentences
 
 
 def _warnings(params: Params, given: Given, now_s: float) -> list[str]:

@@ -1,7 +1,7 @@
 """Checks a node's values against one another."""
 
 from .findings import Findings
-from .product import config, params, properties, token
+from .product import params, properties, token
 from .resolve import Resolved, shell_variable_of
 
 _MUST_DIFFER = (
@@ -26,13 +26,7 @@ def check_values(resolved: Resolved) -> Findings:
     for name in params.Params.model_fields:
         if not properties.is_missing(resolved.tree.get(name)):
             found.warnings.append(
-                f"{name}: stands at the top level; it belongs into params"
-            )
-    for name in ("channel", *config.Config.model_fields):
-        if resolved.param(name) is not None:
-            found.warnings.append(
-                f"params.{name}: stands in params, where it is not used; it "
-                "belongs to the top level, beside params"
+                f"{name}: stands at the top level; it belongs under params"
             )
     return found
 

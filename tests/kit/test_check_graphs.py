@@ -288,11 +288,11 @@ WARNINGS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "Spatius' values at the top level": (
         lambda g: g.avatar.update(region="us-west"),
-        "region: stands at the top level; it belongs into params",
+        "region: stands at the top level; it belongs under params",
     ),
     "dump in params": (
         lambda g: g.params.update(dump=True),
-        "params.dump: stands in params, where it is not used",
+        "params.dump: not used under params; it belongs to the top level",
     ),
     "message without effect": (
         lambda g: g.connect("main_control", "data", "tts_text_input", "avatar"),
@@ -338,6 +338,18 @@ def test_rate_of_its_first_frame_fits_every_tts(tmp_path):
     code, words = judge(tmp_path, editor.tree)
     assert code == 0, words
     assert "sample_rate auto graph node" in words
+
+
+@pytest.mark.parametrize("name", ["auto_connect", "channel", "dump"])
+def test_property_at_the_wrong_level_is_one_warning(name, tmp_path):
+    """It is not an unknown param as well."""
+    editor = Editor()
+    editor.params[name] = True
+    _, words = judge(tmp_path, editor.tree)
+    assert "0 errors, 1 warning" in words
+    editor.avatar["region"] = "us-west"
+    _, words = judge(tmp_path, editor.tree)
+    assert "0 errors, 2 warnings" in words
 
 
 def test_agoras_values_at_the_top_level_count(tmp_path):

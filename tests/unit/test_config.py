@@ -792,6 +792,27 @@ def test_unknown_params_are_named_beside_what_is_missing():
     assert not leaks(unknown)
 
 
+@pytest.mark.parametrize(
+    "name", ["auto_connect", "channel", "dump", "dump_path"]
+)
+def test_top_level_property_under_params_is_no_unknown_param(name):
+    """One warning each says where it belongs; its value is not used."""
+    at_its_place = loaded()
+    config = loaded(**{name: "elsewhere"})
+    assert config.model_copy(update={"warnings": ()}) == at_its_place
+    assert only(list(config.warnings)) == (
+        f"params.{name}: not used under params; it belongs to the top level"
+    )
+    assert len(loaded(**{name: True, "zoom": 3}).warnings) == 2
+
+
+def test_misplaced_channel_is_named_beside_what_is_missing():
+    """It is the reason."""
+    missing, misplaced = problems(agora_channel=None, channel="attic")
+    assert missing.startswith("params.agora_channel: required")
+    assert misplaced.startswith("params.channel: not used under params")
+
+
 def test_unknown_params_do_no_harm():
     """The warning is all that becomes of them."""
     assert loaded(anything={"a": [1, None]}).params == loaded().params
