@@ -181,13 +181,23 @@ async def test_agent_leaves_a_greeting_and_other_data_alone():
     assert question.content == "one two three four"
 
 
-def test_agent_hears_of_playback_by_declared_messages():
-    """The connections name what manifest.json sends."""
-    (block,) = re.findall(
-        r"```json\n(.*?)```", VOICE_ASSISTANT.read_text(), re.S
+def test_agent_of_the_example_receives_what_its_methods_read():
+    """The example's graph connects these messages, and no other, from the
+    avatar to the agent; manifest.json declares them."""
+    (node,) = read(VOICE_ASSISTANT.parent / "property.json").nodes(
+        "spatius_avatar_python"
     )
+    assert node.graph is not None
+    wired = {
+        (wire.kind, wire.message)
+        for wire in node.graph.wires()
+        if (wire.source, wire.dest) == (node.name, "main_control")
+    }
+    (code,) = re.findall(
+        r"```python\n(spoken = .*?)```", VOICE_ASSISTANT.read_text(), re.S
+    )
+    names = re.findall(r'get_name\(\) == "(\w+)"', code)
+    assert wired == {("data", name) for name in names}
     manifest = json.loads((ROOT / "manifest.json").read_text())
     declared = {entry["name"] for entry in manifest["api"]["data_out"]}
-    wired = {entry["name"] for entry in json.loads(block)["data"]}
-    assert wired == {"avatar_audio_start", "avatar_audio_end"}
-    assert wired <= declared
+    assert set(names) <= declared
