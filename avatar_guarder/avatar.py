@@ -75,6 +75,12 @@ class Avatar:
         tree["params"] = {k: v for k, v in merged.items() if v is not None}
         return tree
 
+    @property
+    def is_configured(self) -> bool:
+        """Whether `case("basic")` is one that was given."""
+        folder = self.config_dir
+        return folder is not None and (folder / "property_basic.json").is_file()
+
     def has_case(self, name: str) -> bool:
         """Whether `case(name)` can be had."""
         try:

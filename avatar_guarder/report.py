@@ -112,6 +112,8 @@ def _applies(rule: Any) -> str:
     if rule.declares:
         names = ", ".join(f"`{message}`" for message in rule.declares)
         conditions.append(f"declares {names}")
+    if rule.configured:
+        conditions.append("has `property_basic.json`")
     if rule.case not in ("basic", "empty"):
         conditions.append(f"has `property_{rule.case}.json`")
     return ", ".join(conditions) or "always"

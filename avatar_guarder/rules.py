@@ -28,6 +28,9 @@ class Rule:
     """Applies where the manifest's api has all of these."""
     case: str = "basic"
     """Applies where there is this configuration."""
+    configured: bool = False
+    """Applies only to an avatar with a complete configuration: without one it
+    fails before it can keep the rule."""
     slow: bool = False
     """Takes most of a minute, of waiting."""
 
@@ -38,6 +41,8 @@ class Rule:
         for message in self.declares:
             if not avatar.declares(message):
                 return f"the manifest does not declare {message}"
+        if self.configured and not avatar.is_configured:
+            return "needs a configuration: --config DIR"
         if not avatar.has_case(self.case):
             return f"no property_{self.case}.json"
         return ""
@@ -84,6 +89,7 @@ _RULES = [
         "within 5 s, at most 3 in the 2 s after it, and none with -1000.",
         "An operator must learn of an outage, but not once for each attempt; "
         "and nothing that the avatar recovers from is fatal.",
+        configured=True,
     ),
     Rule(
         "shapes_errors",
@@ -99,6 +105,7 @@ _RULES = [
         "and last, and reports changes only.",
         "TEN's speech extensions report it so; operators watch all alike.",
         declares=("data_out/connection_status_changed",),
+        configured=True,
     ),
     # Tier 1: commands
     Rule(
@@ -193,6 +200,7 @@ _RULES = [
         "for byte.",
         "A dump that differs from the input proves nothing.",
         declares=("property/dump", "property/dump_path"),
+        configured=True,
     ),
     # Tier 1: the voice without the avatar
     Rule(

@@ -107,8 +107,8 @@ def main(
     console.print(report.summary(verdicts))
     if subject.config_dir is None:
         console.print(
-            "The extension ran without a configuration: rules that need a "
-            "valid one may read broken. Give one with --config.",
+            "The extension ran without a configuration. Give one with "
+            "--config to test the rules that need it.",
             soft_wrap=True,
         )
     if any(verdict.outcome == runner.BROKEN for verdict in verdicts):

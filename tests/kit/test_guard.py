@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -140,6 +141,30 @@ def test_each_mutant_breaks_its_rule_and_no_other(tmp_path: Path) -> None:
         folder.mkdir()
         broken.update(hold_mutants(again, folder))
     assert broken == {rule: {rule} for rule in RULES}
+
+
+def test_rules_that_need_a_configuration_do_not_apply_without(
+    tmp_path: Path,
+) -> None:
+    """What an avatar cannot do without one is not broken."""
+    folder = tmp_path / "other_avatar"
+    shutil.copytree(HONEST.folder, folder)
+    for name in ("manifest.json", "addon.py"):
+        text = (folder / name).read_text()
+        (folder / name).write_text(text.replace(HONEST.addon, "other_avatar"))
+    rules = [
+        "reports_outages_sparingly",
+        "shapes_connection_status",
+        "dumps_received_audio",
+    ]
+    verdicts = tmp_path / "verdicts.json"
+    arguments = [f"--rule={rule}" for rule in rules]
+    code, text = guard(folder, *arguments, "--json", verdicts)
+    assert code == 0 and "ran without a configuration" in text
+    assert [
+        (rule["outcome"], rule["how"])
+        for rule in json.loads(verdicts.read_text())["rules"]
+    ] == [(runner.NOT_APPLICABLE, "needs a configuration: --config DIR")] * 3
 
 
 # The runner
