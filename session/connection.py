@@ -135,7 +135,11 @@ class Connection:
                 # The SDK raises the refusal of a handshake after its own
                 # close, which waits for a peer that does not answer.
                 self._abort_transport()
-                await self._done_within(task, ABORTED_S)
+                if not await self._done_within(task, ABORTED_S):
+                    # spatialreal has forgotten the connection by then; the
+                    # websocket library drops it within 20 s.
+                    task.cancel()
+                    await self._done_within(task, ABORTED_S)
         finally:
             if not task.done():
                 # A start() that was cancelled must be followed by close().
@@ -172,11 +176,22 @@ class Connection:
     async def _open(self) -> str:
         if not self._is_prepared:
             await self._prepare()
-        self._connection_id = clean_id(await self._session.start())
+        self._connection_id = clean_id(await self._start())
         # Before the loop runs on: the connection may be closed again at once.
         self._connection = getattr(self._session, "_connection", None)
         self._is_open = True
         return self._connection_id
+
+    async def _start(self) -> str:
+        """Run the SDK's start; cancelled while it closes a connection that
+        was refused, raise the refusal."""
+        try:
+            return await self._session.start()
+        except asyncio.CancelledError as error:
+            refusal = error.__context__
+            if not isinstance(refusal, Exception):
+                raise
+        raise refusal
 
     def _begin_close(self) -> "asyncio.Task[None]":
         self._is_open = False

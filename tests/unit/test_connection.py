@@ -191,6 +191,32 @@ async def test_late_refusal_is_the_services():
     assert (await opening.error()).failure.code == "creditsExhausted"
 
 
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_refusal_is_known_while_the_sdk_closes(forgets):
+    """The peer does not answer the close, and the SDK may hold on to the
+    connection meanwhile, or not."""
+    error = RuntimeError("credits exhausted")
+    stage = Stage(fails=error)
+
+    async def start() -> str:
+        stage.sdk._connection = held = FakeConnection()
+        try:
+            raise error
+        except RuntimeError:
+            if forgets:
+                stage.sdk._connection = None
+            await held.transport.aborted.wait()
+            raise
+
+    stage.sdk.start = start
+    stage.connection._is_prepared = True
+    opening = UnderWay(stage.connection.open())
+    await stage.clock.advance(OPEN_DEADLINE_S + 1.0)
+    assert (await opening.error()).failure.code == "creditsExhausted"
+    await stage.connection.close()
+    assert stage.sdk.calls == ["close"]
+
+
 async def test_failed_call_is_a_failure():
     """What the SDK raises comes out as a failure."""
     stage = Stage(fails=RuntimeError("avatar not found"))
