@@ -274,6 +274,11 @@ class SpeechMachine(RuleBasedStateMachine):
     @rule()
     def lose(self):
         self.speech.steps.connection_lost(self.now)
+        if self.request is not None:
+            # Only the end of it was missing, which nobody needs any more.
+            said = self.request.said
+            if said.ended and said.taken == len(said.samples):
+                said.gone = True
         self.connection += 1
         self.request = self.latest = None
         self.interrupt_due = False
