@@ -67,7 +67,7 @@ class Scene:
     async def until(
         self, condition: Callable[[], Any], timeout_s: float = 30.0
     ) -> None:
-        """Wait until something is so, looked at each 10 ms."""
+        """Wait until something is so, checked each 10 ms."""
         until_s = self.clock.monotonic() + timeout_s
         while not condition():
             if self.clock.monotonic() > until_s:

@@ -1,4 +1,4 @@
-"""The benchmarks run, and what they sent was heard. Nothing is timed."""
+"""The benchmarks run, and what they sent was received. Nothing is timed."""
 
 import json
 import os
@@ -31,7 +31,7 @@ MODELS = ("storm",)
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
-    """It has figures, each goal was judged, and every byte was heard."""
+    """It has figures, each goal was judged, and every byte was received."""
     command = [sys.executable, "-m", "devkit.bench", "--short"]
     done = subprocess.run(
         [*command, name, "--json", "-", "--pictures", str(tmp_path)],

@@ -260,8 +260,8 @@ def test_null_is_said_to_make_ten_ignore_the_file(tmp_path):
 # Where values come from
 
 
-def test_origin_of_each_value_is_told(tmp_path):
-    """Graph node, property.json, variable and default are told apart."""
+def test_origin_of_each_value_is_shown(tmp_path):
+    """Graph node, property.json, variable and default differ."""
     tree = graph({"params": {"sample_rate": 16000, "region": "us-west"}})
     _, words = check(write(tmp_path, tree))
     assert "sample_rate 16000 graph node" in words
@@ -270,7 +270,7 @@ def test_origin_of_each_value_is_told(tmp_path):
     assert "agora_token not set $AGORA_TOKEN, not set" in words
 
 
-def test_omitted_value_is_told_as_default(tmp_path):
+def test_omitted_value_is_shown_as_default(tmp_path):
     """What stands nowhere is config.py's default."""
     params = {
         "spatius_api_key": "k",
@@ -464,7 +464,7 @@ def test_connect_explains_a_network_that_leads_nowhere(tmp_path, motion_server):
 
 
 @pytest.mark.wire
-def test_connect_explains_a_service_in_trouble(tmp_path, motion_server):
+def test_connect_explains_an_outage_of_the_service(tmp_path, motion_server):
     """What passes by itself is reported as such."""
     motion_server.faults.console(Refuse(503), times=None)
     code, words = connect(tmp_path, motion_server)

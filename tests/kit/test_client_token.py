@@ -55,7 +55,7 @@ def test_answer_is_what_player_connect_takes():
     )
 
 
-def test_end_is_told_twice_and_is_the_tokens_own():
+def test_expiry_is_shown_twice_and_is_the_tokens_own():
     """ISO time and epoch agree, and lie as far ahead as was asked."""
     answer = json.loads(client_token("--uid", "1", "--minutes", "5").stdout)
     end_s = answer["tokenEndsAtEpochS"]
@@ -64,7 +64,7 @@ def test_end_is_told_twice_and_is_the_tokens_own():
     assert parse_token(answer["token"]).end_s == end_s
 
 
-def test_token_lasts_as_long_as_the_session_unless_told_otherwise():
+def test_token_lasts_as_long_as_the_session_by_default():
     """Without --minutes session_expire_minutes counts."""
     answer = json.loads(client_token("--uid", "1").stdout)
     left_s = answer["tokenEndsAtEpochS"] - time.time()
@@ -130,8 +130,8 @@ def test_certificate_beside_a_given_token_is_still_checked():
     assert "short-one" not in result.output
 
 
-def test_wrong_configuration_is_told_as_everywhere():
-    """The problems are config.load's, with the variables to look at."""
+def test_wrong_configuration_is_reported_as_everywhere():
+    """The problems are config.load's, with the variables to check."""
     result = client_token("--uid", "1001", AGORA_APP_ID=None)
     assert result.exit_code == 1
     assert "params.agora_appid: required" in result.stderr

@@ -107,8 +107,9 @@ def test_check_finds_no_error_in_the_voice_assistant():
 def test_every_variable_of_the_voice_assistant_is_documented():
     """Whoever follows the README has set all that the graph asks for."""
     asked = set(re.findall(r"\$\{env:(\w+)", VOICE_ASSISTANT.read_text()))
-    told = (VOICE_ASSISTANT.parent / "README.md").read_text()
-    assert {name for name in asked if f"`{name}`" not in told} == set()
+    documented = (VOICE_ASSISTANT.parent / "README.md").read_text()
+    missing = {name for name in asked if f"`{name}`" not in documented}
+    assert missing == set()
 
 
 def test_user_agent_and_avatar_have_uids_of_their_own():
@@ -172,17 +173,17 @@ def run_graph(*arguments: str | Path, **environment: str):
 
 
 @pytest.mark.wire
-def test_wav_player_is_heard_byte_for_byte(tmp_path):
-    """What the Motion Server hears is the WAV, in one utterance."""
+def test_wav_player_is_received_byte_for_byte(tmp_path):
+    """What the Motion Server receives is the WAV, in one utterance."""
     # An odd number of samples: the last frame is a short one.
     pcm = bytes(range(251)) * 98
-    speech, heard = tmp_path / "speech.wav", tmp_path / "heard.wav"
+    speech, received = tmp_path / "speech.wav", tmp_path / "received.wav"
     with wave.open(str(speech), "wb") as wav:
         wav.setparams((1, 2, 24000, 0, "NONE", ""))
         wav.writeframes(pcm)
-    done = run_graph(WAV_PLAYER, "--heard", heard, WAV_FILE=str(speech))
+    done = run_graph(WAV_PLAYER, "--heard", received, WAV_FILE=str(speech))
     assert done.returncode == 0, done.stdout + done.stderr
-    with wave.open(str(heard), "rb") as wav:
+    with wave.open(str(received), "rb") as wav:
         assert wav.getframerate() == 24000
         assert wav.readframes(wav.getnframes()) == pcm
     assert "received 1 utterance(s)" in done.stdout

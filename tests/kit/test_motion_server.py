@@ -46,7 +46,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.asyncio
-async def test_a_session_is_confirmed_and_heard():
+async def test_a_session_is_confirmed_and_recorded():
     """Audio, end and interrupt of a session stand in the record."""
     async with MotionServer() as server:
         client = Client(server)

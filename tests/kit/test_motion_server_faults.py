@@ -29,7 +29,7 @@ from devkit.motion_server import (
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("code", [1000, 1001])
-async def test_a_normal_close_is_told_to_on_close_only(code: int):
+async def test_a_normal_close_is_reported_to_on_close_only(code: int):
     """After 1000 and 1001 the SDK calls on_close, not on_error."""
     async with MotionServer() as server:
         client = await opened(server)
@@ -90,7 +90,7 @@ async def test_a_runtime_error_leaves_the_session_open():
 
 @pytest.mark.asyncio
 async def test_a_fault_strikes_after_the_nth_message():
-    """Nothing behind the planned message is heard."""
+    """Nothing after the planned message is received."""
     async with MotionServer() as server:
         client = await opened(server)
         server.faults.runtime(Reset(), after=AudioMessages(2))

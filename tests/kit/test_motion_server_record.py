@@ -181,13 +181,13 @@ async def test_audio_need_not_be_kept():
 
 @pytest.mark.asyncio
 async def test_audio_can_be_saved(tmp_path: Path):
-    """write_wav saves what was heard at the session's rate."""
+    """write_wav saves what was received at the session's rate."""
     async with MotionServer() as server:
         client = await opened(server)
         await client.say(FRAME, end=True)
         await server.until(lambda r: r.requests[0].closed)
-        server.record.write_wav(tmp_path / "heard.wav")
-    with wave.open(str(tmp_path / "heard.wav")) as wav:
+        server.record.write_wav(tmp_path / "received.wav")
+    with wave.open(str(tmp_path / "received.wav")) as wav:
         assert wav.getframerate() == SAMPLE_RATE
         assert wav.readframes(wav.getnframes()) == FRAME
 
@@ -244,12 +244,12 @@ async def test_wait_for_refuses_the_servers_own_thread():
 def test_a_server_in_a_thread_serves_other_loops():
     """wait_for, now and the port work from the test's own thread."""
     with MotionServer.in_thread() as server:
-        heard = threading.Event()
+        received = threading.Event()
 
         async def talk() -> list[Any]:
             client = await opened(server)
             await client.say(FRAME, end=True)
-            await asyncio.to_thread(heard.wait, 5)
+            await asyncio.to_thread(received.wait, 5)
             server.now(Close(1011))
             await client.until(lambda: client.errors)
             server.pause_listening()
@@ -259,7 +259,7 @@ def test_a_server_in_a_thread_serves_other_loops():
         def watch() -> None:
             server.wait_for(lambda r: r.requests[0].closed)
             if server.record.received() == FRAME:
-                heard.set()
+                received.set()
 
         watcher = threading.Thread(target=watch)
         watcher.start()

@@ -261,6 +261,6 @@ async def test_slow_page_loses_sound_but_nothing_else() -> None:
         assert int.from_bytes(frame[12:16], "little") == 100
 
 
-async def test_page_that_does_not_read_is_let_go() -> None:
+async def test_page_that_does_not_read_is_disconnected() -> None:
     """What waits for a page is bounded, whatever it does."""
     assert (await _slow(200_000)).closed

@@ -202,7 +202,7 @@ async def test_auto_takes_the_rate_of_the_frames() -> None:
         ] == said
         assert on.rig.errors == []
         assert "recovering" not in on.rig.states
-        # Each was heard out before the session changed.
+        # Each was heard in full before the session changed.
         for before, after in zip(record.requests, record.requests[1:]):
             if before.connection != after.connection:
                 assert after.opened_s - before.opened_s >= 0.7

@@ -34,7 +34,7 @@ def _is_over(count: int):
     )
 
 
-def test_utterances_are_heard_byte_for_byte(
+def test_utterances_are_received_byte_for_byte(
     motion_server: MotionServer,
 ) -> None:
     """Two utterances become two requests with just their audio."""
@@ -48,16 +48,16 @@ def test_utterances_are_heard_byte_for_byte(
         await motion_server.until(_is_over(2))
 
     play(script, properties(motion_server))
-    heard = [request.audio for request in motion_server.record.requests]
-    assert heard == [first, second]
+    received = [request.audio for request in motion_server.record.requests]
+    assert received == [first, second]
     assert motion_server.record.violations == []
 
 
 @pytest.mark.parametrize("frame_ms", [10, 20, 100, 250, 10_000])
-def test_frames_of_any_length_are_heard(
+def test_frames_of_any_length_are_received(
     motion_server: MotionServer, frame_ms: float
 ) -> None:
-    """What the TTS calls a frame does not matter to what is heard."""
+    """What the TTS calls a frame does not matter to what is received."""
     pcm = speech(12_340)
 
     async def script(agent: Agent) -> None:
@@ -99,8 +99,8 @@ def test_a_frame_on_an_idle_connection_leaves_at_once(
 def test_a_barge_in_silences_the_answer(
     motion_server: MotionServer, turns: bool
 ) -> None:
-    """The cut answer is interrupted once, its late frames stay unheard, and
-    the next one is heard in full."""
+    """The cut answer is interrupted once, its late frames are dropped, and
+    the next one is received in full."""
     cut, late, answer = speech(800, 1), speech(300, 2), speech(500, 3)
 
     async def script(agent: Agent) -> None:
@@ -338,7 +338,7 @@ def test_frames_of_another_format_are_refused_with_one_error(
 
 
 def test_bad_input_harms_nothing(motion_server: MotionServer) -> None:
-    """No buffer, odd lengths, unknown data and audio: the rest is heard."""
+    """No buffer, odd lengths, unknown data and audio: the rest is received."""
     pcm = speech(300)
 
     async def script(agent: Agent) -> None:
@@ -537,7 +537,7 @@ def test_an_error_is_what_ten_expects(motion_server: MotionServer) -> None:
     json.dumps(error)
 
 
-def test_a_secret_is_not_told_in_disguise(motion_server: MotionServer) -> None:
+def test_a_disguised_secret_is_not_shown(motion_server: MotionServer) -> None:
     """NUL between its letters, which TEN does not take, hides no key."""
     spaced = "\0".join(API_KEY)
     motion_server.faults.handshake(ServerError(14, f"no {spaced} here"))

@@ -38,7 +38,7 @@ Plan = Callable[[MotionServer], None]
 
 ECHO = "you sent {api_key} {session_token} {agora_token}"
 
-START_TROUBLE: dict[str, Plan] = {
+START_OUTAGES: dict[str, Plan] = {
     "console 500": lambda s: s.faults.console(
         Refuse(500, detail=ECHO), times=2
     ),
@@ -59,7 +59,7 @@ START_TROUBLE: dict[str, Plan] = {
 }
 
 # These take the avatar long: it waits for an answer, or because it is asked to.
-SLOW_START: dict[str, Plan] = {
+SLOW_OUTAGES: dict[str, Plan] = {
     "console 429": lambda s: s.faults.console(Refuse(429)),
     "upgrade 429": lambda s: s.faults.upgrade(Refuse(429)),
     "console hangs": lambda s: s.faults.console(Hang()),
@@ -90,22 +90,22 @@ class FromTheStart:
         assert record.violations == []
 
 
-@pytest.mark.parametrize("trouble", START_TROUBLE)
-def test_trouble_at_the_start_is_overcome(
-    motion_server: MotionServer, trouble: str
+@pytest.mark.parametrize("outage", START_OUTAGES)
+def test_an_outage_at_the_start_is_overcome(
+    motion_server: MotionServer, outage: str
 ) -> None:
-    """One error, one ready, and all that was said meanwhile is heard."""
-    START_TROUBLE[trouble](motion_server)
+    """One error, one ready, and all that was said meanwhile is received."""
+    START_OUTAGES[outage](motion_server)
     agent = FromTheStart(motion_server)
     agent.check(play(agent.script, properties(motion_server)))
 
 
-@pytest.mark.parametrize("trouble", SLOW_START)
+@pytest.mark.parametrize("outage", SLOW_OUTAGES)
 async def test_a_slow_outage_at_the_start_is_overcome(
-    motion_server: MotionServer, trouble: str
+    motion_server: MotionServer, outage: str
 ) -> None:
     """In the end: one error, then ready, and no speech is lost."""
-    SLOW_START[trouble](motion_server)
+    SLOW_OUTAGES[outage](motion_server)
     agent = FromTheStart(motion_server)
     agent.check(await play_fast(agent.script, properties(motion_server)))
 
@@ -130,10 +130,10 @@ def test_a_service_that_cannot_be_reached_is_waited_for(
     assert "cannot be reached" in agent.sent("error")[0]["message"]
 
 
-async def test_a_slow_start_is_no_trouble(
+async def test_a_slow_start_is_no_outage(
     motion_server: MotionServer,
 ) -> None:
-    """Five seconds to connect: no error, and speech that waited is heard."""
+    """Five seconds to connect: no error, and speech that waited is received."""
     speed = 5.0
     motion_server.faults.console(Slow(2.5 / speed))
     motion_server.faults.upgrade(Slow(2.5 / speed))
@@ -169,7 +169,7 @@ MOMENTS = ("idle", "mid-utterance", "at the end", "at the interrupt")
 def test_a_lost_session_is_replaced(
     motion_server: MotionServer, loss: str, moment: str
 ) -> None:
-    """At any point: one error, new tokens, and no byte heard twice."""
+    """At any point: one error, new tokens, and no byte received twice."""
     fault = LOSSES[loss]
     first, last = speech(1500, 1), speech(400, 2)
     plan = motion_server.faults.runtime
@@ -252,7 +252,7 @@ def test_a_session_that_ends_for_silence_is_no_outage(
     assert motion_server.record.violations == []
 
 
-def test_a_complaint_does_not_end_the_session(
+def test_a_service_error_does_not_end_the_session(
     motion_server: MotionServer,
 ) -> None:
     """A server_error alone is reported once; the utterance goes on."""
@@ -358,7 +358,7 @@ def test_a_silent_peer_is_noticed(motion_server: MotionServer) -> None:
     assert motion_server.record.received(2) == speech(100)
 
 
-# Fatal: one error that says what to check, and peace
+# Fatal: one error that says what to check, and no further attempt
 
 FATAL: dict[str, tuple[Plan, str]] = {
     "bad key": (
@@ -437,7 +437,7 @@ FATAL_SPEED = 8.0
 
 
 @pytest.mark.parametrize("case", FATAL)
-async def test_what_cannot_be_mended_stops_the_avatar(
+async def test_a_fatal_error_stops_the_avatar(
     motion_server: MotionServer, case: str
 ) -> None:
     """One error -1000 that says what to check, and no further attempt."""
@@ -489,7 +489,7 @@ def check_overflow(errors: list[dict[str, Any]]) -> None:
         assert error["vendor_info"]["code"] == "overflow"
 
 
-def test_a_fatal_error_is_heard_while_the_socket_is_stalled(
+def test_a_fatal_error_is_received_while_the_socket_is_stalled(
     cramped_server: MotionServer,
 ) -> None:
     """The call that waits for the socket does not hold it up."""
@@ -547,7 +547,7 @@ def test_a_flush_is_answered_while_the_socket_is_stalled(
 def test_a_stall_without_a_flush_loses_only_what_was_refused(
     cramped_server: MotionServer,
 ) -> None:
-    """After the stall the bounded rest is heard, in order."""
+    """After the stall the bounded rest is received, in order."""
     pcm = speech(30_000)
     server = cramped_server
 

@@ -138,7 +138,7 @@ async def test_renewals_go_on_for_hours() -> None:
         assert len(server.record.requests) == 10
 
 
-async def test_a_given_token_that_nears_its_end_is_told_of_once(
+async def test_a_given_token_that_nears_its_expiry_is_reported_once(
     make_rig: Callable[..., Rig],
 ) -> None:
     """With what to do; the session is renewed with the same token."""

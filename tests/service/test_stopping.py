@@ -64,7 +64,7 @@ STATES: dict[str, tuple[Plan, str]] = {
     "stalled": (_now_on(Stall()), "ready"),
     "closing": (_now_on(Close(1001)), "ready"),
     "resetting": (_now_on(Reset()), "ready"),
-    "complaining": (_now_on(ServerError(13)), "ready"),
+    "service error": (_now_on(ServerError(13)), "ready"),
 }
 
 

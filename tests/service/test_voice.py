@@ -65,8 +65,8 @@ async def test_an_unwired_voice_is_mentioned_once() -> None:
         await on.silence()
         on.whole(max_repeat_ms=0)
         assert voice_ms(on) == 0
-        told = [line for line in on.lines if "pcm_frame" in line[1]]
-        assert len(told) == 1 and told[0][0] == "info"
+        mentions = [line for line in on.lines if "pcm_frame" in line[1]]
+        assert len(mentions) == 1 and mentions[0][0] == "info"
         assert "fallback" not in on.rig.states
         assert [error["code"] for error in on.rig.errors] == [1000]  # the loss
 

@@ -420,8 +420,12 @@ class Walk:
         states = self.rig.states
         # While the voice speaks, an outage does not change the state.
         outages = states.count("recovering") + states.count("fallback")
-        complaints = sum("ServerError(code=13" in step for step in self.steps)
-        assert len(codes) <= outages + overflows + complaints + self.is_fatal
+        service_errors = sum(
+            "ServerError(code=13" in step for step in self.steps
+        )
+        assert len(codes) <= (
+            outages + overflows + service_errors + self.is_fatal
+        )
 
     def check_secrets(self) -> None:
         tokens = [

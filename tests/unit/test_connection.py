@@ -285,7 +285,7 @@ async def test_loss_is_reported_once():
     [(1001, "1001"), (1012, "1012"), (1000, "connectionClosed")],
 )
 async def test_code_of_a_clean_close_is_read(close_code, code):
-    """The SDK has let the connection go by then, and reports no code."""
+    """The SDK has discarded the connection by then, and reports no code."""
     stage = Stage()
     await stage.connection.open()
     held = stage.sdk._connection

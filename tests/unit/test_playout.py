@@ -158,7 +158,7 @@ def test_a_later_utterance_does_not_begin_before_it_was_written():
 
 @pytest.mark.parametrize("at_s", [0.4, 1.2])
 def test_an_end_early_or_late_is_the_truth(at_s):
-    """The service knows when it has been heard out."""
+    """The service knows when its playout ended."""
     speaking = Speaking()
     speaking.speak(1000)
     speaking.write()

@@ -75,7 +75,7 @@ def test_several_utterances_are_said_again_in_order():
     assert ends == [False] * 4 + [True] + [False] * 9 + [True] + [False] * 10
 
 
-def test_what_has_been_heard_out_is_not_said_again():
+def test_what_has_been_heard_in_full_is_not_said_again():
     """Only the second utterance goes on."""
     speaking = Speaking(rewind_s=0.0)
     speaking.speak(1000)
@@ -94,7 +94,7 @@ def test_the_rewind_reaches_behind_an_estimated_end():
 
 
 def test_an_end_that_the_service_reported_is_not_said_again():
-    """It was heard out, whatever the estimate says."""
+    """It was heard in full, whatever the estimate says."""
     speaking = Speaking()
     speaking.speak(5000)
     speaking.write("first")

@@ -186,7 +186,7 @@ def test_odd_byte_does_not_survive_a_flush():
 
 
 def test_half_a_sample_is_no_speech():
-    """An utterance of a single byte is neither sent nor summarised."""
+    """An utterance of a single byte is neither sent nor summarized."""
     speech = make()
     speech.frame(b"\x01", 0.0)
     speech.end(0.0)
@@ -543,7 +543,7 @@ def test_late_frames_of_a_turn_that_had_ended_are_dropped():
     assert write(speech, 0.3) == [Interrupt()]
 
 
-def test_late_frames_of_a_turn_that_was_perhaps_heard_out():
+def test_late_frames_of_a_turn_that_may_have_ended():
     """What is interrupted at the very end is a flushed turn like any."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
@@ -591,7 +591,7 @@ def test_flush_after_a_lost_connection_means_the_turn_too():
     assert write(speech, 1.5) == []
 
 
-def test_turn_that_speaks_on_long_after_its_flush_is_told_of():
+def test_turn_that_speaks_on_long_after_its_flush_is_reported():
     """Once, and not when frames only trail behind."""
     speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
@@ -711,7 +711,7 @@ def test_what_waits_is_bounded():
     assert speech.totals.refused == 500 * BYTES_PER_MS // 2
 
 
-def test_overflow_is_told_once_with_its_amount():
+def test_overflow_is_reported_once_with_its_amount():
     """One event for all that was refused, when no more comes."""
     speech = make(max_buffered_s=1.0)
     speech.frame(pcm(1000), 0.0)
@@ -730,18 +730,18 @@ def test_overflow_is_told_once_with_its_amount():
     assert overflows_of(speech) == []
 
 
-def test_overflow_without_a_pause_is_told_at_the_limit():
+def test_overflow_without_a_pause_is_reported_at_the_limit():
     """Refusal that goes on and on is reported meanwhile."""
     speech = make(max_buffered_s=1.0, end_timeout_s=0)
     speech.frame(pcm(1000), 0.0)
-    told = []
+    reported = []
     for second in range(int(OVERFLOW_LIMIT_S) * 4):
         now = second * 0.5
         speech.tick(now)
         speech.frame(pcm(10), now)
         if overflows_of(speech):
-            told.append(now)
-    assert told == [OVERFLOW_LIMIT_S]
+            reported.append(now)
+    assert reported == [OVERFLOW_LIMIT_S]
 
 
 def test_overflow_ends_when_half_of_the_room_is_free():
@@ -764,8 +764,8 @@ def test_overflow_ends_when_half_of_the_room_is_free():
     assert audio_of(write(speech)).endswith(audio)
 
 
-def test_second_episode_is_told_again():
-    """Each episode has a event of its own, with its own amount."""
+def test_second_episode_is_reported_again():
+    """Each episode has an event of its own, with its own amount."""
     speech = make(max_buffered_s=1.0)
     for lost_ms in (200, 300):
         speech.frame(pcm(1000 + lost_ms), 0.0)
@@ -878,7 +878,7 @@ def test_messages_hold_whole_samples(rate):
 
 
 def test_every_sample_is_accounted_for():
-    """Heard is sent, flushed, refused or waiting, at each moment."""
+    """Received is sent, flushed, refused or waiting, at each moment."""
     speech = make(max_buffered_s=0.5)
     speech.frame(pcm(300) + b"\x00", 0.0, FIRST)
     check_sum(speech)
@@ -910,7 +910,7 @@ def test_stale_halves_of_samples_add_up():
     assert speech.totals.flushed == 20 * BYTES_PER_MS // 2 + 202
 
 
-def test_let_go_drops_all_and_takes_no_more():
+def test_close_drops_all_and_takes_no_more():
     """Without an avatar to come, speech is refused and counted."""
     speech = make()
     speech.frame(pcm(100), 0.0)
@@ -925,8 +925,8 @@ def test_let_go_drops_all_and_takes_no_more():
     assert overflows_of(speech) == []
 
 
-def test_let_go_summarises_what_it_drops():
-    """What waited and what played is summarised, and only once."""
+def test_close_summarizes_what_it_drops():
+    """What waited and what played is summarized, and only once."""
     speech = make()
     speech.frame(pcm(100), 0.0)
     speech.end(0.0)
@@ -1135,7 +1135,7 @@ def test_flushed_turn_is_stale_on_a_new_connection_too():
 
 
 def test_summary_comes_when_it_has_been_heard():
-    """An utterance is summarised when its audio has been played."""
+    """An utterance is summarized when its audio has been played."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     speech.end(0.0, FIRST)
@@ -1160,7 +1160,7 @@ def test_summary_comes_when_it_has_been_heard():
 
 
 def test_summary_of_a_flushed_utterance():
-    """What was sent and what was dropped add up to what was heard."""
+    """What was sent and what was dropped add up to what was received."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     speech.steps.next(0.0)
@@ -1173,7 +1173,7 @@ def test_summary_of_a_flushed_utterance():
 
 
 def test_summary_of_a_message_in_flight_waits_for_it():
-    """A flushed utterance is summarised once its last message is settled."""
+    """A flushed utterance is summarized once its last message is settled."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     speech.steps.next(0.0)
@@ -1210,7 +1210,7 @@ def test_summary_of_what_was_never_sent():
 
 
 def test_summary_of_an_utterance_over_two_connections():
-    """An utterance that a loss has split is summarised once, in whole."""
+    """An utterance that a loss has split is summarized once, in whole."""
     speech = make()
     speech.frame(pcm(300), 0.0)
     speech.end(0.0)
@@ -1240,9 +1240,9 @@ def test_quiet_is_when_nothing_is_said_waits_or_plays():
     assert speech.is_idle(5.0 + PLAYBACK_MARGIN_S + 0.5)
 
 
-def test_what_can_still_be_heard_is_not_quiet():
-    """An avatar that may still be heard is not quiet: a session that were
-    closed now would swallow the end of the sentence."""
+def test_what_can_still_be_heard_is_not_idle():
+    """An avatar that may still be heard is not idle: a session closed now
+    would swallow the end of the sentence."""
     speech = make()
     speech.frame(pcm(1000), 0.0)
     speech.end(0.0)
@@ -1290,7 +1290,7 @@ def test_a_request_that_has_begun_is_flushed_before_its_first_frame():
 
 
 def test_a_turn_is_flushed_between_two_of_its_sentences():
-    """The sentence was heard out, but its turn goes on: not after a flush."""
+    """The sentence has been heard, but its turn goes on: not after a flush."""
     speech = make()
     speech.frame(pcm(100), 0.0, FIRST)
     speech.end(0.0, FIRST)

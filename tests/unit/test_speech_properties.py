@@ -87,7 +87,7 @@ class SpeechMachine(RuleBasedStateMachine):
         self.all: list[Said] = []
         self.open: Optional[Said] = None
         self.whose: dict[int, Said] = {}
-        self.heard = self.sent = 0
+        self.received = self.sent = 0
         self.half = 0  # bytes of a sample that came too late by halves
         self.refusing = False
         self.flushed_turns: set[Turn] = set()
@@ -123,7 +123,7 @@ class SpeechMachine(RuleBasedStateMachine):
             self.speech.frame(bytes(size), self.now, turn)
             samples, self.half = divmod(size + self.half, 2)
             assert self.speech.totals.flushed == before + samples
-            self.heard += samples
+            self.received += samples
             return
         said = self.open
         if said is not None and turn is not None:
@@ -158,7 +158,7 @@ class SpeechMachine(RuleBasedStateMachine):
         said.samples += accepted
         said.refused += refused
         self.refused_by_overflow += refused
-        self.heard += count
+        self.received += count
         for number in accepted:
             self.whose[number] = said
 
@@ -219,7 +219,7 @@ class SpeechMachine(RuleBasedStateMachine):
             assert self.speech.totals.waiting == 0, "it keeps audio back"
             if self.request is not None:
                 assert not self.request.said.ended, "an end is missing"
-            self.let_go_of_what_is_over()
+            self.discard_what_has_ended()
             return
         self.held = step
         if isinstance(step, Interrupt):
@@ -402,7 +402,7 @@ class SpeechMachine(RuleBasedStateMachine):
             # has nothing to do with it.
             said.gone = said.gone or said.taken == len(said.samples)
 
-    def let_go_of_what_is_over(self):
+    def discard_what_has_ended(self):
         """Drop, as the writer comes by, what leaves nothing to be done."""
         for said in self.waiting_ones():
             if said.gone:
@@ -429,7 +429,7 @@ class SpeechMachine(RuleBasedStateMachine):
         return self.held.audio
 
     def take_send(self, step: Send):
-        self.let_go_of_what_is_over()
+        self.discard_what_has_ended()
         assert len(step.audio) % 2 == 0, "half a sample"
         assert len(step.audio) <= 2 * MESSAGE_SAMPLES, "too long a message"
         if not step.audio:
@@ -508,7 +508,7 @@ class SpeechMachine(RuleBasedStateMachine):
 
     def account(self, waiting: int):
         totals = self.speech.totals
-        assert totals.received == self.heard
+        assert totals.received == self.received
         assert totals.sent + totals.lost == self.sent
         assert totals.waiting == waiting
         assert totals.received == (
