@@ -254,17 +254,16 @@ class Playout:
 
     def _delay(self, now: float) -> None:
         """What had not arrived before the doubt plays from now on, unless
-        what had arrived is still playing."""
-        delay_s = 0.0
+        what had arrived is still playing; each request behind the other."""
+        plays_from = now
         for request in self.requests:
-            if not delay_s and request.arrived < request.size:
+            if request.arrived < request.size:
                 missing = request.size - request.arrived
                 bytes_per_s = request.utterance.bytes_per_s
                 ran_out_at = request.ends_at - missing / bytes_per_s
-                delay_s = max(0.0, now - ran_out_at)
-            request.shift(delay_s)
-        self._ends_at += delay_s
-        self.last_turn_ends_at = self._ends_at
+                request.shift(max(0.0, plays_from - ran_out_at))
+            plays_from = max(plays_from, request.ends_at)
+            self._ends_at = self.last_turn_ends_at = request.ends_at
 
     def _move(self, request: Request, ends_at: float) -> None:
         """Move a request in time, as the service has said, and with it the

@@ -151,6 +151,24 @@ async def test_an_answer_ends_the_doubt():
     await stage.finish()
 
 
+async def test_utterances_from_a_doubt_play_one_behind_the_other():
+    """The pause that was between them has passed already."""
+    stage = await silent()
+    stage.avatar.speak(pcm(100), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(5.0)
+    stage.avatar.speak(pcm(1000), SECOND)
+    stage.avatar.speech_ends(SECOND)
+    await stage.clock.advance(0.5)
+    stage.service.answers_pings = True
+    stage.session.answer()
+    await stage.clock.advance(1.1 + END_MARGIN_S - 0.01)
+    assert len(stage.outbox.payloads("avatar_audio_end")) == 1
+    await stage.clock.advance(0.02)
+    assert len(stage.outbox.payloads("avatar_audio_end")) == 2
+    await stage.finish()
+
+
 async def test_time_in_which_nothing_could_be_noticed_does_not_count():
     """A process that stood still for a minute has missed one answer."""
     stage = await silent()
