@@ -54,7 +54,8 @@ class Writer:
         self.is_writing = True
         try:
             while link.is_ready:
-                if not self._fits(link):
+                # What goes on with a request has the rate of that.
+                if not (steps.in_request or self._fits(link)):
                     break
                 step = steps.next(self._clock.monotonic())
                 if step is None:

@@ -56,11 +56,11 @@ class Session(Protocol):
         """Connect, within a deadline, and return the connection's id."""
         ...
 
-    async def send(self, audio: bytes, end: bool) -> str:
+    def send(self, audio: bytes, end: bool) -> Coroutine[Any, Any, str]:
         """Send audio and return its request's id."""
         ...
 
-    async def interrupt(self) -> str:
+    def interrupt(self) -> Coroutine[Any, Any, str]:
         """Interrupt the latest request and return its id."""
         ...
 
@@ -204,15 +204,15 @@ class Link:
         self.connection_id = await session.open()
         self.ready_at = self._clock.monotonic()
 
-    async def send(self, audio: bytes, end: bool) -> str:
+    def send(self, audio: bytes, end: bool) -> Coroutine[Any, Any, str]:
         """Send audio and return its request's id. Raises `SessionError`."""
         assert self._session is not None
-        return await self._call(self._session.send(audio, end))
+        return self._call(self._session.send(audio, end))
 
-    async def interrupt(self) -> str:
+    def interrupt(self) -> Coroutine[Any, Any, str]:
         """Interrupt the latest request. Raises `SessionError`."""
         assert self._session is not None
-        return await self._call(self._session.interrupt())
+        return self._call(self._session.interrupt())
 
     async def _call(self, call: Coroutine[Any, Any, str]) -> str:
         self.call_since = self._clock.monotonic()
