@@ -146,12 +146,13 @@ class Supervisor:
                 self._reporter.outage(failure)
             if is_renewal and not self.stopping:
                 self._reporter.enter("connecting", "renewal")
-            await self._leave(link)
-            if failure is not None and failure.fatal:
-                return
+            # From the loss on: closing takes its part of the wait.
             retry_at = self._clock.monotonic()
             if failure is not None:
                 retry_at += self._backoff.next_s(failure, link.was_ready)
+            await self._leave(link)
+            if failure is not None and failure.fatal:
+                return
             if is_idle:
                 await self._sleep(failure.code if failure else "idle")
             await self._pause_until(retry_at)

@@ -272,7 +272,7 @@ class FakeSession:
         with self._one_call("close", may_be_cancelled=True):
             if self._service.close_hangs:
                 await asyncio.get_running_loop().create_future()
-            await self._pass(self._service.close_raises)
+            await self._pass(self._service.closing)
         self.is_live = False
         self._service.note(self, "closed")
 
@@ -374,7 +374,7 @@ class FakeService:
         self.makings: deque[Outcome] = deque()
         self.close_hangs = False
         self.takes_pings = self.answers_pings = True
-        self.close_raises: Optional[BaseException] = None
+        self.closing: "Outcome" = None
         self.violations: list[str] = []
         """Uses of a session that would break the real SDK."""
 

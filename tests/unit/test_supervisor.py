@@ -17,6 +17,7 @@ from fakes import LOST, settle
 from spatius_avatar_python import reports
 from spatius_avatar_python.session.backoff import (
     BACKOFF_RESET_S,
+    FIRST_RETRY_S,
     INITIAL_BACKOFF_S,
     MAX_BACKOFF_S,
 )
@@ -277,10 +278,10 @@ async def test_unexpected_exception_of_making_a_session_is_reported():
 async def test_unexpected_exception_of_close_is_reported():
     """A close that raises does not end the avatar silently."""
     stage = await ready()
-    stage.service.close_raises = RuntimeError("odd")
+    stage.service.closing = RuntimeError("odd")
     stage.session.on_failure(LOST)
     await settle()
-    stage.service.close_raises = None
+    stage.service.closing = None
     await stage.clock.advance(2.0)
     assert stage.avatar.state in ("ready", "failed")
     assert len(stage.outbox.errors) <= 2
@@ -298,3 +299,17 @@ async def test_cancelled_avatar_has_failed():
     assert stage.outbox.error_codes == [reports.FATAL]
     assert stage.session.aborts == 1
     await stage.stopped("failed")
+
+
+async def test_closing_takes_its_part_of_the_wait():
+    """The first attempt comes in time after the loss, not after the close."""
+    stage = await ready()
+    stage.service.closing = "hold"
+    await stage.lose(LOST)
+    await stage.clock.advance(FIRST_RETRY_S)
+    assert len(stage.service.sessions) == 1
+    stage.service.closing = None
+    stage.session.release()
+    await settle()
+    assert len(stage.service.sessions) == 2
+    await stage.finish()
