@@ -7,7 +7,7 @@ from .failures import Failure
 INITIAL_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 15.0
 
-FIRST_RETRY_S = 0.2
+FIRST_RETRY_S = 0.1
 """The first attempt after a session comes within this."""
 
 RESTART_SPREAD_S = 2.0

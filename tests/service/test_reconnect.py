@@ -156,14 +156,14 @@ async def test_no_token_is_used_twice() -> None:
 )
 @virtually
 async def test_the_first_attempt_comes_at_once(fault: Any) -> None:
-    """Within 200 ms of each loss of a session that lasted."""
+    """Within 100 ms of each loss of a session that lasted."""
     async with scene() as on:
         for count in range(1, 8):
             await ready_again(on, count)
             await asyncio.sleep(6)
             on.server.now(fault)
         await ready_again(on, 8)
-        assert max(gaps_s(on)) <= 0.21
+        assert max(gaps_s(on)) <= 0.11
         assert len(set(gaps_s(on))) > 1
 
 

@@ -60,7 +60,7 @@ def test_wait_doubles_up_to_the_maximum(backoff, rng):
 
 
 def test_first_attempt_after_a_session_comes_at_once(backoff, rng):
-    """Within 200 ms; the next one backs off."""
+    """Within 100 ms; the next one backs off."""
     assert backoff.next_s(LOST, was_ready=True) == FIRST_RETRY_S
     assert rng.low == 0.0
     assert ranges(backoff, rng, 2) == [(0.5, 1.0), (1.0, 2.0)]
@@ -76,7 +76,7 @@ def test_first_attempt_is_spread_where_the_service_restarts(backoff, rng, code):
 
 def test_waits_are_those_of_the_rules():
     """Rule 4 of the session, in seconds."""
-    assert (FIRST_RETRY_S, RESTART_SPREAD_S) == (0.2, 2.0)
+    assert (FIRST_RETRY_S, RESTART_SPREAD_S) == (0.1, 2.0)
     assert (INITIAL_BACKOFF_S, MAX_BACKOFF_S) == (0.5, 15.0)
     assert BACKOFF_RESET_S == 5.0
 
