@@ -16,7 +16,6 @@ from . import (
     flush,
     latency,
     memory,
-    pictures,
     recovery,
     scale,
     startup,
@@ -112,6 +111,8 @@ def main(
         console.print(f"[dim]{note}[/]")
     console.print(", ".join(f"{k}: {v}" for k, v in machine().items()))
     if draw_to is not None:
+        from . import pictures  # takes long to import
+
         curves = {
             name: values
             for outcome in outcomes.values()

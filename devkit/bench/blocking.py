@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from spatius_avatar_python.clock import SystemClock, Timer
@@ -194,16 +194,16 @@ def run(settings: Settings) -> Outcome:
 
 
 async def _run(service: Service, settings: Settings) -> Outcome:
-    backlog_s = 60 if settings.short else 600
+    frames_s = 10 if settings.short else 60
+    backlog_s = 10 if settings.short else 600
     scenes: dict[str, _Scene] = {
-        "10 s frames": _Scene(_long_frames, {}),
-        f"{backlog_s} s backlog": _Scene(
-            _backlog, {"max_buffered_speech_s": backlog_s}
-        ),
+        "10 s frames": _Scene(_long_frames, frames_s),
+        f"{backlog_s} s backlog": _Scene(_backlog, backlog_s),
     }
     if not sdk.problem(True):
-        opus = {"audio_format": "ogg_opus"}
-        scenes["10 s frames, Ogg Opus"] = _Scene(_long_frames, opus)
+        scenes["10 s frames, Ogg Opus"] = _Scene(
+            _long_frames, frames_s, {"audio_format": "ogg_opus"}
+        )
     outcome = Outcome()
     for name, scene in scenes.items():
         runs = [
@@ -221,7 +221,8 @@ async def _run(service: Service, settings: Settings) -> Outcome:
 @dataclass(frozen=True)
 class _Scene:
     play: Callable[[Rig, Service, float], Awaitable[None]]
-    params: dict[str, Any]
+    backlog_s: int
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,12 @@ async def _measure(service: Service, scene: _Scene) -> _BlockingRun:
             {
                 "dump": True,
                 "dump_path": folder,
-                "params": params(service, 0, **scene.params),
+                "params": params(
+                    service,
+                    0,
+                    max_buffered_speech_s=scene.backlog_s,
+                    **scene.params,
+                ),
             },
             _SteppedClock(steps),
         )
@@ -253,8 +259,7 @@ async def _measure(service: Service, scene: _Scene) -> _BlockingRun:
             await loop.create_task(rig.extension.on_init(rig.env))
             await loop.create_task(rig.extension.on_start(rig.env))
             await rig.state("ready")
-            backlog_s = scene.params.get("max_buffered_speech_s", 60)
-            await scene.play(rig, service, backlog_s)
+            await scene.play(rig, service, scene.backlog_s)
             await loop.create_task(rig.extension.on_stop(rig.env))
         finally:
             probe.end()
@@ -266,7 +271,7 @@ async def _measure(service: Service, scene: _Scene) -> _BlockingRun:
 
 
 async def _long_frames(rig: Rig, service: Service, backlog_s: float) -> None:
-    """Say six frames of 10 s."""
+    """Say as many frames of 10 s as the queue holds."""
     for _ in range(int(backlog_s / 10)):
         _deliver(rig, audio_frame(bytes(10 * BYTES_PER_S), 1))
     await _silent(rig)

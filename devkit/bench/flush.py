@@ -30,7 +30,7 @@ def run(settings: Settings) -> Outcome:
 
 
 async def _run(service: Service, settings: Settings) -> Outcome:
-    count = settings.choose(200, 10)
+    count = settings.choose(200, 2)
     # Room for what the writer holds, too: nothing is to be refused.
     room_s = QUEUED_S + 5
     async with (

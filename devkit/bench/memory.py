@@ -45,7 +45,7 @@ class _MemoryRun:
 
 def run(settings: Settings) -> Outcome:
     """Talk for an hour in accelerated time."""
-    minutes = 5 if settings.short else 60
+    minutes = 2 if settings.short else 60
     runs = [apart(talk, minutes) for _ in range(settings.choose(3, 1))]
     grown_mib = [run.grown_mib for run in runs]
     ours = median(grown_mib)

@@ -24,7 +24,7 @@ from .service import Service, motion_server
 from .sides import BYTES_PER_S, Bare, Ours, on_shared_loop
 
 COUNTS = (1, 10, 50, 100)
-SHORT_COUNTS = (1, 5)
+SHORT_COUNTS = (1, 2)
 FRAME_MS = 20
 
 LATE_GOAL_MS = 20.0

@@ -68,13 +68,11 @@ def _import_row(settings: Settings) -> Row:
     before_ms: list[float] = []
     package_ms: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        if not settings.short:
             # Compiled once, in the first run, whatever the machine's custom.
-            "PYTHONDONTWRITEBYTECODE": "",
-            "PYTHONPYCACHEPREFIX": folder,
-        }
+            environment["PYTHONDONTWRITEBYTECODE"] = ""
+            environment["PYTHONPYCACHEPREFIX"] = folder
         for _ in range(settings.choose(11, 1) + 1):
             output = subprocess.run(
                 [sys.executable, "-c", code],

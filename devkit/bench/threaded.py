@@ -24,6 +24,7 @@ FRAME_MS = 10
 GOAL = 1.25
 
 RUN_S = 0.5
+SHORT_RUN_S = 0.1
 _PCM = bytes(BYTES_PER_S * FRAME_MS // 1000)
 _SETTLE_S = 0.02
 
@@ -36,7 +37,8 @@ async def compare(
     settings: Settings,
 ) -> tuple[Row, int]:
     """Return the row, and how many bytes the thinnest one sent."""
-    count = int(FRAMES_PER_S * RUN_S)
+    run_s = SHORT_RUN_S if settings.short else RUN_S
+    count = int(FRAMES_PER_S * run_s)
     sides: dict[str, Any] = {
         "ours": ours,
         "thinnest": thinnest,
