@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from devkit.commands import check, client_token, demo, soak
 from devkit.commands.acts import resumed
 from devkit.commands.timeline import TimelinePrinter
 from devkit.harness.speech_file import SpeechFileError, read_speech
@@ -23,6 +25,7 @@ from devkit.motion_server.listener import Audible
 from devkit.package import ROOT
 
 SENTENCE = ROOT / "devkit" / "assets" / "sentence_24k.wav"
+LIMIT_S = 120
 
 
 def run(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -31,7 +34,7 @@ def run(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT_S,
     )
 
 
@@ -62,17 +65,11 @@ def write_wav(
     return path
 
 
-@pytest.fixture(scope="module")
-def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def short(tmp_path: Path) -> Path:
     """The first two seconds of the sentence."""
     pcm = read_speech(SENTENCE)[: 2 * 2 * 24000]
-    return write_wav(tmp_path_factory.mktemp("wav") / "short.wav", audio=pcm)
-
-
-@pytest.fixture(scope="module")
-def shown(short: Path) -> "subprocess.CompletedProcess[str]":
-    """What one run of the demo printed; it wrote heard.wav beside `short`."""
-    return run("demo", str(short), "--heard", str(short.parent / "heard.wav"))
+    return write_wav(tmp_path / "short.wav", audio=pcm)
 
 
 @pytest.mark.parametrize(
@@ -145,45 +142,58 @@ def test_a_file_without_speech_is_explained(
         (["--port", "8080"], "--host and --port belong to --window"),
         (["--host", "127.0.0.1"], "--host and --port belong to --window"),
         (["--no-such-option"], "--no-such-option"),
-        (["--window", "--host", "no host"], "Cannot listen at no host"),
     ],
 )
-def test_a_wrong_argument_is_explained(arguments: list[str], said: str) -> None:
+def test_a_wrong_argument_is_explained(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before anything is spoken, and without a traceback."""
-    result = run("demo", *arguments)
-    assert result.returncode in (1, 2)
-    words = " ".join((result.stdout + result.stderr).split())
+    monkeypatch.chdir(ROOT)
+    result = CliRunner().invoke(demo.app, arguments)
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code == 2
+    words = " ".join(result.output.split())
     assert said in words
-    assert "Traceback" not in words
     assert "is connecting" not in words
 
 
-@pytest.mark.parametrize("module", ["check", "client_token", "demo", "soak"])
-def test_no_command_shows_a_traceback_for_a_wrong_argument(module: str) -> None:
-    """Every command names the option that it does not know."""
-    result = run(module, "--no-such-option")
-    assert result.returncode == 2
-    assert "--no-such-option" in result.stderr
+def test_a_host_that_is_none_is_explained() -> None:
+    """In one line, before the window is announced."""
+    result = run("demo", "--window", "--host", "no host")
+    assert result.returncode == 1
+    assert result.stdout.startswith("no host is not loopback")
+    assert "Cannot listen at no host" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("command", [check, client_token, demo, soak])
+def test_no_command_shows_a_traceback_for_a_wrong_argument(
+    command: Any,
+) -> None:
+    """Every command names the option that it does not know."""
+    result = CliRunner().invoke(command.app, ["--no-such-option"])
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code == 2
+    assert "--no-such-option" in result.stderr
 
 
 def test_ctrl_c_says_stopped_and_nothing_else() -> None:
     """In the middle of a sentence, with its threads at work."""
-    demo = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "devkit.commands.demo"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    with demo:
-        assert demo.stdout is not None
-        for line in demo.stdout:
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
             if "speaks the first answer" in line:
                 break
-        demo.send_signal(signal.SIGINT)
-        _, errors = demo.communicate(timeout=20)
-    assert demo.returncode == 130
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 130
     assert errors == "stopped\n"
 
 
@@ -198,22 +208,6 @@ def test_the_output_that_fails_late_does_not_eat_the_verdict(
     verdict, _, problem = result.stdout.partition("/dev/full cannot be written")
     assert "first answer received byte for byte" in verdict
     assert "No space left" in problem
-
-
-def test_timeline_never_runs_backwards(
-    shown: "subprocess.CompletedProcess[str]",
-) -> None:
-    """Times only grow, and no line is longer than 100 characters."""
-    lines = shown.stdout.splitlines()
-    times = [
-        float(found.group(1))
-        for line in lines
-        if (found := re.match(r" *(\d+\.\d{3}) s ", line))
-    ]
-    assert len(times) > 8
-    assert times == sorted(times)
-    # The last line holds the path of pytest's own folder.
-    assert max(map(len, lines[:-1])) <= 100
 
 
 @pytest.mark.parametrize(
@@ -260,18 +254,29 @@ def test_timeline_prints_what_is_learned_late_in_order() -> None:
     assert max(map(len, rest)) <= 100
 
 
-def test_the_demo_holds_what_it_shows(
-    short: Path, shown: "subprocess.CompletedProcess[str]"
-) -> None:
-    """Every check is ok, and the output is what was spoken."""
+def test_the_demo_holds_what_it_shows(short: Path) -> None:
+    """Every check is ok, the output is what was spoken, and times of the
+    timeline only grow."""
+    heard = short.parent / "heard.wav"
+    shown = run("demo", str(short), "--heard", str(heard))
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "FAILED" not in shown.stdout
     assert " 0 ms missing" in shown.stdout
     assert re.search(r"\b[1-9]\d* ms twice", shown.stdout)
     assert re.search(r"after \d+ ms\b", shown.stdout)
-    with wave.open(str(short.parent / "heard.wav")) as wav:
+    with wave.open(str(heard)) as wav:
         received = wav.readframes(wav.getnframes())
     assert received.startswith(read_speech(short))
+    lines = shown.stdout.splitlines()
+    times = [
+        float(found.group(1))
+        for line in lines
+        if (found := re.match(r" *(\d+\.\d{3}) s ", line))
+    ]
+    assert len(times) > 8
+    assert times == sorted(times)
+    # The last line holds the path of pytest's own folder.
+    assert max(map(len, lines[:-1])) <= 100
 
 
 def test_the_soak_accounts_for_every_sample() -> None:
