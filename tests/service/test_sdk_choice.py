@@ -1,0 +1,194 @@
+"""The right SDK package is chosen, whatever the environment holds.
+
+Each test loads the extension in a process of its own and sets what decides.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from spatius_avatar_python.session import sdk
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def loaded(script: str, **environment: str) -> "dict[str, Any]":
+    """Load the package in a process of its own; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", script + REPORT],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+REPORT = """
+import json, sys
+from devkit import package
+package.load()
+from spatius_avatar_python import clock, params
+from spatius_avatar_python.session import failures, sdk
+report = {"package": sdk.package(), "problem": sdk.problem()}
+report["opus_problem"] = sdk.problem(True)
+report["loaded"] = [name for name in sdk.PACKAGES if name in sys.modules]
+try:
+    sdk.opener(
+        params.Params(
+            spatius_api_key="key",
+            spatius_app_id="app",
+            spatius_avatar_id="avatar",
+            agora_token="token",
+            agora_appid="agora",
+            agora_channel="room",
+            agora_uid=1,
+        ),
+        clock.SystemClock(),
+        lambda secrets: None,
+    )(None, 24000)
+except failures.SessionError as error:
+    report["fatal"] = error.failure.fatal
+    report["failure"] = error.failure.message
+print(json.dumps(report))
+"""
+
+HIDE = """
+import sys
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        if name in {hidden!r}:
+            return None
+        return self.finder.find_spec(name, path, target)
+    def invalidate_caches(self):
+        pass
+
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+"""
+
+
+@pytest.mark.parametrize("name", sdk.PACKAGES)
+def test_variable_chooses_the_package(name):
+    """SPATIUS_SDK decides where several are installed, however it is typed."""
+    report = loaded("", SPATIUS_SDK=f" {name.capitalize()} ")
+    assert report["package"].startswith(f"{name} ")
+    assert report["loaded"] == [name]
+    assert report["problem"] == ""
+    assert "failure" not in report
+
+
+def test_successor_goes_first():
+    """Without the variable, spatius is taken where it is installed."""
+    assert loaded("", SPATIUS_SDK="")["loaded"] == ["spatius"]
+
+
+def test_package_that_is_there_will_do():
+    """Where spatius is missing, avatarkit is taken."""
+    report = loaded(HIDE.format(hidden=("spatius",)), SPATIUS_SDK="")
+    assert report["loaded"] == ["avatarkit"]
+    assert report["problem"] == ""
+
+
+def test_third_package_is_taken_alone():
+    """spatialreal is another service's: it is taken where no other is."""
+    report = loaded(
+        HIDE.format(hidden=("spatius", "avatarkit")), SPATIUS_SDK=""
+    )
+    assert report["loaded"] == ["spatialreal"]
+    assert report["problem"] == ""
+
+
+def test_third_package_excludes_no_other():
+    """That another extension has loaded spatialreal decides nothing."""
+    script = "import importlib; importlib.import_module('spatialreal')\n"
+    report = loaded(script, SPATIUS_SDK="")
+    assert report["package"].startswith("spatius ")
+
+
+def test_package_that_is_loaded_already_is_taken():
+    """Two of them fit into no process: another extension's choice holds."""
+    script = "import importlib; importlib.import_module('avatarkit')\n"
+    report = loaded(script, SPATIUS_SDK="")
+    assert report["package"].startswith("avatarkit ")
+    assert report["loaded"] == ["avatarkit"]
+    assert report["problem"] == ""
+
+
+def test_no_package_is_installed():
+    """Without any SDK the package loads, and says what to install."""
+    report = loaded(HIDE.format(hidden=sdk.PACKAGES), SPATIUS_SDK="")
+    assert report["package"] == ""
+    assert "no Spatius SDK is installed" in report["problem"]
+    assert "pip install" in report["problem"]
+    assert report["failure"] == report["problem"]
+    assert report["fatal"]
+
+
+@pytest.mark.parametrize("name", sdk.PACKAGES)
+def test_package_that_was_asked_for_is_missing(name):
+    """An SDK that is asked for and missing is named; the other is not used."""
+    report = loaded(HIDE.format(hidden=(name,)), SPATIUS_SDK=name)
+    assert report["package"] == ""
+    assert report["loaded"] == []
+    assert f"the Spatius SDK {name} cannot be imported" in report["problem"]
+    assert report["fatal"]
+
+
+def test_variable_names_no_package():
+    """A variable that names neither is a problem that names both."""
+    report = loaded("", SPATIUS_SDK="avatarkitt")
+    assert report["package"] == ""
+    assert "SPATIUS_SDK" in report["problem"]
+    assert "spatius or avatarkit" in report["problem"]
+    assert report["fatal"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "raise ImportError('cannot import name x')",
+        "raise TypeError('Descriptors cannot be created directly')",
+        "import a_module_that_nobody_has",
+        "this is no Python",
+    ],
+)
+def test_package_is_broken(tmp_path, source):
+    """An SDK whose import fails, as with an old protobuf, is a sentence."""
+    (tmp_path / "avatarkit").mkdir()
+    (tmp_path / "avatarkit" / "__init__.py").write_text(source)
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+    report = loaded(script, SPATIUS_SDK="avatarkit")
+    assert report["package"] == ""
+    assert "avatarkit cannot be imported" in report["problem"]
+    assert "protobuf" in report["problem"]
+    assert report["fatal"]
+
+
+# Opus
+
+
+@pytest.mark.parametrize("name", sdk.PACKAGES)
+def test_opus_needs_its_binding(name):
+    """ogg_opus without its library is a sentence that names it."""
+    if name == "spatialreal":
+        report = loaded("", SPATIUS_SDK=name)
+        assert report["problem"] == ""
+        assert "does not encode" in report["opus_problem"]
+        assert "params.audio_format" in report["opus_problem"]
+        return
+    binding = "opuslib_next" if name == "spatius" else "opuslib"
+    report = loaded(HIDE.format(hidden=(binding,)), SPATIUS_SDK=name)
+    assert report["problem"] == ""
+    problem = report["opus_problem"]
+    assert f"{name}[opus]" in problem
+    assert "libopus" in problem
+    assert binding in problem
