@@ -26,6 +26,38 @@ for _alias in (ROOT.name, "__init__"):
 from devkit.motion_server import MotionServer  # noqa: E402
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "takes_s(seconds): of the longest tests, which begin first"
+    )
+
+
+@pytest.hookimpl(trylast=True)  # what is not to run is gone by then
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Begin with the longest: begun last, they would run alone at the end.
+
+    Each worker of pytest-xdist begins at the head of its part of the list.
+    """
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    longest = sorted(filter(_takes_s, items), key=_takes_s, reverse=True)
+    others = [item for item in items if not _takes_s(item)]
+    left = len(items)
+    items.clear()
+    for at in range(workers):
+        head = longest[at::workers]
+        size = left // (workers - at) - len(head)
+        items += head + others[:size]
+        left -= len(head) + len(others[:size])
+        del others[:size]
+
+
+def _takes_s(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("takes_s")
+    return marker.args[0] if marker else 0.0
+
+
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], Any]]:
     """Run async tests on the kind of loop that the extensions get."""
     kind = os.environ.get("TEN_STAND_IN_LOOP") or "asyncio"

@@ -31,6 +31,7 @@ MODELS = ("storm",)
 NAMES = list(BENCHMARKS)
 
 
+@pytest.mark.takes_s(30)
 @pytest.mark.parametrize("names", [NAMES[::2], NAMES[1::2]], ids="-".join)
 def test_benchmarks_run(names: list[str], tmp_path: Path) -> None:
     """Each has figures, each goal was judged, and every byte was received."""

@@ -197,6 +197,7 @@ def test_ctrl_c_says_stopped_and_nothing_else() -> None:
     assert errors == "stopped\n"
 
 
+@pytest.mark.takes_s(10)
 def test_the_output_that_fails_late_does_not_eat_the_verdict(
     short: Path,
 ) -> None:
@@ -254,6 +255,7 @@ def test_timeline_prints_what_is_learned_late_in_order() -> None:
     assert max(map(len, rest)) <= 100
 
 
+@pytest.mark.takes_s(10)
 def test_the_demo_holds_what_it_shows(short: Path) -> None:
     """Every check is ok, the output is what was spoken, and times of the
     timeline only grow."""
@@ -279,6 +281,7 @@ def test_the_demo_holds_what_it_shows(short: Path) -> None:
     assert max(map(len, lines[:-1])) <= 100
 
 
+@pytest.mark.takes_s(5)
 def test_the_soak_accounts_for_every_sample() -> None:
     """Five minutes of it, with whatever went wrong in them."""
     result = run("soak", "--minutes", "5")

@@ -204,6 +204,7 @@ def test_graph_ends_when_its_player_cannot_play(tmp_path):
 
 
 @pytest.mark.wire
+@pytest.mark.takes_s(6)
 def test_graph_ends_when_no_speech_is_accepted(tmp_path):
     """A WAV of another rate: the avatar explains, then nothing follows."""
     speech = tmp_path / "speech.wav"

@@ -56,6 +56,7 @@ def write_extension(folder: Path, init: str = "", **manifest: object) -> Path:
 # The honest avatar and its mutants
 
 
+@pytest.mark.takes_s(10)
 def test_honest_avatar_keeps_every_rule() -> None:
     """None is broken, and none is without an avatar that can keep it."""
     verdicts = runner.run(HONEST, jobs=4)
@@ -115,6 +116,7 @@ def hold_mutants(part: dict[str, list[str]], folder: Path) -> dict[str, set]:
     return broken
 
 
+@pytest.mark.takes_s(30)
 def test_each_mutant_breaks_its_rule_and_no_other(tmp_path: Path) -> None:
     """Each rule has a mutant, which it and no other rule catches."""
     pytest.importorskip(
@@ -211,6 +213,7 @@ def test_an_end_of_the_process_breaks_one_rule(
     assert verdicts[0].how.startswith("the worker ended (SIGABRT)")
 
 
+@pytest.mark.takes_s(5)
 def test_a_rule_that_hangs_is_broken(
     ending: runner.Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""How hypothesis runs; only tests of this folder use it."""
+"""How hypothesis runs; tests elsewhere say so themselves."""
 
 from hypothesis import HealthCheck, settings
 
