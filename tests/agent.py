@@ -1,7 +1,7 @@
 """A voice agent for tests: it speaks to the extension as TEN's nodes do.
 
 A script (an async function that takes an `Agent`) runs inside TEN's
-standalone tester or, where time has to pass quickly, beside a `Rig`; what
+standalone tester or, where time has to be handed in, beside a `Rig`; what
 fails in it fails the test.
 """
 
@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Optional, Protocol
 
+from spatius_avatar_python.clock import Clock
 from ten_runtime import (
     AsyncExtensionTester,
     AsyncTenEnvTester,
@@ -26,7 +27,7 @@ from ten_runtime import (
 )
 
 from devkit.harness.messages import audio_frame, data_with_json, tts_data
-from devkit.harness.rig import FastClock, Rig
+from devkit.harness.rig import Rig
 from devkit.motion_server import MotionServer
 
 ADDON = "spatius_avatar_python"
@@ -154,18 +155,16 @@ class Agent:
         assert result is not None, error
         return result
 
-    async def flush(self) -> float:
-        """Barge in; return how long the answer took, in seconds."""
-        asked = time.monotonic()
+    async def flush(self) -> None:
+        """Barge in, and wait for the answer."""
         result = await self.ask("flush")
         assert result.get_status_code() == StatusCode.OK
-        return time.monotonic() - asked
 
     async def report(
         self,
         name: str,
         where: Callable[[Payload], bool] = lambda _: True,
-        timeout_s: float = 10.0,
+        timeout_s: float = 30.0,
     ) -> Payload:
         """Wait for a report, from now or from before, and return it."""
         until = time.monotonic() + timeout_s
@@ -182,7 +181,7 @@ class Agent:
                     f"no such {name} within {timeout_s} s: {self.reports}"
                 ) from None
 
-    async def state(self, state: str, timeout_s: float = 10.0) -> Payload:
+    async def state(self, state: str, timeout_s: float = 30.0) -> Payload:
         """Wait until the avatar's latest state is `state`."""
         until = time.monotonic() + timeout_s
         while not self.states or self.states[-1] != state:
@@ -283,7 +282,7 @@ class _Tester(AsyncExtensionTester):
 
 
 def play(
-    script: Script, node_property: Payload, timeout_s: float = 60
+    script: Script, node_property: Payload, timeout_s: float = 120
 ) -> Agent:
     """Run `script` against the extension and return the agent afterwards."""
     tester = _Tester(script)
@@ -298,14 +297,11 @@ def play(
     return tester.agent
 
 
-async def play_fast(
-    script: Script, node_property: Payload, speed: float = 8.0
+async def play_here(
+    script: Script, node_property: Payload, clock: Clock
 ) -> Agent:
-    """Like `play`, on this loop, with `speed` times as fast a clock.
-
-    Timeouts in the script and faults of the server are still in real time.
-    """
-    rig = Rig(_patient(node_property), FastClock(speed))
+    """Like `play`, on this loop, with the extension's time handed in."""
+    rig = Rig(_patient(node_property), clock)
     agent = Agent(_RigEnv(rig))
     agent.reports, agent.changed = rig.env.reports, rig.env.changed
     await rig.start()

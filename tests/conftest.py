@@ -27,9 +27,11 @@ from devkit.motion_server import MotionServer  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "takes_s(seconds): of the longest tests, which begin first"
-    )
+    for marker in (
+        "takes_s(seconds): one of the longest tests, which begin first",
+        "virtual: has an event loop of its own, whatever the pair",
+    ):
+        config.addinivalue_line("markers", marker)
 
 
 @pytest.hookimpl(trylast=True)  # what is not to run is gone by then
@@ -87,7 +89,7 @@ def ten_app() -> Iterator[None]:
 
     thread = threading.Thread(target=serve, name="app")
     thread.start()
-    assert ready.wait(15), "the app did not start"
+    assert ready.wait(60), "the app did not start"
     yield
     apps[0].close()
     thread.join()

@@ -7,7 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from agent import SERVER_OPTIONS, properties
+import pytest
+from agent import (
+    SERVER_OPTIONS,
+    assert_no_secret_leaked,
+    outgoing,
+    properties,
+)
 
 from devkit.harness import virtual_time
 from devkit.harness.conversation import Conversation, unaccounted, unpaired
@@ -31,11 +37,25 @@ def virtually(
     def run(*args: Any, **kwargs: Any) -> None:
         virtual_time.run(_as_coroutine(test(*args, **kwargs)))
 
-    return run
+    return pytest.mark.virtual(run)
 
 
 async def _as_coroutine(awaitable: Awaitable[None]) -> None:
     await awaitable
+
+
+@asynccontextmanager
+async def virtual_server(
+    **options: Any,
+) -> AsyncIterator[tuple[MotionServer, virtual_time.VirtualClock]]:
+    """Like the fixture `motion_server`, in virtual time."""
+    clock = virtual_time.VirtualClock()
+    outgoing.clear()
+    async with MotionServer(
+        **SERVER_OPTIONS, clock=clock, now=clock.epoch, **options
+    ) as server:
+        yield server, clock
+        assert_no_secret_leaked(server)
 
 
 @dataclass
@@ -110,10 +130,7 @@ async def scene(
 
     `node` are top-level properties, `server` options of the Motion Server.
     """
-    clock = virtual_time.VirtualClock()
-    async with MotionServer(
-        **SERVER_OPTIONS, clock=clock, now=clock.epoch, **(server or {})
-    ) as motion_server:
+    async with virtual_server(**(server or {})) as (motion_server, clock):
         rig = Rig(
             {**properties(motion_server, **params), **(node or {})},
             clock,

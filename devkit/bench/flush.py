@@ -17,7 +17,7 @@ FRAME_MS = 100
 OURS, BARE = 0, 500
 """Numbers of the avatars."""
 
-READ_LIMIT_S = 10.0
+READ_LIMIT_S = 30.0
 
 WIRE_GOAL_MS = 5.0
 RESULT_GOAL_MS = 2.0

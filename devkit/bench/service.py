@@ -115,7 +115,7 @@ def child(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
         yield process
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
         process.stdin.close()
         process.stdout.close()
 

@@ -35,6 +35,8 @@ MAX_TWICE_MS = 800
 
 MAX_BACK_MS = 2000
 
+LIMIT_S = 30.0
+
 
 @dataclass(frozen=True)
 class Check:
@@ -71,7 +73,7 @@ def play(console: Console, pcm: bytes) -> Played:
     with open_stage(on_report=take, flush_wired=True) as stage:
         server = stage.server
         listener.follow(server.record)
-        server.wait_for(lambda record: record.live_connections, 10)
+        server.wait_for(lambda record: record.live_connections)
         say("Motion Server", f"session confirmed at {server.ingress_url}")
         acts = _Acts(console, stage, say, ends)
         first = acts.speak_to_the_end(pcm)
@@ -138,7 +140,7 @@ class _Acts:
             f"received {request.audio_bytes / BYTES_PER_MS:.0f} ms in "
             f"{request.message_count} messages, and its end",
         )
-        self._ends.wait_for(said, 10)
+        self._ends.wait_for(said, LIMIT_S)
         return said
 
     def barge_in(self, pcm: bytes) -> Said:
@@ -196,8 +198,7 @@ class _Acts:
                 len(record.connections) > sessions
                 and record.requests[-1].connection > sessions
                 and record.requests[-1].closed
-            ),
-            10,
+            )
         )
         rest = server.record.requests[-1]
         rest_ms = rest.audio_bytes / BYTES_PER_MS
@@ -207,7 +208,7 @@ class _Acts:
             f"received the last {rest_ms:.0f} ms again, {after_ms:.0f} ms "
             "after the break",
         )
-        self._ends.wait_for(said, 10 + length_ms / 1000)
+        self._ends.wait_for(said, LIMIT_S + length_ms / 1000)
         return said
 
     def _speak(self, pcm: bytes, **options: Any) -> Said:

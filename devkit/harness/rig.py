@@ -296,7 +296,7 @@ class Rig:
             payload for name, payload in self.env.reports if name == "error"
         ]
 
-    async def state(self, state: str, timeout_s: float = 10.0) -> None:
+    async def state(self, state: str, timeout_s: float = 30.0) -> None:
         """Wait until the avatar is in `state`, or raise AssertionError."""
         until = time.monotonic() + timeout_s
         while self.extension.avatar is None or (

@@ -136,7 +136,7 @@ class Stage:
         """Send what a TTS says about a request of its."""
         self.host.send_data(tts_data(name, turn_id, **values))
 
-    def flush(self, timeout_s: float = 5.0) -> float:
+    def flush(self, timeout_s: float = 30.0) -> float:
         """Barge in; return how long the answer took, in seconds.
 
         Raises RuntimeError where the answer is not OK, TimeoutError.

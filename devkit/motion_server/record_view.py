@@ -158,7 +158,7 @@ class RecordView:
             self._audio_listeners.append(listener)
 
     def wait_for(
-        self, predicate: Callable[[Self], T], timeout_s: float = 5.0
+        self, predicate: Callable[[Self], T], timeout_s: float = 30.0
     ) -> T:
         """Block until `predicate(record)` is true, and return its value.
 
@@ -170,7 +170,7 @@ class RecordView:
         return self._timeline.wait_for(lambda: predicate(self), timeout_s)
 
     async def until(
-        self, predicate: Callable[[Self], T], timeout_s: float = 5.0
+        self, predicate: Callable[[Self], T], timeout_s: float = 30.0
     ) -> T:
         """Do what `wait_for` does on any event loop. Raises WaitTimeout."""
         return await self._timeline.until(lambda: predicate(self), timeout_s)

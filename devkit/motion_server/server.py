@@ -259,7 +259,7 @@ class MotionServer:
     # Waiting.
 
     def wait_for(
-        self, predicate: Callable[[Record], T], timeout_s: float = 5.0
+        self, predicate: Callable[[Record], T], timeout_s: float = 30.0
     ) -> T:
         """Block until `predicate(record)` is true; return its value.
 
@@ -271,7 +271,7 @@ class MotionServer:
         return self.record.wait_for(predicate, timeout_s)
 
     async def until(
-        self, predicate: Callable[[Record], T], timeout_s: float = 5.0
+        self, predicate: Callable[[Record], T], timeout_s: float = 30.0
     ) -> T:
         """Wait until `predicate(record)` is true; return its value.
 

@@ -6,7 +6,7 @@ from ._env import TenEnv
 from ._process import _abort, wait_without_limit
 
 # Seconds a tester grants an App that is still starting.
-_START_LIMIT_S = 5.0
+_START_LIMIT_S = 30.0
 
 _lock = threading.Lock()
 _running: "App | None" = None

@@ -103,7 +103,7 @@ class Client:
         """Wait until the callbacks have said so."""
         while not happened():
             self.changed.clear()
-            await asyncio.wait_for(self.changed.wait(), 5)
+            await asyncio.wait_for(self.changed.wait(), 30)
 
 
 async def opened(server: MotionServer, **options: Any) -> Client:

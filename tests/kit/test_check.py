@@ -496,7 +496,7 @@ def test_connect_shows_our_words_only():
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         ).stderr
         for script in (speak, hush + speak)
     ]

@@ -98,7 +98,7 @@ class Checkout:
     ) -> tuple[int, str, str]:
         """Run the command; its exit code, output and error output."""
         done = self.start(user=user, **environment)
-        output, errors = done.communicate(timeout=30)
+        output, errors = done.communicate(timeout=120)
         return done.returncode, output, errors
 
     def open_gate(self) -> int:
@@ -175,7 +175,7 @@ def test_ctrl_c_leaves_nothing_and_the_command_works_again(checkout, path):
     stopped = checkout.start(PATH=path, FAKE_GATE=str(checkout.gate))
     gate = checkout.open_gate()
     os.killpg(stopped.pid, signal.SIGINT)
-    output, errors = stopped.communicate(timeout=30)
+    output, errors = stopped.communicate(timeout=120)
     os.close(gate)
     assert stopped.returncode == 130
     assert errors.splitlines()[2:] == ["stopped"]
@@ -190,7 +190,7 @@ def test_run_that_was_killed_is_no_obstacle(checkout, path):
     killed = checkout.start(PATH=path, FAKE_GATE=str(checkout.gate))
     gate = checkout.open_gate()
     os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate(timeout=30)
+    killed.communicate(timeout=120)
     os.close(gate)
     assert not checkout.venv.exists()
     code, _, errors = checkout.run(PATH=path)
@@ -206,7 +206,7 @@ def test_two_commands_at_once_work(checkout, path):
     assert "Waiting for another command" in second.stderr.readline()
     os.close(gate)
     for process in (first, second):
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
         assert output.startswith("ran with")
     assert len(checkout.installations) == 1

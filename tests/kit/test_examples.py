@@ -170,7 +170,7 @@ def run(*arguments: str | Path, **environment: str):
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
 
@@ -196,11 +196,10 @@ def test_wav_player_is_received_byte_for_byte(tmp_path):
 @pytest.mark.wire
 def test_graph_ends_when_its_player_cannot_play(tmp_path):
     """The player explains, and nothing waits for the limit."""
-    began = time.monotonic()
-    done = run(WAV_PLAYER, WAV_FILE=str(tmp_path / "none.wav"))
+    limit = ("--limit-s", "1000000")
+    done = run(WAV_PLAYER, *limit, WAV_FILE=str(tmp_path / "none.wav"))
     assert done.returncode == 1
     assert "none.wav' cannot be played" in done.stdout
-    assert time.monotonic() - began < 30  # the limit is 120 s
 
 
 @pytest.mark.wire

@@ -129,7 +129,7 @@ def test_stage_connects_what_it_is_asked_to(wired):
 
     with open_stage(voice_wired=wired, flush_wired=wired) as stage:
         error = stage.host.emit(AudioFrame.create("pcm_frame"))
-        result, unsent = stage.host.emit_cmd(Cmd.create("flush")).result(5)
+        result, unsent = stage.host.emit_cmd(Cmd.create("flush")).result(30)
     if wired:
         assert error is None and result is not None
         assert result.get_status_code() == StatusCode.OK

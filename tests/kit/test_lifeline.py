@@ -60,7 +60,7 @@ def test_children_end_when_their_parent_is_killed(code, tmp_path):
             assert parent.stdout.readline() == "started\n"
             parent.kill()
             # stderr of every child is this pipe: it ends with the last one.
-            parent.communicate(timeout=20)
+            parent.communicate(timeout=120)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(parent.pid, signal.SIGKILL)
@@ -78,5 +78,5 @@ def test_a_module_runs_with_its_own_arguments():
     ) as child:
         assert child.stdout is not None
         output = child.stdout.read()
-        assert child.wait(30) == 2
+        assert child.wait(120) == 2
     assert "x does not exist" in output

@@ -162,7 +162,7 @@ async def test_a_stall_blocks_the_client_until_it_is_over():
         assert not sending.done()
         assert server.record.received() == FRAME
         server.now(Resume())
-        await asyncio.wait_for(sending, 5)
+        await asyncio.wait_for(sending, 30)
         await server.until(lambda r: r.received() == FRAME + chunk * 8)
         await client.session.close()
 
@@ -189,7 +189,7 @@ async def test_a_stalled_server_does_not_answer_a_close():
         await asyncio.wait({closing}, timeout=0.1)
         assert not closing.done()
         server.now(Resume())
-        await asyncio.wait_for(closing, 5)
+        await asyncio.wait_for(closing, 30)
 
 
 @pytest.mark.asyncio
@@ -206,7 +206,7 @@ async def test_a_silent_server_never_comes_back():
         await asyncio.wait({closing}, timeout=0.1)
         assert not closing.done()
         assert server.record.received() == FRAME
-    await asyncio.wait_for(closing, 5)
+    await asyncio.wait_for(closing, 30)
 
 
 @pytest.mark.asyncio
@@ -219,7 +219,7 @@ async def test_a_silent_server_answers_no_ping():
         await asyncio.wait({pong}, timeout=0.1)
         assert not pong.done()
         server.now(Resume())
-        await asyncio.wait_for(pong, 5)
+        await asyncio.wait_for(pong, 30)
         await client.session.close()
 
 

@@ -60,13 +60,13 @@ class Viewer:
         """Wait for that many signals."""
         while len(self.signals) < count:
             self._changed.clear()
-            await asyncio.wait_for(self._changed.wait(), 5)
+            await asyncio.wait_for(self._changed.wait(), 30)
 
     async def until_interrupted(self) -> None:
         """Wait for the state of an interrupt."""
         while not any(one.reason for one in self.states):
             self._changed.clear()
-            await asyncio.wait_for(self._changed.wait(), 5)
+            await asyncio.wait_for(self._changed.wait(), 30)
 
     @property
     def ends(self) -> list[tuple[str, bool]]:

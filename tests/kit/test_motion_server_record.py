@@ -249,7 +249,7 @@ def test_a_server_in_a_thread_serves_other_loops():
         async def talk() -> list[Any]:
             client = await opened(server)
             await client.say(FRAME, end=True)
-            await asyncio.to_thread(received.wait, 5)
+            await asyncio.to_thread(received.wait, 30)
             server.now(Close(1011))
             await client.until(lambda: client.errors)
             server.pause_listening()

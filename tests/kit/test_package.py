@@ -115,7 +115,7 @@ def test_package_imports_where_nothing_else_is(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
 

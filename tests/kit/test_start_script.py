@@ -30,7 +30,7 @@ def start(tmp_path):
             capture_output=True,
             text=True,
             check=True,
-            timeout=30,
+            timeout=120,
         )
         return done.stdout.splitlines()
 

@@ -51,7 +51,7 @@ from ten_runtime._failures import HandlerFailed, ProcessAborted
 from ten_runtime._host import ExtensionHost
 from ten_runtime._properties import merge, resolve_placeholders
 
-WAIT_S = 5.0
+WAIT_S = 30.0
 
 
 def register(name, base_dir=None, **methods):
@@ -183,7 +183,7 @@ def run_script(code, **environ):
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         cwd=str(DEVKIT),
         env={"PATH": "/usr/bin:/bin", **environ},
     )
@@ -1412,7 +1412,7 @@ def test_an_app_runs_until_closed():
                 ten_env.on_deinit_done()
 
         def close():
-            assert ready.wait(5)
+            assert ready.wait(30)
             app.close()
 
         app = Noting()

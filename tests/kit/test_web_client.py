@@ -121,7 +121,7 @@ def run(compiled: Path, script: str) -> dict[str, Any]:
         cwd=compiled,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

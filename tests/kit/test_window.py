@@ -612,7 +612,9 @@ def test_only_own_pages_may_steer(
 def _status(
     server: MotionServer, method: str, path: str, **headers: str
 ) -> int:
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=5)
+    connection = http.client.HTTPConnection(
+        server.host, server.port, timeout=30
+    )
     try:
         names = {name.replace("_", "-"): v for name, v in headers.items()}
         body = "{}" if method == "POST" else None
@@ -676,7 +678,7 @@ def test_command_serves_the_page_until_ctrl_c(command: tuple[str, ...]) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    too_late = threading.Timer(60, process.kill)  # ends what is read below
+    too_late = threading.Timer(120, process.kill)  # ends what is read below
     too_late.start()
     try:
         assert process.stdout is not None
@@ -690,7 +692,7 @@ def test_command_serves_the_page_until_ctrl_c(command: tuple[str, ...]) -> None:
         for path in ("/", "/window/main.js", "/window/style.css"):
             assert _status(server, "GET", path) == 200
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         too_late.cancel()
         process.kill()

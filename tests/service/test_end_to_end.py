@@ -13,9 +13,11 @@ from agent import (
     CERTIFICATE,
     Agent,
     play,
+    play_here,
     properties,
     speech,
 )
+from fakes import FakeClock
 from spatius_avatar_python import token
 from spatius_avatar_python.session import sdk
 from ten_runtime import Data, StatusCode
@@ -95,33 +97,52 @@ def test_a_frame_on_an_idle_connection_leaves_at_once(
     assert request.audio == b"".join(frames)
 
 
-@pytest.mark.parametrize("turns", [True, False])
-def test_a_barge_in_silences_the_answer(
-    motion_server: MotionServer, turns: bool
-) -> None:
-    """The cut answer is interrupted once, its late frames are dropped, and
-    the next one is received in full."""
-    cut, late, answer = speech(800, 1), speech(300, 2), speech(500, 3)
+class BargeIn:
+    """An agent that is interrupted, with or without ids of turns."""
 
-    async def script(agent: Agent) -> None:
+    def __init__(self, server: MotionServer, turns: bool) -> None:
+        self.server = server
+        self.cut, self.answer = speech(800, 1), speech(500, 3)
+        self.turn_ids = (1, 2) if turns else (None, None)
+
+    async def script(self, agent: Agent) -> None:
+        one, other = self.turn_ids
         await agent.state("ready")
-        await agent.say(cut, 1 if turns else None)
-        await motion_server.until(lambda r: r.requests[0].audio == cut)
+        await agent.say(self.cut, one)
+        await self.server.until(lambda r: r.requests[0].audio == self.cut)
         for _ in range(20):
             await agent.flush()
-        await agent.say(late, 1 if turns else None)
-        await agent.end(1 if turns else None, reason=2)
-        await agent.say(answer, 2 if turns else None)
-        await agent.end(2 if turns else None)
-        await motion_server.until(_is_over(2))
+        await agent.say(speech(300, 2), one)
+        await agent.end(one, reason=2)
+        await agent.say(self.answer, other)
+        await agent.end(other)
+        await self.server.until(_is_over(2))
 
-    play(script, properties(motion_server))
-    record = motion_server.record
-    assert [request.audio for request in record.requests] == [cut, answer]
-    assert len(record.interrupts) == 1
-    assert record.requests[0].interrupted_at_s is not None
-    assert record.requests[0].ended_at_s is None
-    assert record.violations == []
+    def check(self) -> None:
+        record = self.server.record
+        assert [r.audio for r in record.requests] == [self.cut, self.answer]
+        assert len(record.interrupts) == 1
+        assert record.requests[0].interrupted_at_s is not None
+        assert record.requests[0].ended_at_s is None
+        assert record.violations == []
+
+
+def test_a_barge_in_silences_the_answer(motion_server: MotionServer) -> None:
+    """The cut answer is interrupted once, its late frames are dropped, and
+    the next one is received in full."""
+    barge_in = BargeIn(motion_server, turns=True)
+    play(barge_in.script, properties(motion_server))
+    barge_in.check()
+
+
+async def test_a_barge_in_without_turns_silences_the_answer(
+    motion_server: MotionServer,
+) -> None:
+    """The same, since the late frames come within a second."""
+    barge_in = BargeIn(motion_server, turns=False)
+    clock = FakeClock(epoch=time.time())
+    await play_here(barge_in.script, properties(motion_server), clock)
+    barge_in.check()
 
 
 def test_a_flush_with_nothing_to_say_does_nothing(
@@ -145,10 +166,10 @@ def test_a_flush_with_nothing_to_say_does_nothing(
 def test_a_flush_while_an_ended_answer_still_plays_interrupts_it(
     motion_server: MotionServer,
 ) -> None:
-    """Ten seconds that were sent at once can be cut after their end."""
+    """Half a minute that was sent at once can be cut after its end."""
 
     async def script(agent: Agent) -> None:
-        await agent.say(speech(10_000), 1)
+        await agent.say(speech(30_000), 1)
         await agent.end(1)
         await motion_server.until(_is_over(1))
         await agent.flush()
@@ -224,7 +245,7 @@ def test_an_utterance_without_an_end_is_ended_by_itself(
     """After end_of_speech_timeout_ms without new audio."""
 
     async def script(agent: Agent) -> None:
-        await agent.say(speech(100))
+        await agent.say(speech(100), frame_ms=100)
         await motion_server.until(_is_over(1))
 
     play(script, properties(motion_server, end_of_speech_timeout_ms=200))
@@ -414,11 +435,11 @@ def test_the_dump_is_what_came_in(
     play(script, wanted)
     (path,) = (tmp_path / "new").iterdir()
     assert path.name.startswith(f"{'spatius_avatar_python'}_in_")
-    deadline = time.monotonic() + 5
+    until_s = time.monotonic() + 30
     while True:  # the last batch is written behind the extension's stop
         with wave.open(str(path)) as wav:
             dumped = wav.readframes(wav.getnframes())
-        if dumped == pcm or time.monotonic() > deadline:
+        if dumped == pcm or time.monotonic() > until_s:
             break
         time.sleep(0.02)
     assert dumped == pcm
@@ -475,16 +496,13 @@ def test_ogg_opus_is_one_stream_per_utterance(
 def test_stopping_leaves_the_channel_at_once(
     motion_server: MotionServer,
 ) -> None:
-    """The session is closed with 1000, well within 4 s."""
-    stopped: list[float] = []
+    """The session is closed with 1000 (how soon: test_stopping.py)."""
 
     async def script(agent: Agent) -> None:
         await agent.say(speech(100))
         await agent.state("ready")
-        stopped.append(time.monotonic())
 
     play(script, properties(motion_server))
-    assert time.monotonic() - stopped[0] < 2
     connection = motion_server.wait_for(
         lambda record: [c for c in record.connections if c.closed_s]
     )[0]

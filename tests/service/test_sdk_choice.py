@@ -24,7 +24,7 @@ def loaded(script: str, **environment: str) -> "dict[str, Any]":
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

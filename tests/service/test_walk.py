@@ -476,6 +476,7 @@ async def _walk_all(seeds: list[int]) -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+@pytest.mark.virtual
 @pytest.mark.parametrize("part", range(PARTS))
 def test_random_walks_keep_what_was_promised(part: int) -> None:
     """Nothing missing, nothing twice beyond the rewind, one output at a time,

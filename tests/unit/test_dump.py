@@ -85,7 +85,7 @@ def run(script: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
 
@@ -241,7 +241,7 @@ def test_folder_that_is_a_file(make, tmp_path, problems):
 def test_folder_that_no_file_system_takes(make, problems, folder):
     """Nor may a folder's name end the writing thread without a word."""
     writing = make(folder)
-    assert problems.came.wait(2.0)
+    assert problems.came.wait(DEADLINE_S)
     finish(writing)
     assert len(problems) == 1
 
@@ -313,19 +313,19 @@ def test_neither_write_nor_close_waits_for_the_disk(make, problems):
     """A disk that stalls holds up neither speech nor the end."""
     stalled = threading.Event()
     go_on = threading.Event()
+    waited = []
 
     def stall(problem: str) -> None:
         problems(problem)
         stalled.set()
-        go_on.wait(DEADLINE_S)
+        waited.append(go_on.wait(DEADLINE_S))
 
     writing = Dump("/dev/null/no", "avatar", RATE_HZ, stall)
     try:
         assert stalled.wait(DEADLINE_S)
-        begun = time.monotonic()
         writing.write(FRAME)
         writing.close()
-        assert time.monotonic() - begun < 1.0
+        assert waited == []  # it stalls yet
     finally:
         go_on.set()
         writing.join(DEADLINE_S)

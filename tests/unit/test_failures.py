@@ -281,7 +281,7 @@ print(sorted(loaded & set(sys.modules)))
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"

@@ -165,7 +165,7 @@ print(sorted(tops & {SDKS | {"ten_runtime"}!r}))
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
