@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import websockets
 from agent import SERVER_OPTIONS, properties, speech
 from fakes import FakeClock
 
@@ -72,6 +73,15 @@ STATES: dict[str, tuple[Plan, str]] = {
 SILENT = ("silent peer", "stalled")
 
 
+@pytest.fixture
+def patient_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the websocket library set no limit of its own to a close."""
+    defaults = websockets.connect.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "close_timeout", 10 * WAIT_S)
+
+
+@pytest.mark.usefixtures("patient_library")
 @pytest.mark.parametrize("case", STATES)
 async def test_start_and_stop_wait_for_nothing(
     make_rig: Callable[..., Rig], case: str
