@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from .clock import Clock
 from .faults import (
     ALLOWED,
     Faults,
@@ -21,6 +22,7 @@ from .record import Record
 class Controlled(Protocol):
     """What is needed of the `MotionServer`."""
 
+    clock: Clock
     record: Record
     faults: Faults
 
