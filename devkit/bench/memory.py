@@ -28,6 +28,12 @@ FRAME_MS = 20
 TTS_PACE = 3.0
 MINUTE_S = 60.0
 
+READING_S = MINUTE_S
+"""How often memory is read."""
+
+SHORT_SPEED = 10.0
+SHORT_READING_S = 20.0
+
 READINGS = 5
 """How many are compared, from the first minute's on and of the last."""
 
@@ -45,8 +51,13 @@ class _MemoryRun:
 
 def run(settings: Settings) -> Outcome:
     """Talk for an hour in accelerated time."""
-    minutes = 2 if settings.short else 60
-    runs = [apart(talk, minutes) for _ in range(settings.choose(3, 1))]
+    minutes, speed, reading_s = 60, SPEED, READING_S
+    if settings.short:
+        minutes, speed, reading_s = 1, SHORT_SPEED, SHORT_READING_S
+    runs = [
+        apart(talk, minutes, speed, reading_s)
+        for _ in range(settings.choose(3, 1))
+    ]
     grown_mib = [run.grown_mib for run in runs]
     ours = median(grown_mib)
     return Outcome(
@@ -69,10 +80,10 @@ def run(settings: Settings) -> Outcome:
     )
 
 
-def talk(minutes: int) -> _MemoryRun:
+def talk(minutes: int, speed: float, reading_s: float) -> _MemoryRun:
     """Talk for so long; for a process that does nothing else."""
     with motion_server() as service:
-        work = _talk(service, minutes)
+        work = _talk(service, minutes, speed, reading_s)
         if os.environ.get("TEN_STAND_IN_LOOP") == "asyncio":
             return asyncio.run(work)
         import uvloop
@@ -80,8 +91,10 @@ def talk(minutes: int) -> _MemoryRun:
         return uvloop.run(work)
 
 
-async def _talk(service: Service, minutes: int) -> _MemoryRun:
-    clock = FastClock(SPEED)
+async def _talk(
+    service: Service, minutes: int, speed: float, reading_s: float
+) -> _MemoryRun:
+    clock = FastClock(speed)
     rig = Rig({"params": params(service, 0)}, clock)
     rig.env.keeps_lines = False
     await rig.start()
@@ -94,7 +107,7 @@ async def _talk(service: Service, minutes: int) -> _MemoryRun:
         await _turn(rig, clock, rng, utterances)
         await clock.sleep(rng.uniform(1, 4))
         rig.env.reports.clear()
-        if clock.monotonic() >= (len(readings) + 1) * MINUTE_S:
+        if clock.monotonic() >= (len(readings) + 1) * reading_s:
             readings.append(_memory())
     await rig.stop()
     sent = rig.totals.sent * 2

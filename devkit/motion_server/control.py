@@ -1,12 +1,12 @@
 """Control over HTTP, for a service in a process of its own."""
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from aiohttp import web
 
+from .clock import Clock
 from .faults import (
     ALLOWED,
     Faults,
@@ -22,6 +22,7 @@ from .record import Record
 class Controlled(Protocol):
     """What is needed of the `MotionServer`."""
 
+    clock: Clock
     record: Record
     faults: Faults
 
@@ -92,9 +93,9 @@ class Control:
         at = spec["at"]
         if at == "port":
             # Nobody could ask to open it again: this port is the closed one.
-            delay_s = float(spec["closed_for_s"])
+            opens_s = server.clock.monotonic() + float(spec["closed_for_s"])
             server.pause_listening()
-            asyncio.get_running_loop().call_later(delay_s, self._reopen)
+            server.clock.call_at(opens_s, self._reopen)
             return
         point = "runtime" if at == "now" else at
         if point not in ALLOWED:

@@ -11,7 +11,7 @@ from .guard import refusal
 from .port import Port
 
 # How long another thread waits for the server's loop to do something short.
-_CALL_TIMEOUT_S = 5.0
+_CALL_TIMEOUT_S = 30.0
 # Handlers are cancelled before the library gets to wait for them; zero would
 # mean "indefinitely" to it.
 _SHUTDOWN_TIMEOUT_S = 0.1

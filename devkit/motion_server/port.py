@@ -26,6 +26,9 @@ class Port:
         self._factory = factory
         self._receive_buffer_bytes = receive_buffer_bytes
         self._socket: socket.socket | None = None
+        # Bound but not listening: nobody else gets the port while it is
+        # closed. None where the system does not allow for it.
+        self._reserved: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._acceptor: asyncio.Task[None] | None = None
         # Whether the acceptor has begun to make the server.
@@ -39,9 +42,8 @@ class Port:
         """Open the port on the running loop. Raises OSError."""
         if self._socket is not None:
             return
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock = _reusable_socket()
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if self._receive_buffer_bytes is not None:
                 # Accepted sockets inherit it.
                 sock.setsockopt(
@@ -50,6 +52,8 @@ class Port:
                     self._receive_buffer_bytes,
                 )
             sock.bind((self._host, self.number))
+            self.number = sock.getsockname()[1]
+            self._reserve()
             # From here on the kernel takes connections; the loop gets to
             # them a moment later.
             sock.listen(_BACKLOG)
@@ -57,7 +61,6 @@ class Port:
             sock.close()
             raise
         sock.setblocking(False)
-        self.number = sock.getsockname()[1]
         self._socket = sock
         loop = asyncio.get_running_loop()
         self._acceptor = loop.create_task(self._accept(sock))
@@ -79,6 +82,21 @@ class Port:
         if self._acceptor is not None:
             await asyncio.gather(self._acceptor, return_exceptions=True)
         self.close()
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
+
+    def _reserve(self) -> None:
+        """Keep the port; impossible where somebody listens there."""
+        if self._reserved is not None:
+            return
+        sock = _reusable_socket()
+        try:
+            sock.bind((self._host, self.number))
+        except OSError:
+            sock.close()
+        else:
+            self._reserved = sock
 
     async def _accept(self, sock: socket.socket) -> None:
         self._is_accepting = True
@@ -92,3 +110,9 @@ class Port:
             self._server = server
         else:
             server.close()  # the port was closed meanwhile
+
+
+def _reusable_socket() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return sock

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -407,18 +408,21 @@ def test_connect_sends_one_second_of_silence(tmp_path, motion_server):
     assert not record.violations
 
 
-def closed_port() -> int:
-    """Return a port where nothing listens."""
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port where nothing listens, and nothing will."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+        yield one.getsockname()[1]
 
 
 @pytest.mark.wire
 @pytest.mark.parametrize("missing", ["console", "ingress"])
-def test_connect_names_who_does_not_answer(tmp_path, motion_server, missing):
+def test_connect_names_who_does_not_answer(
+    tmp_path, motion_server, missing, closed_port
+):
     """The endpoint where nothing listens, and how to start what would."""
-    nowhere = f"http://127.0.0.1:{closed_port()}"
+    nowhere = f"http://127.0.0.1:{closed_port}"
     params = {
         "console_endpoint_url": motion_server.console_url,
         "ingress_endpoint_url": motion_server.ingress_url,

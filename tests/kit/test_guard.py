@@ -32,6 +32,10 @@ PROCESSES = 8
 NEIGHBORS = 2
 """Other rules that each mutant is held to; all with GUARD_MATRIX=full."""
 
+MORE_ATTEMPTS = 4
+"""Rules have time limits, and the machine is busy here: whatever is not as
+expected is tried as often again, with nothing of ours beside it."""
+
 Tree = dict[str, object]
 
 
@@ -59,8 +63,14 @@ def write_extension(folder: Path, init: str = "", **manifest: object) -> Path:
 @pytest.mark.takes_s(10)
 def test_honest_avatar_keeps_every_rule() -> None:
     """None is broken, and none is without an avatar that can keep it."""
-    verdicts = runner.run(HONEST, jobs=4)
-    assert {v.rule: (v.outcome, v.how) for v in verdicts} == {
+    verdicts = {verdict.rule: verdict for verdict in runner.run(HONEST, jobs=4)}
+    for _ in range(MORE_ATTEMPTS):
+        broken = [
+            rule for rule in RULES if verdicts[rule].outcome == runner.BROKEN
+        ]
+        for verdict in runner.run(HONEST, broken, jobs=1):
+            verdicts[verdict.rule] = verdict
+    assert {v.rule: (v.outcome, v.how) for v in verdicts.values()} == {
         rule: (runner.KEPT, "") for rule in RULES
     }
 
@@ -135,13 +145,12 @@ def test_each_mutant_breaks_its_rule_and_no_other(tmp_path: Path) -> None:
     with ThreadPoolExecutor(PROCESSES) as pool:
         for part in pool.map(hold_mutants, parts, folders):
             broken.update(part)
-    # Rules have time limits, and the machine is busy here: whatever is not as
-    # expected is tried once more, with nothing of ours beside it.
-    again = {name: plans[name] for name in plans if broken[name] != {name}}
-    if again:
-        folder = tmp_path / "again"
-        folder.mkdir()
-        broken.update(hold_mutants(again, folder))
+    for attempt in range(MORE_ATTEMPTS):
+        again = {name: plans[name] for name in plans if broken[name] != {name}}
+        if again:
+            folder = tmp_path / f"again-{attempt}"
+            folder.mkdir()
+            broken.update(hold_mutants(again, folder))
     assert broken == {rule: {rule} for rule in RULES}
 
 
@@ -213,7 +222,6 @@ def test_an_end_of_the_process_breaks_one_rule(
     assert verdicts[0].how.startswith("the worker ended (SIGABRT)")
 
 
-@pytest.mark.takes_s(5)
 def test_a_rule_that_hangs_is_broken(
     ending: runner.Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,7 +231,7 @@ def test_a_rule_that_hangs_is_broken(
         "os.abort()", "__import__('time').sleep(99)"
     )
     init.write_text(text)
-    monkeypatch.setattr(runner, "RULE_LIMIT_S", 4.0)
+    monkeypatch.setattr(runner, "RULE_LIMIT_S", 1.0)
     (verdict,) = runner.run(ending, ["answers_flush_while_connecting"])
     assert (verdict.outcome, verdict.how[:11]) == (runner.BROKEN, "did not end")
 

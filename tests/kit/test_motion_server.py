@@ -20,6 +20,7 @@ from sdk_client import (
     FRAME,
     SAMPLE_RATE,
     Client,
+    ManualClock,
     assert_reads,
     epoch_s,
     failure,
@@ -394,13 +395,18 @@ async def test_faults_can_be_set_over_http():
 @pytest.mark.asyncio
 async def test_the_port_can_be_closed_for_a_while_over_http():
     """A port closed over HTTP opens again by itself."""
-    async with MotionServer() as server, aiohttp.ClientSession() as http:
-        plan = {"at": "port", "closed_for_s": 0.05}
+    clock = ManualClock()
+    async with (
+        MotionServer(clock=clock) as server,
+        aiohttp.ClientSession() as http,
+    ):
+        plan = {"at": "port", "closed_for_s": 60}
         async with http.post(
             f"{server.control_url}/fault", json=plan
         ) as answer:
             assert answer.status == 200
         assert (await failure(server)).code.value == "connectionFailed"
+        clock.advance(60)
         await server.until(
             lambda r: [e.kind for e in r.events].count("listening") == 2
         )

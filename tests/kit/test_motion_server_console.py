@@ -1,6 +1,8 @@
 """The console of the local Spatius service."""
 
 import asyncio
+import socket
+import sys
 import time
 
 import aiohttp
@@ -152,6 +154,18 @@ async def test_a_closed_port_refuses_connections():
         assert_reads(error, "connectionFailed", "session_token")
         await client.say(FRAME)
         await server.until(lambda r: r.received() == FRAME)
+        server.resume_listening()
+        await opened(server)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as Linux allows for it")
+@pytest.mark.asyncio
+async def test_a_closed_port_stays_taken():
+    """Nobody else gets it while it is closed."""
+    async with MotionServer() as server:
+        server.pause_listening()
+        with socket.socket() as other, pytest.raises(OSError):
+            other.bind((server.host, server.port))
         server.resume_listening()
         await opened(server)
 

@@ -170,11 +170,14 @@ async def test_a_stall_blocks_the_client_until_it_is_over():
 @pytest.mark.asyncio
 async def test_a_stall_may_be_over_by_itself():
     """Stall(for_s) reads on after its time."""
-    async with MotionServer() as server:
+    clock = ManualClock()
+    async with MotionServer(clock=clock) as server:
         client = await opened(server)
-        server.now(Stall(for_s=0.05))
+        server.now(Stall(for_s=60))
         await client.say(FRAME)
+        await asyncio.sleep(0.05)
         assert server.record.received() == b""
+        clock.advance(60)
         await server.until(lambda r: r.received() == FRAME)
         await client.session.close()
 

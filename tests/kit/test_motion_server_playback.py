@@ -180,12 +180,12 @@ async def test_an_interrupted_request_gets_no_end():
     async with MotionServer(playback_signals=PlaybackSignals()) as server:
         viewer = Viewer(server)
         client = await viewer.open()
-        first = await client.say(SECOND * 9, end=True)
+        first = await client.say(SECOND * 60, end=True)
         await viewer.until(1)
         await client.session.interrupt()
         await server.until(lambda r: r.interrupts)
         server.playback_signals = PlaybackSignals(end_when_interrupted=True)
-        second = await client.say(SECOND * 9, end=True)
+        second = await client.say(SECOND * 60, end=True)
         await viewer.until(2)
         await client.session.interrupt()
         await viewer.until(3)
@@ -292,17 +292,24 @@ async def test_capabilities_do_no_harm():
 
 
 @only_with_states
+@pytest.mark.wire
 @pytest.mark.asyncio
 async def test_playback_states_have_the_position():
     """Of begin, progress, end and interrupt."""
-    async with serve(
-        PlaybackSignals(progress_ms=400), capabilities=("playback_state",)
+    clock = ManualClock()
+    async with MotionServer(
+        clock=clock,
+        playback_signals=PlaybackSignals(progress_ms=400),
+        capabilities=("playback_state",),
     ) as server:
         viewer = Viewer(server)
         client = await viewer.open(on_playback_state=viewer.on_state)
         first = await client.say(SECOND, end=True)
-        await viewer.until(4)
-        second = await client.say(SECOND * 60, end=True)
+        await viewer.until(1)
+        for count in (2, 3, 4):
+            clock.advance(0.4)
+            await viewer.until(count)
+        second = await client.say(SECOND, end=True)
         await viewer.until(5)
         await client.session.interrupt()
         await viewer.until_interrupted()
