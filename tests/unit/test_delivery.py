@@ -4,8 +4,10 @@ import pytest
 from avatar_stage import BYTES_PER_MS, FIRST, SECOND, Stage, pcm, ready
 from fakes import LOST
 from spatius_avatar_python.delivery import LOST_AT, PING_INTERVAL_S
+from spatius_avatar_python.speech import Turn
 from spatius_avatar_python.speech.playout import END_MARGIN_S
 
+THIRD = Turn("session", 3)
 RESUMED = {"resume_within_s": 15.0}
 
 
@@ -15,6 +17,16 @@ async def silent(**limits: float) -> Stage:
     stage.avatar.speak(pcm(1000), FIRST)
     await stage.clock.advance(PING_INTERVAL_S)
     stage.service.answers_pings = False
+    return stage
+
+
+async def asked(ms: int = 100) -> Stage:
+    """Return one that has asked for `ms` more, and gets no answer."""
+    stage = await silent()
+    await stage.clock.advance(PING_INTERVAL_S)
+    pings = stage.session.pings
+    stage.avatar.speak(pcm(ms), FIRST)
+    assert stage.session.pings == pings + 1
     return stage
 
 
@@ -32,6 +44,17 @@ async def test_nothing_is_asked_while_nothing_is_written():
     await stage.clock.advance(0.02)
     assert stage.session.pings == 2
     await stage.clock.advance(60.0)
+    assert stage.session.pings == 2
+    await stage.finish()
+
+
+async def test_speech_that_goes_on_after_a_pause_is_asked_for_at_once():
+    """A peer that vanishes in mid-sentence is noticed as early as any."""
+    stage = await ready(end_timeout_s=0.0)
+    stage.avatar.speak(pcm(100), FIRST)
+    await stage.clock.advance(5.0)
+    assert stage.session.pings == 1
+    stage.avatar.speak(pcm(100), FIRST)
     assert stage.session.pings == 2
     await stage.finish()
 
@@ -190,4 +213,88 @@ async def test_a_session_that_cannot_be_asked():
     await stage.clock.advance(1.0 + END_MARGIN_S + PING_INTERVAL_S)
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["reason"] == 1
+    await stage.finish()
+
+
+async def test_an_answer_says_nothing_of_what_came_after_its_ping():
+    """Neither of the same utterance nor of the next one."""
+    stage = await asked()
+    stage.avatar.speak(pcm(3000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    stage.avatar.speak(pcm(100), SECOND)
+    stage.avatar.speech_ends(SECOND)
+    await stage.clock.advance(0.0)
+    stage.session.answer()
+    await stage.clock.advance(10.0)
+    stage.avatar.flush()
+    await stage.clock.advance(0.0)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["playback_position_ms"] == 1100
+    await stage.finish()
+
+
+async def test_an_answer_says_nothing_of_what_follows_a_flush():
+    """Its ping was sent before."""
+    stage = await asked()
+    stage.avatar.flush()
+    stage.avatar.speak(pcm(1000), SECOND)
+    stage.avatar.speech_ends(SECOND)
+    await stage.clock.advance(0.0)
+    stage.session.answer()
+    await stage.clock.advance(10.0)
+    assert len(stage.outbox.payloads("avatar_audio_start")) == 2
+    assert len(stage.outbox.payloads("avatar_audio_end")) == 1
+    await stage.finish()
+
+
+async def test_an_answer_is_for_all_that_was_written_before_its_ping():
+    """However many utterances that is."""
+    stage = await asked()
+    stage.avatar.speech_ends(FIRST)
+    for turn in (SECOND, THIRD):
+        stage.avatar.speak(pcm(100), turn)
+        stage.avatar.speech_ends(turn)
+    stage.session.answer()
+    await stage.clock.advance(PING_INTERVAL_S)
+    stage.session.answer()
+    await stage.clock.advance(10.0)
+    assert len(stage.outbox.payloads("avatar_audio_end")) == 3
+    await stage.finish()
+
+
+# What the service says of playback
+
+
+async def test_what_the_service_has_played_has_arrived():
+    """The end of an utterance, also where it is the next one that begins."""
+    stage = await asked()
+    stage.avatar.speech_ends(FIRST)
+    for turn in (SECOND, THIRD):
+        stage.avatar.speak(pcm(1000), turn)
+        stage.avatar.speech_ends(turn)
+    await stage.clock.advance(0.0)
+    stage.session.play("request-1.1", "playing")
+    await stage.clock.advance(0.01)
+    assert len(stage.outbox.payloads("avatar_audio_end")) == 1
+    stage.session.play("request-1.1", "ended")
+    await stage.clock.advance(0.0)
+    first, second = stage.outbox.payloads("avatar_audio_end")
+    assert first["reason"] == second["reason"] == 1
+    await stage.finish()
+
+
+async def test_a_position_is_the_truth_while_pings_are_not_answered():
+    """And stays so when an older ping is."""
+    stage = await asked()
+    stage.avatar.speak(pcm(8900), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(3.0)
+    stage.session.play("request-1.0", "playing", 2500.0)
+    stage.session.answer()
+    await stage.clock.advance(5.0)
+    stage.avatar.flush()
+    await stage.clock.advance(0.0)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["playback_position_ms"] == 2500
+    assert end["source"] == "service"
     await stage.finish()
