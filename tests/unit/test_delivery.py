@@ -174,6 +174,30 @@ async def test_an_answer_ends_the_doubt():
     await stage.finish()
 
 
+@pytest.mark.parametrize(
+    ("arrived_ms", "turn", "position_ms"),
+    [(5000, FIRST, 2500), (1800, SECOND, 500)],
+)
+async def test_what_had_arrived_before_a_doubt_plays_on(
+    arrived_ms: int, turn: Turn, position_ms: int
+):
+    """What was written behind it waits for its end, and for the answer."""
+    stage = await ready()
+    stage.avatar.speak(pcm(arrived_ms), FIRST)
+    await stage.clock.advance(PING_INTERVAL_S)
+    stage.service.answers_pings = False
+    stage.avatar.speak(pcm(2000), turn)
+    stage.avatar.speech_ends(turn)
+    await stage.clock.advance(2.0 - PING_INTERVAL_S)
+    stage.session.answer()
+    await stage.clock.advance(0.5)
+    stage.avatar.flush()
+    await stage.clock.advance(0.0)
+    end = stage.outbox.payloads("avatar_audio_end")[-1]
+    assert end["playback_position_ms"] == pytest.approx(position_ms, abs=2)
+    await stage.finish()
+
+
 async def test_utterances_from_a_doubt_play_one_behind_the_other():
     """The pause that was between them has passed already."""
     stage = await silent()
