@@ -53,7 +53,6 @@ class Delivery:
         if link is not self._link:
             self._link = link
             self._is_waiting = False
-            self.check_at = None
         if link is None or not link.is_ready:
             self.check_at = None
             return

@@ -20,12 +20,12 @@ async def silent(**limits: float) -> Stage:
     return stage
 
 
-async def asked(ms: int = 100) -> Stage:
-    """Return one that has asked for `ms` more, and gets no answer."""
-    stage = await silent()
+async def asked(**limits: float) -> Stage:
+    """Return one that has asked for 0.1 s more, and gets no answer."""
+    stage = await silent(**limits)
     await stage.clock.advance(PING_INTERVAL_S)
     pings = stage.session.pings
-    stage.avatar.speak(pcm(ms), FIRST)
+    stage.avatar.speak(pcm(100), FIRST)
     assert stage.session.pings == pings + 1
     return stage
 
@@ -190,7 +190,10 @@ async def test_what_had_arrived_before_a_doubt_plays_on(
     stage.avatar.speech_ends(turn)
     await stage.clock.advance(2.0 - PING_INTERVAL_S)
     stage.session.answer()
-    await stage.clock.advance(0.5)
+    await stage.clock.advance(0.11)
+    ends = stage.outbox.payloads("avatar_audio_end")
+    assert len(ends) == (turn is SECOND)
+    await stage.clock.advance(0.39)
     stage.avatar.flush()
     await stage.clock.advance(0.0)
     end = stage.outbox.payloads("avatar_audio_end")[-1]
@@ -283,6 +286,47 @@ async def test_an_answer_is_for_all_that_was_written_before_its_ping():
     stage.session.answer()
     await stage.clock.advance(10.0)
     assert len(stage.outbox.payloads("avatar_audio_end")) == 3
+    await stage.finish()
+
+
+async def test_idle_time_counts_from_when_late_speech_was_heard():
+    """Not from when it would have been."""
+    stage = await asked(idle_disconnect_s=20.0)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(10.0)
+    stage.session.answer()
+    await stage.clock.advance(20.0)
+    assert stage.avatar.state == "ready"
+    await stage.clock.advance(0.5)
+    assert stage.avatar.state == "asleep"
+    await stage.finish()
+
+
+# A connection that was lost
+
+
+async def test_a_connection_that_was_lost_is_not_asked():
+    """Though nobody has closed it yet."""
+    stage = await silent()
+    stage.avatar.speak(pcm(100), FIRST)
+    pings = stage.session.pings
+    stage.clock.jump(PING_INTERVAL_S)
+    stage.session.on_failure(LOST)
+    stage.avatar.speak(pcm(100), FIRST)
+    assert stage.session.pings == pings
+    await stage.finish()
+
+
+async def test_nothing_is_due_while_a_connection_is_closed():
+    """However long that takes."""
+    stage = await asked()
+    stage.service.close_raises = "hold"
+    await stage.lose(LOST)
+    for _ in range(10):
+        await stage.clock.advance_to_timer()
+    assert stage.clock.monotonic() > 1010.0
+    assert stage.session.is_held
+    stage.session.release()
     await stage.finish()
 
 
