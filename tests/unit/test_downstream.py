@@ -146,6 +146,17 @@ async def test_close_waits_for_no_answer():
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_no_flush_is_passed_on_after_close():
+    """Messages still come during a stop; nobody would end the wait."""
+    env = Env()
+    voice = make(env)
+    voice.close()
+    voice.flush()
+    await settle()
+    assert env.cmds == []
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 class RaisingEnv(Env):
     async def send_cmd(self, cmd: Any) -> tuple[Any, Optional[TenError]]:
         raise RuntimeError("the command cannot be sent")
