@@ -78,8 +78,7 @@ class Delivery:
     def _miss(self, link: Link, now: float) -> None:
         self._missed += 1
         self.check_at = now + MISSED_AFTER_S
-        if self._missed == 1:
-            self._playout.doubt()
+        self._playout.doubt()
         if self._missed >= LOST_AT:
             link.silent_for(LOST_AT * MISSED_AFTER_S)
 

@@ -3,7 +3,11 @@
 import pytest
 from avatar_stage import BYTES_PER_MS, FIRST, SECOND, Stage, pcm, ready
 from fakes import LOST
-from spatius_avatar_python.delivery import LOST_AT, PING_INTERVAL_S
+from spatius_avatar_python.delivery import (
+    LOST_AT,
+    MISSED_AFTER_S,
+    PING_INTERVAL_S,
+)
 from spatius_avatar_python.speech import Turn
 from spatius_avatar_python.speech.playout import END_MARGIN_S
 
@@ -112,6 +116,41 @@ async def test_position_of_what_is_cut_while_the_service_is_silent(ends: str):
     assert first["playback_position_ms"] == 1000
     assert all(end["playback_position_ms"] == 0 for end in rest)
     await stage.finish()
+
+
+@pytest.mark.parametrize(
+    ("after_s", "position_ms"), [(0.99, 1490), (1.01, 1000)]
+)
+async def test_an_answer_is_missed_after_a_second(
+    after_s: float, position_ms: int
+):
+    """Until then what was written counts as heard in its time."""
+    stage = await asked()
+    stage.avatar.speak(pcm(8900), FIRST)
+    await stage.clock.advance(after_s)
+    stage.avatar.flush()
+    await stage.clock.advance(0.0)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["playback_position_ms"] == position_ms
+    await stage.finish()
+
+
+async def test_answers_that_come_late_lose_no_connection():
+    """Each ping has its own time."""
+    stage = await asked()
+    for _ in range(3):
+        await stage.clock.advance(LOST_AT - 5.0)
+        stage.session.answer()
+        await stage.clock.advance(PING_INTERVAL_S)
+        stage.avatar.speak(pcm(100), FIRST)
+    assert stage.outbox.errors == []
+    assert len(stage.service.sessions) == 1
+    await stage.finish()
+
+
+def test_times_are_those_of_the_rules():
+    """Rule 1 of playout, in seconds."""
+    assert (MISSED_AFTER_S, LOST_AT * MISSED_AFTER_S) == (1.0, 20.0)
 
 
 async def test_the_silence_goes_on_after_a_flush():
