@@ -72,8 +72,8 @@ class Delivery:
         self._is_waiting = True
         self._missed = 0
         self.check_at = now + MISSED_AFTER_S
-        if not link.ping(partial(self._answered, link, mark)):
-            self._answered(link, mark)
+        if not link.ping(partial(self._answered, mark)):
+            self._answered(mark)
 
     def _miss(self, link: Link, now: float) -> None:
         self._missed += 1
@@ -82,10 +82,9 @@ class Delivery:
         if self._missed >= LOST_AT:
             link.silent_for(LOST_AT * MISSED_AFTER_S)
 
-    def _answered(self, link: Link, mark: Mark) -> None:
-        if link is self._link and self._is_waiting:
-            self._is_waiting = False
-            now = self._clock.monotonic()
-            self.check_at = now + PING_INTERVAL_S
-            self._playout.arrived(mark, now)
-            self._on_answer()
+    def _answered(self, mark: Mark) -> None:
+        self._is_waiting = False
+        now = self._clock.monotonic()
+        self.check_at = now + PING_INTERVAL_S
+        self._playout.arrived(mark, now)
+        self._on_answer()
