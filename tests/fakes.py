@@ -160,7 +160,7 @@ class FakeVoice:
     def __init__(self, is_connected: bool = False) -> None:
         self.is_connected = is_connected
         self.frames: list[tuple[bytes, int, Optional[Turn]]] = []
-        self.errors: dict[int, Exception] = {}
+        self.errors: dict[int, BaseException] = {}
         """What is raised in place of a frame, by its number."""
 
     async def say(
