@@ -4,7 +4,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fakes import settle
+from spatius_avatar_python.avatar import STOP_LIMIT_S
+from spatius_avatar_python.extension import DUMP_CLOSE_S
+from spatius_avatar_python.outbox import DRAIN_LIMIT_S
 
 from devkit.harness.messages import audio_frame
 from devkit.harness.rig import Rig
@@ -46,6 +50,15 @@ async def test_command_that_cannot_be_read_ends_nothing():
     assert "invalidated" in messages[0]
     assert "cannot be answered" in messages[1]
     await rig.stop()
+
+
+# The stop
+
+
+def test_stop_returns_within_4_s():
+    """Rule 7 of the session: these waits follow one another."""
+    waits_s = (STOP_LIMIT_S, 0.1, DUMP_CLOSE_S, DRAIN_LIMIT_S)
+    assert sum(waits_s) == pytest.approx(4.0)
 
 
 # The dump
