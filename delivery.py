@@ -53,7 +53,6 @@ class Delivery:
         if link is not self._link:
             self._link = link
             self._is_waiting = False
-            self.check_at = None
         if link is None or not link.is_ready:
             self.check_at = None
             return
@@ -73,21 +72,19 @@ class Delivery:
         self._is_waiting = True
         self._missed = 0
         self.check_at = now + MISSED_AFTER_S
-        if not link.ping(partial(self._answered, link, mark)):
-            self._answered(link, mark)
+        if not link.ping(partial(self._answered, mark)):
+            self._answered(mark)
 
     def _miss(self, link: Link, now: float) -> None:
         self._missed += 1
         self.check_at = now + MISSED_AFTER_S
-        if self._missed == 1:
-            self._playout.doubt()
+        self._playout.doubt()
         if self._missed >= LOST_AT:
             link.silent_for(LOST_AT * MISSED_AFTER_S)
 
-    def _answered(self, link: Link, mark: Mark) -> None:
-        if link is self._link and self._is_waiting:
-            self._is_waiting = False
-            now = self._clock.monotonic()
-            self.check_at = now + PING_INTERVAL_S
-            self._playout.arrived(mark, now)
-            self._on_answer()
+    def _answered(self, mark: Mark) -> None:
+        self._is_waiting = False
+        now = self._clock.monotonic()
+        self.check_at = now + PING_INTERVAL_S
+        self._playout.arrived(mark, now)
+        self._on_answer()

@@ -74,7 +74,8 @@ class Downstream:
                 self._takes_flush = False
 
     def close(self) -> None:
-        """Wait for no answer any more."""
+        """Pass nothing on and wait for no answer any more."""
+        self._takes_flush = False
         for flush in self._flushes:
             flush.cancel()
 

@@ -35,11 +35,11 @@ def _rest(
     """Wait for what `coroutine` waits for already, and for all that follows."""
     while True:
         try:
-            result = yield awaited
+            yield awaited
         except BaseException as error:
             step, argument = coroutine.throw, error
         else:
-            step, argument = coroutine.send, result
+            step, argument = coroutine.send, None
         try:
             awaited = step(argument)
         except StopIteration:

@@ -56,11 +56,11 @@ class SpatiusAvatarExtension(AsyncExtension):
         self.clock: Clock = SystemClock()
         """To be set before `on_init`, if at all."""
         self._name = name
-        self._config: Optional[config.Config] = None
         self._failure: Optional[Failure] = None  # of the configuration
         self.avatar: Optional[Avatar] = None
         """None before `on_init`."""
         self._rates_hz: tuple[int, ...] = ()  # expected, any if empty
+        self._dump_path: Optional[str] = None  # None for no dump
         self._dump: Optional[Dump] = None
         self._outbox: Optional[TenOutbox] = None
         self._downstream: Optional[Downstream] = None
@@ -103,6 +103,7 @@ class SpatiusAvatarExtension(AsyncExtension):
         try:
             if self.avatar is not None:
                 await self.avatar.stop()
+            self._dump_path = None  # frames still come, of any rate
             if self._dump is not None:
                 await self._close_dump(self._dump)
             if self._downstream is not None:
@@ -137,23 +138,15 @@ class SpatiusAvatarExtension(AsyncExtension):
     async def on_cmd(self, ten_env: AsyncTenEnv, cmd: Cmd) -> None:
         """Answer `flush` at once, and any other command with an error."""
         try:
-            name = cmd.get_name()
-            if name == "flush":
-                if self.avatar is not None:
-                    self.avatar.flush()
-                if self._downstream is not None:
-                    self._downstream.flush()
-                result = CmdResult.create(StatusCode.OK, cmd)
-            else:
-                result = CmdResult.create(StatusCode.ERROR, cmd)
-                result.set_property_string(
-                    "detail",
-                    f"unknown command {name!r}: this extension knows flush",
-                )
+            problem = self._take_cmd(cmd.get_name())
         except BaseException as error:
+            problem = "the command cannot be taken"
             self._report_input_error(f"a command cannot be taken ({error!r})")
-            result = CmdResult.create(StatusCode.ERROR, cmd)
         try:
+            status = StatusCode.ERROR if problem else StatusCode.OK
+            result = CmdResult.create(status, cmd)
+            if problem:
+                result.set_property_string("detail", problem)
             await ten_env.return_result(result)
         except BaseException as error:
             self._report_input_error(
@@ -184,10 +177,11 @@ class SpatiusAvatarExtension(AsyncExtension):
         if problem:
             raise config.ConfigError([problem])
         outbox.log("info", f"using {sdk.package()}")
-        self._config = settings
         self._rates_hz = params.rates_hz
-        if params.sample_rate != AUTO:
-            self._record(params.sample_rate)
+        if settings.dump:
+            self._dump_path = settings.dump_path
+            if params.sample_rate != AUTO:
+                self._begin_dump(params.sample_rate)
         self._make_avatar(
             _limits_of(params),
             sdk.opener(params, self.clock, outbox.add_secrets),
@@ -217,11 +211,9 @@ class SpatiusAvatarExtension(AsyncExtension):
         )
         self._make_avatar(Limits(), _no_session, Plan(lifetime_of(30)))
 
-    def _record(self, sample_rate: int) -> None:
-        """Have the frames dumped that come from here on."""
-        assert self._config is not None
-        if not self._config.dump:
-            return
+    def _begin_dump(self, sample_rate: int) -> Dump:
+        """Return the dump of the frames that come from here on."""
+        assert self._dump_path is not None
         loop = asyncio.get_running_loop()
 
         def report(problem: str) -> None:
@@ -230,9 +222,8 @@ class SpatiusAvatarExtension(AsyncExtension):
 
         if self._dump is not None:
             self._dump.close()
-        self._dump = Dump(
-            self._config.dump_path, self._name, sample_rate, report
-        )
+        self._dump = Dump(self._dump_path, self._name, sample_rate, report)
+        return self._dump
 
     async def _close_dump(self, dump: Dump) -> None:
         """Have the last audio written, as far as the disk is quick."""
@@ -241,13 +232,21 @@ class SpatiusAvatarExtension(AsyncExtension):
 
         def on_closed() -> None:
             with contextlib.suppress(RuntimeError):  # the loop is gone
-                loop.call_soon_threadsafe(
-                    lambda: closed.done() or closed.set_result(None)
-                )
+                loop.call_soon_threadsafe(closed.set_result, None)
 
         dump.close(on_closed)
         deadline = self.clock.monotonic() + DUMP_CLOSE_S
         await wait_until(self.clock, deadline, closed)
+
+    def _take_cmd(self, name: str) -> str:
+        """Return what is wrong with a command, "" if it was carried out."""
+        if name != "flush":
+            return f"unknown command {name!r}: this extension knows flush"
+        if self.avatar is not None:
+            self.avatar.flush()
+        if self._downstream is not None:
+            self._downstream.flush()
+        return ""
 
     def _take_frame(self, avatar: Avatar, frame: AudioFrame) -> None:
         if frame.get_name() != "pcm_frame":
@@ -271,11 +270,11 @@ class SpatiusAvatarExtension(AsyncExtension):
         if not pcm:
             return
         self._refused_format = ""
-        if self._config is not None and self._config.dump:
-            if self._dump is None or self._dump.sample_rate != rate:
-                self._record(rate)
-            if self._dump is not None:
-                self._dump.write(pcm)
+        if self._dump_path is not None:
+            dump = self._dump
+            if dump is None or dump.sample_rate != rate:
+                dump = self._begin_dump(rate)
+            dump.write(pcm)
         turn = _turn_of(frame)
         if turn != self._turn:
             self._turn = turn

@@ -72,7 +72,7 @@ class Fallback:
         if has_session:
             self._is_on = self._has_started = False
             self._waits_since = None
-        elif not self._is_on and self._after_s:
+        elif self._after_s:
             self._watch()
         if not self._is_speaking and (
             self._is_on or self._speech.voice.has_begun

@@ -100,8 +100,8 @@ class TenOutbox:
         log = getattr(self._ten_env, f"log_{level}")
         # Not every runtime knows fields and options, and a line without them
         # is better than none.
-        if fields is not None and (value := _value_of(self._clean(fields))):
-            with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):
+            if fields and (value := _value_of(self._clean(fields))):
                 log(text, category or None, value, **self._log_option)
                 return
         with contextlib.suppress(Exception):

@@ -72,7 +72,8 @@ class Session(Protocol):
         """Have `on_answer` called when the service has received all that was
         sent before; return False where it cannot be asked.
 
-        It may be called while a call is in progress.
+        It may be called while a call is in progress. `on_answer` is called
+        once, and never after `close` or `abort` has begun.
         """
         ...
 

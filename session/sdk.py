@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime, timezone
 from functools import partial
 from types import ModuleType
@@ -89,7 +90,7 @@ def _import_package() -> tuple[Optional[ModuleType], str]:
 _sdk, _import_problem = _import_package()
 
 
-_is_loaded = False
+_loading: "Optional[Future[None]]" = None
 
 
 async def _preload() -> None:
@@ -98,27 +99,23 @@ async def _preload() -> None:
 
     On a thread of its own: others may keep the loop's own threads busy.
     """
-    global _is_loaded
-    if _is_loaded:
-        return
-    _is_loaded = True
-    loop = asyncio.get_running_loop()
-    loaded = asyncio.Event()
-
-    def load() -> None:
-        _load()
-        with contextlib.suppress(RuntimeError):  # the loop is gone
-            loop.call_soon_threadsafe(loaded.set)
-
-    threading.Thread(target=load, name="load-spatius", daemon=True).start()
-    await loaded.wait()
+    global _loading
+    if _loading is None:
+        loading: Future[None] = Future()
+        loading.set_running_or_notify_cancel()  # not cancelled with a waiter
+        threading.Thread(
+            target=_load, args=(loading,), name="load-spatius", daemon=True
+        ).start()
+        _loading = loading
+    await asyncio.wrap_future(_loading)
 
 
-def _load() -> None:
+def _load(loading: "Future[None]") -> None:
     with contextlib.suppress(Exception):  # then the SDK does so itself
         importlib.import_module("websockets.asyncio.client")
         if _is("spatius"):
             importlib.import_module("spatius.net").get_ssl_context()
+    loading.set_result(None)
 
 
 class _NoDebug(logging.Filter):

@@ -50,8 +50,8 @@ class Request:
     """The service has said so."""
     arrived: int = 0
     """How much of it has reached the service."""
-    limit: Optional[int] = None
-    """No more of it is taken for heard, None for no limit."""
+    is_in_doubt: bool = False
+    """No more of it is taken for heard than has arrived."""
 
     @property
     def is_whole(self) -> bool:
@@ -70,8 +70,8 @@ class Request:
         """Return how far the utterance has been heard at a time, in bytes."""
         left = round((self.ends_at - at) * self.utterance.bytes_per_s)
         heard = min(max(self.size - left, 0), self.size) & ~1
-        if self.limit is not None:
-            heard = min(heard, self.limit)
+        if self.is_in_doubt:
+            heard = min(heard, self.arrived)
         return self.base + heard
 
     def update_heard(self, now: float) -> None:
@@ -132,8 +132,7 @@ class Playout:
             request = Request(
                 utterance, req_id, base, now, begins_at, begins_at
             )
-            if self._is_in_doubt:
-                request.limit = 0
+            request.is_in_doubt = self._is_in_doubt
             self.requests.append(request)
         if size:
             request.size += size
@@ -175,9 +174,9 @@ class Playout:
             self._delay(now)
         is_before = mark.request in self.requests
         for request in self.requests:
-            request.limit = None
+            request.is_in_doubt = False
             if request is mark.request:
-                request.arrived = mark.size
+                request.arrived = max(request.arrived, mark.size)
                 is_before = False
             elif is_before:
                 request.arrived = request.size
@@ -187,7 +186,7 @@ class Playout:
         heard, until more is known."""
         self._is_in_doubt = True
         for request in self.requests:
-            request.limit = request.arrived
+            request.is_in_doubt = True
 
     def started(self, req_id: str, now: float) -> None:
         """The service says that a request is playing."""
@@ -204,7 +203,10 @@ class Playout:
         """The service says how much of a request has been heard."""
         request = self._find(req_id)
         if request is not None and played_s > 0:
-            duration_s = request.size / request.utterance.bytes_per_s
+            bytes_per_s = request.utterance.bytes_per_s
+            heard = min(int(played_s * bytes_per_s) & ~1, request.size)
+            request.arrived = max(request.arrived, heard)
+            duration_s = request.size / bytes_per_s
             self._move(request, now + max(duration_s - played_s, 0.0))
 
     def ended(self, req_id: str, now: float) -> None:
@@ -275,6 +277,7 @@ class Playout:
         begins_at = request.begins_at
         for before in reversed(requests[:at]):
             before.has_ended = True
+            before.arrived = before.size
             if before.ends_at > begins_at:
                 before.source = "service"
                 before.shift(begins_at - before.ends_at)

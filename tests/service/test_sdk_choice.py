@@ -76,6 +76,34 @@ sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 """
 
 
+PRELOAD = """
+import asyncio, sys
+from devkit import package
+package.load()
+from spatius_avatar_python.session import sdk
+
+def is_loaded():
+    module = sys.modules.get("websockets.asyncio.client")
+    return hasattr(module, "connect")
+
+async def main():
+    assert not is_loaded()
+    cancelled = asyncio.ensure_future(sdk._preload())
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    for _ in range(2):
+        await sdk._preload()
+        assert is_loaded()
+
+asyncio.run(main())
+"""
+
+
+def test_each_of_two_avatars_waits_for_what_is_loaded():
+    """Or the second would load it itself, on the event loop."""
+    loaded(PRELOAD, SPATIUS_SDK="avatarkit")
+
+
 @pytest.mark.parametrize("name", sdk.PACKAGES)
 def test_variable_chooses_the_package(name):
     """SPATIUS_SDK decides where several are installed, however it is typed."""

@@ -13,7 +13,12 @@ from spatius_avatar_python.session.connection import (
     OPEN_DEADLINE_S,
     Connection,
 )
-from spatius_avatar_python.session.failures import Failure, SessionError
+from spatius_avatar_python.session.failures import (
+    ConnectionEnded,
+    Failure,
+    SessionError,
+    failure_of,
+)
 from spatius_avatar_python.session.link import PlaybackSignal
 
 
@@ -34,6 +39,14 @@ class FakeConnection:
         self.transport = FakeTransport()
         self.close_code: Optional[int] = None
         self.close_reason = ""
+        self.pongs: list[asyncio.Future[float]] = []
+        self.ping_fails: Optional[Exception] = None
+
+    async def ping(self) -> "asyncio.Future[float]":
+        if self.ping_fails is not None:
+            raise self.ping_fails
+        self.pongs.append(asyncio.get_running_loop().create_future())
+        return self.pongs[-1]
 
 
 class FakeSdkSession:
@@ -43,6 +56,7 @@ class FakeSdkSession:
         self.on_error: Callable[[Exception], None] = kwargs["on_error"]
         self.on_close: Callable[[], None] = kwargs["on_close"]
         self.transport_frames = kwargs["transport_frames"]
+        self.on_playback_state = kwargs["on_playback_state"]
         self.calls: list[str] = []
         self._connection: Optional[FakeConnection] = None
         self._session_token: Optional[str] = None
@@ -59,6 +73,11 @@ class FakeSdkSession:
         return "conn-1"
 
     async def send_audio(self, audio: bytes, end: bool) -> str:
+        await self._pass(f"send {len(audio)} {end}")
+        return "req-1"
+
+    async def interrupt(self) -> str:
+        await self._pass("interrupt")
         return "req-1"
 
     async def close(self) -> None:
@@ -90,7 +109,10 @@ class Stage:
     """A connection, its SDK session, and what came of it."""
 
     def __init__(
-        self, hangs: str = "", fails: Optional[Exception] = None
+        self,
+        hangs: str = "",
+        fails: Optional[Exception] = None,
+        explain: Callable[[BaseException], Failure] = failure_of,
     ) -> None:
         self.clock = FakeClock()
         self.failures: list[Failure] = []
@@ -101,6 +123,7 @@ class Stage:
             lambda **kwargs: FakeSdkSession(hangs, fails, **kwargs),
             preload=self._preload,
             request_of=ids_in,
+            explain=explain,
             events=self,
             clock=self.clock,
             add_secrets=self.secrets.extend,
@@ -237,6 +260,33 @@ async def test_cancelled_open_is_followed_by_close():
     assert stage.sdk.calls[-1] == "close"
 
 
+async def test_an_error_means_what_the_connection_was_told():
+    """Whichever call meets it: a 404 may be the fault of a URL."""
+    meaning = Failure("the URL is wrong", code="wrongUrl")
+    stage = Stage(explain=lambda error: meaning)
+    await stage.connection.open()
+    stage.sdk._fails = ValueError("odd")
+    calls = (
+        stage.connection.prepare(),
+        stage.connection.send(b"", True),
+        stage.connection.interrupt(),
+    )
+    for call in calls:
+        assert (await UnderWay(call).error()).failure is meaning
+    stage.sdk.on_error(ValueError("odd"))
+    assert stage.failures == [meaning]
+
+
+async def test_audio_is_sent_with_its_end():
+    """And the request's id is returned."""
+    stage = Stage()
+    await stage.connection.open()
+    assert await stage.connection.send(b"12", False) == "req-1"
+    assert await stage.connection.send(b"", True) == "req-1"
+    assert await stage.connection.interrupt() == "req-1"
+    assert stage.sdk.calls[2:] == ["send 2 False", "send 0 True", "interrupt"]
+
+
 # Closing
 
 
@@ -265,6 +315,102 @@ async def test_abort_drops_the_connection():
     assert held.transport.aborted.is_set()
     await settle()
     assert stage.sdk.calls[-1] == "close"
+
+
+async def test_close_is_one_close():
+    """However often it is asked for."""
+    stage = Stage()
+    await stage.connection.open()
+    stage.connection.abort()
+    await stage.connection.close()
+    await stage.connection.close()
+    assert stage.sdk.calls.count("close") == 1
+
+
+async def test_close_of_a_connection_that_does_not_open():
+    """The call that opens it is ended first, and may take its time."""
+    stage = Stage(hangs="init")
+    opening = UnderWay(stage.connection.open())
+    await settle()
+    await stage.connection.close()
+    await settle()
+    assert opening.task.done()
+    assert stage.sdk.calls == ["init", "close"]
+    assert stage.clock.pending() == 0
+
+
+# Pings
+
+
+class Pinged(Stage):
+    """A connection that was pinged."""
+
+    async def ping(self) -> bool:
+        await self.connection.open()
+        assert self.sdk._connection is not None
+        self.held = self.sdk._connection
+        self.answers = 0
+        is_sent = self.connection.ping(self._on_answer)
+        await settle()
+        return is_sent
+
+    def _on_answer(self) -> None:
+        self.answers += 1
+
+
+async def test_ping_is_answered_by_its_pong():
+    """Not when it has been sent."""
+    stage = Pinged()
+    assert await stage.ping()
+    assert stage.answers == 0
+    stage.held.pongs[0].set_result(0.1)
+    await settle()
+    assert stage.answers == 1
+
+
+@pytest.mark.parametrize("ends", ["close", "abort"])
+async def test_ping_is_not_answered_after_the_close(ends):
+    """A pong that is on its way then is of no interest."""
+    stage = Pinged(hangs="close")
+    await stage.ping()
+    if ends == "abort":
+        stage.connection.abort()
+    else:
+        closing = asyncio.ensure_future(stage.connection.close())
+        await settle()
+        assert not closing.done()
+    stage.held.pongs[0].set_result(0.1)
+    await stage.clock.advance(2 * CLOSE_DEADLINE_S)
+    assert stage.answers == 0
+
+
+@pytest.mark.parametrize("is_sent", [False, True])
+async def test_ping_of_a_connection_that_ends(is_sent):
+    """It is not answered, and nothing is logged by the event loop."""
+    logged: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: logged.append(context))
+    stage = Pinged()
+    await stage.ping()
+    if is_sent:
+        stage.held.pongs[0].set_exception(OSError("reset"))
+    else:
+        stage.held.ping_fails = OSError("reset")
+        assert stage.connection.ping(stage._on_answer)
+    await settle()
+    gc.collect()
+    await settle()
+    assert stage.answers == 0
+    assert logged == []
+
+
+async def test_connection_that_cannot_be_pinged():
+    """It is not open, or the SDK's internals have changed."""
+    stage = Stage()
+    assert not stage.connection.ping(lambda: None)
+    await stage.connection.open()
+    stage.connection._connection = object()
+    assert not stage.connection.ping(lambda: None)
 
 
 # Events
@@ -329,6 +475,74 @@ async def test_playback_of_no_request_is_dropped(data):
     assert stage.failures == []
 
 
+class State:
+    """What `spatialreal` makes of a ServerPlaybackState."""
+
+    def __init__(self, state: Any, played_ms: Any, req_id: str) -> None:
+        self.state = Mock(value=state)
+        self.played_ms = played_ms
+        self.req_id = req_id
+        self.connection_id = "conn-1"
+
+
+async def test_playback_state_is_passed_on():
+    """How much was played is never negative, ids are short and printable."""
+    stage = Stage()
+    await stage.connection.open()
+    stage.sdk.on_playback_state(State("paused", 1200, "req-1"))
+    stage.sdk.on_playback_state(State("ended", -1, "req\n" + 200 * "1"))
+    assert stage.signals == [
+        PlaybackSignal("req-1", "paused", 1200.0),
+        PlaybackSignal("req " + 96 * "1", "ended", 0.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        State("unknown", 1, "req-1"),
+        State("playing", None, "req-1"),
+        State("playing", "soon", "req-1"),
+        State("playing", 1, ""),
+        None,
+    ],
+)
+async def test_playback_state_that_says_nothing_is_dropped(event):
+    """It cannot be read, or is none that is known."""
+    stage = Stage()
+    await stage.connection.open()
+    stage.sdk.on_playback_state(event)
+    assert stage.signals == []
+    assert stage.failures == []
+
+
+async def test_error_that_ends_nothing_does_not_hide_the_loss():
+    """A close that follows it is reported, too."""
+    stage = Stage(
+        explain=lambda error: Failure(
+            type(error).__name__,
+            ends_session=isinstance(error, ConnectionEnded),
+        )
+    )
+    await stage.connection.open()
+    stage.sdk.on_error(ValueError("odd"))
+    stage.sdk.on_close()
+    messages = [failure.message for failure in stage.failures]
+    assert messages == ["ValueError", "ConnectionEnded"]
+
+
+async def test_reason_of_a_clean_close_is_read():
+    """The service may say why."""
+    stage = Stage()
+    await stage.connection.open()
+    held = stage.sdk._connection
+    assert held is not None
+    held.close_reason = "going away"
+    await stage.sdk.close()
+    (failure,) = stage.failures
+    assert failure.vendor_message == "going away"
+
+
 async def test_nothing_is_reported_after_close():
     """Late callbacks are of no interest to anybody."""
     stage = Stage()
@@ -337,6 +551,7 @@ async def test_nothing_is_reported_after_close():
     stage.sdk.on_error(ValueError("no connection"))
     stage.sdk.on_close()
     stage.sdk.transport_frames(b"req-1", True)
+    stage.sdk.on_playback_state(State("ended", 1, "req-1"))
     assert stage.failures == []
     assert stage.signals == []
 

@@ -3,9 +3,15 @@
 import pytest
 from avatar_stage import BYTES_PER_MS, FIRST, SECOND, Stage, pcm, ready
 from fakes import LOST
-from spatius_avatar_python.delivery import LOST_AT, PING_INTERVAL_S
+from spatius_avatar_python.delivery import (
+    LOST_AT,
+    MISSED_AFTER_S,
+    PING_INTERVAL_S,
+)
+from spatius_avatar_python.speech import Turn
 from spatius_avatar_python.speech.playout import END_MARGIN_S
 
+THIRD = Turn("session", 3)
 RESUMED = {"resume_within_s": 15.0}
 
 
@@ -15,6 +21,16 @@ async def silent(**limits: float) -> Stage:
     stage.avatar.speak(pcm(1000), FIRST)
     await stage.clock.advance(PING_INTERVAL_S)
     stage.service.answers_pings = False
+    return stage
+
+
+async def asked(**limits: float) -> Stage:
+    """Return one that has asked for 0.1 s more, and gets no answer."""
+    stage = await silent(**limits)
+    await stage.clock.advance(PING_INTERVAL_S)
+    pings = stage.session.pings
+    stage.avatar.speak(pcm(100), FIRST)
+    assert stage.session.pings == pings + 1
     return stage
 
 
@@ -32,6 +48,17 @@ async def test_nothing_is_asked_while_nothing_is_written():
     await stage.clock.advance(0.02)
     assert stage.session.pings == 2
     await stage.clock.advance(60.0)
+    assert stage.session.pings == 2
+    await stage.finish()
+
+
+async def test_speech_that_goes_on_after_a_pause_is_asked_for_at_once():
+    """A peer that vanishes in mid-sentence is noticed as early as any."""
+    stage = await ready(end_timeout_s=0.0)
+    stage.avatar.speak(pcm(100), FIRST)
+    await stage.clock.advance(5.0)
+    assert stage.session.pings == 1
+    stage.avatar.speak(pcm(100), FIRST)
     assert stage.session.pings == 2
     await stage.finish()
 
@@ -89,6 +116,41 @@ async def test_position_of_what_is_cut_while_the_service_is_silent(ends: str):
     assert first["playback_position_ms"] == 1000
     assert all(end["playback_position_ms"] == 0 for end in rest)
     await stage.finish()
+
+
+@pytest.mark.parametrize(
+    ("after_s", "position_ms"), [(0.99, 1490), (1.01, 1000)]
+)
+async def test_an_answer_is_missed_after_a_second(
+    after_s: float, position_ms: int
+):
+    """Until then what was written counts as heard in its time."""
+    stage = await asked()
+    stage.avatar.speak(pcm(8900), FIRST)
+    await stage.clock.advance(after_s)
+    stage.avatar.flush()
+    await stage.clock.advance(0.0)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["playback_position_ms"] == position_ms
+    await stage.finish()
+
+
+async def test_answers_that_come_late_lose_no_connection():
+    """Each ping has its own time."""
+    stage = await asked()
+    for _ in range(3):
+        await stage.clock.advance(LOST_AT - 5.0)
+        stage.session.answer()
+        await stage.clock.advance(PING_INTERVAL_S)
+        stage.avatar.speak(pcm(100), FIRST)
+    assert stage.outbox.errors == []
+    assert len(stage.service.sessions) == 1
+    await stage.finish()
+
+
+def test_times_are_those_of_the_rules():
+    """Rule 1 of playout, in seconds."""
+    assert (MISSED_AFTER_S, LOST_AT * MISSED_AFTER_S) == (1.0, 20.0)
 
 
 async def test_the_silence_goes_on_after_a_flush():
@@ -151,6 +213,33 @@ async def test_an_answer_ends_the_doubt():
     await stage.finish()
 
 
+@pytest.mark.parametrize(
+    ("arrived_ms", "turn", "position_ms"),
+    [(5000, FIRST, 2500), (1800, SECOND, 500)],
+)
+async def test_what_had_arrived_before_a_doubt_plays_on(
+    arrived_ms: int, turn: Turn, position_ms: int
+):
+    """What was written behind it waits for its end, and for the answer."""
+    stage = await ready()
+    stage.avatar.speak(pcm(arrived_ms), FIRST)
+    await stage.clock.advance(PING_INTERVAL_S)
+    stage.service.answers_pings = False
+    stage.avatar.speak(pcm(2000), turn)
+    stage.avatar.speech_ends(turn)
+    await stage.clock.advance(2.0 - PING_INTERVAL_S)
+    stage.session.answer()
+    await stage.clock.advance(0.11)
+    ends = stage.outbox.payloads("avatar_audio_end")
+    assert len(ends) == (turn is SECOND)
+    await stage.clock.advance(0.39)
+    stage.avatar.flush()
+    await stage.clock.advance(0.0)
+    end = stage.outbox.payloads("avatar_audio_end")[-1]
+    assert end["playback_position_ms"] == pytest.approx(position_ms, abs=2)
+    await stage.finish()
+
+
 async def test_utterances_from_a_doubt_play_one_behind_the_other():
     """The pause that was between them has passed already."""
     stage = await silent()
@@ -190,4 +279,129 @@ async def test_a_session_that_cannot_be_asked():
     await stage.clock.advance(1.0 + END_MARGIN_S + PING_INTERVAL_S)
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["reason"] == 1
+    await stage.finish()
+
+
+async def test_an_answer_says_nothing_of_what_came_after_its_ping():
+    """Neither of the same utterance nor of the next one."""
+    stage = await asked()
+    stage.avatar.speak(pcm(3000), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    stage.avatar.speak(pcm(100), SECOND)
+    stage.avatar.speech_ends(SECOND)
+    await stage.clock.advance(0.0)
+    stage.session.answer()
+    await stage.clock.advance(10.0)
+    stage.avatar.flush()
+    await stage.clock.advance(0.0)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["playback_position_ms"] == 1100
+    await stage.finish()
+
+
+async def test_an_answer_says_nothing_of_what_follows_a_flush():
+    """Its ping was sent before."""
+    stage = await asked()
+    stage.avatar.flush()
+    stage.avatar.speak(pcm(1000), SECOND)
+    stage.avatar.speech_ends(SECOND)
+    await stage.clock.advance(0.0)
+    stage.session.answer()
+    await stage.clock.advance(10.0)
+    assert len(stage.outbox.payloads("avatar_audio_start")) == 2
+    assert len(stage.outbox.payloads("avatar_audio_end")) == 1
+    await stage.finish()
+
+
+async def test_an_answer_is_for_all_that_was_written_before_its_ping():
+    """However many utterances that is."""
+    stage = await asked()
+    stage.avatar.speech_ends(FIRST)
+    for turn in (SECOND, THIRD):
+        stage.avatar.speak(pcm(100), turn)
+        stage.avatar.speech_ends(turn)
+    stage.session.answer()
+    await stage.clock.advance(PING_INTERVAL_S)
+    stage.session.answer()
+    await stage.clock.advance(10.0)
+    assert len(stage.outbox.payloads("avatar_audio_end")) == 3
+    await stage.finish()
+
+
+async def test_idle_time_counts_from_when_late_speech_was_heard():
+    """Not from when it would have been."""
+    stage = await asked(idle_disconnect_s=20.0)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(10.0)
+    stage.session.answer()
+    await stage.clock.advance(20.0)
+    assert stage.avatar.state == "ready"
+    await stage.clock.advance(0.5)
+    assert stage.avatar.state == "asleep"
+    await stage.finish()
+
+
+# A connection that was lost
+
+
+async def test_a_connection_that_was_lost_is_not_asked():
+    """Though nobody has closed it yet."""
+    stage = await silent()
+    stage.avatar.speak(pcm(100), FIRST)
+    pings = stage.session.pings
+    stage.clock.jump(PING_INTERVAL_S)
+    stage.session.on_failure(LOST)
+    stage.avatar.speak(pcm(100), FIRST)
+    assert stage.session.pings == pings
+    await stage.finish()
+
+
+async def test_nothing_is_due_while_a_connection_is_closed():
+    """However long that takes."""
+    stage = await asked()
+    stage.service.close_raises = "hold"
+    await stage.lose(LOST)
+    for _ in range(10):
+        await stage.clock.advance_to_timer()
+    assert stage.clock.monotonic() > 1010.0
+    assert stage.session.is_held
+    stage.session.release()
+    await stage.finish()
+
+
+# What the service says of playback
+
+
+async def test_what_the_service_has_played_has_arrived():
+    """The end of an utterance, also where it is the next one that begins."""
+    stage = await asked()
+    stage.avatar.speech_ends(FIRST)
+    for turn in (SECOND, THIRD):
+        stage.avatar.speak(pcm(1000), turn)
+        stage.avatar.speech_ends(turn)
+    await stage.clock.advance(0.0)
+    stage.session.play("request-1.1", "playing")
+    await stage.clock.advance(0.01)
+    assert len(stage.outbox.payloads("avatar_audio_end")) == 1
+    stage.session.play("request-1.1", "ended")
+    await stage.clock.advance(0.0)
+    first, second = stage.outbox.payloads("avatar_audio_end")
+    assert first["reason"] == second["reason"] == 1
+    await stage.finish()
+
+
+async def test_a_position_is_the_truth_while_pings_are_not_answered():
+    """And stays so when an older ping is."""
+    stage = await asked()
+    stage.avatar.speak(pcm(8900), FIRST)
+    stage.avatar.speech_ends(FIRST)
+    await stage.clock.advance(3.0)
+    stage.session.play("request-1.0", "playing", 2500.0)
+    stage.session.answer()
+    await stage.clock.advance(5.0)
+    stage.avatar.flush()
+    await stage.clock.advance(0.0)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["playback_position_ms"] == 2500
+    assert end["source"] == "service"
     await stage.finish()

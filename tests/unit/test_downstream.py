@@ -1,6 +1,8 @@
 """What goes on to the RTC extension: the voice, and flushes."""
 
 import asyncio
+import gc
+import json
 from typing import Any, Optional
 
 import pytest
@@ -67,24 +69,21 @@ async def test_frame_is_signed_16_bit_mono_of_its_rate():
 
 
 @pytest.mark.parametrize(
-    ("turn", "turn_id", "session"),
+    ("turn", "metadata"),
     [
-        (Turn("session", 7), 7, "session"),
-        (Turn("session", "t-7"), "t-7", "session"),
-        (Turn(None, 7), 7, None),
-        (None, None, None),
+        (Turn("session", 7), {"turn_id": 7, "session_id": "session"}),
+        (Turn("session", "t-7"), {"turn_id": "t-7", "session_id": "session"}),
+        (Turn(None, 7), {"turn_id": 7}),
+        (None, None),
     ],
 )
-async def test_frame_names_its_turn(turn, turn_id, session):
+async def test_frame_names_its_turn(turn, metadata):
     """As the frame that came in did: a number as one, a text as one."""
     env = Env()
     await make(env).say(PCM, 16000, turn)
     [frame] = env.frames
-    number, _ = frame.get_property_int("metadata.turn_id")
-    text, _ = frame.get_property_string("metadata.turn_id")
-    assert turn_id in (number or None, text or None)
-    found, error = frame.get_property_string("metadata.session_id")
-    assert (found if error is None else None) == session
+    text, _ = frame.get_property_to_json("metadata")
+    assert (json.loads(text) if text else None) == metadata
 
 
 async def test_first_frame_waits_for_its_result():
@@ -133,6 +132,26 @@ async def test_flush_is_passed_on_once_where_nothing_is_connected(is_connected):
     assert len(env.cmds) == (3 if is_connected else 1)
 
 
+async def test_flushes_that_were_answered_are_forgotten():
+    """A barge-in may come with each word of the user."""
+    env = Env()
+    voice = make(env)
+    before = count_of_tasks()
+    for _ in range(10):
+        env.may_answer.clear()
+        voice.flush()
+        env.may_answer.set()
+        await settle()
+    assert len(env.cmds) == 10
+    assert count_of_tasks() == before
+
+
+def count_of_tasks() -> int:
+    """Return how many tasks are in memory, done or not."""
+    gc.collect()
+    return sum(isinstance(each, asyncio.Task) for each in gc.get_objects())
+
+
 async def test_close_waits_for_no_answer():
     """A flush that is never answered leaves nothing behind."""
     env = Env()
@@ -143,6 +162,17 @@ async def test_close_waits_for_no_answer():
     voice.close()
     await settle()
     assert env.cmds == ["flush", "flush"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_no_flush_is_passed_on_after_close():
+    """Messages still come during a stop; nobody would end the wait."""
+    env = Env()
+    voice = make(env)
+    voice.close()
+    voice.flush()
+    await settle()
+    assert env.cmds == []
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -119,6 +119,29 @@ async def test_cancellation_reaches_the_coroutine():
     assert awaited.cancelled()
 
 
+@pytest.mark.parametrize("turns", [0, 1])
+async def test_cancellation_between_two_turns_reaches_the_coroutine(turns: int):
+    """It is the exception that a task gets, and can be handled as there."""
+    caught = []
+
+    async def act() -> None:
+        try:
+            for _ in range(10):
+                await asyncio.sleep(0)
+        except asyncio.CancelledError as error:
+            caught.append(error)
+
+    task = run_eagerly(act())
+    assert task is not None
+    for _ in range(1 + turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert task.done()
+    assert not task.cancelled()
+    assert len(caught) == 1
+
+
 async def test_cancellation_before_the_rest_begins():
     """A task that is cancelled before it has run ends its coroutine, too."""
     cleaned = []

@@ -373,3 +373,20 @@ async def test_deadline_is_that_of_the_speech_that_waits():
     fallback.speak(False)
     fallback.switch_on()
     assert fallback.deadline() is None
+
+
+async def test_nothing_is_due_once_there_is_no_voice():
+    """Though it was missing only when a second outage had begun."""
+    voice = FakeVoice(is_connected=True)
+    speech, fallback, events = make(voice)
+    speech.frame(pcm(15), 1000.0)
+    fallback.switch_on()
+    fallback.speak(False)
+    fallback.speak(True)
+    fallback.speak(False)
+    assert fallback.deadline() == 1000.0 + FALLBACK_AFTER_S
+    voice.is_connected = False
+    speech.frame(pcm(15), 1000.0)
+    fallback.speak(False)
+    assert events == ["start", "missing"]
+    assert fallback.deadline() is None

@@ -1,5 +1,7 @@
 """Nothing is connected to the voice, or it fails."""
 
+import asyncio
+
 import pytest
 from avatar_stage import BAD_KEY, SECOND, say, set_up, without_session
 from fakes import settle
@@ -24,11 +26,12 @@ async def test_missing_voice_is_noted_once():
     await stage.finish()
 
 
+@pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError])
 @pytest.mark.parametrize("at_frame", [0, 3, 12])
-async def test_voice_that_raises_is_given_up(at_frame):
+async def test_voice_that_raises_is_given_up(at_frame, error):
     """At once or later: one warning, and the avatar lives on."""
     stage = await without_session()
-    stage.voice.errors[at_frame] = RuntimeError("the runtime is closing")
+    stage.voice.errors[at_frame] = error("the runtime is closing")
     audio = say(stage, 300)
     await stage.clock.advance(3.0)
     assert len(stage.voice.frames) == at_frame

@@ -254,6 +254,20 @@ async def test_runtime_without_fields_or_options_is_logged_to(env):
     ]
 
 
+class NoFields(dict[str, Any]):
+    """An object that cannot be read."""
+
+    def items(self) -> Any:
+        raise RuntimeError("no items")
+
+
+async def test_fields_that_cannot_be_read_lose_no_line():
+    """The text says the same."""
+    env = Env()
+    outbox_of(env).log("info", "text", "vendor", NoFields(count=1))
+    assert env.lines == [("info", "text", "vendor")]
+
+
 async def test_log_call_that_raises_ends_nothing():
     """There is nowhere left to report it."""
     env = Env()
