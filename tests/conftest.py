@@ -1,6 +1,7 @@
 """Puts the package and, where TEN is absent, its stand-in within reach."""
 
 import asyncio
+import gc
 import os
 import sys
 import threading
@@ -53,6 +54,12 @@ def pytest_collection_modifyitems(
         items += head + others[:size]
         left -= len(head) + len(others[:size])
         del others[:size]
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what lasts until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def _takes_s(item: pytest.Item) -> float:

@@ -193,7 +193,6 @@ def test_wav_player_is_received_byte_for_byte(tmp_path):
     assert not done.stderr
 
 
-@pytest.mark.wire
 def test_graph_ends_when_its_player_cannot_play(tmp_path):
     """The player explains, and nothing waits for the limit."""
     limit = ("--limit-s", "1000000")
@@ -202,7 +201,6 @@ def test_graph_ends_when_its_player_cannot_play(tmp_path):
     assert "none.wav' cannot be played" in done.stdout
 
 
-@pytest.mark.wire
 @pytest.mark.takes_s(6)
 def test_graph_ends_when_no_speech_is_accepted(tmp_path):
     """A WAV of another rate: the avatar explains, then nothing follows."""
