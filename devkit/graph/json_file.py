@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,18 @@ _FOREIGN_MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
+
+_IN_WORDS = {
+    "Expecting property name": "expected a name in double quotes",
+    "Expecting ':'": "expected a colon between name and value",
+    "Expecting ','": "expected a comma, or the end of the object or list",
+    "Expecting value": "expected a value",
+    "Unterminated string": "this text has no closing quote",
+    "Invalid control character": "a line break or a tab within text; JSON "
+    "writes \\n and \\t",
+    "Invalid \\": "a single backslash within text; JSON writes \\\\",
+}
+"""What Python's parser says, by its beginning."""
 
 
 class FileError(ValueError):
@@ -64,6 +77,16 @@ def defects(tree: Any) -> list[str]:
                 f"({MIN_INT} to {MAX_INT}); TEN aborts the whole process "
                 "when an extension reads its properties"
             )
+        elif type(value) is float and not math.isfinite(value):
+            found.append(
+                f"{path}: not a number that JSON has, or too large; TEN "
+                "cannot read the file"
+            )
+        elif type(value) is str and _has_surrogate(value):
+            found.append(
+                f"{path}: text that is not valid Unicode (half of a surrogate "
+                "pair); TEN cannot read the file"
+            )
     for path in _repeated(tree):
         found.append(
             f"{path}: this key stands twice in one object; TEN aborts the "
@@ -71,6 +94,14 @@ def defects(tree: Any) -> list[str]:
             "one of them"
         )
     return found
+
+
+def _has_surrogate(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -143,8 +174,15 @@ def _mistake(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
         return len(before), "the file ends in the middle of the JSON"
     if error.msg.startswith("Extra data"):
         return at, "text after the end of the JSON; remove it"
-    if "',' delimiter" in error.msg:
-        return at, "expected a comma, or the end of the object or list"
+    head = before.rstrip(" \t\r\n,")
+    commas = before[len(head) :].count(",")
+    if commas > 1 or (commas and head.endswith(("{", "["))):
+        return before.rindex(","), "a comma too many; remove it"
+    if rest.startswith(("True", "False", "None")):
+        return at, "JSON writes true, false and null in small letters"
+    for start, what in _IN_WORDS.items():
+        if error.msg.startswith(start):
+            return error.pos, what
     return error.pos, f"not JSON: {error.msg}"
 
 
