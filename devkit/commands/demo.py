@@ -27,6 +27,7 @@ from ..motion_server.guard import is_loopback
 from ..window import Window, page_url
 from ..window.performer import Performer, report_to, voice_to
 from .acts import Played, play
+from .output import try_to_write, why_not_written
 
 SENTENCE = package.ROOT / "devkit" / "assets" / "sentence_24k.wav"
 FAILED, UNUSABLE = 1, 2
@@ -34,7 +35,10 @@ FAILED, UNUSABLE = 1, 2
 
 def main(
     speech: Annotated[
-        Path, typer.Argument(help="A WAV to speak: 24 kHz, mono, 16 bit.")
+        Path,
+        typer.Argument(
+            metavar="WAV", help="What to speak: 24 kHz, mono, 16 bit."
+        ),
     ] = SENTENCE,
     heard: Annotated[
         Path,
@@ -80,12 +84,12 @@ def main(
     try:
         pcm = read_speech(speech)
         if not window:
-            _try_to_write(heard)
+            try_to_write(heard)
     except SpeechFileError as error:
         _print_problem(console, error)
         raise typer.Exit(UNUSABLE) from None
     except (OSError, ValueError) as error:
-        _print_problem(console, f"{heard} cannot be written: {_reason(error)}")
+        _print_problem(console, why_not_written(error, heard))
         raise typer.Exit(UNUSABLE) from None
     if window:
         host = host or "127.0.0.1"
@@ -99,16 +103,6 @@ def main(
     is_written = _write(console, played.record, heard)
     ok = is_written and all(check.ok for check in played.checks)
     raise typer.Exit(0 if ok else FAILED)
-
-
-def _try_to_write(path: Path) -> None:
-    """Raise OSError or ValueError where `path` cannot become a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    with path.open("ab"):
-        pass
-    if is_new:
-        path.unlink()
 
 
 def _write(console: Console, record: Record, path: Path) -> bool:

@@ -15,6 +15,7 @@ from .. import package
 from ..graph import FileError, Graph, read
 from ..harness.run_graph import GraphRun
 from ..motion_server import Event, MotionServer, Record, event_line
+from .output import try_to_write, why_not_written
 
 package.use_ten_runtime()
 
@@ -55,7 +56,7 @@ def main(
         if len(graphs) != 1:
             raise FileError(f"{file} holds {len(graphs)} graphs; expected one")
         if heard is not None:
-            _check_writable(heard)
+            _try_to_write(heard)
         with _folder(file.parent):
             done = _run(console, graphs[0], Path.cwd(), heard, limit_s)
     except FileError as error:
@@ -132,16 +133,11 @@ def _wait_until_done(run: GraphRun, record: Record, limit_s: float) -> None:
         now_s = time.monotonic()
 
 
-def _check_writable(path: Path) -> None:
-    """Raise `FileError` where no file can be written at `path`."""
-    is_new = not path.exists()
+def _try_to_write(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("ab").close()
-        if is_new:
-            path.unlink()
-    except OSError as error:
-        raise FileError(f"{path} cannot be written: {error}") from error
+        try_to_write(path)
+    except (OSError, ValueError) as error:
+        raise FileError(why_not_written(error, path)) from error
 
 
 @contextlib.contextmanager

@@ -114,7 +114,8 @@ def _bytes_of(path: Path) -> bytes:
             f"{path} is a folder; name the property.json or graph file in it"
         ) from None
     except (OSError, ValueError) as error:
-        raise FileError(f"{path} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"{path} cannot be read: {reason}") from error
 
 
 def _decoded(path: Path, data: bytes) -> str:
