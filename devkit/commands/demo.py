@@ -201,10 +201,13 @@ def _print_verdict(console: Console, played: Played) -> None:
         mark = "[green]ok[/green]" if check.ok else "[red]FAILED[/red]"
         table.add_row(mark, check.what, check.got)
     console.print(table)
-    p99 = quantiles(delays_ms, n=100)[98] if len(delays_ms) > 1 else 0.0
+    p99 = ""
+    if len(delays_ms) > 1:
+        p99 = f", p99 {quantiles(delays_ms, n=100)[98]:.2f} ms"
     console.print(
-        f"\nframe in to bytes at the server: median {median(delays_ms):.2f} ms"
-        f", p99 {p99:.2f} ms over {len(delays_ms)} messages"
+        "\nframe in to bytes at the server: median "
+        f"{median(delays_ms):.2f} ms{p99} over {len(delays_ms)} message"
+        f"{'' if len(delays_ms) == 1 else 's'}"
     )
 
 

@@ -94,8 +94,9 @@ def _run(
         record = server.record
         audio_bytes = sum(request.audio_bytes for request in record.requests)
         say(
-            f"The Motion Server received {len(record.requests)} utterance(s), "
-            f"{audio_bytes} bytes of audio."
+            f"The Motion Server received {len(record.requests)} utterance"
+            f"{'' if len(record.requests) == 1 else 's'}, {audio_bytes} bytes "
+            "of audio."
         )
         if heard is not None and audio_bytes:
             record.write_wav(heard)
