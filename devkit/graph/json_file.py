@@ -71,11 +71,15 @@ def defects(tree: Any) -> list[str]:
                 'property.json that holds a null anywhere; use "", or leave '
                 "the property out"
             )
-        elif type(value) is int and not MIN_INT <= value <= MAX_INT:
+        elif type(value) is int and not MIN_INT <= value < 2**64:
             found.append(
-                f"{path}: a number that does not fit into 64 bits "
-                f"({MIN_INT} to {MAX_INT}); TEN aborts the whole process "
-                "when an extension reads its properties"
+                f"{path}: an integer of more than 64 bits, which TEN reads as "
+                "a number with fewer digits"
+            )
+        elif type(value) is int and value > MAX_INT:
+            found.append(
+                f"{path}: an integer above {MAX_INT} (63 bits); TEN aborts the "
+                "whole process when an extension reads its properties"
             )
         elif type(value) is float and not math.isfinite(value):
             found.append(
@@ -89,7 +93,7 @@ def defects(tree: Any) -> list[str]:
             )
     for path in _repeated(tree):
         found.append(
-            f"{path}: this key stands twice in one object; TEN aborts the "
+            f"{path}: this key appears twice in one object; TEN aborts the "
             "whole process when an extension reads its properties. Remove "
             "one of them"
         )
@@ -124,8 +128,8 @@ def _decoded(path: Path, data: bytes) -> str:
             raise _encoding_error(path, 1, 1, f"the file is {encoding}")
     if data.startswith(codecs.BOM_UTF8):
         raise FileError(
-            f"{path}, line 1, column 1: a byte order mark (BOM) stands before "
-            "the JSON; save the file as UTF-8 without BOM"
+            f"{path}, line 1, column 1: a byte order mark (BOM) before the "
+            "JSON; save the file as UTF-8 without BOM"
         )
     try:
         text = data.decode("utf-8")
@@ -142,7 +146,7 @@ def _decoded(path: Path, data: bytes) -> str:
 
 def _encoding_error(path: Path, line: int, column: int, what: str) -> FileError:
     return FileError(
-        f"{path}, line {line}, column {column}: another encoding than UTF-8 "
+        f"{path}, line {line}, column {column}: not UTF-8 "
         f"({what}); save the file as UTF-8"
     )
 
@@ -168,7 +172,7 @@ def _mistake(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
     if rest.startswith(("//", "/*", "#")):
         return at, "a comment; JSON has no comments, remove it"
     if rest[:1] in ("}", "]") and before.endswith(","):
-        return len(before) - 1, f"a comma too many before {rest[0]}; remove it"
+        return len(before) - 1, f"an extra comma before {rest[0]}; remove it"
     if rest.startswith("'"):
         return at, "a single quote; JSON has double quotes only"
     if not rest:
@@ -178,7 +182,7 @@ def _mistake(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
     head = before.rstrip(" \t\r\n,")
     commas = before[len(head) :].count(",")
     if commas > 1 or (commas and head.endswith(("{", "["))):
-        return before.rindex(","), "a comma too many; remove it"
+        return before.rindex(","), "an extra comma; remove it"
     if rest.startswith(("True", "False", "None")):
         return at, "JSON writes true, false and null in small letters"
     for start, what in _IN_WORDS.items():

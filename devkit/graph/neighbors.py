@@ -22,6 +22,8 @@ _RATE_KEYS = (
     "samplerate",
     "sample_rate_hz",
     "sample_rate_hertz",
+    "samplingrate",
+    "sampling_rate",
 )
 _FORMAT_KEY = re.compile("format|encoding")
 _CHANNEL_PATHS = ("channel", "params.agora_channel")
@@ -74,7 +76,7 @@ def _check_rtc(
         if uid and str(properties.get(key)) == uid:
             found.errors.append(
                 f"{uid_path}: {uid} is also the {key} of {rtc}; every "
-                "participant of a channel needs a uid of its own"
+                "participant of a channel needs its own uid"
             )
     for key in ("app_id", "app_certificate", "channel"):
         if name := shell_variable_of(properties.get(key)):
@@ -101,7 +103,7 @@ def _check_rtc(
         and app_id_path not in resolved.problems
     ):
         found.errors.append(
-            f"{app_id_path}: another App ID than the app_id of {rtc}; "
+            f"{app_id_path}: not the app_id of {rtc}; "
             "user and avatar meet only within one Agora project"
         )
 
@@ -126,7 +128,7 @@ def _check_rates(
             found.errors.append(
                 f"params.sample_rate: {sample_rate} Hz, and {source} sends "
                 f"{rate} Hz ({path}); the avatar refuses frames of another "
-                "rate. Give both the same"
+                "rate. Set both to the same rate"
             )
 
 
@@ -179,7 +181,7 @@ def _check_avatars(
             found.errors.append(
                 f"{resolved.given.path('agora_uid')}: {uid} is also that of "
                 f"the avatar {other} in the same channel; every participant "
-                "needs a uid of its own"
+                "needs its own uid"
             )
 
 

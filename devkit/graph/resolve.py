@@ -112,7 +112,7 @@ def resolve(
         resolved.problems.setdefault(
             path,
             f"the value {reason} in manifest.json: TEN aborts the whole "
-            "process when it loads that",
+            "process when it loads it",
         )
     return resolved
 

@@ -25,13 +25,13 @@ def check_values(resolved: Resolved) -> Findings:
         if value and value.lower() == _text(resolved, other).lower():
             found.errors.append(
                 f"params.{name}: {what} is the same text as {other_what} "
-                f"(params.{other}); one of them stands in the wrong place"
+                f"(params.{other}); one of them is in the wrong place"
             )
     for name in params.Params.model_fields:
         if _STAND_IN.fullmatch(_text(resolved, name)):
             found.errors.append(
-                f"{resolved.given.path(name)}: holds what stands for a value "
-                "in a document; put your own in its place"
+                f"{resolved.given.path(name)}: an example from a document; "
+                "replace it with your own value"
             )
     _check_token(resolved, found)
     _check_top_level(resolved, found)
@@ -44,7 +44,7 @@ def _check_top_level(resolved: Resolved, found: Findings) -> None:
         if name in params.Params.model_fields:
             if not properties.is_missing(value):
                 found.warnings.append(
-                    f"{name}: stands at the top level; it belongs under params"
+                    f"{name}: at the top level; it belongs under params"
                 )
         elif name not in known:
             near = nearest(name, known)

@@ -61,8 +61,8 @@ def _check_ends(graph: Graph, wires: list[Wire], found: Findings) -> None:
             way = "comes from" if end == wire.source else "goes to"
             found.errors.append(
                 f"{wire.path}: {wire.message} {way} "
-                f"{end or 'a node without a name'}, which is no node of this "
-                "graph" + (nearest(end, names) or f": {', '.join(names)}")
+                f"{end or 'a node without a name'}, which is not a node of "
+                "this graph" + (nearest(end, names) or f": {', '.join(names)}")
             )
 
 
@@ -82,11 +82,14 @@ def _check_names(
         if key in known or (key, wire.path) in seen:
             continue
         seen.add((key, wire.path))
-        does = "takes" if is_incoming else "sends"
+        does = "receive" if is_incoming else "send"
         kinds = [kind for kind, message in known if message == wire.message]
         names = [message for kind, message in known if kind == wire.kind]
         near = nearest(wire.message, names, cutoff=0.8)
-        text = f"{wire.path}: {name} {does} no {wire.kind} {wire.message}"
+        text = (
+            f"{wire.path}: {name} does not {does} the {wire.kind} "
+            f"{wire.message}"
+        )
         if kinds:
             found.errors.append(f"{text}; {wire.message} is of kind {kinds[0]}")
         elif near:
@@ -109,16 +112,15 @@ def _check_arrivals(
     ):
         found.warnings.append(
             f"{graph.connections_path}: tts_audio_end is not wired to {name}: "
-            "speech counts as finished only when no audio has come for "
-            "end_of_speech_timeout_ms. Wire the data tts_audio_end of the "
-            "TTS to it"
+            "an utterance ends only after end_of_speech_timeout_ms without "
+            "audio. Wire the data tts_audio_end of the TTS to it"
         )
     if not any(wire.carries(*_FLUSH) for wire in arriving):
         found.warnings.append(
             f"{graph.connections_path}: flush is not wired to {name}: the "
-            "avatar speaks on when the user interrupts, unless the agent sends "
-            "flush to this node by its name. Wire the cmd flush of the agent "
-            "to it"
+            "avatar keeps speaking when the user interrupts, unless the agent "
+            "sends flush to this node by its name. Wire the cmd flush of the "
+            "agent to it"
         )
 
 
@@ -148,9 +150,8 @@ def _check_speech(
             ):
                 found.errors.append(
                     f"{other.path}: pcm_frame of {other.source} goes to "
-                    f"{other.dest} as well as to {name}, so speech is heard "
-                    f"twice. The avatar brings the sound; remove the "
-                    f"connection to {other.dest}"
+                    f"{other.dest} as well as to {name}, so every word is "
+                    f"audible twice. Remove the connection to {other.dest}"
                 )
 
 
@@ -173,8 +174,9 @@ def _check_flush(
     found.warnings.append(
         f"{graph.connections_path}: flush reaches {name} only by the "
         f"connection from {source}, and TEN's stock {STOCK_AGENT_ADDON} sends "
-        "flush to agora_rtc by name, past the connections: the avatar would "
-        "speak on when the user interrupts. In _interrupt of its extension.py write: "
+        "flush to agora_rtc by name, bypassing the connections: the avatar "
+        "would keep speaking when the user interrupts. In _interrupt of its "
+        "extension.py write: "
         f'await _send_cmd(self.ten_env, "flush", "{name}"). An agent that '
         "sends flush without a receiver needs no change"
     )
@@ -198,9 +200,9 @@ def _check_fallback(
     rtc = rtc_nodes[0]
     if missing:
         found.notes.append(
-            f"{graph.connections_path}: without an avatar the agent is silent. "
-            f"For a voice in its place wire the {' and the '.join(missing)} of "
-            f"{name} to {rtc}"
+            f"{graph.connections_path}: while the avatar cannot speak, the "
+            "agent is silent. To hear the agent then, wire the "
+            f"{' and the '.join(missing)} of {name} to {rtc}"
         )
     elif graph.property_of(rtc).get("publish_audio") is False:
         found.notes.append(

@@ -103,7 +103,7 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "another App ID": (
         lambda g: g.rtc.update(app_id=OTHER_ID),
-        "params.agora_appid: another App ID than the app_id of agora_rtc",
+        "params.agora_appid: not the app_id of agora_rtc",
     ),
     "another channel": (
         lambda g: g.rtc.update(channel="lobby"),
@@ -124,12 +124,12 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     "pcm_frame of no node": (
         lambda g: g.take_from("audio_frame", "pcm_frame", "tss"),
         "connections[3].audio_frame[0]: pcm_frame comes from tss, "
-        "which is no node of this graph; did you mean tts?",
+        "which is not a node of this graph; did you mean tts?",
     ),
     "connection to no node": (
         lambda g: g.connect("llm", "data", "text_data", "message_colector"),
         "connections[4].data[0]: text_data goes to "
-        "message_colector, which is no node of this graph; did you mean "
+        "message_colector, which is not a node of this graph; did you mean "
         "message_collector?",
     ),
     "connection of no addon": (
@@ -139,20 +139,20 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
                 "data": [{"name": "x", "dest": [{"extension": "llm"}]}],
             }
         ),
-        "x comes from cartesia_tss, which is no node of this graph: agora_rtc, ",
+        "x comes from cartesia_tss, which is not a node of this graph: agora_rtc, ",
     ),
     "message misspelled": (
         lambda g: g.rename("data", "tts_audio_end", "tts_audio_ends"),
-        "connections[3].data[1]: avatar takes no data tts_audio_ends; did "
+        "connections[3].data[1]: avatar does not receive the data tts_audio_ends; did "
         "you mean tts_audio_end?",
     ),
     "message of another kind": (
         lambda g: g.connect("tts", "cmd", "tts_audio_end", "avatar"),
-        "avatar takes no cmd tts_audio_end; tts_audio_end is of kind data",
+        "avatar does not receive the cmd tts_audio_end; tts_audio_end is of kind data",
     ),
     "message that the avatar does not send": (
         lambda g: g.connect("avatar", "data", "metric", "message_collector"),
-        "avatar sends no data metric; did you mean metrics?",
+        "avatar does not send the data metric; did you mean metrics?",
     ),
     "pcm_frame from agora_rtc": (
         lambda g: g.take_from("audio_frame", "pcm_frame", "agora_rtc"),
@@ -171,7 +171,7 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     "TTS wired to agora_rtc as well": (
         lambda g: g.connect("tts", "audio_frame", "pcm_frame", "agora_rtc"),
         "connections[4].audio_frame[0]: pcm_frame of tts goes to agora_rtc as "
-        "well as to avatar, so speech is heard twice",
+        "well as to avatar, so every word is audible twice",
     ),
     "rate in output_format.sample_rate": (
         lambda g: g.node("tts")["property"]["params"]["output_format"].update(
@@ -195,6 +195,12 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     "rate beside params": (
         lambda g: g.node("tts").update(property={"sample_rate": 16000}),
         "tts sends 16000 Hz (tts.sample_rate)",
+    ),
+    "rate in capitals": (
+        lambda g: g.node("tts").update(
+            property={"params": {"samplingRate": 16000}}
+        ),
+        "tts sends 16000 Hz (tts.params.samplingRate)",
     ),
     "rate in audio_setting": (
         lambda g: g.node("tts").update(
@@ -232,11 +238,11 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "example in place of a value": (
         lambda g: g.params.update(spatius_avatar_id="<your-avatar-id>"),
-        "params.spatius_avatar_id: holds what stands for a value",
+        "params.spatius_avatar_id: an example from a document",
     ),
     "dots in place of a value": (
         lambda g: g.params.update(spatius_app_id="..."),
-        "params.spatius_app_id: holds what stands for a value",
+        "params.spatius_app_id: an example from a document",
     ),
     "params is no object": (
         lambda g: g.avatar.update(params=["x"]),
@@ -345,7 +351,11 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "integer of more than 63 bits": (
         lambda g: g.node("llm")["property"].update(seed=2**63),
-        "nodes[3].property.seed: a number that does not fit into 64 bits",
+        "nodes[3].property.seed: an integer above 9223372036854775807",
+    ),
+    "integer of more than 64 bits": (
+        lambda g: g.node("llm")["property"].update(seed=2**64),
+        "nodes[3].property.seed: an integer of more than 64 bits",
     ),
     "missing value": (
         lambda g: g.params.update(spatius_avatar_id=""),
@@ -393,7 +403,7 @@ WARNINGS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "Spatius' values at the top level": (
         lambda g: g.avatar.update(region="us-west"),
-        "region: stands at the top level; it belongs under params",
+        "region: at the top level; it belongs under params",
     ),
     "dump in params": (
         lambda g: g.params.update(dump=True),
@@ -401,7 +411,7 @@ WARNINGS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "message without effect": (
         lambda g: g.connect("main_control", "data", "tts_text_input", "avatar"),
-        "avatar takes no data tts_text_input; the connection has no effect",
+        "avatar does not receive the data tts_text_input; the connection has no effect",
     ),
     "unknown property": (
         lambda g: g.avatar.update(parms={}),
@@ -542,7 +552,7 @@ def test_key_that_stands_twice_is_an_error(tmp_path):
     )
     code, words = judge(tmp_path, text)
     assert code == 1
-    assert "nodes[3].property.max_tokens: this key stands twice" in words
+    assert "nodes[3].property.max_tokens: this key appears twice" in words
 
 
 def test_number_of_thousands_of_digits_is_an_error(tmp_path):
@@ -550,7 +560,7 @@ def test_number_of_thousands_of_digits_is_an_error(tmp_path):
     text = json.dumps(Editor().tree).replace("512", "5" * 6000)
     code, words = judge(tmp_path, text)
     assert code == 1
-    assert "property.max_tokens: a number that does not fit" in words
+    assert "property.max_tokens: an integer of more than 64 bits" in words
 
 
 def test_mistake_in_an_imported_graph_names_its_file(tmp_path):
@@ -578,11 +588,11 @@ def test_mistake_in_an_imported_graph_names_its_file(tmp_path):
         (b'{"params": {}} # end', "line 1, column 16: a comment"),
         (
             b'{"params": {\n  "region": "",\n}}',
-            "line 2, column 15: a comma too many before }",
+            "line 2, column 15: an extra comma before }",
         ),
-        (b'{"a": [1, 2 , ]}', "line 1, column 13: a comma too many before ]"),
-        (b'{"a": 1,, "b": 2}', "line 1, column 9: a comma too many"),
-        (b'{"a": [, 1]}', "line 1, column 8: a comma too many"),
+        (b'{"a": [1, 2 , ]}', "line 1, column 13: an extra comma before ]"),
+        (b'{"a": 1,, "b": 2}', "line 1, column 9: an extra comma"),
+        (b'{"a": [, 1]}', "line 1, column 8: an extra comma"),
         (b'{"a": True}', "line 1, column 7: JSON writes true, false and null"),
         (b'{"a": }', "line 1, column 7: expected a value"),
         (b"{a: 1}", "line 1, column 2: expected a name in double quotes"),
@@ -597,7 +607,7 @@ def test_mistake_in_an_imported_graph_names_its_file(tmp_path):
         (b" \n", "is empty"),
         (
             b'{\n"channel": "Caf\xe9"}',
-            "line 2, column 16: another encoding than UTF-8 (the byte 0xE9)",
+            "line 2, column 16: not UTF-8 (the byte 0xE9)",
         ),
         ('{"params": {}}'.encode("utf-16"), "the file is UTF-16"),
         ('{"params": {}}'.encode("utf-16-le"), "NUL bytes, as in UTF-16"),
@@ -702,8 +712,8 @@ def test_mistake_in_a_subgraph_names_its_file(tmp_path):
     assert "speech.json: nodes[2]: the node has no addon" in words
     assert "speech.json: nodes[0]: another node has the name agent" in words
     assert (
-        "speech.json: connections[0].cmd[0]: flush goes to speech_tss, which "
-        "is no node" in words
+        "speech.json: connections[0].cmd[0]: flush goes to speech_tss, which is not a node"
+        in words
     )
 
 
