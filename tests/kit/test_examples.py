@@ -199,7 +199,7 @@ def test_graph_ends_when_its_player_cannot_play(tmp_path):
     limit = ("--limit-s", "1000000")
     done = run(WAV_PLAYER, *limit, WAV_FILE=str(tmp_path / "none.wav"))
     assert done.returncode == 1
-    assert "none.wav' cannot be played" in done.stdout
+    assert "none.wav' cannot be played: No such file" in done.stdout
 
 
 @pytest.mark.wire
