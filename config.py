@@ -186,8 +186,8 @@ def _unknown(names: list[str]) -> list[str]:
     if unknown:
         # Names only: a secret may stand behind a name that was mistyped.
         sentences.append(
-            f"unknown params, not used: {', '.join(unknown)}; look for a "
-            "typing error"
+            f"unknown params, not used: {', '.join(unknown)}; check the "
+            "spelling"
         )
     return sentences
 

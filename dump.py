@@ -81,8 +81,8 @@ class Dump:
             self._ended.set()
             self._on_problem(
                 f"the dump cannot be written to {self._folder!r}: "
-                f"{getattr(error, 'strerror', None) or error}; speech goes "
-                "on without it: check dump_path and the disk"
+                f"{getattr(error, 'strerror', None) or error}; speech "
+                "continues without it: check dump_path and the disk"
             )
             while self._frames.get() is not _END:
                 pass

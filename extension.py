@@ -283,16 +283,21 @@ class SpatiusAvatarExtension(AsyncExtension):
 
     def _refuse_format(self, rate: int, width: int, channels: int) -> None:
         """Tell once of frames that are not what the configuration says."""
-        came = f"{rate} Hz, {channels} channel(s), {width} bytes per sample"
+        layout = "mono" if channels == 1 else f"{channels} channels"
+        came = f"{rate} Hz, {layout}, {8 * width} bit"
         if came == self._refused_format:
             return
         self._refused_format = came
         rates = ", ".join(map(str, self._rates_hz)) or "any"
+        advice = "Have the TTS send signed 16-bit mono PCM"
+        if self._rates_hz and rate not in self._rates_hz:
+            advice = (
+                "Set params.sample_rate to the rate of the TTS or to "
+                '"auto", or the TTS to this one'
+            )
         self._report_input_error(
-            f"pcm_frames of {came} are refused: expected {rates} Hz, 1 "
-            f"channel(s), {BYTES_PER_SAMPLE} bytes per sample (signed 16-bit "
-            "mono); set params.sample_rate to the rate of the TTS or to "
-            '"auto", or the TTS to this one. Nothing is resampled.'
+            f"pcm_frames of {came} are refused: expected {rates} Hz, mono, "
+            f"{8 * BYTES_PER_SAMPLE} bit. {advice}. Nothing is resampled."
         )
 
     def _take_data(self, avatar: Avatar, data: Data) -> None:

@@ -144,9 +144,12 @@ def url(*schemes: str, is_base: bool = False) -> AfterValidator:
         try:
             # urlsplit drops white space where a server would stumble on it.
             parts = urlsplit(header_safe(value))
-            _ = parts.port  # raises where it is no number
         except (ValueError, PydanticCustomError):
             raise invalid(expected) from None
+        try:
+            _ = parts.port
+        except ValueError:
+            raise invalid("a port from 0 to 65535 in the URL") from None
         if f"{parts.scheme}://" not in schemes or not parts.hostname:
             raise invalid(expected)
         if is_base and (parts.query or parts.fragment):

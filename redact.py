@@ -89,9 +89,12 @@ def hidden_in(url: str) -> list[str]:
 
 def bare_url(url: str) -> str:
     """Return `url` without the parts that can hold a password or a key."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:  # a port out of range, half of an IPv6 address
+        return "an invalid URL"
     host = parts.hostname or ""
     if ":" in host:
         host = f"[{host}]"
-    port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{host}{port}{parts.path}"

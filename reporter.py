@@ -322,10 +322,10 @@ class Reporter:
         self.error(
             reports.NON_FATAL,
             Failure(
-                f"params.agora_token {expiry}: the avatar will leave the "
-                "channel then. A given token cannot be renewed here: restart "
-                "the graph with a new one, or give params.agora_appcert "
-                "instead so that the extension signs its own",
+                f"params.agora_token {expiry}; Agora then removes the avatar "
+                "from the channel. The extension cannot renew a given token: "
+                "restart the graph with a new one, or set params.agora_appcert "
+                "instead, so that the extension signs its own",
                 code="agoraTokenEnds",
             ),
         )
@@ -334,7 +334,7 @@ class Reporter:
 def _turn_id_reused(turn: Turn) -> str:
     return (
         f"turn_id {turn.id} was cut by a barge-in more than "
-        f"{TURN_REUSE_LIMIT_S:.0f} s ago and still speaks, unheard. Should the "
-        "avatar be silent from now on, then all turns go by this one id: "
-        "have the agent count them in metadata.turn_id, or leave it out"
+        f"{TURN_REUSE_LIMIT_S:.0f} s ago, and its frames still arrive and are "
+        "dropped. If the avatar is silent from now on, all turns carry this "
+        "id: have the agent count them in metadata.turn_id, or leave it out"
     )

@@ -64,12 +64,12 @@ MEANINGS = {
         (4001,),
     ),
     "unsupportedSampleRate": Meaning(
-        "Spatius does not take the sample rate: check params.sample_rate",
+        "Spatius does not support the sample rate: check params.sample_rate",
         "fatal",
         ("unsupported sample rate",),
     ),
     "invalidEgressConfig": Meaning(
-        "Spatius cannot publish to Agora with what it was given: check "
+        "Spatius cannot publish to Agora with these parameters: check "
         "params.agora_appid, agora_appcert or agora_token, agora_channel and "
         "agora_uid",
         "fatal",
@@ -102,7 +102,9 @@ MEANINGS = {
     "serviceUnavailable": Meaning(
         "Spatius is not available at the moment", close_codes=(4503,)
     ),
-    "sessionRefused": Meaning("Spatius refused the session for good", "fatal"),
+    "sessionRefused": Meaning(
+        "Spatius refused the session permanently", "fatal"
+    ),
     "unknownRegion": Meaning(
         "the SDK does not know the region: check params.region",
         "fatal",
@@ -120,7 +122,7 @@ MEANINGS = {
         ("driven server request failed", "driven server returned"),
     ),
     "protocolError": Meaning(
-        "Spatius answered what the SDK does not understand",
+        "Spatius sent a message that the SDK does not understand",
         "harmless",
         ("unexpected message type",),
     ),

@@ -71,8 +71,8 @@ def _import_package() -> tuple[Optional[ModuleType], str]:
         )
     if name not in PACKAGES:
         return None, (
-            f"the environment variable {SDK_VARIABLE} names no SDK; expected "
-            f"{' or '.join(PACKAGES)}"
+            f"the environment variable {SDK_VARIABLE} names no SDK package; "
+            f"expected one of {', '.join(PACKAGES)}"
         )
     try:
         return importlib.import_module(name), ""

@@ -1,6 +1,7 @@
 """The commands that bin/ starts."""
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -28,5 +29,13 @@ def stop_on_interrupt() -> None:
     signal.signal(signal.SIGINT, stop)
 
 
+def print_anything() -> None:
+    """Show as an escape what the terminal's encoding cannot print."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 if sys.argv[0] == "-m":  # python -m devkit.commands.<name>, and no import
     stop_on_interrupt()
+    print_anything()

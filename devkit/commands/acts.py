@@ -246,7 +246,7 @@ def _interrupted(stage: Stage, said: Said) -> Check:
         len(requests) == 2
         and requests[1].interrupted_at_s is not None
         and before_flush.startswith(requests[1].audio),
-        f"{len(record.interrupts)} interrupt(s), {len(requests)} requests",
+        f"interrupts: {len(record.interrupts)}, requests: {len(requests)}",
     )
 
 
@@ -275,7 +275,7 @@ def resumed(parts: Sequence[Audible], said: bytes) -> list[Check]:
             f"{twice_ms:.0f} ms twice",
         ),
         Check(
-            f"... the voice back within {MAX_BACK_MS} ms",
+            f"... speech back within {MAX_BACK_MS} ms",
             back_ms is not None and back_ms <= MAX_BACK_MS,
             "never" if back_ms is None else f"after {back_ms:.0f} ms",
         ),
@@ -299,8 +299,8 @@ def _session_checks(record: Record) -> list[Check]:
         Check(
             "a second session after the loss, protocol kept",
             len(connections) == 2 and not record.violations,
-            f"{len(connections)} sessions, "
-            f"{len(record.violations)} violation(s)",
+            f"sessions: {len(connections)}, "
+            f"violations: {len(record.violations)}",
         ),
         Check(
             "channel and uid",
@@ -349,7 +349,7 @@ def in_words(report: SentReport) -> str:
         )
     values = payload.get("metrics", payload)
     known = [
-        f"{name} {value}"
+        name if value is True else f"{name} {value}"
         for name, value in values.items()
         if value and name != "connect_delay"  # connect_delay_ms, in TEN's words
     ]

@@ -48,7 +48,7 @@ def main(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="[FILE]",
+            metavar="FILE",
             help="The extension's property.json, a TEN app's, or a graph "
             "file; without one the property.json of this package.",
             show_default=False,

@@ -27,6 +27,7 @@ from ..motion_server.guard import is_loopback
 from ..window import Window, page_url
 from ..window.performer import Performer, report_to, voice_to
 from .acts import Played, play
+from .output import try_to_write, why_not_written
 
 SENTENCE = package.ROOT / "devkit" / "assets" / "sentence_24k.wav"
 FAILED, UNUSABLE = 1, 2
@@ -34,7 +35,10 @@ FAILED, UNUSABLE = 1, 2
 
 def main(
     speech: Annotated[
-        Path, typer.Argument(help="A WAV to speak: 24 kHz, mono, 16 bit.")
+        Path,
+        typer.Argument(
+            metavar="WAV", help="What to speak: 24 kHz, mono, 16 bit."
+        ),
     ] = SENTENCE,
     heard: Annotated[
         Path,
@@ -80,12 +84,12 @@ def main(
     try:
         pcm = read_speech(speech)
         if not window:
-            _try_to_write(heard)
+            try_to_write(heard)
     except SpeechFileError as error:
         _print_problem(console, error)
         raise typer.Exit(UNUSABLE) from None
     except (OSError, ValueError) as error:
-        _print_problem(console, f"{heard} cannot be written: {_reason(error)}")
+        _print_problem(console, why_not_written(error, heard))
         raise typer.Exit(UNUSABLE) from None
     if window:
         host = host or "127.0.0.1"
@@ -99,16 +103,6 @@ def main(
     is_written = _write(console, played.record, heard)
     ok = is_written and all(check.ok for check in played.checks)
     raise typer.Exit(0 if ok else FAILED)
-
-
-def _try_to_write(path: Path) -> None:
-    """Raise OSError or ValueError where `path` cannot become a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    with path.open("ab"):
-        pass
-    if is_new:
-        path.unlink()
 
 
 def _write(console: Console, record: Record, path: Path) -> bool:
@@ -207,10 +201,13 @@ def _print_verdict(console: Console, played: Played) -> None:
         mark = "[green]ok[/green]" if check.ok else "[red]FAILED[/red]"
         table.add_row(mark, check.what, check.got)
     console.print(table)
-    p99 = quantiles(delays_ms, n=100)[98] if len(delays_ms) > 1 else 0.0
+    p99 = ""
+    if len(delays_ms) > 1:
+        p99 = f", p99 {quantiles(delays_ms, n=100)[98]:.2f} ms"
     console.print(
-        f"\nframe in to bytes at the server: median {median(delays_ms):.2f} ms"
-        f", p99 {p99:.2f} ms over {len(delays_ms)} messages"
+        "\nframe in to bytes at the server: median "
+        f"{median(delays_ms):.2f} ms{p99} over {len(delays_ms)} message"
+        f"{'' if len(delays_ms) == 1 else 's'}"
     )
 
 

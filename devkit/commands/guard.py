@@ -12,6 +12,8 @@ from rich.text import Text
 from avatar_guarder import environment, loader, report, runner, vendor
 from avatar_guarder.rules import RULES
 
+from .output import try_to_write, why_not_written
+
 HERE = Path(__file__).resolve().parents[2]
 CONFIGS = HERE / "avatar_guarder" / "configs"
 
@@ -29,7 +31,8 @@ STYLES = {
 
 def main(
     folder: Annotated[
-        Path, typer.Argument(help="The extension's folder.")
+        Path,
+        typer.Argument(metavar="FOLDER", help="The extension's folder."),
     ] = HERE,
     config: Annotated[
         Path | None,
@@ -50,7 +53,9 @@ def main(
     ] = None,
     rules: Annotated[
         list[str] | None,
-        typer.Option("--rule", metavar="NAME", help="Only this rule; repeat."),
+        typer.Option(
+            "--rule", metavar="NAME", help="Only this rule; repeatable."
+        ),
     ] = None,
     jobs: Annotated[
         int, typer.Option(min=1, help="How many processes share the rules.")
@@ -70,7 +75,7 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Hold a TEN avatar extension to the rules of the conformance suite.
+    """Test a TEN avatar extension against the conformance suite.
 
     Exit code: 0 all rules are kept, 1 some are broken, 2 the extension
     cannot be tested.
@@ -83,8 +88,11 @@ def main(
         for name in rules or ():
             if name not in RULES:
                 raise loader.Unusable(f"there is no rule {name}")
+        for path in (json_file, html_file):
+            if path is not None:
+                _check_writable(path)
         subject = subject_of(folder.resolve(), config, vendor_name)
-        with console.status("Holding the rules ...") as status:
+        with console.status("Testing ...") as status:
             done: list[runner.Verdict] = []
 
             def note(verdict: runner.Verdict) -> None:
@@ -113,6 +121,13 @@ def main(
         )
     if any(verdict.outcome == runner.BROKEN for verdict in verdicts):
         raise typer.Exit(BROKEN)
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        try_to_write(path)
+    except (OSError, ValueError) as error:
+        raise loader.Unusable(why_not_written(error, path)) from error
 
 
 def subject_of(
@@ -166,4 +181,4 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command()(main)
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="bin/guard")

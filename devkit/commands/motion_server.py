@@ -79,6 +79,7 @@ def main(
     Point a TEN graph at it by the two endpoint URLs that it prints. A page
     shows what it receives.
     """
+    host = host or "127.0.0.1"
     window = None if no_window else Window()
     server = MotionServer(
         host=host,
@@ -104,7 +105,10 @@ def main(
     except KeyboardInterrupt:
         pass
     except OSError as exc:
-        print(f"cannot listen on {host}:{port}: {exc}", file=sys.stderr)
+        reason = exc.strerror or exc
+        print(
+            f"Cannot listen at {host}, port {port}: {reason}", file=sys.stderr
+        )
         raise typer.Exit(1) from None
 
 

@@ -15,6 +15,7 @@ from .. import package
 from ..graph import FileError, Graph, read
 from ..harness.run_graph import GraphRun
 from ..motion_server import Event, MotionServer, Record, event_line
+from .output import try_to_write, why_not_written
 
 package.use_ten_runtime()
 
@@ -55,7 +56,7 @@ def main(
         if len(graphs) != 1:
             raise FileError(f"{file} holds {len(graphs)} graphs; expected one")
         if heard is not None:
-            _check_writable(heard)
+            _try_to_write(heard)
         with _folder(file.parent):
             done = _run(console, graphs[0], Path.cwd(), heard, limit_s)
     except FileError as error:
@@ -93,8 +94,9 @@ def _run(
         record = server.record
         audio_bytes = sum(request.audio_bytes for request in record.requests)
         say(
-            f"The Motion Server received {len(record.requests)} utterance(s), "
-            f"{audio_bytes} bytes of audio."
+            f"The Motion Server received {len(record.requests)} utterance"
+            f"{'' if len(record.requests) == 1 else 's'}, {audio_bytes} bytes "
+            "of audio."
         )
         if heard is not None and audio_bytes:
             record.write_wav(heard)
@@ -132,16 +134,11 @@ def _wait_until_done(run: GraphRun, record: Record, limit_s: float) -> None:
         now_s = time.monotonic()
 
 
-def _check_writable(path: Path) -> None:
-    """Raise `FileError` where no file can be written at `path`."""
-    is_new = not path.exists()
+def _try_to_write(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("ab").close()
-        if is_new:
-            path.unlink()
-    except OSError as error:
-        raise FileError(f"{path} cannot be written: {error}") from error
+        try_to_write(path)
+    except (OSError, ValueError) as error:
+        raise FileError(why_not_written(error, path)) from error
 
 
 @contextlib.contextmanager

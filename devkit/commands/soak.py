@@ -371,9 +371,12 @@ def _print_result(
 
 def main(
     minutes: Annotated[
-        float, typer.Option(min=2, help="How long to talk, in minutes.")
+        float,
+        typer.Option(min=2, max=24 * 60, help="How long to talk, in minutes."),
     ] = 60.0,
-    seed: Annotated[int, typer.Option(help="Another one, another talk.")] = 1,
+    seed: Annotated[
+        int, typer.Option(help="Each gives another conversation.")
+    ] = 1,
     voice: Annotated[
         bool, typer.Option(help="Connect the voice to an RTC extension.")
     ] = True,

@@ -1,6 +1,7 @@
 """The three kinds of files that hold an avatar's configuration."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def read(path: Path) -> Contents:
     graphs = list(_graphs_of(tree, path))
     if graphs:
         found = defects(tree)
-        for file in {graph.file for graph in graphs} - {path}:
+        for file in sorted(set(_files_of(graphs)) - {path}):
             found += [f"{file}: {text}" for text in defects(read_json(file))]
         return Contents(path, None, graphs, found)
     if not any(name in tree for name in _OWN_PROPERTIES):
@@ -117,27 +118,72 @@ def _predefined(inner: Tree, prefix: str, file: Path) -> Iterator[Graph]:
 
 
 def _graph_of(tree: Tree, name: str, path: str, file: Path) -> Graph:
-    inner = tree
+    inner, origin = tree, ""
     if isinstance(tree.get("graph"), dict):
         inner, path = tree["graph"], joined(path, "graph")
     imported = inner.get("import_uri") or tree.get("import_uri")
     if isinstance(imported, str) and "nodes" not in inner:
-        file, path = _imported(imported, file), ""
-        inner = as_object(read_json(file))
-        inner = as_object(inner.get("graph")) or inner
-    lists: dict[str, list[Tree]] = {}
+        if _is_elsewhere(imported):
+            raise FileError(
+                f"{file} imports {imported}; check the graph's own file"
+            )
+        inner, file = _imported(imported, file)
+        path, origin = "", f"{file.name}: "
+    return _loaded(inner, name, path, file, origin, (file,))
+
+
+def _loaded(
+    tree: Tree,
+    name: str,
+    path: str,
+    file: Path,
+    origin: str,
+    importers: tuple[Path, ...],
+) -> Graph:
+    """Return the graph in `tree` with its subgraphs."""
     for key in ("nodes", "connections"):
-        value = inner.get(key, [])
+        value = tree.get(key, [])
         if not isinstance(value, list):
             raise FileError(
                 f"{file}: {joined(path, key)} holds {kind(value)}; expected "
                 "a list"
             )
-        lists[key] = objects(value)
-    return Graph(name, path, lists["nodes"], lists["connections"], file)
+    subgraphs = {}
+    for node in objects(tree.get("nodes")):
+        uri = as_object(node.get("graph")).get("import_uri")
+        if node.get("type") != "subgraph" or not isinstance(uri, str):
+            continue
+        if _is_elsewhere(uri):
+            continue
+        inner, inner_file = _imported(uri, file)
+        if inner_file in importers:
+            raise FileError(f"{inner_file} imports itself as a subgraph")
+        own_name = str(node.get("name"))
+        subgraphs[own_name] = _loaded(
+            inner,
+            own_name,
+            "",
+            inner_file,
+            f"{inner_file.name}: ",
+            (*importers, inner_file),
+        )
+    return Graph(name, path, tree, file, subgraphs, origin)
 
 
-def _imported(uri: str, file: Path) -> Path:
-    if "://" in uri and not uri.startswith("file://"):
-        raise FileError(f"{file} imports {uri}; check the graph's own file")
-    return file.parent / uri.removeprefix("file://")
+def _is_elsewhere(uri: str) -> bool:
+    return "://" in uri and not uri.startswith("file://")
+
+
+def _imported(uri: str, importer: Path) -> tuple[Tree, Path]:
+    """Return the graph that a file imports, and the graph's own file."""
+    file = Path(os.path.normpath(importer.parent / uri.removeprefix("file://")))
+    if not file.exists():
+        raise FileError(f"{importer} imports {file}, which does not exist")
+    tree = as_object(read_json(file))
+    return as_object(tree.get("graph")) or tree, file
+
+
+def _files_of(graphs: Iterable[Graph]) -> Iterator[Path]:
+    for graph in graphs:
+        yield graph.file
+        yield from _files_of(graph.subgraphs.values())

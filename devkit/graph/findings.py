@@ -1,6 +1,8 @@
 """What a check found."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 
 @dataclass
@@ -19,3 +21,9 @@ class Findings:
         self.errors += other.errors
         self.warnings += other.warnings
         self.notes += other.notes
+
+
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.5) -> str:
+    """Return what a message says of the name most like `name`, or ""."""
+    near = get_close_matches(name, sorted(names), 1, cutoff)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,18 @@ _FOREIGN_MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
+
+_IN_WORDS = {
+    "Expecting property name": "expected a name in double quotes",
+    "Expecting ':'": "expected a colon between name and value",
+    "Expecting ','": "expected a comma, or the end of the object or list",
+    "Expecting value": "expected a value",
+    "Unterminated string": "this text has no closing quote",
+    "Invalid control character": "a line break or a tab within text; JSON "
+    "writes \\n and \\t",
+    "Invalid \\": "a single backslash within text; JSON writes \\\\",
+}
+"""What Python's parser says, by its beginning."""
 
 
 class FileError(ValueError):
@@ -58,19 +71,41 @@ def defects(tree: Any) -> list[str]:
                 'property.json that holds a null anywhere; use "", or leave '
                 "the property out"
             )
-        elif type(value) is int and not MIN_INT <= value <= MAX_INT:
+        elif type(value) is int and not MIN_INT <= value < 2**64:
             found.append(
-                f"{path}: a number that does not fit into 64 bits "
-                f"({MIN_INT} to {MAX_INT}); TEN aborts the whole process "
-                "when an extension reads its properties"
+                f"{path}: an integer of more than 64 bits, which TEN reads as "
+                "a number with fewer digits"
+            )
+        elif type(value) is int and value > MAX_INT:
+            found.append(
+                f"{path}: an integer above {MAX_INT} (63 bits); TEN aborts the "
+                "whole process when an extension reads its properties"
+            )
+        elif type(value) is float and not math.isfinite(value):
+            found.append(
+                f"{path}: not a number that JSON has, or too large; TEN "
+                "cannot read the file"
+            )
+        elif type(value) is str and _has_surrogate(value):
+            found.append(
+                f"{path}: text that is not valid Unicode (half of a surrogate "
+                "pair); TEN cannot read the file"
             )
     for path in _repeated(tree):
         found.append(
-            f"{path}: this key stands twice in one object; TEN aborts the "
+            f"{path}: this key appears twice in one object; TEN aborts the "
             "whole process when an extension reads its properties. Remove "
             "one of them"
         )
     return found
+
+
+def _has_surrogate(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -83,7 +118,8 @@ def _bytes_of(path: Path) -> bytes:
             f"{path} is a folder; name the property.json or graph file in it"
         ) from None
     except (OSError, ValueError) as error:
-        raise FileError(f"{path} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"{path} cannot be read: {reason}") from error
 
 
 def _decoded(path: Path, data: bytes) -> str:
@@ -92,8 +128,8 @@ def _decoded(path: Path, data: bytes) -> str:
             raise _encoding_error(path, 1, 1, f"the file is {encoding}")
     if data.startswith(codecs.BOM_UTF8):
         raise FileError(
-            f"{path}, line 1, column 1: a byte order mark (BOM) stands before "
-            "the JSON; save the file as UTF-8 without BOM"
+            f"{path}, line 1, column 1: a byte order mark (BOM) before the "
+            "JSON; save the file as UTF-8 without BOM"
         )
     try:
         text = data.decode("utf-8")
@@ -110,7 +146,7 @@ def _decoded(path: Path, data: bytes) -> str:
 
 def _encoding_error(path: Path, line: int, column: int, what: str) -> FileError:
     return FileError(
-        f"{path}, line {line}, column {column}: another encoding than UTF-8 "
+        f"{path}, line {line}, column {column}: not UTF-8 "
         f"({what}); save the file as UTF-8"
     )
 
@@ -136,15 +172,22 @@ def _mistake(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
     if rest.startswith(("//", "/*", "#")):
         return at, "a comment; JSON has no comments, remove it"
     if rest[:1] in ("}", "]") and before.endswith(","):
-        return len(before) - 1, f"a comma too many before {rest[0]}; remove it"
+        return len(before) - 1, f"an extra comma before {rest[0]}; remove it"
     if rest.startswith("'"):
         return at, "a single quote; JSON has double quotes only"
     if not rest:
         return len(before), "the file ends in the middle of the JSON"
     if error.msg.startswith("Extra data"):
         return at, "text after the end of the JSON; remove it"
-    if "',' delimiter" in error.msg:
-        return at, "expected a comma, or the end of the object or list"
+    head = before.rstrip(" \t\r\n,")
+    commas = before[len(head) :].count(",")
+    if commas > 1 or (commas and head.endswith(("{", "["))):
+        return before.rindex(","), "an extra comma; remove it"
+    if rest.startswith(("True", "False", "None")):
+        return at, "JSON writes true, false and null in small letters"
+    for start, what in _IN_WORDS.items():
+        if error.msg.startswith(start):
+            return error.pos, what
     return error.pos, f"not JSON: {error.msg}"
 
 

@@ -7,8 +7,14 @@ from typing import Any
 
 from .findings import Findings
 from .model import Graph, Node
-from .resolve import Resolved, expand, resolve, shell_variable_of
-from .tree import joined
+from .resolve import (
+    Resolved,
+    expand,
+    resolve,
+    shell_variable_of,
+    taken_literally,
+)
+from .tree import joined, leaves
 from .wiring import RTC_ADDON
 
 _RATE_KEYS = (
@@ -16,6 +22,8 @@ _RATE_KEYS = (
     "samplerate",
     "sample_rate_hz",
     "sample_rate_hertz",
+    "samplingrate",
+    "sampling_rate",
 )
 _FORMAT_KEY = re.compile("format|encoding")
 _CHANNEL_PATHS = ("channel", "params.agora_channel")
@@ -63,21 +71,17 @@ def _check_rtc(
 ) -> None:
     """Compare uid, channel and project with those of the RTC node."""
     properties = expand(graph.property_of(rtc), environ, {})
-    uid = _uid(resolved)
+    uid, uid_path = _uid(resolved), resolved.given.path("agora_uid")
     for key in ("stream_id", "remote_stream_id"):
         if uid and str(properties.get(key)) == uid:
             found.errors.append(
-                f"params.agora_uid: {uid} is also the {key} of {rtc}; every "
-                "participant of a channel needs a uid of its own"
+                f"{uid_path}: {uid} is also the {key} of {rtc}; every "
+                "participant of a channel needs its own uid"
             )
-    for key in ("app_id", "channel"):
-        value = properties.get(key)
-        if name := shell_variable_of(value):
-            found.errors.append(
-                f'{rtc}.{key}: "{value}" is taken literally: TEN fills in '
-                f"${{env:{name}}} only"
-            )
-            return
+    for key in ("app_id", "app_certificate", "channel"):
+        if name := shell_variable_of(properties.get(key)):
+            value = properties.pop(key)
+            found.errors.append(f"{rtc}.{key}: {taken_literally(value, name)}")
     channel, own_channel = properties.get("channel"), _channel(resolved)
     if (
         channel
@@ -91,14 +95,15 @@ def _check_rtc(
         )
     app_id = properties.get("app_id")
     own_app_id = resolved.given.params.get("agora_appid")
+    app_id_path = resolved.given.path("agora_appid")
     if (
         app_id
         and own_app_id
         and app_id != own_app_id
-        and "params.agora_appid" not in resolved.problems
+        and app_id_path not in resolved.problems
     ):
         found.errors.append(
-            f"params.agora_appid: another App ID than the app_id of {rtc}; "
+            f"{app_id_path}: not the app_id of {rtc}; "
             "user and avatar meet only within one Agora project"
         )
 
@@ -123,7 +128,7 @@ def _check_rates(
             found.errors.append(
                 f"params.sample_rate: {sample_rate} Hz, and {source} sends "
                 f"{rate} Hz ({path}); the avatar refuses frames of another "
-                "rate. Give both the same"
+                "rate. Set both to the same rate"
             )
 
 
@@ -174,16 +179,16 @@ def _check_avatars(
         )
         if _uid(theirs) == uid and _channel(theirs) == _channel(resolved):
             found.errors.append(
-                f"params.agora_uid: {uid} is also that of the avatar {other} "
-                "in the same channel; every participant needs a uid of its "
-                "own"
+                f"{resolved.given.path('agora_uid')}: {uid} is also that of "
+                f"the avatar {other} in the same channel; every participant "
+                "needs its own uid"
             )
 
 
 def _check_variables(
     graph: Graph, name: str, environ: Mapping[str, str], found: Findings
 ) -> None:
-    """Report what the other nodes lack: TEN would not start without it."""
+    """Report what the other nodes lack, and what TEN will not fill in."""
     unset: dict[str, str] = {}
     for node in graph.nodes:
         if node.get("name") != name:
@@ -195,6 +200,15 @@ def _check_variables(
             "the placeholder has no default: TEN ends the whole process "
             "before the agent starts"
         )
+    known = (name, *graph.made_by(RTC_ADDON))
+    for node in graph.nodes:
+        if node.get("name") in known:
+            continue
+        for path, value in leaves(node.get("property"), str(node.get("name"))):
+            if variable := shell_variable_of(value):
+                found.warnings.append(
+                    f"{path}: {taken_literally(value, variable)}"
+                )
 
 
 def _uid(resolved: Resolved) -> str:

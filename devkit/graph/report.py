@@ -151,7 +151,7 @@ def _row(
             value = default
         shown = _safe_text(value)
     if path in broken:
-        shown = f"missing, {SEE_BELOW}" if missing else f"wrong, {SEE_BELOW}"
+        shown = f"missing, {SEE_BELOW}" if missing else f"invalid, {SEE_BELOW}"
         if name in _IDS and not missing and "${" not in str(given):
             shown = f"{_short(given)}, {SEE_BELOW}"
     return PropertyRow(name, shown, _source(resolved, path, missing, default))
@@ -209,7 +209,7 @@ def _facts(report: NodeReport, now_s: float) -> list[tuple[str, str]]:
 def _endpoints(loaded: Any) -> tuple[str, str]:
     urls = sdk.endpoints(loaded)
     if urls is None:
-        nearest = "of the region that Spatius names (auto)"
+        nearest = "of the region that Spatius chooses (auto)"
         return nearest, nearest
     return redact.bare_url(urls[0]), redact.bare_url(urls[1])
 
@@ -224,7 +224,7 @@ def _agora_token(loaded: Any, now_s: float) -> str:
         )
     facts = token.read(loaded.agora_token.get_secret_value())
     if facts is None or facts.expires_at_s is None:
-        return "given; its end cannot be read"
+        return "given; its expiry cannot be read"
     left_min = (facts.expires_at_s - now_s) / 60
     return (
         f"given; expires at {_clock_time(facts.expires_at_s)}, in "

@@ -21,7 +21,8 @@ from .product import config, properties
 from .tree import Tree, joined, leaves
 
 _SHELL_VARIABLE = re.compile(
-    r"\$(?:([A-Z][A-Z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})"
+    r"\$(?:(?:env:)?([A-Z][A-Z0-9_]*)"
+    r"|\{(?!env:)([A-Za-z_][A-Za-z0-9_]*)(?:[:|][^}]*)?\})"
 )
 
 
@@ -56,6 +57,10 @@ class Resolved:
     def given(self) -> Any:
         """What the package reads out of the tree, its `properties.Given`."""
         return properties.read(self.tree, (), [])
+
+    def is_broken(self, path: str) -> bool:
+        """Return whether `path`, or what it lies in, has a problem of TEN's."""
+        return path in self.problems or path.split(".")[0] in self.problems
 
     def at(self, path: str) -> Any:
         """Return the value at a dotted path, None without one."""
@@ -92,10 +97,7 @@ def resolve(
             bool(variable) and variable in environ,
         )
         if literal := shell_variable_of(value):
-            resolved.problems[path] = (
-                f'"{value}" is taken literally: TEN fills in '
-                f"${{env:{literal}}} only"
-            )
+            resolved.problems[path] = taken_literally(value, literal)
     unset: dict[str, str] = {}
     resolved.tree = expand(merged, environ, unset)
     for path, variable in unset.items():
@@ -110,7 +112,7 @@ def resolve(
         resolved.problems.setdefault(
             path,
             f"the value {reason} in manifest.json: TEN aborts the whole "
-            "process when it loads that",
+            "process when it loads it",
         )
     return resolved
 
@@ -129,7 +131,7 @@ def configure(resolved: Resolved, now_s: float) -> Any:
         problems += [
             problem
             for problem in error.problems
-            if resolved.problems.keys().isdisjoint(paths_of(problem))
+            if not any(map(resolved.is_broken, paths_of(problem)))
         ]
         raise config.ConfigError(problems) from None
     if problems:
@@ -163,9 +165,24 @@ def variable_of(value: Any) -> str:
 
 
 def shell_variable_of(value: Any) -> str:
-    """Return the name in `$NAME` or `${NAME}`, which TEN does not fill in."""
+    """Return the name in what resembles a placeholder and is none, or "".
+
+    `$NAME`, `$env:NAME`, `${NAME}`, `${NAME|default}`: TEN fills in none.
+    """
     found = _SHELL_VARIABLE.fullmatch(value) if isinstance(value, str) else None
     return (found.group(1) or found.group(2)) if found else ""
+
+
+def taken_literally(value: str, variable: str) -> str:
+    """Return the sentence about a value that is a `shell_variable_of`.
+
+    A default after the name is not shown: it may be a secret.
+    """
+    has_default = not value.rstrip("}").endswith(variable)
+    shown = f"${{{variable}...}}" if has_default else value
+    return (
+        f'"{shown}" is taken literally: TEN fills in ${{env:{variable}}} only'
+    )
 
 
 def expand(

@@ -28,15 +28,22 @@ def as_object(value: Any) -> Tree:
     return value if isinstance(value, dict) else {}
 
 
+def as_list(value: Any) -> list[Any]:
+    """Return `value` if it is a list, [] otherwise."""
+    return value if isinstance(value, list) else []
+
+
 def objects(value: Any) -> list[Tree]:
     """Return the objects in a list; anything else is left out."""
-    items = value if isinstance(value, list) else []
-    return [item for item in items if isinstance(item, dict)]
+    return [item for item in as_list(value) if isinstance(item, dict)]
 
 
 def kind(value: Any) -> str:
     """Return the name of a JSON type, with its article."""
-    kinds = {dict: "an object", list: "a list", str: "text", bool: "a boolean"}
     if value is None:
         return "null"
-    return kinds.get(type(value), "a number")
+    kinds = {dict: "an object", list: "a list", str: "text", bool: "a boolean"}
+    for one, name in kinds.items():
+        if isinstance(value, one):
+            return name
+    return "a number"

@@ -1,7 +1,9 @@
 """Checks a node's values against one another."""
 
-from .findings import Findings
-from .product import params, properties, token
+import re
+
+from .findings import Findings, nearest
+from .product import config, params, properties, token
 from .resolve import Resolved, shell_variable_of
 
 _MUST_DIFFER = (
@@ -11,24 +13,42 @@ _MUST_DIFFER = (
     ("spatius_api_key", "spatius_avatar_id", "the API key", "the avatar id"),
 )
 
+_STAND_IN = re.compile(r"\.{2,}|\u2026|<.*>", re.DOTALL)
+"""What documents write in place of a value."""
+
 
 def check_values(resolved: Resolved) -> Findings:
     """Return what is wrong with values that each have the right form."""
     found = Findings()
     for name, other, what, other_what in _MUST_DIFFER:
         value = _text(resolved, name)
-        if value and value == _text(resolved, other):
+        if value and value.lower() == _text(resolved, other).lower():
             found.errors.append(
                 f"params.{name}: {what} is the same text as {other_what} "
-                f"(params.{other}); one of them stands in the wrong place"
+                f"(params.{other}); one of them is in the wrong place"
+            )
+    for name in params.Params.model_fields:
+        if _STAND_IN.fullmatch(_text(resolved, name)):
+            found.errors.append(
+                f"{resolved.given.path(name)}: an example from a document; "
+                "replace it with your own value"
             )
     _check_token(resolved, found)
-    for name in params.Params.model_fields:
-        if not properties.is_missing(resolved.tree.get(name)):
-            found.warnings.append(
-                f"{name}: stands at the top level; it belongs under params"
-            )
+    _check_top_level(resolved, found)
     return found
+
+
+def _check_top_level(resolved: Resolved, found: Findings) -> None:
+    known = ("params", "channel", *config.Config.model_fields)
+    for name, value in resolved.tree.items():
+        if name in params.Params.model_fields:
+            if not properties.is_missing(value):
+                found.warnings.append(
+                    f"{name}: at the top level; it belongs under params"
+                )
+        elif name not in known:
+            near = nearest(name, known)
+            found.warnings.append(f"{name}: unknown property, not used{near}")
 
 
 def _check_token(resolved: Resolved, found: Findings) -> None:

@@ -1,12 +1,11 @@
 """Checks the connections around a node against what the extension takes."""
 
 import re
-from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
-from .findings import Findings
+from .findings import Findings, nearest
 from .model import KINDS, Graph, Wire
+from .shape import check_shape
 from .tree import objects
 
 RTC_ADDON = "agora_rtc"
@@ -23,23 +22,25 @@ def check_wiring(graph: Graph, name: str, api: Any) -> Findings:
 
     `api` is that of the extension's manifest.json.
     """
-    found = Findings()
+    found = check_shape(graph)
+    if not name:
+        return found  # which has that already
     wires = graph.wires()
-    if not wires:
+    if not wires and not found.errors:
         found.errors.append(
-            f"{graph.connections_path}: the graph has none, so no message reaches "
-            f"{name}. Wire pcm_frame and tts_audio_end of the TTS and flush "
-            "of the agent to it"
+            f"{graph.connections_path}: the graph has none, so no message "
+            f"reaches {name}. Wire pcm_frame and tts_audio_end of the TTS and "
+            "flush of the agent to it"
         )
         return found
     _check_ends(graph, wires, found)
     _check_names(graph, name, wires, api, found)
     arriving = [wire for wire in wires if wire.dest == name]
-    if graph.has_indirect_nodes:
-        found.notes.append(
-            f"{graph.connections_path}: subgraphs and selectors are not followed; whether "
-            f"pcm_frame, tts_audio_end and flush reach {name} through one "
-            "was not checked"
+    if graph.elsewhere:
+        found.warnings.append(
+            f"{graph.nodes_path}: not on this machine, and so not followed: "
+            f"{', '.join(graph.elsewhere)}. Whether pcm_frame, tts_audio_end "
+            f"and flush reach {name} through it was not checked"
         )
     else:
         _check_arrivals(graph, name, arriving, found)
@@ -60,8 +61,8 @@ def _check_ends(graph: Graph, wires: list[Wire], found: Findings) -> None:
             way = "comes from" if end == wire.source else "goes to"
             found.errors.append(
                 f"{wire.path}: {wire.message} {way} "
-                f"{end or 'a node without a name'}, which is no node of this "
-                "graph" + (_nearest(end, names) or f": {', '.join(names)}")
+                f"{end or 'a node without a name'}, which is not a node of "
+                "this graph" + (nearest(end, names) or f": {', '.join(names)}")
             )
 
 
@@ -81,13 +82,16 @@ def _check_names(
         if key in known or (key, wire.path) in seen:
             continue
         seen.add((key, wire.path))
-        does = "takes" if is_incoming else "sends"
+        does = "receive" if is_incoming else "send"
         kinds = [kind for kind, message in known if message == wire.message]
         names = [message for kind, message in known if kind == wire.kind]
-        near = _nearest(wire.message, names, cutoff=0.8)
-        text = f"{wire.path}: {name} {does} no {wire.kind} {wire.message}"
+        near = nearest(wire.message, names, cutoff=0.8)
+        text = (
+            f"{wire.path}: {name} does not {does} the {wire.kind} "
+            f"{wire.message}"
+        )
         if kinds:
-            found.errors.append(f"{text}; {wire.message} is a {kinds[0]}")
+            found.errors.append(f"{text}; {wire.message} is of kind {kinds[0]}")
         elif near:
             found.errors.append(f"{text}{near}")
         else:
@@ -99,24 +103,24 @@ def _check_arrivals(
 ) -> None:
     if not any(wire.carries(*_VOICE) for wire in arriving):
         found.errors.append(
-            f"{graph.connections_path}: pcm_frame is not wired to {name}, so the avatar "
-            "gets nothing to say. Wire the audio_frame pcm_frame of the TTS "
-            "to it"
+            f"{graph.connections_path}: pcm_frame is not wired to {name}, so "
+            "the avatar gets nothing to say. Wire the audio_frame pcm_frame of "
+            "the TTS to it"
         )
     if not any(
         wire.carries("data", "tts_audio_end", "finalize") for wire in arriving
     ):
         found.warnings.append(
-            f"{graph.connections_path}: tts_audio_end is not wired to {name}: speech "
-            "counts as finished only when no audio has come for "
-            "end_of_speech_timeout_ms. Wire the data tts_audio_end of the "
-            "TTS to it"
+            f"{graph.connections_path}: tts_audio_end is not wired to {name}: "
+            "an utterance ends only after end_of_speech_timeout_ms without "
+            "audio. Wire the data tts_audio_end of the TTS to it"
         )
     if not any(wire.carries(*_FLUSH) for wire in arriving):
         found.warnings.append(
-            f"{graph.connections_path}: flush is not wired to {name}: the avatar speaks "
-            "on when the user interrupts, unless the agent sends flush to "
-            "this node by its name. Wire the cmd flush of the agent to it"
+            f"{graph.connections_path}: flush is not wired to {name}: the "
+            "avatar keeps speaking when the user interrupts, unless the agent "
+            "sends flush to this node by its name. Wire the cmd flush of the "
+            "agent to it"
         )
 
 
@@ -146,9 +150,8 @@ def _check_speech(
             ):
                 found.errors.append(
                     f"{other.path}: pcm_frame of {other.source} goes to "
-                    f"{other.dest} as well as to {name}, so speech is heard "
-                    f"twice. The avatar brings the sound; remove the "
-                    f"connection to {other.dest}"
+                    f"{other.dest} as well as to {name}, so every word is "
+                    f"audible twice. Remove the connection to {other.dest}"
                 )
 
 
@@ -169,10 +172,11 @@ def _check_flush(
         return
     source = min(sources)
     found.warnings.append(
-        f"{graph.connections_path}: flush reaches {name} only by the connection from "
-        f"{source}, and TEN's stock {STOCK_AGENT_ADDON} sends flush to "
-        "agora_rtc by name, past the connections: the avatar would speak on "
-        "when the user interrupts. In _interrupt of its extension.py write: "
+        f"{graph.connections_path}: flush reaches {name} only by the "
+        f"connection from {source}, and TEN's stock {STOCK_AGENT_ADDON} sends "
+        "flush to agora_rtc by name, bypassing the connections: the avatar "
+        "would keep speaking when the user interrupts. In _interrupt of its "
+        "extension.py write: "
         f'await _send_cmd(self.ten_env, "flush", "{name}"). An agent that '
         "sends flush without a receiver needs no change"
     )
@@ -196,14 +200,14 @@ def _check_fallback(
     rtc = rtc_nodes[0]
     if missing:
         found.notes.append(
-            f"{graph.connections_path}: without an avatar the agent is silent. For a "
-            f"voice in its place wire the {' and the '.join(missing)} of "
-            f"{name} to {rtc}"
+            f"{graph.connections_path}: while the avatar cannot speak, the "
+            "agent is silent. To hear the agent then, wire the "
+            f"{' and the '.join(missing)} of {name} to {rtc}"
         )
     elif graph.property_of(rtc).get("publish_audio") is False:
         found.notes.append(
-            f"{graph.connections_path}: the voice in place of the avatar goes to {rtc}, "
-            "whose publish_audio is false; nobody would hear it"
+            f"{graph.connections_path}: the voice in place of the avatar goes "
+            f"to {rtc}, whose publish_audio is false; nobody would hear it"
         )
 
 
@@ -214,8 +218,3 @@ def _declared(api: Any, direction: str) -> set[tuple[str, str]]:
         for kind in KINDS
         for entry in objects((api or {}).get(kind + direction))
     }
-
-
-def _nearest(name: str, names: Iterable[str], cutoff: float = 0.5) -> str:
-    near = get_close_matches(name, sorted(names), 1, cutoff)
-    return f"; did you mean {near[0]}?" if near else ""

@@ -61,7 +61,7 @@ class FaultButtons:
         open_ones = self._open()
         if any(connection.stalled for connection in open_ones):
             self._server.now(Resume())
-            return "The service reads on: what has waited arrives at once."
+            return "The service reads again: what has waited arrives at once."
         if not open_ones:
             raise Refused("No connection is open: nothing to stall.")
         self._server.now(Stall())

@@ -275,7 +275,7 @@ class Feed:
         self._session.counts["interrupts"] += 1
         detail = event.req_id
         if utterance is not None:
-            detail = f"utterance {utterance.number} falls silent"
+            detail = f"utterance {utterance.number} stops"
         self._board.add(
             "interrupt", "client", "Interrupt", detail, event.time_s
         )

@@ -42,9 +42,9 @@ _FAULTS = {
     "Malformed": ("The console's answer is not JSON", ""),
     "Refuse": ("The console refuses a session token", "status {status}"),
     "Reset": ("The service breaks the connection", "TCP reset"),
-    "Resume": ("The service reads on", ""),
+    "Resume": ("The service reads again", ""),
     "ServerError": ("The service reports an error", "{message} (code {code})"),
-    "Silence": ("The service has stopped reading for good", ""),
+    "Silence": ("The service has stopped reading permanently", ""),
     "Slow": ("The service answers late", "after {delay_s} s"),
     "SlowReader": ("The service reads slowly", "{bytes_per_s} bytes/s"),
     "Stall": ("The service has stopped reading", ""),
@@ -129,13 +129,13 @@ _STATES: dict[str, tuple[Kind, str, str]] = {
     ),
     "fallback": (
         "loss",
-        "The voice stands in",
+        "The voice takes over",
         "the agent is heard without the avatar",
     ),
     "failed": (
         "fatal",
-        "The avatar has failed for good",
-        "Start again starts a new one",
+        "The avatar has failed permanently",
+        "Start again creates a new one",
     ),
 }
 _ENDS: dict[int, tuple[Kind, str]] = {

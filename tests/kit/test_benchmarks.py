@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ if not getattr(pytest.importorskip("ten_runtime"), "IS_STAND_IN", False):
         allow_module_level=True,
     )
 
-from devkit.bench.__main__ import BENCHMARKS  # noqa: E402
+from devkit.commands.bench import BENCHMARKS  # noqa: E402
 
 PICTURES = {
     "latency": "latency.svg",
@@ -35,7 +36,7 @@ NAMES = list(BENCHMARKS)
 @pytest.mark.parametrize("names", [NAMES[::2], NAMES[1::2]], ids="-".join)
 def test_benchmarks_run(names: list[str], tmp_path: Path) -> None:
     """Each has figures, each goal was judged, and every byte was received."""
-    command = [sys.executable, "-m", "devkit.bench", "--short"]
+    command = [sys.executable, "-m", "devkit.commands.bench", "--short"]
     done = subprocess.run(
         [*command, *names, "--json", "-", "--pictures", str(tmp_path)],
         cwd="/",
@@ -91,3 +92,24 @@ def test_a_frame_is_late_until_its_last_byte_has_come():
     sent = [(1.0, 10), (2.0, 20), (3.0, 30)]
     received = [(2.5, 20), (3.25, 25), (3.5, 30)]
     assert latencies(sent, received) == [1500, 500, 500]
+
+
+def test_ctrl_c_says_stopped_and_nothing_else() -> None:
+    """No process that measures shows a traceback, and none stays."""
+    bench = subprocess.Popen(
+        [sys.executable, "-m", "devkit.commands.bench", "--short"]
+        + ["storm", "workers"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with bench:
+        assert bench.stdout is not None
+        assert "storm" in bench.stdout.readline()
+        os.killpg(bench.pid, signal.SIGINT)
+        # Whoever still runs would hold the streams open.
+        _, errors = bench.communicate(timeout=60)
+    assert bench.returncode == 130
+    assert errors == "stopped\n"

@@ -137,6 +137,7 @@ def test_each_of_several_avatars_is_checked(tmp_path):
     tree = graph({})
     tree["nodes"].append(
         {
+            "type": "extension",
             "name": "second",
             "addon": "spatius_avatar_python",
             "property": {"channel": "", "params": {"agora_uid": -1}},
@@ -152,6 +153,7 @@ def test_one_of_several_avatars_is_chosen_by_name(tmp_path):
     tree = graph({})
     tree["nodes"].append(
         {
+            "type": "extension",
             "name": "second",
             "addon": "spatius_avatar_python",
             "property": {"params": {"agora_uid": -1}},
@@ -363,12 +365,15 @@ def test_wires_written_from_the_avatar_are_seen(tmp_path):
     assert "warning" not in words
 
 
-def test_malformed_connections_are_as_good_as_none(tmp_path):
-    """What says nothing wires nothing, and ends in no traceback."""
+def test_malformed_connections_are_errors_each(tmp_path):
+    """What is not read is reported with its place, and in no traceback."""
     odd = {"extension": 5, "cmd": "flush", "data": [7, {"dest": ["x"]}]}
     code, words = check(write(tmp_path, graph({}, [odd, "none"])))
     assert code == 1
-    assert "connections: the graph has none" in words
+    assert "connections[0].cmd: expected a list, got text" in words
+    assert "connections[0].data[0]: expected an object, got a number" in words
+    assert "connections[0].data[1].dest[0]: expected an object" in words
+    assert "connections[1]: expected an object, got text" in words
 
 
 def test_missing_channel_of_the_node_is_a_warning(tmp_path):
@@ -527,3 +532,29 @@ def test_command_sets_itself_up_and_knows_its_name():
     assert done.returncode == 0, done.stderr
     assert "Usage: bin/check" in done.stdout
     assert "Exit code: 0" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_text_that_cannot_be_printed_is_escaped(tmp_path, encoding):
+    """A byte of another encoding, a terminal of another encoding."""
+    path = write(tmp_path, graph({"params": {"spatius_app_id": "caf\u00e9"}}))
+    environment = {
+        name: value
+        for name, value in {**os.environ, **ENVIRONMENT}.items()
+        if value is not None
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "devkit.commands.check", path],
+        env={
+            **{os.fsencode(k): os.fsencode(v) for k, v in environment.items()},
+            b"SPATIUS_AVATAR_ID": b"caf\xe9",
+            b"PYTHONIOENCODING": encoding.encode(),
+            b"PYTHONPATH": os.fsencode(ROOT),
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert rb"caf\udce9" in done.stdout

@@ -1,5 +1,7 @@
 """The commands that show the extension at work."""
 
+import importlib
+import inspect
 import io
 import random
 import re
@@ -11,13 +13,14 @@ import sys
 import time
 import wave
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from devkit.commands import check, client_token, demo, soak
+from devkit.commands import demo
 from devkit.commands.acts import resumed
 from devkit.commands.timeline import TimelinePrinter
 from devkit.harness.speech_file import SpeechFileError, read_speech
@@ -26,6 +29,19 @@ from devkit.package import ROOT
 
 SENTENCE = ROOT / "devkit" / "assets" / "sentence_24k.wav"
 LIMIT_S = 120
+
+
+COMMANDS = sorted(
+    path.name.replace("-", "_")
+    for path in (ROOT / "bin").iterdir()
+    if path.name not in ("env.sh", "test")
+)
+
+
+def command(name: str) -> ModuleType:
+    if name == "bench":
+        pytest.importorskip("matplotlib")
+    return importlib.import_module(f"devkit.commands.{name}")
 
 
 def run(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -166,15 +182,40 @@ def test_a_host_that_is_none_is_explained() -> None:
     assert "Traceback" not in result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("command", [check, client_token, demo, soak])
-def test_no_command_shows_a_traceback_for_a_wrong_argument(
-    command: Any,
-) -> None:
-    """Every command names the option that it does not know."""
-    result = CliRunner().invoke(command.app, ["--no-such-option"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_shows_a_traceback_for_a_wrong_argument(name: str) -> None:
+    """Every command names the option that it does not know, and itself as it
+    is called."""
+    module = command(name)
+    result = CliRunner().invoke(module.app, ["--no-such-option"])
     assert isinstance(result.exception, SystemExit)
     assert result.exit_code == 2
     assert "--no-such-option" in result.stderr
+    called = f'app(prog_name="bin/{name.replace("_", "-")}")'
+    assert called in inspect.getsource(module)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("bench", ["flush", "--json", "README.md/x"]),
+        ("bench", ["flush", "--pictures", "README.md"]),
+        ("guard", ["--html", "docs"]),
+        ("run_graph", ["--heard", "docs"]),
+    ],
+)
+def test_output_is_tried_before_the_work(
+    name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place that cannot be written is no surprise after minutes."""
+    monkeypatch.chdir(ROOT)
+    module = command(name)
+    result = CliRunner().invoke(module.app, arguments)
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code == 2
+    words = " ".join(result.output.split())
+    assert "cannot be written" in words
+    assert "Errno" not in words
 
 
 def test_ctrl_c_says_stopped_and_nothing_else() -> None:
@@ -219,7 +260,7 @@ def test_the_output_that_fails_late_does_not_eat_the_verdict(
         ((0, 100_000), (100_480, 200_000), ["nothing missing"]),
         ((0, 100_000), (60_000, 200_000), ["heard twice"]),
         ((0, 100_000), (90_000, 190_000), ["nothing missing"]),
-        ((0, 100_000), (0, 0), ["nothing missing", "the voice back"]),
+        ((0, 100_000), (0, 0), ["nothing missing", "speech back"]),
     ],
 )
 def test_the_third_act_is_judged_by_what_was_audible(

@@ -70,6 +70,20 @@ def test_readme_is_short():
     assert len(chapter.splitlines()) <= MAX_LISTENER_LINES
 
 
+def test_status_names_the_version_that_is_here():
+    """What was tried is said of a version, and this one is named."""
+    version = json.loads((ROOT / "manifest.json").read_text())["version"]
+    (status,) = re.findall(r"\*\*Status\.\*\*.*?\n\n", README.read_text(), re.S)
+    assert f"This version, {version}," in " ".join(status.split())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_clone_what_is_there(page):
+    """A checkout, and no address that nobody knows."""
+    sources = re.findall(r"git clone (\S+)", page.read_text())
+    assert set(sources) <= {".", '"$this"'}
+
+
 def test_graph_in_the_readme_is_right(tmp_path):
     """Its node and connections are what bin/check asks for."""
     blocks = [

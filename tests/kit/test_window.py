@@ -75,6 +75,40 @@ requestAnimationFrame(function sample(now) {
 });
 """
 
+CONTRASTS = """
+const channels = (color) => {
+  const found = color.match(/[\\d.]+/g).map(Number);
+  return found.length < 4 ? [...found, 1] : found;
+};
+const over = (front, back) =>
+  back.map((value, i) => front[i] * front[3] + value * (1 - front[3]));
+const luminance = (rgb) => {
+  const [r, g, b] = rgb.map((value) => {
+    const part = value / 255;
+    return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const behind = (element) => {
+  const layers = [];
+  for (let one = element; one; one = one.parentElement) {
+    layers.unshift(channels(getComputedStyle(one).backgroundColor));
+  }
+  return layers.reduce((back, layer) => over(layer, back), [255, 255, 255]);
+};
+const hasText = (element) => [...element.childNodes].some(
+  (node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim());
+return [...document.querySelectorAll("body *")]
+  .filter((element) => hasText(element) && element.checkVisibility()
+    && !element.closest("svg, :disabled"))
+  .map((element) => {
+    const back = behind(element);
+    const front = over(channels(getComputedStyle(element).color), back);
+    const [low, high] = [luminance(front), luminance(back)]
+      .sort((one, other) => one - other);
+    return [element.textContent.trim(), (high + 0.05) / (low + 0.05)];
+  });
+"""
 
 # In the browser
 
@@ -298,7 +332,7 @@ def test_mouth_follows_what_is_played_and_rests_when_cut(page: Page) -> None:
         )
 
     page.until(is_at_rest, "the face is at rest")
-    page.tells("Interrupt utterance 1 falls silent")
+    page.tells("Interrupt utterance 1 stops")
     assert len(page.stage.server.record.interrupts) == 1
     (request,) = page.stage.server.record.requests
     assert f"{request.message_count} messages" in "".join(page.timeline())
@@ -344,6 +378,31 @@ def test_dropped_and_refused_connections_are_shown(page: Page) -> None:
 
 @needs_chromium
 @needs_stage
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable_in_light_and_dark(page: Page, scheme: str) -> None:
+    """Its contrast is that of WCAG AA, for each color the page has."""
+    page.driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    page.press("speak")
+    page.until(lambda: page.state() == "Speaking", "the avatar speaks")
+    page.press("drop")
+    page.tells("Connection 2")
+    page.press("exhaust")
+    page.tells("The avatar has failed")
+    page.driver.execute_script(
+        "document.querySelector('details').open = true;"
+        "document.querySelector('#details').click()"
+    )
+    contrasts = page.driver.execute_script(CONTRASTS)
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert len(contrasts) > 40
+    assert [one for one in contrasts if one[1] < 4.5] == []
+
+
+@needs_chromium
+@needs_stage
 def test_stall_shows_as_a_gap(page: Page) -> None:
     """A stalled service is named, and what came late is a gap."""
     page.press("speak")
@@ -353,7 +412,7 @@ def test_stall_shows_as_a_gap(page: Page) -> None:
     assert page.stage.server.record.connections[0].stalled
     time.sleep(1)
     page.tells("no audio and no end for")
-    assert "reads on" in page.press("stall")
+    assert "reads again" in page.press("stall")
     page.tells("Gap of")
     gaps_s = re.findall(r"Gap of ([\d.]+)", " ".join(page.timeline()))
     assert max(map(float, gaps_s)) >= 1
@@ -367,8 +426,8 @@ def test_credits_end_the_extension_and_it_starts_again(page: Page) -> None:
     """What is final is shown as such, and the way out is offered."""
     assert "4001" in page.press("exhaust")
     page.tells("Fatal error")
-    page.tells("The avatar has failed for good")
-    page.until(lambda: page.state() == "Failed for good", "failed")
+    page.tells("The avatar has failed permanently")
+    page.until(lambda: page.state() == "Failed permanently", "failed")
     assert page.enabled() == {
         "speak",
         "tts_speed",
@@ -382,7 +441,7 @@ def test_credits_end_the_extension_and_it_starts_again(page: Page) -> None:
     page.until(lambda: "barge_in" in page.enabled(), "it can be cut short")
     page.press("barge_in")
     page.until(lambda: page.figure("By voice") > 0, "by voice")
-    page.until(lambda: page.state() == "Failed for good", "silent")
+    page.until(lambda: page.state() == "Failed permanently", "silent")
     page.press("start_again")
     page.tells("Connection 2 is live")
     page.until(lambda: page.state() == "Ready", "the avatar is ready")

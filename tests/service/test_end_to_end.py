@@ -351,9 +351,11 @@ def test_frames_of_another_format_are_refused_with_one_error(
     agent = play(script, properties(motion_server))
     messages = [error["message"] for error in agent.sent("error")]
     assert agent.errors == [1000, 1000, 1000]
-    assert "16000 Hz, 1 channel" in messages[0]
-    assert "24000 Hz, 2 channel" in messages[1]
-    assert "4 bytes per sample" in messages[2]
+    assert "16000 Hz, mono, 16 bit are refused" in messages[0]
+    assert "24000 Hz, 2 channels, 16 bit are refused" in messages[1]
+    assert "24000 Hz, mono, 32 bit are refused" in messages[2]
+    assert ["sample_rate" in message for message in messages] == [1, 0, 0]
+    assert "Have the TTS send signed 16-bit mono PCM." in messages[2]
     assert all("expected 24000 Hz" in message for message in messages)
     assert motion_server.record.received() == good
 

@@ -7,9 +7,9 @@ const STATES = {
   connecting: "Connecting",
   ready: "Ready",
   recovering: "Reconnecting",
-  fallback: "The voice stands in",
+  fallback: "The voice takes over",
   asleep: "Asleep",
-  failed: "Failed for good",
+  failed: "Failed permanently",
   closed: "Not connected",
 };
 const SPEECH = {
@@ -56,7 +56,7 @@ export class SessionPanel {
     this.set("Avatar", session.avatarId || "–");
     this.tick();
     this.set("SDK", this.sdk);
-    this.set("Last end", session.lastClose || "none");
+    this.set("Last close", session.lastClose || "none");
     if (session.refusalsPlanned || this.values.has("Planned")) {
       this.set("Planned", session.refusalsPlanned
         ? `${plural(session.refusalsPlanned, "refusal")} ahead` : "nothing");
@@ -105,7 +105,7 @@ export class SessionPanel {
 
   gone() {
     this.session = null;
-    this.setState("offline", "The service is gone: waiting for it");
+    this.setState("offline", "Service unreachable, reconnecting");
   }
 
   showState() {

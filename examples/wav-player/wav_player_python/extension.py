@@ -57,8 +57,16 @@ class WavPlayerExtension(AsyncExtension):
             return
         try:
             speech = await asyncio.to_thread(_read, file)
-        except (OSError, EOFError, ValueError, wave.Error) as problem:
-            ten_env.log_error(f"file {file!r} cannot be played: {problem}")
+        except OSError as problem:
+            ten_env.log_error(
+                f"file {file!r} cannot be played: {problem.strerror}"
+            )
+            return
+        except (EOFError, ValueError, wave.Error) as problem:
+            ten_env.log_error(
+                f"file {file!r} cannot be played: not a PCM WAV of 16 bit "
+                f"({str(problem) or 'it ends early'})"
+            )
             return
         await ten_env.send_cmd(Cmd.create("flush"))
         await _send_data(ten_env, "tts_audio_start", {})

@@ -1,0 +1,129 @@
+"""Checks that a graph's nodes and connections have the form that TEN reads.
+
+Anything else connects nothing, and TEN reports some of it nowhere.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from .findings import Findings, nearest
+from .model import KINDS, Flow, Graph
+from .tree import Tree, as_list, kind
+
+_ENDS = ("extension", "subgraph", "selector", "addon")
+_TYPES = ("extension", "subgraph", "selector")
+_CONNECTION_KEYS = (*_ENDS, *KINDS, "app")
+_FLOW_KEYS = ("name", "names", "dest", "source")
+
+
+def check_shape(graph: Graph) -> Findings:
+    """Return what TEN would not read, or not follow, in `graph`."""
+    found = Findings()
+    found.errors += _nodes(graph)
+    found.errors += _connections(graph)
+    for flow in graph.flows():
+        found.errors += _flow(flow)
+        found.add(_ends(graph, flow))
+    for subgraph in graph.subgraphs.values():
+        found.add(check_shape(subgraph))
+    return found
+
+
+def _nodes(graph: Graph) -> Iterator[str]:
+    names = Counter(str(node.get("name")) for node in graph.own_nodes)
+    for index, node in enumerate(as_list(graph.tree.get("nodes"))):
+        path = f"{graph.nodes_path}[{index}]"
+        if not isinstance(node, dict):
+            yield f"{path}: expected an object, got {kind(node)}"
+            continue
+        if node.get("type") not in _TYPES:
+            yield f"{path}: expected a type, one of {', '.join(_TYPES)}"
+        is_extension = node.get("type") not in _TYPES[1:]
+        for key in ("name", "addon") if is_extension else ("name",):
+            if not isinstance(node.get(key), str) or not node[key]:
+                yield f"{path}: the node has no {key}"
+        name = str(node.get("name"))
+        if names[name] > 1 and "name" in node:
+            names[name] = 0
+            yield (
+                f"{path}: another node has the name {name}, too; each needs "
+                "one of its own"
+            )
+        given = node.get("property", {})
+        if not isinstance(given, dict):
+            yield f"{path}.property: expected an object, got {kind(given)}"
+
+
+def _connections(graph: Graph) -> Iterator[str]:
+    for index, connection in enumerate(as_list(graph.tree.get("connections"))):
+        path = f"{graph.connections_path}[{index}]"
+        if not isinstance(connection, dict):
+            yield f"{path}: expected an object, got {kind(connection)}"
+            continue
+        yield from _misspelled(path, connection, _CONNECTION_KEYS)
+        for key in KINDS:
+            flows = connection.get(key, [])
+            if not isinstance(flows, list):
+                yield f"{path}.{key}: expected a list, got {kind(flows)}"
+            for number, entry in enumerate(as_list(flows)):
+                if not isinstance(entry, dict):
+                    yield (
+                        f"{path}.{key}[{number}]: expected an object, got "
+                        f"{kind(entry)}"
+                    )
+
+
+def _flow(flow: Flow) -> Iterator[str]:
+    misspelled = list(_misspelled(flow.path, flow.entry, _FLOW_KEYS))
+    yield from misspelled
+    if ("name" in flow.entry) == ("names" in flow.entry):
+        if not misspelled:
+            yield f"{flow.path}: expected either a name or names"
+    for key in ("dest", "source"):
+        ends = flow.entry.get(key, [])
+        if not isinstance(ends, list):
+            yield f"{flow.path}.{key}: expected a list, got {kind(ends)}"
+        for number, end in enumerate(as_list(ends)):
+            path = f"{flow.path}.{key}[{number}]"
+            if not isinstance(end, dict):
+                yield f"{path}: expected an object, got {kind(end)}"
+            else:
+                yield from _misspelled(path, end, _CONNECTION_KEYS)
+    if not misspelled and not flow.entry.keys() & {"dest", "source"}:
+        yield f"{flow.path}: neither dest nor source, so it connects nothing"
+
+
+def _ends(graph: Graph, flow: Flow) -> Findings:
+    """Check the subgraphs and selectors that a connection names."""
+    found = Findings()
+    for end, side in flow.ends():
+        for key in ("subgraph", "selector"):
+            if key not in end:
+                continue
+            name = str(end[key])
+            node = graph.indirect(key, name)
+            if node is None:
+                names = [str(node.get("name")) for node in graph.own_nodes]
+                found.errors.append(
+                    f"{flow.path}: {name} is no {key} of this graph"
+                    + nearest(name, names)
+                )
+            elif key == "selector" and not graph.selected_by(node):
+                found.warnings.append(
+                    f"{flow.path}: the selector {name} matches no node"
+                )
+            elif key == "subgraph":
+                found.errors += [
+                    f"{flow.path}: the subgraph {name} exposes no "
+                    f"{flow.kind}_{side} {message}"
+                    for message in flow.names
+                    if graph.ends(end, flow.kind, message, side) is None
+                ]
+    return found
+
+
+def _misspelled(path: str, tree: Tree, known: tuple[str, ...]) -> Iterator[str]:
+    for key in tree:
+        near = nearest(key, set(known) - set(tree), cutoff=0.75)
+        if key not in known and near:
+            yield f"{path}: {key} is not read{near}"
