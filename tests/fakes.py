@@ -1,6 +1,7 @@
 """Small fakes with the real interfaces: time, a session, an outbox."""
 
 import asyncio
+import gc
 import heapq
 import itertools
 from collections import deque
@@ -24,6 +25,12 @@ async def settle() -> None:
     """
     for _ in range(700):
         await asyncio.sleep(0)
+
+
+def count_of_tasks() -> int:
+    """Return how many tasks are in memory, done or not."""
+    gc.collect()
+    return sum(isinstance(each, asyncio.Task) for each in gc.get_objects())
 
 
 class FakeTimer:
@@ -275,7 +282,7 @@ class FakeSession:
         with self._one_call("close", may_be_cancelled=True):
             if self._service.close_hangs:
                 await asyncio.get_running_loop().create_future()
-            await self._pass(self._service.close_raises)
+            await self._pass(self._service.closing)
         self.is_live = False
         self._service.note(self, "closed")
 
@@ -377,7 +384,7 @@ class FakeService:
         self.makings: deque[Outcome] = deque()
         self.close_hangs = False
         self.takes_pings = self.answers_pings = True
-        self.close_raises: Optional[BaseException] = None
+        self.closing: "Outcome" = None
         self.violations: list[str] = []
         """Uses of a session that would break the real SDK."""
 

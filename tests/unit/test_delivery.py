@@ -359,7 +359,7 @@ async def test_a_connection_that_was_lost_is_not_asked():
 async def test_nothing_is_due_while_a_connection_is_closed():
     """However long that takes."""
     stage = await asked()
-    stage.service.close_raises = "hold"
+    stage.service.closing = "hold"
     await stage.lose(LOST)
     for _ in range(10):
         await stage.clock.advance_to_timer()

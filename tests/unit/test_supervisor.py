@@ -277,10 +277,10 @@ async def test_unexpected_exception_of_making_a_session_is_reported():
 async def test_unexpected_exception_of_close_is_reported():
     """A close that raises does not end the avatar silently."""
     stage = await ready()
-    stage.service.close_raises = RuntimeError("odd")
+    stage.service.closing = RuntimeError("odd")
     stage.session.on_failure(LOST)
     await settle()
-    stage.service.close_raises = None
+    stage.service.closing = None
     await stage.clock.advance(2.0)
     assert stage.avatar.state in ("ready", "failed")
     assert len(stage.outbox.errors) <= 2
