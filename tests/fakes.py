@@ -33,6 +33,16 @@ def count_of_tasks() -> int:
     return sum(isinstance(each, asyncio.Task) for each in gc.get_objects())
 
 
+def logged_by_the_loop() -> list[Any]:
+    """Return what the event loop will have logged: errors that nobody has
+    handled."""
+    logged: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: logged.append(context)
+    )
+    return logged
+
+
 class FakeTimer:
     """What `FakeClock.call_at` returns."""
 

@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 import pytest
 import ten_runtime
-from fakes import FakeClock, count_of_tasks, settle
+from fakes import FakeClock, count_of_tasks, logged_by_the_loop, settle
 from spatius_avatar_python.outbox import DRAIN_LIMIT_S, TenOutbox
 from spatius_avatar_python.redact import MAX_RECENT
 
@@ -73,15 +73,6 @@ class OldEnv(Env):
 
     def log_info(self, text, category=None):
         self._log("info", text, category)
-
-
-def logged_by_the_loop() -> list[Any]:
-    """Return what the event loop will have logged."""
-    logged: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(
-        lambda _, context: logged.append(context)
-    )
-    return logged
 
 
 def outbox_of(env: Any) -> TenOutbox:
