@@ -33,11 +33,9 @@ def _caller_option(skip: int) -> dict[str, Any]:
 
 
 def _value_of(fields: Any) -> Any:
-    """Return TEN's typed value of an object of plain values, None where the
+    """Return TEN's typed value of an object of plain values; raises where the
     runtime has none."""
-    value = getattr(ten_runtime, "Value", None)
-    if value is None:
-        return None
+    value = ten_runtime.Value
     makers = {
         bool: value.create_bool,
         int: value.create_int,
@@ -101,7 +99,8 @@ class TenOutbox:
         # Not every runtime knows fields and options, and a line without them
         # is better than none.
         with contextlib.suppress(Exception):
-            if fields and (value := _value_of(self._clean(fields))):
+            if fields:
+                value = _value_of(self._clean(fields))
                 log(text, category or None, value, **self._log_option)
                 return
         with contextlib.suppress(Exception):
@@ -120,10 +119,8 @@ class TenOutbox:
 
     async def drain(self, clock: Clock) -> None:
         """Wait until all that was handed in has been sent."""
-        if self._sending:
-            sent = asyncio.gather(*self._sending, return_exceptions=True)
-            deadline = clock.monotonic() + DRAIN_LIMIT_S
-            await wait_until(clock, deadline, sent)
+        sent = asyncio.gather(*self._sending, return_exceptions=True)
+        await wait_until(clock, clock.monotonic() + DRAIN_LIMIT_S, sent)
 
     def _sent(self, task: "asyncio.Task[Any]") -> None:
         self._sending.discard(task)

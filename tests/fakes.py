@@ -1,6 +1,7 @@
 """Small fakes with the real interfaces: time, a session, an outbox."""
 
 import asyncio
+import gc
 import heapq
 import itertools
 from collections import deque
@@ -24,6 +25,22 @@ async def settle() -> None:
     """
     for _ in range(700):
         await asyncio.sleep(0)
+
+
+def count_of_tasks() -> int:
+    """Return how many tasks are in memory, done or not."""
+    gc.collect()
+    return sum(isinstance(each, asyncio.Task) for each in gc.get_objects())
+
+
+def logged_by_the_loop() -> list[Any]:
+    """Return what the event loop will have logged: errors that nobody has
+    handled."""
+    logged: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: logged.append(context)
+    )
+    return logged
 
 
 class FakeTimer:

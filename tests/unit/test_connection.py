@@ -7,7 +7,7 @@ from typing import Any, Optional
 from unittest.mock import Mock
 
 import pytest
-from fakes import FakeClock, settle
+from fakes import FakeClock, logged_by_the_loop, settle
 from spatius_avatar_python.session.connection import (
     CLOSE_DEADLINE_S,
     OPEN_DEADLINE_S,
@@ -214,6 +214,19 @@ async def test_late_refusal_is_the_services():
     assert (await opening.error()).failure.code == "creditsExhausted"
 
 
+@pytest.mark.parametrize("words", ["odd", "no connection"])
+async def test_late_error_that_says_nothing_is_the_deadlines(words):
+    """It is what the SDK makes of a connection that was dropped."""
+    stage = Stage(hangs="start", fails=None)
+    stage.connection._is_prepared = True
+    stage.sdk._fails = ValueError(words)
+    opening = UnderWay(stage.connection.open())
+    await stage.clock.advance(OPEN_DEADLINE_S + 0.1)
+    failure = (await opening.error()).failure
+    assert failure.code == "connectionFailed"
+    assert f"within {OPEN_DEADLINE_S:.0f} s" in failure.message
+
+
 @pytest.mark.parametrize("forgets", [False, True])
 async def test_refusal_is_known_while_the_sdk_closes(forgets):
     """The peer does not answer the close, and the SDK may hold on to the
@@ -251,6 +264,7 @@ async def test_failed_call_is_a_failure():
 
 async def test_cancelled_open_is_followed_by_close():
     """The SDK asks for it; a socket would be left open."""
+    logged = logged_by_the_loop()
     stage = Stage(hangs="start")
     opening = UnderWay(stage.connection.open())
     await settle()
@@ -258,6 +272,30 @@ async def test_cancelled_open_is_followed_by_close():
     await settle()
     assert opening.task.cancelled()
     assert stage.sdk.calls[-1] == "close"
+    assert logged == []
+
+
+async def test_error_after_a_cancelled_open_is_of_no_interest():
+    """Nobody waits for it, and the event loop does not log it."""
+    logged = logged_by_the_loop()
+    stage = Stage()
+
+    async def start() -> str:
+        try:
+            return await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            raise RuntimeError("odd") from None
+
+    stage.sdk.start = start
+    opening = UnderWay(stage.connection.open())
+    await settle()
+    opening.task.cancel()
+    await settle()
+    assert stage.sdk.calls[-1] == "close"
+    del stage, opening, start
+    gc.collect()
+    await settle()
+    assert logged == []
 
 
 async def test_an_error_means_what_the_connection_was_told():
@@ -387,9 +425,7 @@ async def test_ping_is_not_answered_after_the_close(ends):
 @pytest.mark.parametrize("is_sent", [False, True])
 async def test_ping_of_a_connection_that_ends(is_sent):
     """It is not answered, and nothing is logged by the event loop."""
-    logged: list[Any] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: logged.append(context))
+    logged = logged_by_the_loop()
     stage = Pinged()
     await stage.ping()
     if is_sent:
@@ -560,9 +596,7 @@ async def test_nothing_is_reported_after_close():
 async def test_close_that_raises_is_of_no_interest(is_late):
     """The connection is gone; nothing is logged by the event loop."""
     stage = Stage(hangs="close" if is_late else "")
-    logged: list[Any] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: logged.append(context))
+    logged = logged_by_the_loop()
     await stage.connection.open()
     stage.sdk.on_close = Mock(side_effect=RuntimeError("odd"))
     closing = asyncio.ensure_future(stage.connection.close())

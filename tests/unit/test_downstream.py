@@ -1,12 +1,11 @@
 """What goes on to the RTC extension: the voice, and flushes."""
 
 import asyncio
-import gc
 import json
 from typing import Any, Optional
 
 import pytest
-from fakes import settle
+from fakes import count_of_tasks, settle
 from spatius_avatar_python.downstream import Downstream
 from spatius_avatar_python.speech import Turn
 from ten_runtime import AudioFrame, TenError, TenErrorCode
@@ -144,12 +143,6 @@ async def test_flushes_that_were_answered_are_forgotten():
         await settle()
     assert len(env.cmds) == 10
     assert count_of_tasks() == before
-
-
-def count_of_tasks() -> int:
-    """Return how many tasks are in memory, done or not."""
-    gc.collect()
-    return sum(isinstance(each, asyncio.Task) for each in gc.get_objects())
 
 
 async def test_close_waits_for_no_answer():

@@ -1,13 +1,15 @@
 """Sending reports through TEN: in order, redacted, and never raising."""
 
 import asyncio
+import gc
 import json
 from typing import Any, Optional
 
 import pytest
 import ten_runtime
-from fakes import FakeClock, settle
+from fakes import FakeClock, count_of_tasks, logged_by_the_loop, settle
 from spatius_avatar_python.outbox import DRAIN_LIMIT_S, TenOutbox
+from spatius_avatar_python.redact import MAX_RECENT
 
 SECRET = "a-very-secret-key"
 UNSENT = RuntimeError("the runtime is closing")
@@ -95,12 +97,13 @@ async def test_reports_wait_until_the_outbox_is_open():
     env = Env()
     outbox = TenOutbox(env)
     outbox.send("first", {})
+    outbox.send("second", {})
     await settle()
     assert env.sent == []
     outbox.open()
-    outbox.send("second", {})
+    outbox.send("third", {})
     await settle()
-    assert [name for name, _ in env.sent] == ["first", "second"]
+    assert [name for name, _ in env.sent] == ["first", "second", "third"]
 
 
 async def test_reports_are_sent_once_where_it_is_opened_twice():
@@ -131,6 +134,23 @@ async def test_session_secrets_are_redacted():
     env = Env()
     outbox = outbox_of(env)
     outbox.add_secrets([SECRET])
+    outbox.send("error", {"message": SECRET})
+    await settle()
+    assert SECRET not in json.dumps(env.sent)
+    outbox.add_secrets([f"session {n}" for n in range(MAX_RECENT)])
+    outbox.send("error", {"message": SECRET})
+    await settle()
+    assert SECRET in json.dumps(env.sent)
+
+
+async def test_permanent_secrets_are_never_forgotten():
+    """However many sessions there are."""
+    env = Env()
+    outbox = outbox_of(env)
+    outbox.add_permanent_secrets([SECRET])
+    for number in range(2 * MAX_RECENT):
+        outbox.add_permanent_secrets([f"permanent {number}"])
+        outbox.add_secrets([f"session {number}"])
     outbox.send("error", {"message": SECRET})
     await settle()
     assert SECRET not in json.dumps(env.sent)
@@ -185,9 +205,23 @@ async def test_report_whose_sending_is_cancelled_is_not_logged():
     """The event loop is being closed."""
     env = Env()
     env.send_error = asyncio.CancelledError()
+    logged = logged_by_the_loop()
     outbox_of(env).send("error", {})
     await settle()
     assert env.lines == []
+    assert logged == []
+
+
+async def test_reports_that_were_sent_are_forgotten():
+    """There are some for each utterance."""
+    env = Env()
+    outbox = outbox_of(env)
+    before = count_of_tasks()
+    for _ in range(10):
+        outbox.send("metrics", {})
+    await settle()
+    assert len(env.sent) == 10
+    assert count_of_tasks() == before
 
 
 async def test_report_that_is_no_json_is_logged():
@@ -312,8 +346,12 @@ async def test_drain_survives_a_report_that_is_not_sent():
     """It is logged, and not waited for."""
     env = Env()
     env.send_error = UNSENT
+    logged = logged_by_the_loop()
     outbox = outbox_of(env)
     outbox.send("error", {})
     await outbox.drain(FakeClock())
     await settle()
     assert len(env.lines) == 1
+    gc.collect()
+    await settle()
+    assert logged == []
