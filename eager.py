@@ -6,7 +6,7 @@ that is needed here, for all versions.
 
 import asyncio
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from typing import Any, Optional
 
 
@@ -34,12 +34,12 @@ def _rest(
 ) -> Generator[Any, Any, None]:
     """Wait for what `coroutine` waits for already, and for all that follows."""
     while True:
-        step: Callable[[Any], Any] = coroutine.send
-        argument: Any = None
         try:
             yield awaited
         except BaseException as error:
             step, argument = coroutine.throw, error
+        else:
+            step, argument = coroutine.send, None
         try:
             awaited = step(argument)
         except StopIteration:

@@ -129,7 +129,7 @@ def main(
         console.print(f"[dim]{note}[/]")
     console.print(", ".join(f"{k}: {v}" for k, v in machine().items()))
     if draw_to is not None:
-        from . import pictures  # takes long to import
+        from ..bench import pictures  # takes long to import
 
         curves = {
             name: values
