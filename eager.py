@@ -7,6 +7,7 @@ that is needed here, for all versions.
 import asyncio
 import types
 from collections.abc import Coroutine, Generator
+from functools import partial
 from typing import Any, Optional
 
 
@@ -37,10 +38,10 @@ def _rest(
         try:
             yield awaited
         except BaseException as error:
-            step, argument = coroutine.throw, error
+            step = partial(coroutine.throw, error)
         else:
-            step, argument = coroutine.send, None
+            step = partial(coroutine.send, None)
         try:
-            awaited = step(argument)
+            awaited = step()
         except StopIteration:
             return
