@@ -176,7 +176,7 @@ def test_variable_names_no_package():
     report = loaded("", SPATIUS_SDK="avatarkitt")
     assert report["package"] == ""
     assert "SPATIUS_SDK" in report["problem"]
-    assert "spatius or avatarkit" in report["problem"]
+    assert "spatius, avatarkit" in report["problem"]
     assert report["fatal"]
 
 
