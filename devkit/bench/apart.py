@@ -4,9 +4,9 @@ import contextlib
 import multiprocessing
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 from devkit.lifeline import end_with_parent_process
@@ -21,9 +21,9 @@ def apart(work: Callable[..., T], *arguments: object) -> T:
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_prepare,
     ) as pool:
-        with _interrupts_ignored():
-            done = pool.submit(work, *arguments)
         try:
+            with _interrupts_blocked():
+                done = pool.submit(work, *arguments)
             return done.result()
         except KeyboardInterrupt:
             for child in multiprocessing.active_children():
@@ -38,16 +38,13 @@ def _prepare() -> None:
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Have a process that starts meanwhile ignore Ctrl-C, too.
-
-    It would end with a traceback of its own.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts_blocked() -> Iterator[None]:
+    """Have a process that starts meanwhile never see Ctrl-C: it would end
+    with a traceback of its own. Here it takes effect afterwards."""
+    # It would unblock them when it starts.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
