@@ -1,0 +1,258 @@
+"""The tester, the app and the log of the stand-in."""
+
+import json
+import queue
+
+import pytest
+import ten_runtime
+from scripted import (
+    WAITING,
+    ScriptedTester,
+    aborted,
+    read_properties,
+    register,
+    run_script,
+    run_tester,
+)
+from ten_runtime import (
+    AudioFrame,
+    Cmd,
+    CmdResult,
+    Data,
+    StatusCode,
+    TenError,
+    TenErrorCode,
+)
+from ten_runtime._failures import HandlerFailed
+
+# The tester
+
+
+def test_the_tester_gets_audio_and_commands(app):
+    """on_audio_frame and on_cmd get what the extension sends."""
+
+    async def on_start(self, ten_env):
+        frame = AudioFrame.create("pcm_frame")
+        self.error = await ten_env.send_audio_frame(frame, WAITING)
+        _, error = await ten_env.send_cmd(Cmd.create("flush"))
+        assert self.error is None and error is None
+        await ten_env.send_data(Data.create("done"))
+
+    class Taking(ScriptedTester):
+        async def on_audio_frame(self, ten_env, frame):
+            self.received.append(frame.get_name())
+
+        async def on_cmd(self, ten_env, cmd):
+            self.received.append(cmd.get_name())
+            await ten_env.return_result(CmdResult.create(StatusCode.OK, cmd))
+
+        async def on_data(self, ten_env, data):
+            ten_env.stop_test()
+
+    register("sending", on_start=on_start)
+    tester, error = run_tester("sending", tester=Taking())
+    assert error is None
+    assert tester.received == ["pcm_frame", "flush"]
+
+
+def test_the_tester_gets_what_the_extension_sends(app):
+    """Data goes to the extension and back within one run()."""
+
+    async def on_data(self, ten_env, data):
+        await ten_env.send_data(Data.create("echo"))
+
+    class Echo(ScriptedTester):
+        async def on_start(self, ten_env):
+            await ten_env.send_data(Data.create("x"))
+
+        async def on_data(self, ten_env, data):
+            await super().on_data(ten_env, data)
+            ten_env.stop_test()
+
+    register("echo", on_data=on_data)
+    tester, error = run_tester("echo", tester=Echo())
+    assert error is None
+    assert tester.received == ["echo"]
+
+
+def test_the_tester_answers_commands(app):
+    """A result returned in the tester's on_cmd reaches the extension."""
+    seen = queue.Queue()
+
+    async def on_start(self, ten_env):
+        seen.put(await ten_env.send_cmd(Cmd.create("ask")))
+
+    class Answering(ScriptedTester):
+        async def on_cmd(self, ten_env, cmd):
+            await ten_env.return_result(CmdResult.create(StatusCode.OK, cmd))
+            ten_env.stop_test()
+
+    register("asking", on_start=on_start)
+    _, error = run_tester("asking", tester=Answering())
+    assert error is None
+    assert seen.get_nowait()[0].get_status_code() == StatusCode.OK
+
+
+def test_the_property_json_is_the_nodes_property(app):
+    """set_test_mode_single's JSON is what the extension reads."""
+    seen = queue.Queue()
+    register("reading", on_init=read_properties(seen))
+
+    async def script(ten_env):
+        pass
+
+    run_tester("reading", script, property_json='{"a": 1}')
+    assert json.loads(seen.get_nowait()[0]) == {"a": 1}
+
+
+def test_run_gives_the_error_of_stop_test(app):
+    """The TenError that stop_test is called with comes out of run()."""
+    wanted = TenError.create(TenErrorCode.ErrorCodeGeneric, "wrong")
+
+    async def script(ten_env):
+        ten_env.stop_test(wanted)
+
+    register("plain")
+    assert run_tester("plain", script)[1] is wanted
+
+
+def test_run_gives_an_error_when_time_is_up(app):
+    """Without stop_test in time run() gives a timeout error."""
+    register("plain")
+    tester = ScriptedTester()
+    tester.set_test_mode_single("plain")
+    tester.set_timeout(10_000)
+    error = tester.run()
+    assert error is not None
+    assert error.error_code() == TenErrorCode.ErrorCodeTimeout
+
+
+def test_an_unknown_addon_is_named_with_those_there_are(app):
+    """run() says which addons are registered when one is missing."""
+    register("plain")
+    with pytest.raises(LookupError, match=r"'absent'.*plain"):
+        run_tester("absent")
+
+
+def test_an_assertion_in_the_tester_fails_the_test(app):
+    """An exception in the tester's own handler comes out of run()."""
+
+    async def script(ten_env):
+        raise AssertionError("not what was wanted")
+
+    register("plain")
+    with pytest.raises(HandlerFailed, match="on_start of the tester"):
+        run_tester("plain", script)
+
+
+def test_a_tester_needs_an_app():
+    """run() without a running App says what to do."""
+    done = run_script("""
+        register("e")
+        tester = AsyncExtensionTester()
+        tester.set_test_mode_single("e")
+        tester.run()
+    """)
+    assert "needs a running App" in done.stderr
+
+
+def test_an_app_runs_until_closed():
+    """configure and init come first, deinit when close() is called."""
+    done = run_script("""
+        import threading
+        ready = threading.Event()
+
+        class Noting(App):
+            def on_configure(self, ten_env):
+                print("configure")
+                ten_env.init_property_from_json("{}")
+                ten_env.on_configure_done()
+
+            def on_init(self, ten_env):
+                print("init")
+                ten_env.on_init_done()
+                ready.set()
+
+            def on_deinit(self, ten_env):
+                print("deinit")
+                ten_env.on_deinit_done()
+
+        def close():
+            assert ready.wait(30)
+            app.close()
+
+        app = Noting()
+        threading.Thread(target=close).start()
+        app.run(False)
+    """)
+    assert done.stdout.split() == ["configure", "init", "deinit"]
+
+
+def test_an_app_runs_on_the_thread_that_made_it():
+    """On another thread run() ends the process."""
+    done = run_script("""
+        import threading
+        app = App()
+        thread = threading.Thread(target=app.run, args=(False,))
+        thread.start()
+        thread.join()
+    """)
+    assert aborted(done)
+
+
+# Logging
+
+
+def test_log_lines_can_be_observed(host_of, log_lines):
+    """Observers get every line, with its level and category."""
+
+    async def on_start(self, ten_env):
+        ten_env.log_debug("config: {}", category="key_point")
+
+    host_of(on_start=on_start).stop()
+    line = log_lines[0]
+    assert (line.level.name, line.message) == ("DEBUG", "config: {}")
+    assert line.category == "key_point"
+
+
+def test_a_log_line_carries_its_callers_place_and_fields(host_of, log_lines):
+    """The place is the direct caller's: a wrapper's where there is one."""
+
+    def wrapper(ten_env):
+        ten_env.log_warn("wrapped", fields={"turn_id": 1})
+
+    async def on_start(self, ten_env):
+        ten_env.log_info("direct")
+        wrapper(ten_env)
+
+    host_of(on_start=on_start).stop()
+    direct, wrapped = log_lines
+    assert direct.place.startswith(f"{__file__}:")
+    assert direct.place.endswith(" on_start")
+    assert wrapped.place.endswith(" wrapper")
+    assert (direct.fields, wrapped.fields) == (None, {"turn_id": 1})
+
+
+@pytest.mark.parametrize("message", [b"bytes", "a\0b", None])
+def test_a_log_message_is_text_without_nul(message):
+    """Anything else raises ValueError."""
+    with pytest.raises(ValueError):
+        ten_runtime.TenEnv().log_info(message)
+
+
+@pytest.mark.parametrize(
+    "threshold, printed", [("debug", "dwe"), ("warn", "we"), ("off", "")]
+)
+def test_the_threshold_decides_what_is_printed(threshold, printed):
+    """TEN_STAND_IN_LOG names the lowest level that reaches stderr."""
+    done = run_script(
+        """
+        env = TenEnv()
+        env.log_debug("<d>")
+        env.log_warn("<w>")
+        env.log_error("<e>", category="vendor")
+        """,
+        TEN_STAND_IN_LOG=threshold,
+    )
+    shown = "".join(c for c in "dwe" if f"<{c}>" in done.stderr)
+    assert shown == printed

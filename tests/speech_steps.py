@@ -1,0 +1,106 @@
+"""Makes `Speech`, carries out its steps, and reads what came of it."""
+
+import itertools
+
+from spatius_avatar_python.speech import (
+    AudioEnd,
+    AudioStart,
+    Interrupt,
+    Limits,
+    Send,
+    Speech,
+    Step,
+)
+from spatius_avatar_python.speech.overflow import (
+    Overflow,
+)
+from spatius_avatar_python.speech.turn import Turn
+from spatius_avatar_python.speech.utterance import Summary
+
+RATE = 24000
+BYTES_PER_MS = 48
+
+FIRST = Turn("session", 1)
+SECOND = Turn("session", 2)
+THIRD = Turn("session", 3)
+
+_samples = itertools.count()
+
+
+def pcm(ms: float) -> bytes:
+    """Return so much audio, different from all that was made before."""
+    return b"".join(
+        (next(_samples) % 65536).to_bytes(2, "little")
+        for _ in range(int(ms * BYTES_PER_MS) // 2)
+    )
+
+
+def make(max_buffered_s: float = 60.0, end_timeout_s: float = 1.5) -> Speech:
+    return Speech(
+        sample_rate=RATE,
+        limits=Limits(
+            max_buffered_s=max_buffered_s,
+            end_timeout_s=end_timeout_s,
+            resume_within_s=0,
+        ),
+    )
+
+
+def write(
+    speech: Speech,
+    now: float = 0.0,
+    req_id: str = "r",
+    connection_id: str = "",
+) -> list[Step]:
+    """Carry out all steps that there are, and return them."""
+    steps: list[Step] = []
+    while (step := speech.steps.next(0.0)) is not None:
+        speech.steps.written(now, req_id, connection_id)
+        steps.append(step)
+    check_sum(speech)
+    return steps
+
+
+def audio_of(steps: list[Step]) -> bytes:
+    return b"".join(step.audio for step in steps if isinstance(step, Send))
+
+
+def ends_of(steps: list[Step]) -> int:
+    return sum(isinstance(step, Send) and step.end for step in steps)
+
+
+def interrupts_of(steps: list[Step]) -> int:
+    return sum(isinstance(step, Interrupt) for step in steps)
+
+
+def check_sum(speech: Speech) -> None:
+    totals = speech.totals
+    assert totals.received == (
+        totals.sent
+        + totals.voice
+        + totals.flushed
+        + totals.refused
+        + totals.lost
+        + totals.waiting
+    )
+
+
+def take_events(speech: Speech) -> list:
+    """Return the reports, without the starts and ends of playout."""
+    return [
+        event
+        for event in speech.take_events()
+        if not isinstance(event, (AudioStart, AudioEnd))
+    ]
+
+
+def summaries_of(speech: Speech) -> list[Summary]:
+    return [
+        event for event in take_events(speech) if isinstance(event, Summary)
+    ]
+
+
+def overflows_of(speech: Speech) -> list[Overflow]:
+    return [
+        event for event in take_events(speech) if isinstance(event, Overflow)
+    ]

@@ -1,0 +1,335 @@
+"""The params of a session: audio, channel, tokens and endpoints."""
+
+import string
+
+import pytest
+from configured import (
+    GIVEN,
+    OTHER_APP_ID,
+    OWN_SERVICE,
+    loaded,
+    only,
+    paths,
+    problems,
+    signed,
+)
+from spatius_avatar_python.params import RATES_HZ
+
+# Audio
+
+
+@pytest.mark.parametrize(
+    "rate", [8000, 16000, 22050, 24000, 32000, 44100, 48000]
+)
+def test_pcm_rates(rate):
+    """These rates are what the service takes as PCM."""
+    assert loaded(sample_rate=rate).params.sample_rate == rate
+
+
+@pytest.mark.parametrize("rate", [8000, 12000, 16000, 24000, 48000])
+def test_opus_rates(rate):
+    """These rates are what the Opus encoder takes."""
+    params = loaded(audio_format="ogg_opus", sample_rate=rate).params
+    assert params.sample_rate == rate
+
+
+@pytest.mark.parametrize(
+    ("audio_format", "rate"),
+    [
+        ("pcm_s16le", 12000),
+        ("pcm_s16le", 11025),
+        ("ogg_opus", 22050),
+        ("ogg_opus", 44100),
+    ],
+)
+def test_rate_does_not_fit_the_format(audio_format, rate):
+    """Another rate is refused with those that the format allows."""
+    problem = only(problems(audio_format=audio_format, sample_rate=rate))
+    assert problem.startswith("params.sample_rate: expected one of 8000, ")
+    assert f"with {audio_format}, got {rate}" in problem
+
+
+@pytest.mark.parametrize("given", ["auto", " Auto "])
+@pytest.mark.parametrize("audio_format", ["pcm_s16le", "ogg_opus"])
+def test_rate_may_be_that_of_the_frames(given, audio_format):
+    """With `auto`, frames may have any rate that the format allows."""
+    params = loaded(sample_rate=given, audio_format=audio_format).params
+    assert params.sample_rate == "auto"
+    assert params.rates_hz == RATES_HZ[audio_format]
+
+
+def test_rate_that_is_given_is_the_only_one():
+    """With a number, frames must have it."""
+    assert loaded(sample_rate=16000).params.rates_hz == (16000,)
+
+
+@pytest.mark.parametrize("wrong", ["pcm", "PCM_S16LE", 5, ["ogg_opus"], True])
+def test_unknown_format(wrong):
+    """Another format is refused with those that there are."""
+    problem = only(problems(audio_format=wrong))
+    assert problem.startswith(
+        "params.audio_format: expected pcm_s16le or ogg_opus, got "
+    )
+
+
+# Channel
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [
+        "a",
+        "a" * 64,
+        string.ascii_letters,
+        string.digits,
+        " !#$%&()+-:;<=.>?@[]^_{}|~,",
+    ],
+)
+def test_channel_characters(channel):
+    """What Agora allows in a channel's name is taken as it is."""
+    assert loaded(agora_channel=channel).params.agora_channel == channel
+
+
+@pytest.mark.parametrize(
+    "channel",
+    ["a" * 65, "a/b", "a\\b", "a'b", 'a"b', "a*b", "a`b", "é", "a\n", "房间"],
+)
+@pytest.mark.parametrize("path", ["channel", "params.agora_channel"])
+def test_channel_is_not_agoras(channel, path):
+    """What Agora would refuse is refused, wherever it was given."""
+    if path == "channel":
+        found = problems(top={"channel": channel})
+    else:
+        found = problems(agora_channel=channel)
+    assert only(found).startswith(f"{path}: expected 1 to 64 ")
+
+
+def test_channel_length_is_in_bytes():
+    """A name is refused for its characters long before 64 of two bytes."""
+    assert only(problems(agora_channel="é" * 33))
+
+
+def test_channel_that_is_no_text_of_unicode():
+    """Half a surrogate pair, which JSON can hold, is refused like others."""
+    problem = only(problems(agora_channel="\ud800"))
+    assert problem.startswith("params.agora_channel: expected 1 to 64 ")
+
+
+def test_top_level_channel_wins():
+    """The agent's server fills in `channel`, so it wins over the param."""
+    params = loaded(top={"channel": "meeting"}).params
+    assert params.agora_channel == "meeting"
+
+
+def test_top_level_channel_is_enough():
+    """With `channel` there, the param need not be."""
+    params = loaded(top={"channel": "meeting"}, agora_channel=None).params
+    assert params.agora_channel == "meeting"
+
+
+@pytest.mark.parametrize("blank", ["", " ", None])
+def test_blank_channel_does_not_win(blank):
+    """A `channel` that was not filled in leaves the param as it is."""
+    assert loaded(top={"channel": blank}).params.agora_channel == "room"
+
+
+def test_channel_that_is_overridden_is_not_judged():
+    """What is not used is not checked."""
+    params = loaded(top={"channel": "meeting"}, agora_channel="a/b").params
+    assert params.agora_channel == "meeting"
+
+
+# App ID, certificate and token
+
+
+@pytest.mark.parametrize("name", ["agora_appid", "agora_appcert"])
+@pytest.mark.parametrize(
+    "wrong", ["abc", "g" * 32, "a" * 31, "a" * 33, "-" * 32]
+)
+def test_signing_takes_32_hexadecimal_digits(name, wrong):
+    """Where the extension signs, App ID and certificate have their form."""
+    problem = only(problems(**{name: wrong}))
+    assert problem.startswith(f"params.{name}: expected 32 hexadecimal digits")
+    assert wrong not in problem
+
+
+@pytest.mark.parametrize("name", ["agora_appid", "agora_appcert"])
+def test_given_token_needs_no_such_form(name):
+    """Where a token is given, nothing is signed with them."""
+    params = {**GIVEN, "agora_token": "a token of another kind"}
+    assert loaded(params, **{name: "abc"}).warnings == ()
+
+
+def test_given_token_for_another_app():
+    """A token of another App ID would be refused by Agora: said before."""
+    problem = only(problems(GIVEN, agora_token=signed(app_id=OTHER_APP_ID)))
+    assert problem.startswith("params.agora_token: ")
+    assert "another App ID" in problem
+
+
+@pytest.mark.parametrize(
+    ("over_s", "words"), [(0, "0 s"), (90, "90 s"), (3600, "60 min")]
+)
+def test_given_token_has_expired(over_s, words):
+    """A token that has ended is an error that says when it ended."""
+    problem = only(problems(GIVEN, agora_token=signed(-over_s)))
+    assert problem.startswith("params.agora_token: ")
+    assert f"expired {words} ago" in problem
+
+
+def test_given_token_has_expired_and_for_another_app():
+    """Both are reported."""
+    found = problems(GIVEN, agora_token=signed(-9, OTHER_APP_ID))
+    assert paths(found) == ["params.agora_token"] * 2
+
+
+@pytest.mark.parametrize(
+    ("ends_in_s", "warned"),
+    [(1, True), (1799, True), (1800, False), (7200, False)],
+)
+def test_given_token_expires_early(ends_in_s, warned):
+    """A token that expires before session_expire_minutes is a warning."""
+    warnings = loaded(GIVEN, agora_token=signed(ends_in_s)).warnings
+    assert [
+        w.startswith("params.agora_token expires in") for w in warnings
+    ] == ([True] if warned else [])
+
+
+def test_given_token_of_no_known_form_is_taken():
+    """A token is used as it is; what cannot be read is not judged."""
+    assert loaded(GIVEN, agora_token="007-not-one").warnings == ()
+
+
+# Endpoints and region
+
+
+@pytest.mark.parametrize("ingress", ["ws", "wss", "http", "https"])
+@pytest.mark.parametrize("console", ["http", "https"])
+def test_endpoint_schemes(console, ingress):
+    """Both endpoints are taken as they are, with these schemes."""
+    urls = {
+        "console_endpoint_url": f"{console}://127.0.0.1:8080/v1",
+        "ingress_endpoint_url": f"{ingress}://127.0.0.1:8081/v2",
+    }
+    params = loaded(**urls).params
+    assert params.console_endpoint_url == urls["console_endpoint_url"]
+    assert params.ingress_endpoint_url == urls["ingress_endpoint_url"]
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("console_endpoint_url", "ingress_endpoint_url"),
+        ("ingress_endpoint_url", "console_endpoint_url"),
+    ],
+)
+def test_one_endpoint_is_not_enough(name, other):
+    """The endpoint that is missing is named, with the one that is there."""
+    problem = only(problems(**{name: OWN_SERVICE[name]}))
+    assert problem.startswith(f"params.{other}: required")
+    assert name in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("console_endpoint_url", "wss://console.test"),
+        ("console_endpoint_url", "ftp://console.test"),
+        ("console_endpoint_url", "console.test/v1"),
+        ("console_endpoint_url", "https://:443"),
+        ("console_endpoint_url", "https:///v1"),
+        ("console_endpoint_url", "https://[::1"),
+        ("console_endpoint_url", "https://host:port"),
+        ("console_endpoint_url", "https://host:99999"),
+        ("console_endpoint_url", 5),
+        ("ingress_endpoint_url", "file:///etc/passwd"),
+        ("ingress_endpoint_url", "//ingress.test"),
+        ("ingress_endpoint_url", ["wss://ingress.test"]),
+    ],
+)
+def test_endpoint_is_no_url(name, wrong):
+    """What cannot be connected to is refused, and not shown."""
+    problem = only(problems(**{**OWN_SERVICE, name: wrong}))
+    assert problem.startswith(f"params.{name}: expected ")
+    assert str(wrong) not in problem
+
+
+@pytest.mark.parametrize(
+    "url", ["https://exa mple.test", "https://a\nb.test", "https://a.test/\tb"]
+)
+def test_endpoint_holds_no_white_space(url):
+    """Nor is a URL taken that no request can carry."""
+    problem = only(problems(**{**OWN_SERVICE, "console_endpoint_url": url}))
+    assert problem.startswith("params.console_endpoint_url: expected ")
+
+
+@pytest.mark.parametrize(
+    "region", ["us-west", "ap-northeast", "cn-beijing", "auto", "x"]
+)
+def test_region(region):
+    """Regions are not known beforehand: any that can be a name is taken."""
+    assert loaded(region=region).params.region == region
+
+
+@pytest.mark.parametrize(
+    "wrong", ["us west", "evil.test/", "a.b", "-x", "x-", "US-WEST", "é"]
+)
+def test_region_is_no_name(wrong):
+    """A region becomes part of a host's name, so that it must be one."""
+    problem = only(problems(region=wrong))
+    assert problem.startswith("params.region: expected a region such as ")
+
+
+# Extra params and telemetry
+
+
+def test_extra_params():
+    """They are texts by name; the log shows the names only."""
+    settings = loaded(extra_params={"b": "value-Zx9", "a": ""})
+    assert settings.params.extra_params == {"a": "", "b": "value-Zx9"}
+    assert settings.summary()["params"]["extra_params"] == ["a", "b"]
+    assert "value-Zx9" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["a=b", 5, ["a"], True, {"a": 1}, {"a": None}, {"a": {}}]
+)
+def test_extra_params_are_no_texts(wrong):
+    """Anything else is refused, since Spatius takes nothing else."""
+    problem = only(problems(extra_params=wrong))
+    assert problem.startswith("params.extra_params: expected ")
+
+
+def test_extra_param_that_was_not_expanded():
+    """A placeholder within is named with its place."""
+    problem = only(problems(extra_params={"a": "x ${env:NAME|y}"}))
+    assert problem.startswith("params.extra_params.a: expected a value")
+    assert "${env:NAME}" in problem
+
+
+@pytest.mark.parametrize(
+    "wrong", ["otel.test", "ftp://otel.test", "http://h/?a=b", "http://h/#a"]
+)
+def test_telemetry_endpoint_is_a_base_url(wrong):
+    """The SDK puts paths behind it."""
+    problem = only(problems(telemetry=True, telemetry_endpoint=wrong))
+    assert problem.startswith("params.telemetry_endpoint: expected a URL")
+
+
+def test_password_of_the_telemetry_endpoint_is_secret():
+    """Like that of the other URLs."""
+    settings = loaded(
+        telemetry=True, telemetry_endpoint="https://me:hunter2@otel.test/v1"
+    )
+    shown = settings.summary()["params"]["telemetry_endpoint"]
+    assert shown == "https://otel.test/v1"
+    assert "hunter2" in settings.secrets()
+    assert "hunter2" not in repr(settings)
+    assert settings.warnings == ()
+
+
+def test_telemetry_endpoint_without_telemetry_is_warned_of():
+    """It is not used, which is likely not meant."""
+    settings = loaded(telemetry_endpoint="https://otel.test")
+    warning = only(list(settings.warnings))
+    assert warning.startswith("params.telemetry_endpoint is not used")

@@ -1,0 +1,455 @@
+"""The rules of speech in docs/design.md, with corner cases: flushes, and what
+comes late."""
+
+import pytest
+from spatius_avatar_python.speech import (
+    Interrupt,
+    Limits,
+    Send,
+    Speech,
+)
+from spatius_avatar_python.speech.limits import MESSAGE_MS
+from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
+from spatius_avatar_python.speech.staleness import STALE_LIMIT_S, TurnIdReused
+from spatius_avatar_python.speech.turn import Turn
+from speech_steps import (
+    BYTES_PER_MS,
+    FIRST,
+    RATE,
+    SECOND,
+    THIRD,
+    audio_of,
+    check_sum,
+    ends_of,
+    interrupts_of,
+    make,
+    pcm,
+    summaries_of,
+    write,
+)
+
+# Rule 4: flush
+
+
+def test_flush_with_nothing_sends_nothing():
+    """A flush while nobody speaks is not seen on the wire, nor reported."""
+    speech = make()
+    speech.flush(0.0)
+    assert write(speech) == []
+    assert speech.take_events() == []
+
+
+def test_flush_of_what_only_waits_interrupts_nothing():
+    """What was never sent is dropped without an interrupt."""
+    speech = make()
+    speech.frame(pcm(500), 0.0)
+    speech.flush(0.0)
+    assert write(speech) == []
+    assert speech.totals.flushed == 500 * BYTES_PER_MS // 2
+    assert speech.is_idle(0.0)
+
+
+def test_flush_of_a_message_in_flight_interrupts_it():
+    """What the writer is just sending will have to be interrupted."""
+    speech = make()
+    speech.frame(pcm(300), 0.0)
+    speech.steps.next(0.0)
+    speech.flush(0.0)
+    speech.steps.written(0.0)
+    assert write(speech) == [Interrupt()]
+    assert speech.totals.sent == MESSAGE_MS * BYTES_PER_MS // 2
+
+
+def test_flush_of_a_message_in_flight_that_is_lost():
+    """A flushed message that did not reach the wire is not sent again."""
+    speech = make()
+    speech.frame(pcm(300), 0.0)
+    speech.steps.next(0.0)
+    speech.flush(0.0)
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
+    assert write(speech) == []
+    assert speech.totals.flushed == 300 * BYTES_PER_MS // 2
+    [summary] = summaries_of(speech)
+    assert (summary.sent_ms, summary.flushed_ms) == (0, 300)
+
+
+def test_flush_of_an_open_request_interrupts_it():
+    """What was sent and not ended is interrupted."""
+    speech = make()
+    speech.frame(pcm(20), 0.0)
+    write(speech)
+    speech.flush(30.0)
+    assert write(speech, 30.0) == [Interrupt()]
+
+
+@pytest.mark.parametrize(
+    ("at", "interrupts"),
+    [
+        pytest.param(0.5, 1, id="playing"),
+        pytest.param(1.0 + PLAYBACK_MARGIN_S - 0.1, 1, id="perhaps playing"),
+        pytest.param(1.0 + PLAYBACK_MARGIN_S, 0, id="long over"),
+    ],
+)
+def test_flush_of_what_was_ended(at, interrupts):
+    """An ended utterance is interrupted as long as it can be heard."""
+    speech = make()
+    speech.frame(pcm(1000), 0.0)
+    speech.end(0.0)
+    write(speech)
+    speech.flush(at)
+    assert interrupts_of(write(speech, at)) == interrupts
+
+
+def test_utterances_play_one_after_the_other():
+    """What is sent faster than it plays can be heard for all its length."""
+    speech = make()
+    for _ in range(5):
+        speech.frame(pcm(1000), 0.0)
+        speech.end(0.0)
+    write(speech)
+    assert not speech.is_idle(4.9)
+    speech.flush(4.9)
+    assert write(speech, 4.9) == [Interrupt()]
+
+
+def test_many_flushes_are_one():
+    """Twenty flushes before the interrupt is out make one of it."""
+    speech = make()
+    speech.frame(pcm(20), 0.0)
+    write(speech)
+    for _ in range(20):
+        speech.flush(0.0)
+    assert write(speech) == [Interrupt()]
+    for _ in range(20):
+        speech.flush(0.0)
+    assert write(speech) == []
+
+
+def test_flush_during_the_interrupt_adds_none():
+    """A flush while the interrupt is being written is that interrupt's."""
+    speech = make()
+    speech.frame(pcm(20), 0.0, FIRST)
+    write(speech)
+    speech.flush(0.0)
+    assert speech.steps.next(0.0) == Interrupt()
+    speech.frame(pcm(40), 0.0, SECOND)
+    speech.flush(0.0)
+    speech.steps.written(0.0)
+    assert write(speech) == []
+    assert speech.totals.flushed == 40 * BYTES_PER_MS // 2
+
+
+def test_next_answer_goes_behind_the_interrupt():
+    """What is said after a flush waits for the interrupt."""
+    speech = make()
+    speech.frame(pcm(20), 0.0, FIRST)
+    write(speech)
+    speech.flush(0.0)
+    audio = pcm(20)
+    speech.frame(audio, 0.0, SECOND)
+    assert write(speech) == [Interrupt(), Send(audio, False)]
+
+
+def test_flush_of_the_next_answer_interrupts_again():
+    """An interrupt that is out does not serve for what was sent later."""
+    speech = make()
+    speech.frame(pcm(20), 0.0, FIRST)
+    write(speech)
+    speech.flush(0.0)
+    speech.frame(pcm(20), 0.0, SECOND)
+    write(speech)
+    speech.flush(0.0)
+    assert write(speech) == [Interrupt()]
+
+
+def test_flush_drops_every_utterance_that_waits():
+    """All of the queue goes, not only its first utterance."""
+    speech = make()
+    for turn in (FIRST, SECOND, THIRD):
+        speech.frame(pcm(100), 0.0, turn)
+        speech.end(0.0, turn)
+    speech.flush(0.0)
+    assert write(speech) == []
+    assert speech.totals.flushed == 300 * BYTES_PER_MS // 2
+    assert speech.waiting_s == 0
+
+
+# Rule 5: stale audio
+
+
+def test_late_frames_of_a_flushed_turn_are_dropped():
+    """Frames with the flushed turn's id never speak, however late."""
+    speech = make()
+    speech.frame(pcm(20), 0.0, FIRST)
+    write(speech)
+    speech.flush(0.0)
+    speech.frame(pcm(20), 0.1, FIRST)
+    speech.start(FIRST)
+    speech.frame(pcm(20), STALE_LIMIT_S + 10, FIRST)
+    assert write(speech, 20.0) == [Interrupt()]
+    assert speech.totals.flushed == 40 * BYTES_PER_MS // 2
+
+
+def test_late_frames_between_those_of_the_next_turn():
+    """The next answer loses nothing to the stale frames in between."""
+    speech = make()
+    speech.frame(pcm(20), 0.0, FIRST)
+    speech.flush(0.0)
+    frames = [pcm(20) for _ in range(3)]
+    for frame in frames:
+        speech.frame(frame, 0.0, SECOND)
+        speech.frame(pcm(20), 0.0, FIRST)
+    speech.end(0.0, FIRST)
+    speech.end(0.0, SECOND)
+    assert write(speech) == [Send(b"".join(frames), True)]
+
+
+def test_late_frames_of_a_turn_that_had_ended_are_dropped():
+    """A turn's next sentence is stale when the one before is interrupted."""
+    speech = make()
+    speech.frame(pcm(500), 0.0, FIRST)
+    speech.end(0.0, FIRST)
+    write(speech)
+    speech.flush(0.2)
+    speech.frame(pcm(500), 0.3, FIRST)
+    assert write(speech, 0.3) == [Interrupt()]
+
+
+def test_late_frames_of_a_turn_that_may_have_ended():
+    """What is interrupted at the very end is a flushed turn like any."""
+    speech = make()
+    speech.frame(pcm(500), 0.0, FIRST)
+    speech.end(0.0, FIRST)
+    write(speech)
+    speech.tick(1.0)
+    speech.flush(1.0)
+    speech.frame(pcm(20), 1.1, FIRST)
+    assert write(speech, 1.1) == [Interrupt()]
+
+
+def test_late_frames_of_all_flushed_turns_are_dropped():
+    """Every turn that waited is stale, not only the one that was heard."""
+    speech = make()
+    for turn in (FIRST, SECOND):
+        speech.frame(pcm(20), 0.0, turn)
+        speech.end(0.0, turn)
+    speech.flush(0.0)
+    speech.frame(pcm(20), 0.0, FIRST)
+    speech.frame(pcm(20), 0.0, SECOND)
+    audio = pcm(20)
+    speech.frame(audio, 0.0, THIRD)
+    assert audio_of(write(speech)) == audio
+
+
+def test_turns_of_another_session_are_others():
+    """The same turn id of another session is not stale."""
+    speech = make()
+    speech.frame(pcm(20), 0.0, Turn("one", 1))
+    speech.flush(0.0)
+    audio = pcm(20)
+    speech.frame(audio, 0.0, Turn("another", 1))
+    assert audio_of(write(speech)) == audio
+
+
+def test_flush_after_a_lost_connection_means_the_turn_too():
+    """The avatar froze in the midst of a turn: its next sentence is stale."""
+    speech = make()
+    speech.frame(pcm(2000), 0.0, FIRST)
+    speech.end(0.0, FIRST)
+    write(speech)
+    speech.steps.connection_lost(0.0)
+    speech.flush(1.0)
+    speech.frame(pcm(20), 1.5, FIRST)
+    assert write(speech, 1.5) == []
+
+
+def test_turn_that_speaks_on_long_after_its_flush_is_reported():
+    """Once, and not when frames only trail behind."""
+    speech = make()
+    speech.frame(pcm(20), 0.0, FIRST)
+    speech.flush(0.0)
+    speech.take_events()
+    for now in (0.5, 9.0, 10.5, 11.0):
+        speech.frame(pcm(20), now, FIRST)
+        assert speech.take_events() == [TurnIdReused(FIRST)] * (now == 10.5)
+    check_sum(speech)
+
+
+def test_flushed_turns_are_forgotten_in_the_end():
+    """Sessions that all count their turns from 1 do not pile up; a turn that
+    is flushed again is kept again."""
+    speech = make()
+    speech.start(Turn("again", 1))  # each flush means it, too
+    for number in range(64):
+        speech.frame(pcm(20), 0.0, Turn(f"session {number}", 1))
+        speech.flush(0.0)
+    speech.frame(pcm(20), 0.0, Turn("session 63", 1))
+    speech.frame(pcm(20), 0.0, Turn("again", 1))
+    assert speech.steps.next(0.0) is None
+    audio = pcm(20)
+    speech.frame(audio, 0.0, Turn("session 0", 1))
+    assert audio_of(write(speech)) == audio
+
+
+@pytest.mark.parametrize("until", ["start", "end", "cut", "limit"])
+def test_without_ids_audio_is_stale_until_something_tells(until):
+    """Frames without ids after a flush are dropped until the first sign."""
+    speech = make()
+    speech.frame(pcm(20), 0.0)
+    write(speech)
+    speech.flush(0.0)
+    speech.frame(pcm(20), STALE_LIMIT_S - 0.01)
+    now = 0.5
+    if until == "start":
+        speech.start()
+    elif until == "limit":
+        now = STALE_LIMIT_S
+    else:
+        speech.end(now, cut=until == "cut")
+    audio = pcm(20)
+    speech.frame(audio, now)
+    assert write(speech, now) == [Interrupt(), Send(audio, False)]
+
+
+def test_start_of_the_flushed_turn_is_no_sign():
+    """A late start of the flushed turn does not let its audio speak."""
+    speech = make()
+    speech.frame(pcm(20), 0.0, FIRST)
+    speech.flush(0.0)
+    speech.start(FIRST)
+    speech.frame(pcm(20), 0.1)
+    assert write(speech) == []
+
+
+def test_without_ids_nothing_is_stale_after_an_ended_utterance():
+    """When the flushed utterance had ended, the next frame is new."""
+    speech = make()
+    speech.frame(pcm(500), 0.0)
+    speech.end(0.0)
+    write(speech)
+    speech.flush(0.1)
+    audio = pcm(20)
+    speech.frame(audio, 0.1)
+    assert write(speech, 0.1) == [Interrupt(), Send(audio, False)]
+
+
+def test_repeated_flushes_do_not_prolong_the_wait():
+    """A flush with nothing to flush leaves the limit where it was."""
+    speech = make()
+    speech.frame(pcm(20), 0.0)
+    speech.flush(0.0)
+    speech.flush(0.9)
+    audio = pcm(20)
+    speech.frame(audio, STALE_LIMIT_S)
+    assert audio_of(write(speech, STALE_LIMIT_S)) == audio
+
+
+def test_flush_before_the_connection_makes_audio_stale_too():
+    """What was never sent can have late frames as well."""
+    speech = make()
+    speech.frame(pcm(20), 0.0)
+    speech.flush(0.0)
+    speech.frame(pcm(20), 0.5)
+    assert write(speech) == []
+
+
+def test_next_answer_without_any_id_loses_nothing():
+    """Start, frames, end: all of the next answer is spoken."""
+    speech = make()
+    speech.frame(pcm(100), 0.0)
+    write(speech)
+    speech.flush(0.1)
+    speech.frame(pcm(100), 0.2)
+    speech.end(0.2, cut=True)
+    speech.start()
+    audio = pcm(150)
+    speech.frame(audio, 0.3)
+    speech.end(0.4)
+    steps = write(speech, 0.4)
+    assert steps[0] == Interrupt()
+    assert audio_of(steps) == audio
+
+
+# What is under way when the user barges in
+
+
+def test_a_request_that_has_begun_is_flushed_before_its_first_frame():
+    """tts_audio_start names the turn; a late end of another changes nothing."""
+    speech = make()
+    speech.start(SECOND)
+    speech.end(0.1, FIRST)
+    speech.flush(0.2)
+    speech.frame(pcm(100), 0.3, SECOND)
+    assert write(speech, 0.3) == []
+    speech.frame(pcm(100), 0.4, THIRD)
+    assert len(write(speech, 0.4)) == 1
+
+
+def test_a_turn_is_flushed_between_two_of_its_sentences():
+    """The sentence has been heard, but its turn goes on: not after a flush."""
+    speech = make()
+    speech.frame(pcm(100), 0.0, FIRST)
+    speech.end(0.0, FIRST)
+    write(speech)
+    speech.flush(3.0)
+    assert interrupts_of(write(speech, 3.0)) == 0
+    speech.frame(pcm(100), 3.5, FIRST)
+    assert write(speech, 3.5) == []
+
+
+def test_a_turn_long_over_is_not_flushed():
+    """A flush in silence concerns nobody."""
+    speech = make()
+    speech.frame(pcm(100), 0.0, FIRST)
+    speech.end(0.0, FIRST)
+    write(speech)
+    speech.flush(60.0)
+    speech.frame(pcm(100), 61.0, FIRST)
+    assert len(write(speech, 61.0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("flushed", "late"), [(Turn(None, 1), FIRST), (FIRST, Turn(None, 1))]
+)
+def test_a_late_frame_is_stale_with_or_without_its_session(flushed, late):
+    """Some messages of a turn name the session, others do not."""
+    speech = make()
+    speech.frame(pcm(100), 0.0, flushed)
+    write(speech)
+    speech.flush(0.1)
+    speech.frame(pcm(100), 0.2, late)
+    assert audio_of(write(speech, 0.2)) == b""
+
+
+def test_a_request_is_not_begun_with_less_than_an_encoder_sends():
+    """An interrupt would name a request that nobody has seen."""
+    speech = Speech(sample_rate=RATE, limits=Limits(first_message_ms=20))
+    speech.frame(pcm(10), 0.0)
+    assert speech.steps.next(0.0) is None
+    speech.flush(0.0)
+    assert speech.steps.next(0.0) is None
+    speech.start()
+    speech.frame(pcm(10), 2.0)
+    speech.frame(pcm(10), 2.0)
+    assert len(write(speech, 2.0)) == 1
+    speech.frame(pcm(5), 2.1)
+    assert len(write(speech, 2.1)) == 1
+    speech.end(2.2)
+    write(speech, 2.2)
+    speech.frame(pcm(10), 2.3)
+    speech.end(2.3)
+    assert ends_of(write(speech, 2.3)) == 1
+
+
+def test_utterances_that_were_refused_do_not_pile_up():
+    """A long outage leaves no more behind than what waits."""
+    speech = make(max_buffered_s=0.1)
+    speech.frame(pcm(100), 0.0)
+    speech.end(0.0)
+    for _ in range(100):
+        speech.frame(pcm(100), 0.0)
+        speech.end(0.0)
+    assert len(summaries_of(speech)) == 100
+    assert "1 utterances" in repr(speech)
+    check_sum(speech)

@@ -1,0 +1,461 @@
+"""The rules of speech in docs/design.md, with corner cases: the bound, the
+sums, and a connection that is lost."""
+
+from typing import Optional
+
+import pytest
+from spatius_avatar_python.speech import (
+    Send,
+)
+from spatius_avatar_python.speech.limits import MESSAGE_MS
+from spatius_avatar_python.speech.overflow import (
+    OVERFLOW_LIMIT_S,
+    OVERFLOW_PAUSE_S,
+)
+from spatius_avatar_python.speech.playout import END_MARGIN_S, PLAYBACK_MARGIN_S
+from spatius_avatar_python.speech.turn import Turn
+from spatius_avatar_python.speech.utterance import Summary
+from speech_steps import (
+    BYTES_PER_MS,
+    FIRST,
+    SECOND,
+    audio_of,
+    check_sum,
+    ends_of,
+    make,
+    overflows_of,
+    pcm,
+    summaries_of,
+    write,
+)
+
+# Rule 6: the bound
+
+
+def test_what_waits_is_bounded():
+    """New audio is refused when the bound is reached, what waits is kept."""
+    speech = make(max_buffered_s=1.0)
+    audio = pcm(1500)
+    speech.frame(audio, 0.0)
+    assert speech.waiting_s == 1.0
+    assert audio_of(write(speech)) == audio[: 1000 * BYTES_PER_MS]
+    assert speech.totals.refused == 500 * BYTES_PER_MS // 2
+
+
+def test_overflow_is_reported_once_with_its_amount():
+    """One event for all that was refused, when no more comes."""
+    speech = make(max_buffered_s=1.0)
+    speech.frame(pcm(1000), 0.0)
+    for index in range(50):
+        speech.frame(pcm(10), index / 100, FIRST)
+    speech.tick(0.49)
+    assert overflows_of(speech) == []
+    deadline = speech.deadline()
+    assert deadline is not None
+    assert deadline <= 0.49 + OVERFLOW_PAUSE_S + 1e-6
+    speech.tick(0.49 + OVERFLOW_PAUSE_S)
+    [overflow] = overflows_of(speech)
+    assert overflow.refused_s == pytest.approx(0.5)
+    assert overflow.turn == FIRST
+    speech.tick(100.0)
+    assert overflows_of(speech) == []
+
+
+def test_overflow_without_a_pause_is_reported_at_the_limit():
+    """Refusal that goes on and on is reported meanwhile."""
+    speech = make(max_buffered_s=1.0, end_timeout_s=0)
+    speech.frame(pcm(1000), 0.0)
+    reported = []
+    for second in range(int(OVERFLOW_LIMIT_S) * 4):
+        now = second * 0.5
+        speech.tick(now)
+        speech.frame(pcm(10), now)
+        if overflows_of(speech):
+            reported.append(now)
+    assert reported == [OVERFLOW_LIMIT_S]
+
+
+def test_overflow_ends_when_half_of_the_room_is_free():
+    """Audio is accepted again, and the episode reported, at half the bound."""
+    speech = make(max_buffered_s=1.0)
+    speech.frame(pcm(1500), 0.0)
+    for _ in range(4):
+        speech.steps.next(0.0)
+        speech.steps.written(0.0)
+    speech.frame(pcm(10), 0.0)
+    assert overflows_of(speech) == []
+    speech.steps.next(0.0)
+    speech.steps.written(0.0)
+    [overflow] = overflows_of(speech)
+    assert overflow.refused_s == pytest.approx(0.51)
+    refused = speech.totals.refused
+    audio = pcm(10)
+    speech.frame(audio, 0.0)
+    assert speech.totals.refused == refused
+    assert audio_of(write(speech)).endswith(audio)
+
+
+def test_second_episode_is_reported_again():
+    """Each episode has an event of its own, with its own amount."""
+    speech = make(max_buffered_s=1.0)
+    for lost_ms in (200, 300):
+        speech.frame(pcm(1000 + lost_ms), 0.0)
+        write(speech)
+        [overflow] = overflows_of(speech)
+        assert overflow.refused_s == pytest.approx(lost_ms / 1000)
+
+
+def test_flush_ends_the_episode():
+    """After a flush there is room, and the loss is reported."""
+    speech = make(max_buffered_s=1.0)
+    speech.frame(pcm(1200), 0.0, FIRST)
+    speech.flush(0.0)
+    [overflow] = overflows_of(speech)
+    assert overflow.refused_s == pytest.approx(0.2)
+    audio = pcm(1000)
+    speech.frame(audio, 0.0, SECOND)
+    assert audio_of(write(speech)) == audio
+
+
+def test_bound_holds_for_what_the_writer_puts_back():
+    """A message that comes back finds its room, and nothing is counted
+    twice or taken from the frames that come then."""
+    speech = make(max_buffered_s=1.0)
+    first = pcm(1000)
+    speech.frame(first, 0.0)
+    speech.steps.next(0.0)
+    speech.frame(pcm(100), 0.0)
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
+    check_sum(speech)
+    assert speech.waiting_s <= 1.0
+    waiting_s = speech.waiting_s
+    refused = speech.totals.refused
+    speech.frame(pcm(200), 0.0)
+    assert speech.waiting_s == waiting_s
+    assert speech.totals.refused == refused + 200 * BYTES_PER_MS // 2
+    assert audio_of(write(speech))[: len(first)] == first
+
+
+def test_bound_that_is_reached_exactly_refuses_nothing():
+    """The last sample that there is room for is taken."""
+    speech = make(max_buffered_s=1.0)
+    speech.frame(pcm(1000), 0.0)
+    assert speech.totals.refused == 0
+    speech.tick(100.0)
+    assert overflows_of(speech) == []
+
+
+# Rule 8: accounting
+
+
+def test_every_sample_is_accounted_for():
+    """Received is sent, flushed, refused or waiting, at each moment."""
+    speech = make(max_buffered_s=0.5)
+    speech.frame(pcm(300) + b"\x00", 0.0, FIRST)
+    check_sum(speech)
+    speech.steps.next(0.0)
+    check_sum(speech)
+    speech.frame(b"\x00" + pcm(400), 0.0, FIRST)
+    check_sum(speech)
+    speech.steps.written(0.0)
+    speech.flush(0.0)
+    check_sum(speech)
+    speech.frame(pcm(20), 0.0, FIRST)
+    speech.frame(pcm(200), 0.0, SECOND)
+    check_sum(speech)
+    write(speech)
+    totals = speech.totals
+    assert totals.received == (700 + 220) * BYTES_PER_MS // 2 + 1
+    assert totals.sent == 300 * BYTES_PER_MS // 2
+    assert totals.waiting == 0
+
+
+def test_stale_halves_of_samples_add_up():
+    """Odd frames that come too late are counted to the sample."""
+    speech = make()
+    speech.frame(pcm(20), 0.0, FIRST)
+    speech.flush(0.0)
+    for _ in range(4):
+        speech.frame(b"\x00" * 101, 0.0, FIRST)
+    check_sum(speech)
+    assert speech.totals.flushed == 20 * BYTES_PER_MS // 2 + 202
+
+
+def test_close_drops_all_and_takes_no_more():
+    """Without an avatar to come, speech is refused and counted."""
+    speech = make()
+    speech.frame(pcm(100), 0.0)
+    speech.close(0.0)
+    speech.frame(pcm(50), 0.0)
+    speech.end(0.0)
+    speech.flush(0.0)
+    speech.tick(100.0)
+    assert write(speech) == []
+    assert speech.totals.refused == 150 * BYTES_PER_MS // 2
+    assert speech.waiting_s == 0
+    assert overflows_of(speech) == []
+
+
+def test_close_summarizes_what_it_drops():
+    """What waited and what played is summarized, and only once."""
+    speech = make()
+    speech.frame(pcm(100), 0.0)
+    speech.end(0.0)
+    write(speech)
+    speech.frame(pcm(300), 0.0)
+    speech.close(0.0)
+    speech.close(0.0)
+    played, dropped = sorted(summaries_of(speech), key=lambda s: s.audio_ms)
+    assert (played.sent_ms, played.dropped_ms) == (100, 0)
+    assert (dropped.sent_ms, dropped.refused_ms) == (0, 300)
+
+
+# A connection that is lost
+
+
+def test_unwritten_message_goes_first_on_the_next_connection():
+    """What did not reach the wire is sent, in order and once."""
+    speech = make()
+    audio = pcm(350)
+    speech.frame(audio, 0.0)
+    speech.end(0.0)
+    speech.steps.next(0.0)
+    speech.steps.written(0.0)
+    speech.steps.next(0.0)
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
+    steps = write(speech)
+    assert audio_of(steps) == audio[MESSAGE_MS * BYTES_PER_MS :]
+    assert ends_of(steps) == 1
+
+
+def test_unwritten_message_keeps_its_place_before_new_frames():
+    """Frames that came during the call go behind what comes back."""
+    speech = make()
+    frames = [pcm(20), pcm(20), pcm(20)]
+    speech.frame(frames[0], 0.0)
+    speech.steps.next(0.0)
+    speech.frame(frames[1], 0.0)
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
+    speech.frame(frames[2], 0.0)
+    assert write(speech) == [Send(b"".join(frames), False)]
+
+
+def test_unwritten_end_makes_no_request_of_its_own():
+    """An end whose audio went with the old connection is discarded."""
+    speech = make()
+    speech.frame(pcm(20), 0.0)
+    write(speech)
+    speech.end(0.0)
+    assert speech.steps.next(0.0) == Send(b"", True)
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
+    assert write(speech) == []
+    assert len(summaries_of(speech)) == 1
+
+
+def test_end_after_the_loss_makes_no_request_of_its_own():
+    """An utterance that was all written ends without a word."""
+    speech = make()
+    speech.frame(pcm(20), 0.0)
+    write(speech)
+    speech.steps.connection_lost(0.0)
+    speech.end(0.0)
+    assert write(speech) == []
+    [summary] = summaries_of(speech)
+    assert summary.lost_ms == 20
+
+
+def test_written_audio_is_not_repeated_without_resumption():
+    """A whole utterance that was written is lost with its connection."""
+    speech = make()
+    speech.frame(pcm(500), 0.0)
+    speech.end(0.0)
+    write(speech)
+    speech.steps.connection_lost(0.0)
+    assert write(speech) == []
+    [summary] = summaries_of(speech)
+    assert (summary.lost_ms, summary.interrupted) == (500, False)
+
+
+def test_nothing_is_interrupted_on_a_new_connection():
+    """What played on a lost connection needs no interrupt."""
+    speech = make()
+    speech.frame(pcm(500), 0.0, FIRST)
+    write(speech)
+    speech.flush(0.0)
+    speech.steps.connection_lost(0.0)
+    assert write(speech) == []
+    speech.frame(pcm(20), 0.0, SECOND)
+    speech.steps.connection_lost(0.0)
+    speech.flush(0.0)
+    assert write(speech) == []
+
+
+def test_interrupt_that_is_lost_is_not_repeated():
+    """An interrupt dies with the connection that it was for."""
+    speech = make()
+    speech.frame(pcm(500), 0.0, FIRST)
+    write(speech)
+    speech.flush(0.0)
+    speech.steps.next(0.0)
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
+    audio = pcm(20)
+    speech.frame(audio, 0.0, SECOND)
+    assert write(speech) == [Send(audio, False)]
+
+
+def test_flushed_turn_is_stale_on_a_new_connection_too():
+    """A flush is remembered beyond the connection."""
+    speech = make()
+    speech.frame(pcm(20), 0.0, FIRST)
+    speech.flush(0.0)
+    speech.steps.connection_lost(0.0)
+    speech.frame(pcm(20), 0.0, FIRST)
+    assert write(speech) == []
+
+
+# Summaries, and what is known
+
+
+def test_summary_comes_when_it_has_been_heard():
+    """An utterance is summarized when its audio has been played."""
+    speech = make()
+    speech.frame(pcm(500), 0.0, FIRST)
+    speech.end(0.0, FIRST)
+    write(speech, 0.25, "request-7", "connection-7")
+    speech.tick(0.75 + END_MARGIN_S - 0.01)
+    assert summaries_of(speech) == []
+    assert speech.deadline() == pytest.approx(0.75 + END_MARGIN_S)
+    speech.tick(0.76 + END_MARGIN_S)
+    assert summaries_of(speech) == [
+        Summary(
+            turn=FIRST,
+            req_id="request-7",
+            connection_id="connection-7",
+            audio_ms=500,
+            sent_ms=500,
+            flushed_ms=0,
+            refused_ms=0,
+            first_audio_delay_ms=250,
+            interrupted=False,
+        )
+    ]
+
+
+def test_summary_of_a_flushed_utterance():
+    """What was sent and what was dropped add up to what was received."""
+    speech = make()
+    speech.frame(pcm(500), 0.0, FIRST)
+    speech.steps.next(0.0)
+    speech.steps.written(0.0)
+    speech.flush(0.0)
+    [summary] = summaries_of(speech)
+    assert summary.interrupted
+    assert (summary.audio_ms, summary.sent_ms) == (500, 100)
+    assert (summary.flushed_ms, summary.refused_ms) == (400, 0)
+
+
+def test_summary_of_a_message_in_flight_waits_for_it():
+    """A flushed utterance is summarized once its last message is settled."""
+    speech = make()
+    speech.frame(pcm(500), 0.0, FIRST)
+    speech.steps.next(0.0)
+    speech.flush(0.0)
+    assert summaries_of(speech) == []
+    speech.steps.written(0.0)
+    [summary] = summaries_of(speech)
+    assert (summary.sent_ms, summary.dropped_ms) == (100, 400)
+    write(speech)
+    speech.tick(100.0)
+    assert summaries_of(speech) == []
+
+
+def test_summary_of_a_refused_utterance():
+    """Audio that found no room is in the summary as dropped."""
+    speech = make(max_buffered_s=0.1)
+    speech.frame(pcm(250), 0.0)
+    speech.end(0.0)
+    write(speech)
+    speech.tick(10.0)
+    [summary] = summaries_of(speech)
+    assert (summary.audio_ms, summary.sent_ms) == (250, 100)
+    assert (summary.refused_ms, summary.dropped_ms) == (150, 150)
+
+
+def test_summary_of_what_was_never_sent():
+    """An utterance that was flushed while it waited has no delay."""
+    speech = make()
+    speech.frame(pcm(50), 0.0)
+    speech.flush(0.0)
+    [summary] = summaries_of(speech)
+    assert summary.first_audio_delay_ms is None
+    assert (summary.sent_ms, summary.flushed_ms) == (0, 50)
+
+
+def test_summary_of_an_utterance_over_two_connections():
+    """An utterance that a loss has split is summarized once, in whole."""
+    speech = make()
+    speech.frame(pcm(300), 0.0)
+    speech.end(0.0)
+    speech.steps.next(0.0)
+    speech.steps.written(0.0, "old")
+    speech.steps.next(0.0)
+    speech.steps.failed()
+    speech.steps.connection_lost(0.0)
+    write(speech, 1.0, "new")
+    speech.tick(10.0)
+    [summary] = summaries_of(speech)
+    assert summary.req_id == "new"
+    assert (summary.sent_ms, summary.lost_ms) == (200, 100)
+
+
+def test_quiet_is_when_nothing_is_said_waits_or_plays():
+    """Every stage of an utterance is not quiet, its end in sound too."""
+    speech = make()
+    assert speech.is_idle(0.0)
+    speech.frame(pcm(500), 0.0)
+    assert not speech.is_idle(0.0)
+    write(speech)
+    assert not speech.is_idle(5.0)
+    speech.end(5.0)
+    assert not speech.is_idle(5.0)
+    write(speech, 5.0)
+    assert speech.is_idle(5.0 + PLAYBACK_MARGIN_S + 0.5)
+
+
+def test_what_can_still_be_heard_is_not_idle():
+    """An avatar that may still be heard is not idle: a session closed now
+    would swallow the end of the sentence."""
+    speech = make()
+    speech.frame(pcm(1000), 0.0)
+    speech.end(0.0)
+    write(speech)
+    assert not speech.is_idle(1.0 + PLAYBACK_MARGIN_S - 0.1)
+    assert speech.is_idle(1.0 + PLAYBACK_MARGIN_S)
+
+
+@pytest.mark.parametrize(
+    "turn", [FIRST, None], ids=["with a turn", "without a turn"]
+)
+def test_turn_is_that_of_what_is_said(turn: Optional[Turn]):
+    """Reports can name the turn of the speech that they are about."""
+    speech = make()
+    assert speech.turn is None
+    speech.frame(pcm(20), 0.0, turn)
+    assert speech.turn == turn
+    speech.end(0.0, turn)
+    write(speech)
+    assert speech.turn == turn
+
+
+def test_repr_shows_state_and_counts():
+    """The representation says what waits and what became of the rest."""
+    speech = make()
+    speech.frame(pcm(500), 0.0)
+    assert "1 utterance" in repr(speech)
+    assert "0.50 s waiting" in repr(speech)
+    assert "received=12000" in repr(speech)
