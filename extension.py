@@ -183,9 +183,9 @@ class SpatiusAvatarExtension(AsyncExtension):
             if params.sample_rate != AUTO:
                 self._begin_dump(params.sample_rate)
         self._make_avatar(
-            _limits_of(params),
+            limits_of(params),
             sdk.opener(params, self.clock, outbox.add_secrets),
-            _plan_of(settings),
+            plan_of(settings),
         )
 
     def _make_avatar(
@@ -357,7 +357,8 @@ def _turn_of(message: Union[AudioFrame, Data]) -> Optional[Turn]:
     return Turn(session if error is None else None, turn_id)
 
 
-def _limits_of(params: config.Params) -> Limits:
+def limits_of(params: config.Params) -> Limits:
+    """Return the limits of speech that are configured."""
     is_opus = params.audio_format == "ogg_opus"
     return Limits(
         max_buffered_s=params.max_buffered_speech_s,
@@ -368,7 +369,8 @@ def _limits_of(params: config.Params) -> Limits:
     )
 
 
-def _plan_of(settings: config.Config) -> Plan:
+def plan_of(settings: config.Config) -> Plan:
+    """Return when to make sessions, as configured."""
     params = settings.params
     given = params.agora_token
     facts = token.read(given.get_secret_value()) if given else None

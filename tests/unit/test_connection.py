@@ -303,7 +303,7 @@ async def test_an_error_means_what_the_connection_was_told():
     meaning = Failure("the URL is wrong", code="wrongUrl")
     stage = Stage(explain=lambda error: meaning)
     await stage.connection.open()
-    stage.sdk._fails = ValueError("odd")
+    stage.sdk._fails = RuntimeError("odd")
     calls = (
         stage.connection.prepare(),
         stage.connection.send(b"", True),
@@ -311,7 +311,7 @@ async def test_an_error_means_what_the_connection_was_told():
     )
     for call in calls:
         assert (await UnderWay(call).error()).failure is meaning
-    stage.sdk.on_error(ValueError("odd"))
+    stage.sdk.on_error(RuntimeError("odd"))
     assert stage.failures == [meaning]
 
 
