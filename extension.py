@@ -350,8 +350,8 @@ def _turn_of(message: Union[AudioFrame, Data]) -> Optional[Turn]:
     turn_id: Union[int, str]
     turn_id, error = message.get_property_int("metadata.turn_id")
     if error is not None:
-        turn_id, error = message.get_property_string("metadata.turn_id")
-        if error is not None or not turn_id:
+        turn_id, _ = message.get_property_string("metadata.turn_id")
+        if not turn_id:
             return None
     session, error = message.get_property_string("metadata.session_id")
     return Turn(session if error is None else None, turn_id)

@@ -162,9 +162,7 @@ class Connection:
         self, task: "asyncio.Task[Any]", limit_s: float
     ) -> bool:
         """Wait for `task`, not for long; return whether it is done."""
-        if not task.done():
-            until = self._clock.monotonic() + limit_s
-            await wait_until(self._clock, until, task)
+        await wait_until(self._clock, self._clock.monotonic() + limit_s, task)
         return task.done()
 
     async def _prepare(self) -> None:

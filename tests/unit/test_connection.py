@@ -7,7 +7,7 @@ from typing import Any, Optional
 from unittest.mock import Mock
 
 import pytest
-from fakes import FakeClock, logged_by_the_loop, settle
+from fakes import FakeClock, count_of_tasks, logged_by_the_loop, settle
 from spatius_avatar_python.session.connection import (
     CLOSE_DEADLINE_S,
     OPEN_DEADLINE_S,
@@ -166,6 +166,17 @@ async def test_open_gets_a_token_first():
     assert stage.clock.pending() == 0
 
 
+async def test_id_of_a_connection_is_short_and_printable():
+    """It is the service's, and goes into logs."""
+    stage = Stage()
+
+    async def start() -> str:
+        return "conn\n" + 200 * "1"
+
+    stage.sdk.start = start
+    assert await stage.connection.open() == "conn " + 95 * "1"
+
+
 async def test_prepared_session_makes_no_second_console_call():
     """A session that was made ready costs one handshake."""
     stage = Stage()
@@ -173,6 +184,11 @@ async def test_prepared_session_makes_no_second_console_call():
     assert stage.sdk.calls == ["init"]
     assert await stage.connection.open() == "conn-1"
     assert stage.sdk.calls == ["init", "start"]
+
+
+async def test_connection_without_a_token_has_no_secrets():
+    """Not the word for none."""
+    assert Stage().connection.secrets() == []
 
 
 async def test_session_token_is_secret_before_it_is_used():
@@ -355,6 +371,78 @@ async def test_abort_drops_the_connection():
     assert stage.sdk.calls[-1] == "close"
 
 
+async def test_close_returns_though_the_sdk_never_does():
+    """Not even after its connection was dropped."""
+    stage = Stage()
+    await stage.connection.open()
+
+    async def close() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    stage.sdk.close = close
+    closing = asyncio.ensure_future(stage.connection.close())
+    await stage.clock.advance(CLOSE_DEADLINE_S + 0.4)
+    assert not closing.done()
+    await stage.clock.advance(0.2)
+    assert closing.done()
+
+
+async def test_close_waits_for_the_call_that_it_has_ended():
+    """The SDK sees one call after the other."""
+    stage = Stage()
+    may_end = asyncio.Event()
+
+    async def start() -> str:
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            await may_end.wait()
+
+    stage.sdk.start = start
+    opening = UnderWay(stage.connection.open())
+    await settle()
+    opening.task.cancel()
+    closing = asyncio.ensure_future(stage.connection.close())
+    await settle()
+    assert stage.sdk.calls == ["init"]
+    may_end.set()
+    await closing
+    assert stage.sdk.calls == ["init", "close"]
+
+
+async def test_connection_that_opens_in_spite_of_its_close():
+    """It is closed all the same, and that is no loss."""
+    stage = Stage()
+
+    async def start() -> str:
+        try:
+            return await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            return "conn-1"
+
+    stage.sdk.start = start
+    opening = UnderWay(stage.connection.open())
+    await settle()
+    await stage.connection.close()
+    await settle()
+    assert opening.task.done()
+    assert stage.sdk.calls == ["init", "close"]
+    assert stage.failures == []
+
+
+async def test_tasks_of_the_background_are_forgotten():
+    """Those of pings and of closes."""
+    before = count_of_tasks()
+    for _ in range(5):
+        stage = Pinged()
+        await stage.ping()
+        stage.held.pongs[0].set_result(0.1)
+        await stage.connection.close()
+        await settle()
+    del stage
+    assert count_of_tasks() == before
+
+
 async def test_close_is_one_close():
     """However often it is asked for."""
     stage = Stage()
@@ -446,6 +534,10 @@ async def test_connection_that_cannot_be_pinged():
     assert not stage.connection.ping(lambda: None)
     await stage.connection.open()
     stage.connection._connection = object()
+    assert not stage.connection.ping(lambda: None)
+    stage.connection._connection = FakeConnection()
+    assert stage.connection.ping(lambda: None)
+    await stage.connection.close()
     assert not stage.connection.ping(lambda: None)
 
 

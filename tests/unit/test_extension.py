@@ -103,6 +103,17 @@ async def test_error_of_the_stop_shows_no_secret():
     assert PARAMS["spatius_api_key"] not in str(rig.env.lines)
 
 
+async def test_error_of_a_handler_shows_no_secret():
+    """Those of the configuration are known."""
+    rig = await with_avatar(FakeAvatar(RuntimeError(PARAMS["spatius_api_key"])))
+    await rig.extension.on_start(rig.env)
+    await rig.send_frame(audio_frame(bytes(480)))
+    await settle()
+    (error,) = rig.errors
+    assert "RuntimeError" in error["message"]
+    assert PARAMS["spatius_api_key"] not in f"{rig.errors} {rig.env.lines}"
+
+
 class BrokenEnv(RigEnv):
     """One whose calls raise `error`."""
 
@@ -429,6 +440,25 @@ def test_end_of_a_given_token_is_known():
     assert plan_of(settings).lifetime.token_expires_at_s == expires_at_s
 
 
+async def test_token_that_has_expired_by_the_clock():
+    """Of which the extension has its own."""
+    clock = FakeClock(epoch=NOW_S)
+    given = token.sign(
+        PARAMS["agora_appid"],
+        PARAMS["agora_appcert"],
+        "room",
+        1001,
+        int(NOW_S) - 60,
+    )
+    rig = Rig({"params": {**PARAMS, "agora_token": given}}, clock)
+    await rig.start()
+    await settle()
+    (error,) = rig.errors
+    assert error["code"] == -1000
+    assert "expired 60 s ago" in error["message"]
+    await rig.stop()
+
+
 # Commands
 
 
@@ -538,6 +568,14 @@ def audio_in(folder: Path) -> tuple[int, bytes]:
     (path,) = folder.iterdir()
     with wave.open(str(path)) as wav:
         return wav.getframerate(), wav.readframes(wav.getnframes())
+
+
+async def test_dump_of_silence_is_a_file_too(tmp_path: Path):
+    """A folder that cannot be written to is known at the start."""
+    rig = rig_with(dump=True, dump_path=str(tmp_path))
+    await rig.extension.on_init(rig.env)
+    await rig.stop()
+    assert files_in(tmp_path) == 1
 
 
 async def test_dump_is_complete_after_the_stop(tmp_path: Path):
