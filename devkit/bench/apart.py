@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ def apart(work: Callable[..., T], *arguments: object) -> T:
         initializer=_prepare,
     ) as pool:
         try:
-            with _interrupts_blocked():
+            with interrupts_blocked():
                 done = pool.submit(work, *arguments)
             return done.result()
         except KeyboardInterrupt:
@@ -33,18 +34,31 @@ def apart(work: Callable[..., T], *arguments: object) -> T:
 
 def _prepare() -> None:
     end_with_parent_process()
-    # Processes that the work has started are ended by it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(*_: object) -> None:
+    """End the work, which then ends the processes that it has started."""
+    # In the middle of an import, for example, there would be a complaint.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    sys.exit(1)
 
 
 @contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
+def interrupts_blocked() -> Iterator[None]:
     """Have a process that starts meanwhile never see Ctrl-C: it would end
     with a traceback of its own. Here it takes effect afterwards."""
     # It would unblock them when it starts.
     resource_tracker.ensure_running()
+    came: list[int] = []
+    # For this process: a thread of a library's own may take the signal.
+    handler = signal.signal(signal.SIGINT, lambda *_: came.append(1))
+    # For the process that starts: it inherits what is blocked.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+    if came and callable(handler):
+        handler(signal.SIGINT, None)

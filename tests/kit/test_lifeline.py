@@ -36,17 +36,23 @@ apart(builtins.exec,
 }
 
 
+def written(folder, code):
+    """Write a script that has devkit.bench without its __init__, which loads
+    an SDK."""
+    script = folder / "parent.py"
+    script.write_text(
+        "import sys, time, types\n"
+        "bench = types.ModuleType('devkit.bench')\n"
+        f"bench.__path__ = [{str(ROOT / 'devkit' / 'bench')!r}]\n"
+        f"sys.modules['devkit.bench'] = bench\n{code}"
+    )
+    return script
+
+
 @pytest.mark.parametrize("code", PARENTS.values(), ids=PARENTS)
 def test_children_end_when_their_parent_is_killed(code, tmp_path):
     """All that hold the parent's output are gone, so that it ends."""
-    script = tmp_path / "parent.py"
-    # Without devkit.bench itself, which loads an SDK.
-    stub = "import sys, time, types\n" + (
-        "bench = types.ModuleType('devkit.bench')\n"
-        f"bench.__path__ = [{str(ROOT / 'devkit' / 'bench')!r}]\n"
-        "sys.modules['devkit.bench'] = bench\n"
-    )
-    script.write_text(stub + code)
+    script = written(tmp_path, code)
     with subprocess.Popen(
         [sys.executable, str(script)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -64,6 +70,43 @@ def test_children_end_when_their_parent_is_killed(code, tmp_path):
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(parent.pid, signal.SIGKILL)
+
+
+CTRL_C = """
+import os, signal, threading
+from devkit.bench.apart import interrupts_blocked
+signal.signal(signal.SIGINT, signal.default_int_handler)
+arrived, arrives = os.pipe()
+os.set_blocking(arrives, False)
+signal.set_wakeup_fd(arrives)
+may_end = threading.Event()
+other = threading.Thread(target=may_end.wait, daemon=True)
+other.start()
+with interrupts_blocked():
+    {send}
+    print("not yet", flush=True)
+print("never")
+"""
+SENDERS = {
+    "main thread": "signal.pthread_kill(threading.get_ident(), signal.SIGINT)",
+    "another thread": "signal.pthread_kill(other.ident, signal.SIGINT); "
+    "os.read(arrived, 1)",
+}
+
+
+@pytest.mark.parametrize("send", SENDERS.values(), ids=SENDERS)
+def test_ctrl_c_while_a_process_starts_comes_afterwards(send, tmp_path):
+    """Whichever thread of the process takes it: the start is not broken off,
+    and the measurement does not run to its end."""
+    done = subprocess.run(
+        [sys.executable, str(written(tmp_path, CTRL_C.format(send=send)))],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "not yet\n"
+    assert "KeyboardInterrupt" in done.stderr
 
 
 def test_a_module_runs_with_its_own_arguments():
