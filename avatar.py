@@ -102,11 +102,11 @@ class Avatar:
         )
         self._supervisor.need()
         self._writer.write()
-        self._report_events()
         # Mostly a frame goes on with an utterance and has left by now: then
         # nothing else is due, nor anything earlier than before.
         if (
             opens
+            or self._speech.has_events
             or self._speech.totals.waiting
             or self._delivery.check_at is None
             or not self._alarm.is_set

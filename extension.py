@@ -7,6 +7,7 @@ a task of its own: what must stay in order is done before the first await.
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections import deque
 from typing import Optional, Union
@@ -275,10 +276,7 @@ class SpatiusAvatarExtension(AsyncExtension):
             if dump is None or dump.sample_rate != rate:
                 dump = self._begin_dump(rate)
             dump.write(pcm)
-        turn = _turn_of(frame)
-        if turn != self._turn:
-            self._turn = turn
-        # The same object for the same turn: equality is then quick to see.
+        self._turn = _turn_of(frame)
         avatar.speak(pcm, self._turn, rate)
 
     def _refuse_format(self, rate: int, width: int, channels: int) -> None:
@@ -354,7 +352,11 @@ def _turn_of(message: Union[AudioFrame, Data]) -> Optional[Turn]:
         if not turn_id:
             return None
     session, error = message.get_property_string("metadata.session_id")
-    return Turn(session if error is None else None, turn_id)
+    return _turn(session if error is None else None, turn_id)
+
+
+# One object for one turn: that frames belong together is then quick to see.
+_turn = functools.lru_cache(Turn)
 
 
 def limits_of(params: config.Params) -> Limits:

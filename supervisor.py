@@ -103,7 +103,7 @@ class Supervisor:
         """Have `run` end; whatever is in progress ends within its deadline."""
         self.stopping = True
         if self._writer.link is not None:
-            self._writer.link.is_retired = True
+            self._writer.link.retire()
         self.wake()
 
     async def run(self) -> None:
@@ -217,7 +217,7 @@ class Supervisor:
             if reason or not link.is_ready:
                 break
             await self._wait(until)
-        link.is_retired = True
+        link.retire()
         while self._writer.is_writing:
             await self._wait(None)
         now = self._clock.monotonic()

@@ -75,11 +75,11 @@ class Writer:
                 steps.written(
                     self._clock.monotonic(), req_id, link.connection_id
                 )
+                if not steps.is_due:
+                    break
                 if steps.left:
                     # In a backlog, others have their turn after each message.
                     await asyncio.sleep(0)
-                elif not steps.is_due:
-                    break
         finally:
             self.is_writing = False
             if not link.is_ready:

@@ -144,32 +144,24 @@ class Link:
         """When its tokens were made."""
         self.opened_at = self.began_at
         self.ready_at = float("inf")
+        self.is_ready = False
+        """It may be written to."""
         self.connection_id = ""
         self.loss: Optional[Failure] = None
         """Why it cannot be used any more, None while it can."""
         self.call_since: Optional[float] = None
         """Since when a call has been in progress, None if none is."""
-        self.is_retired = False
-        """Nothing may be written any more: it is to be closed."""
         self._clock = clock
         self._on_change = on_change
         self._on_service_error = on_service_error
         self._on_playback = on_playback
+        self._is_retired = False
         self._is_closed = False
         self._session: Optional[Session] = None
         try:
             self._session = open_session(self, sample_rate)
         except SessionError as error:
             self.loss = error.failure
-
-    @property
-    def is_ready(self) -> bool:
-        """Return whether it may be written to."""
-        return (
-            self.loss is None
-            and not self.is_retired
-            and self.ready_at != float("inf")
-        )
 
     @property
     def was_ready(self) -> bool:
@@ -204,6 +196,7 @@ class Link:
     async def _open(self, session: Session) -> None:
         self.connection_id = await session.open()
         self.ready_at = self._clock.monotonic()
+        self.is_ready = self.loss is None and not self._is_retired
 
     def send(self, audio: bytes, end: bool) -> Coroutine[Any, Any, str]:
         """Send audio and return its request's id. Raises `SessionError`."""
@@ -229,9 +222,15 @@ class Link:
             raise SessionError(self.loss)
         return req_id
 
+    def retire(self) -> None:
+        """Have nothing written any more: it is to be closed."""
+        self._is_retired = True
+        self.is_ready = False
+
     async def close(self) -> None:
         """Close the session; what it reports from here on is ignored."""
-        self.is_retired = self._is_closed = True
+        self.retire()
+        self._is_closed = True
         if self._session is not None:
             await self._session.close()
 
@@ -277,6 +276,7 @@ class Link:
 
     def lose(self, failure: Failure) -> None:
         """Take note of why it is lost: the first reason is the cause."""
+        self.is_ready = False
         if self.loss is None:
             self.loss = failure
 

@@ -39,12 +39,12 @@ class Backlog:
         """When audio that was lost is too old to be said again."""
         self._stale_at_before: Optional[float] = None  # the step in progress
         self._unnamed = 0  # utterances that were given an id
-        self._max_kept_s = KEPT_FACTOR * limits.max_buffered_s
+        self._max_kept_s = 0.0
+        if limits.resume_within_s:
+            self._max_kept_s = KEPT_FACTOR * limits.max_buffered_s
 
     def may_keep(self, utterance: Utterance, playing: deque[Request]) -> bool:
         """Return whether to keep what is written now, for another session."""
-        if not self.limits.resume_within_s:
-            return False
         kept = 0
         for request in playing:
             kept += request.utterance.kept_bytes

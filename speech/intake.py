@@ -69,19 +69,19 @@ class Intake:
                 return
         size = len(pcm)
         utterance.counts.received += size
-        bytes_per_s = utterance.bytes_per_s
         room = self._high - self._totals.waiting * BYTES_PER_SAMPLE
-        if self.overflow.is_refusing:
-            room = 0
-        if size > room:
-            refused = size - max(room, 0)
+        if size > room or self.overflow.is_refusing:
+            size = 0 if self.overflow.is_refusing else max(room, 0)
+            refused = len(pcm) - size
             utterance.counts.refused += refused
             self._totals.refuse_unqueued(refused)
-            self.overflow.refuse(refused / bytes_per_s, utterance.turn, now)
-            pcm = pcm[: size - refused]
-        if pcm:
-            utterance.add(pcm)
-            self._totals.queue(len(pcm))
+            refused_s = refused / utterance.bytes_per_s
+            self.overflow.refuse(refused_s, utterance.turn, now)
+            if not size:
+                return
+            pcm = pcm[:size]
+        utterance.add(pcm)
+        self._totals.queue(size)
 
     def start(
         self,

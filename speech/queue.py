@@ -16,7 +16,7 @@ from .intake import Intake
 from .limits import Limits
 from .playout import Playout
 from .steps import AvatarSteps
-from .totals import BYTES_PER_SAMPLE, Totals
+from .totals import BYTES_PER_SAMPLE
 from .turn import Turn
 from .utterance import CUT, LOST, Utterance
 from .voice import VoiceSteps
@@ -41,6 +41,8 @@ class Speech:
             backlog, voice, self._is_avatar_silent, self._intake.drained
         )
         """What the voice says in its place."""
+        self.totals = backlog.totals
+        """What became of all the audio, in samples."""
         self._sample_rate = sample_rate
         self._is_closed = False  # nobody will ever speak
 
@@ -215,9 +217,9 @@ class Speech:
     # Queries
 
     @property
-    def totals(self) -> Totals:
-        """What became of all the audio, in samples."""
-        return self._backlog.totals
+    def has_events(self) -> bool:
+        """Whether there is anything to be reported."""
+        return bool(self._backlog.events)
 
     def take_events(self) -> list[Event]:
         """Remove and return what is to be reported."""

@@ -65,9 +65,11 @@ class AvatarSteps:
 
     @property
     def is_due(self) -> bool:
-        """Whether something else than audio is to be written."""
+        """Whether there is something to be written."""
         queue = self._backlog.queue
-        return self.interrupt_due or bool(queue and queue[0].ended)
+        return self.interrupt_due or bool(
+            queue and (queue[0].left or queue[0].ended)
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -100,7 +102,7 @@ class AvatarSteps:
             if utterance.output == "voice" or self._other.requests:
                 return None  # one output at a time
             if utterance.left:
-                if self._is_too_short(utterance):
+                if not self.in_request and self._is_too_short(utterance):
                     return None
                 audio = utterance.take(utterance.size_of(MESSAGE_MS))
                 self.step = Send(audio, utterance.ended and not utterance.left)
@@ -139,10 +141,11 @@ class AvatarSteps:
         if new < size:
             backlog.totals.resend(size - new)
             utterance.counts.resent += size - new
-        utterance.req_id = req_id
-        utterance.connection_id = connection_id
-        if utterance.first_sent_at is None:
-            utterance.first_sent_at = now
+        if not self.in_request:
+            utterance.req_id = req_id
+            utterance.connection_id = connection_id
+            if utterance.first_sent_at is None:
+                utterance.first_sent_at = now
         request = self.playout.wrote(utterance, size, req_id, now, step.end)
         self.in_request = not step.end
         if utterance.flushed:
@@ -215,7 +218,6 @@ class AvatarSteps:
         least_ms = self._backlog.limits.first_message_ms
         return (
             least_ms > 0
-            and not self.in_request
             and not utterance.ended
             and utterance.ms(utterance.left) < least_ms
         )

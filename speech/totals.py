@@ -41,7 +41,9 @@ class Totals:
         self.refused += self._receive(size)
 
     def send(self, size: int) -> None:
-        self.sent += self._unqueue(size)
+        samples = size // BYTES_PER_SAMPLE
+        self.waiting -= samples
+        self.sent += samples
 
     def say(self, size: int) -> None:
         self.voice += self._unqueue(size)

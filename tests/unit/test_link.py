@@ -214,7 +214,7 @@ async def test_retired_link_is_not_written_to():
     """It is to be closed; its loss is still noticed."""
     made = Made()
     link = await made.opened()
-    link.is_retired = True
+    link.retire()
     assert not link.is_ready
     link.failed(LOST)
     assert link.loss == LOST
