@@ -69,6 +69,8 @@ class Intake:
                 return
         size = len(pcm)
         utterance.counts.received += size
+        if self.overflow.is_refusing:
+            self._accept_again()
         room = self._high - self._totals.waiting * BYTES_PER_SAMPLE
         if size > room or self.overflow.is_refusing:
             size = 0 if self.overflow.is_refusing else max(room, 0)
@@ -121,21 +123,14 @@ class Intake:
         at = self._timeout_at()
         return at is not None and now >= at
 
-    def drained(self) -> None:
-        """Some of what waits was written: accept again below the low
-        watermark."""
-        if (
-            self.overflow.is_refusing
-            and self._totals.waiting * BYTES_PER_SAMPLE <= self._high // 2
-        ):
-            self.end_overflow()
-
     def end_overflow(self) -> None:
         event = self.overflow.end()
         if event is not None:
             self._events.append(event)
 
     def tick(self, now: float) -> None:
+        if self.overflow.is_refusing:
+            self._accept_again()
         report_at = self.overflow.report_at
         if report_at is not None and now >= report_at:
             self._events.append(self.overflow.report())
@@ -146,6 +141,11 @@ class Intake:
         if at is None or (timeout_at is not None and timeout_at < at):
             return timeout_at
         return at
+
+    def _accept_again(self) -> None:
+        """End the overflow, if what waits is below the low watermark."""
+        if self._totals.waiting * BYTES_PER_SAMPLE <= self._high // 2:
+            self.end_overflow()
 
     def _timeout_at(self) -> Optional[float]:
         if self.open is None or not self._limits.end_timeout_s:

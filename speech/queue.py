@@ -35,11 +35,9 @@ class Speech:
         backlog = self._backlog = Backlog(limits)
         self._intake = Intake(limits, backlog.totals, backlog.events)
         voice = Playout()
-        self.steps = AvatarSteps(backlog, voice, self._intake.drained)
+        self.steps = AvatarSteps(backlog, voice)
         """What is written to the avatar."""
-        self.voice = VoiceSteps(
-            backlog, voice, self._is_avatar_silent, self._intake.drained
-        )
+        self.voice = VoiceSteps(backlog, voice, self._is_avatar_silent)
         """What the voice says in its place."""
         self.totals = backlog.totals
         """What became of all the audio, in samples."""
@@ -186,6 +184,7 @@ class Speech:
         for playout in (self.steps.playout, self.voice.playout):
             self._backlog.update(playout, now)
         self._backlog.discard_stale(now)
+        self.steps.release_heard(now)
         self._intake.tick(now)
 
     def deadline(self) -> Optional[float]:

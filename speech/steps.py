@@ -3,12 +3,11 @@
 The rules that are quoted are those of docs/design.md.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple, Optional, Union
 
 from .backlog import Backlog
 from .limits import KEPT_MARGIN_S, MESSAGE_MS
-from .playout import Playout, Request
+from .playout import Playout
 from .utterance import Utterance
 
 
@@ -37,7 +36,6 @@ class AvatarSteps:
         self,
         backlog: Backlog,
         other: Playout,
-        on_drained: Callable[[], None],
     ) -> None:
         self.playout = Playout()
         self.step: Optional[Step] = None
@@ -49,7 +47,6 @@ class AvatarSteps:
         """The service holds an open request of the first utterance."""
         self._backlog = backlog
         self._other = other
-        self._on_drained = on_drained
         self._margin_s = backlog.limits.resume_rewind_s + KEPT_MARGIN_S
 
     @property
@@ -146,7 +143,7 @@ class AvatarSteps:
             utterance.connection_id = connection_id
             if utterance.first_sent_at is None:
                 utterance.first_sent_at = now
-        request = self.playout.wrote(utterance, size, req_id, now, step.end)
+        self.playout.wrote(utterance, size, req_id, now, step.end)
         self.in_request = not step.end
         if utterance.flushed:
             # It was cut while the writer held a part of it.
@@ -156,8 +153,6 @@ class AvatarSteps:
             backlog.update(self.playout, now)
         if step.end:
             backlog.queue.popleft()
-        self._release(request, now)
-        self._on_drained()
 
     def failed(self) -> None:
         """Settle the step: it did not reach the wire.
@@ -207,6 +202,13 @@ class AvatarSteps:
             elif backlog.stale_at is None:
                 backlog.stale_at = now + limits.resume_within_s
 
+    def release_heard(self, now: float) -> None:
+        """Discard what has surely been heard: it is not said again."""
+        for request in self.playout.requests:
+            utterance = request.utterance
+            margin = self._margin_s * utterance.bytes_per_s
+            utterance.release(request.position(now) - margin)
+
     def _settle(self) -> tuple[Step, Optional[Utterance]]:
         step, utterance = self.step, self.owner
         assert step is not None, "there is no step to settle"
@@ -221,11 +223,3 @@ class AvatarSteps:
             and not utterance.ended
             and utterance.ms(utterance.left) < least_ms
         )
-
-    def _release(self, request: Request, now: float) -> None:
-        """Discard what has surely been heard of the utterance written to."""
-        utterance = request.utterance
-        margin = self._margin_s * utterance.bytes_per_s
-        if utterance.kept_bytes > 2 * margin:
-            request.update_heard(now)
-            utterance.release(utterance.heard - margin)

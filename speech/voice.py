@@ -25,14 +25,12 @@ class VoiceSteps:
         backlog: Backlog,
         playout: Playout,
         may_speak: Callable[[float], bool],
-        on_drained: Callable[[], None],
     ) -> None:
         self.playout = playout
         self.step: Optional[Say] = None
         """The step in progress."""
         self._backlog = backlog
         self._may_speak = may_speak  # the avatar has ended
-        self._on_drained = on_drained
 
     @property
     def has_begun(self) -> bool:
@@ -92,7 +90,6 @@ class VoiceSteps:
         self.playout.wrote(utterance, size, "", now, end=False)
         if not utterance.started:
             backlog.update(self.playout, now)
-        self._on_drained()
 
     def failed(self, say: Say) -> None:
         """Settle what could not be said: there is no voice."""
