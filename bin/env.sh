@@ -125,21 +125,24 @@ _take_lock() {
     flock -n 9 || { _say_waiting; flock 9; }
     return
   fi
-  until mkdir "$place.d" 2>/dev/null; do
-    [ -d "$place.d" ] || _cannot_write
-    if ! kill -0 "$(cat "$place.d/pid" 2>/dev/null)" 2>/dev/null; then
-      # Its owner is gone, or has not written its number yet.
-      sleep 1
-      if ! kill -0 "$(cat "$place.d/pid" 2>/dev/null)" 2>/dev/null; then
-        rm -f "$place.d/pid" && rmdir "$place.d" 2>/dev/null || true
+  # A link that points to its owner's number is made in one step.
+  local owner is_missing=
+  until ln -s "$$" "$place.link" 2>/dev/null; do
+    if owner=$(readlink "$place.link"); then
+      is_missing=
+      if kill -0 "$owner" 2>/dev/null; then
+        _say_waiting
+        sleep 0.2
+      else # it was killed
+        rm -f "$place.link"
       fi
-      continue
+    elif [ -n "$is_missing" ]; then
+      _cannot_write
+    else # its owner may just have removed it
+      is_missing=1
     fi
-    _say_waiting
-    sleep 0.2
   done
-  _lock=$place.d
-  echo $$ >"$_lock/pid"
+  _lock=$place.link
 }
 
 _say_waiting() {
@@ -151,7 +154,7 @@ _say_waiting() {
 
 _clean_up() {
   if [ -n "$_made" ]; then rm -rf "$_made"; fi
-  if [ -n "$_lock" ]; then rm -f "$_lock/pid" && rmdir "$_lock"; fi
+  if [ -n "$_lock" ]; then rm -f "$_lock"; fi
   _made= _lock=
   exec 9>&-
 }

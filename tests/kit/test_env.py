@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = (
-    "awk bash cat chmod cksum cp dirname grep id ls mkdir mv rm rmdir sleep"
+    "awk bash cat chmod cksum cp dirname grep id ln ls mkdir mv readlink rm sleep"
 ).split()
 
 FAKE_PYTHON = """#!/usr/bin/env bash
@@ -124,7 +124,7 @@ def public_checkout() -> Iterator[Checkout]:
         yield Checkout(Path(folder))
 
 
-@pytest.fixture(params=["flock", "mkdir"])
+@pytest.fixture(params=["flock", "link"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """PATH with flock, and without, as on macOS."""
     if request.param == "flock":
