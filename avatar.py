@@ -109,7 +109,6 @@ class Avatar:
             or self._speech.has_events
             or self._speech.totals.waiting
             or self._delivery.check_at is None
-            or not self._alarm.is_set
         ):
             self._tend()
 

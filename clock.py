@@ -52,10 +52,6 @@ class Alarm:
         self._timer: Optional[Timer] = None
         self._at = float("inf")
 
-    @property
-    def is_set(self) -> bool:
-        return self._timer is not None
-
     def set(self, when: float) -> None:
         """Go off at the monotonic time `when`, or earlier."""
         if when < self._at:

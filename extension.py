@@ -66,7 +66,9 @@ class SpatiusAvatarExtension(AsyncExtension):
         self._outbox: Optional[TenOutbox] = None
         self._downstream: Optional[Downstream] = None
         self._turn: Optional[Turn] = None  # of the latest frame
-        self._refused_format = ""  # what the frames refused last looked like
+        # Of the latest frame: rate, bytes per sample, channels.
+        self._layout: Optional[tuple[int, int, int]] = None
+        self._is_refused = False  # what looks like that
         self._input_errors: deque[float] = deque(maxlen=MAX_INPUT_ERRORS)
         self._unknown: set[str] = set()  # names already warned of
 
@@ -254,15 +256,14 @@ class SpatiusAvatarExtension(AsyncExtension):
             self._warn_unknown(f"audio frame {frame.get_name()!r}")
             return
         rate = frame.get_sample_rate()
-        width = frame.get_bytes_per_sample()
-        channels = frame.get_number_of_channels()
-        if (
-            width != BYTES_PER_SAMPLE
-            or channels != 1
-            or rate <= 0
-            or (self._rates_hz and rate not in self._rates_hz)
-        ):
-            self._refuse_format(rate, width, channels)
+        layout = (
+            rate,
+            frame.get_bytes_per_sample(),
+            frame.get_number_of_channels(),
+        )
+        if layout != self._layout:
+            self._check_layout(*layout)
+        if self._is_refused:
             return
         try:
             pcm = bytes(frame.get_buf())
@@ -270,7 +271,6 @@ class SpatiusAvatarExtension(AsyncExtension):
             return
         if not pcm:
             return
-        self._refused_format = ""
         if self._dump_path is not None:
             dump = self._dump
             if dump is None or dump.sample_rate != rate:
@@ -279,16 +279,23 @@ class SpatiusAvatarExtension(AsyncExtension):
         self._turn = _turn_of(frame)
         avatar.speak(pcm, self._turn, rate)
 
-    def _refuse_format(self, rate: int, width: int, channels: int) -> None:
-        """Tell once of frames that are not what the configuration says."""
+    def _check_layout(self, rate: int, width: int, channels: int) -> None:
+        """Accept what the frames look like from here on, or say why not."""
+        self._layout = rate, width, channels
+        is_rate_right = rate in self._rates_hz or not self._rates_hz
+        self._is_refused = (
+            width != BYTES_PER_SAMPLE
+            or channels != 1
+            or rate <= 0
+            or not is_rate_right
+        )
+        if not self._is_refused:
+            return
         layout = "mono" if channels == 1 else f"{channels} channels"
         came = f"{rate} Hz, {layout}, {8 * width} bit"
-        if came == self._refused_format:
-            return
-        self._refused_format = came
         rates = ", ".join(map(str, self._rates_hz)) or "any"
         advice = "Have the TTS send signed 16-bit mono PCM"
-        if self._rates_hz and rate not in self._rates_hz:
+        if not is_rate_right:
             advice = (
                 "Set params.sample_rate to the rate of the TTS or to "
                 '"auto", or the TTS to this one'

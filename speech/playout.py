@@ -118,7 +118,7 @@ class Playout:
         req_id: str,
         now: float,
         end: bool,
-    ) -> Request:
+    ) -> None:
         """Take note of `size` bytes that went out at `now`, after the
         utterance has counted them."""
         begins_at = self._ends_at if self._ends_at > now else now
@@ -143,7 +143,6 @@ class Playout:
         request.is_complete = end
         self.last_turn = utterance.turn
         self.last_turn_ends_at = self._ends_at
-        return request
 
     def complete(self, utterance: Utterance) -> bool:
         """Nothing will be added to an utterance; return False where none of

@@ -16,7 +16,7 @@ from spatius_avatar_python.session import sdk
 from spatius_avatar_python.session.link import lifetime_of
 from spatius_avatar_python.speech import Limits, Turn
 from spatius_avatar_python.supervisor import Plan
-from ten_runtime import Cmd, StatusCode, TenError, TenErrorCode
+from ten_runtime import AudioFrame, Cmd, StatusCode, TenError, TenErrorCode
 
 from devkit.harness.messages import audio_frame
 from devkit.harness.rig import Rig, RigEnv
@@ -319,6 +319,16 @@ async def test_a_format_is_refused_anew_after_one_that_was_taken():
         await rig.send_frame(audio_frame(bytes(960), channels=channels))
     await settle()
     assert len(rig.errors) == 2
+
+
+async def test_a_frame_that_nothing_is_set_of_is_refused():
+    """Not even as the first."""
+    rig = await with_avatar(FakeAvatar())
+    await rig.extension.on_start(rig.env)
+    await rig.send_frame(AudioFrame.create("pcm_frame"))
+    await settle()
+    [error] = rig.errors
+    assert "0 Hz, 0 channels, 0 bit" in error["message"]
 
 
 class EmptyFrame:
