@@ -363,7 +363,7 @@ def _turn_of(message: Union[AudioFrame, Data]) -> Optional[Turn]:
 
 
 # One object for one turn: that frames belong together is then quick to see.
-_turn = functools.lru_cache(Turn)
+_turn = functools.lru_cache(maxsize=8)(Turn)
 
 
 def limits_of(params: config.Params) -> Limits:
