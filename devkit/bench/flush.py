@@ -9,8 +9,8 @@ from .figures import Outcome, Row, Settings, middle_half, percentile
 from .service import Service, motion_server
 from .sides import BYTES_PER_S, RATE, Bare, Ours, on_shared_loop
 
-QUEUED_S = 61
-"""What is said before each flush; the writer is at it when it comes."""
+SPEECH_S = 61
+"""What is said at once before each flush."""
 
 FRAME_MS = 100
 
@@ -32,33 +32,37 @@ def run(settings: Settings) -> Outcome:
 async def _run(service: Service, settings: Settings) -> Outcome:
     count = settings.choose(200, 2)
     # Room for what the writer holds, too: nothing is to be refused.
-    room_s = QUEUED_S + 5
+    room_s = SPEECH_S + 5
     async with (
         Ours(service, OURS, max_buffered_speech_s=room_s) as ours,
         Bare(service, BARE) as bare,
     ):
         bare_ms, bare_bytes = await _bare_interrupts(service, bare, count)
         flushes = _Flushes(ours)
-        wire_ms, result_ms, queued_s = await flushes.while_writing(
+        wire_ms, result_ms, queued_s = await flushes.after_writing(
             service, count
         )
         stalled_ms, stalled_s = await flushes.while_stalled(service, count)
         await ours.silent()
         sent = bare_bytes + ours.totals.sent * 2
         heard = await asyncio.to_thread(service.received_all, sent)
+    # A socket that takes all leaves nothing to wait.
+    handed_over = (
+        f"right after {SPEECH_S} s of speech, {queued_s:.0f} s of it queued"
+    )
     rows = [
         _row(
             "flush to interrupt on the wire",
             wire_ms,
             WIRE_GOAL_MS,
-            f"{queued_s:.0f} s or more queued",
+            handed_over,
             bare_ms,
         ),
         _row(
             "flush to result",
             result_ms,
             RESULT_GOAL_MS,
-            f"{queued_s:.0f} s or more queued",
+            handed_over,
         ),
         _row(
             "flush to result, socket stalled",
@@ -145,10 +149,10 @@ class _Flushes:
         self._ours = ours
         self._turn_id = 0
 
-    async def while_writing(
+    async def after_writing(
         self, service: Service, count: int
     ) -> tuple[list[float], list[float], float]:
-        """Flush while the writer is at a minute of speech.
+        """Flush right after a minute of speech.
 
         Return ms to the wire, ms to the result, and the least that was
         queued, in seconds.
@@ -198,9 +202,9 @@ class _Flushes:
         pcm = bytes(BYTES_PER_S * FRAME_MS // 1000)
         totals = self._ours.totals
         before = totals.received
-        for _ in range(QUEUED_S * 1000 // FRAME_MS):
+        for _ in range(SPEECH_S * 1000 // FRAME_MS):
             self._ours.send(audio_frame(pcm, self._turn_id))
-        while totals.received - before < QUEUED_S * RATE:  # noqa: ASYNC110
+        while totals.received - before < SPEECH_S * RATE:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     async def _flush(self) -> float:
