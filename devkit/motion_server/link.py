@@ -7,7 +7,7 @@ import socket
 import struct
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from . import wire
 from .clock import Clock, Timer, sleep
@@ -82,13 +82,19 @@ class Link:
         self._stalls = itertools.count(1)
         self._stall = 0
         self._bytes_per_s: float | None = None
+        # The task that waits for a message.
+        self._receiver: asyncio.Task[Any] | None = None
+        # From the begin of a close of ours; set at its end.
+        self._closed: asyncio.Event | None = None
 
     async def receive(self) -> Any:
         """The next protobuf message; None when there are no more."""
         while True:
             if not self._reading.is_set():
                 await self._reading.wait()
-            frame = await self._websocket.receive()
+            frame = await self._receive_frame()
+            if frame is None:
+                return None
             if not self._reading.is_set():
                 # A close frame may have slipped through just before.
                 await self._reading.wait()
@@ -108,9 +114,24 @@ class Link:
                     await self._websocket.close(code=code)
                 return None
             else:
-                # TCP ended without a close frame, or we closed.
+                # TCP ended without a close frame.
                 self._record.closed(self.connection, "client", ABNORMAL_CLOSURE)
                 return None
+
+    async def _receive_frame(self) -> WSMessage | None:
+        """The next frame; None when we have closed."""
+        self._receiver = asyncio.current_task()
+        try:
+            if self._closed is None:
+                return await self._websocket.receive()
+        except asyncio.CancelledError:
+            if self._closed is None:
+                raise
+        finally:
+            self._receiver = None
+        # The end of the handler ends TCP.
+        await self._closed.wait()
+        return None
 
     async def send(self, data: bytes) -> None:
         """Send a message; a connection that is gone does not matter."""
@@ -140,11 +161,24 @@ class Link:
 
     async def close(self, code: int, reason: str = "") -> None:
         """Send a close frame and wait a little for the answer."""
+        if self._closed is not None:
+            return
+        self._closed = asyncio.Event()
         self._resume()
         data = self._fill(reason).encode()[:MAX_CLOSE_REASON_BYTES]
         self._record.closed(self.connection, "server", code, reason)
-        with contextlib.suppress(ConnectionError):
-            await self._websocket.close(code=code, message=data)
+        if self._receiver is not None:
+            # Beside receive(), the library's close() waits for no answer: it
+            # closes a socket that may hold unread audio, at which the client
+            # gets a reset, and may never see the close frame.
+            self._receiver.cancel()
+            while self._receiver is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        try:
+            with contextlib.suppress(ConnectionError):
+                await self._websocket.close(code=code, message=data)
+        finally:
+            self._closed.set()
 
     async def keep_pace(self, size: int) -> None:
         """Wait as long as a slow reader takes for `size` bytes."""

@@ -59,6 +59,25 @@ async def test_another_close_is_an_error(code: int):
 
 
 @pytest.mark.asyncio
+async def test_a_close_reaches_a_client_that_is_speaking():
+    """The service reads until the client has answered: audio that meets a
+    closed socket would be answered by a reset, before the code was read."""
+    async with MotionServer() as server:
+        client = await opened(server)
+        transport = client.session._connection.transport
+        transport.pause_reading()
+        server.now(Close(4001))
+        await server.until(lambda r: r.connections[0].closed_s is not None)
+        # The second one would find the connection broken.
+        for _ in range(2):
+            await client.say(FRAME)
+            await asyncio.sleep(0.05)
+        transport.resume_reading()
+        await client.until(lambda: client.errors)
+        assert client.errors[0].close_code == 4001
+
+
+@pytest.mark.asyncio
 async def test_a_reset_is_an_error_without_a_close_frame():
     """Reset sends an RST; the SDK sees a lost connection."""
     async with MotionServer() as server:
