@@ -309,7 +309,7 @@ def test_status_of_a_refusal_says_what_to_check(phase, status, words):
     ("close_code", "fatal", "words"),
     [
         (3999, False, "connection"),
-        (4100, True, "refused"),
+        (4000, True, "refused"),
         (4499, True, "refused"),
         (4500, False, "not available"),
         (4599, False, "not available"),

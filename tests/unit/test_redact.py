@@ -13,6 +13,7 @@ from spatius_avatar_python.redact import (
     MAX_RECENT,
     PIECE,
     Redactor,
+    bare_url,
 )
 
 SECRET = "sk-Zx9Qv7Wk3Tm5Rj1Np8"
@@ -152,3 +153,11 @@ def test_many_secrets_do_not_pile_up():
         tracemalloc.stop()
     assert grown < 500_000
     assert redact(SECRET) == MASK
+
+
+@pytest.mark.parametrize(
+    "url", ["https://me:hunter2@host:99999/v1", "wss://me:hunter2@[::1/v2"]
+)
+def test_url_that_cannot_be_parsed_is_not_repeated(url):
+    """Nobody knows where its password is."""
+    assert bare_url(url) == "an invalid URL"
