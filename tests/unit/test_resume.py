@@ -310,6 +310,21 @@ def test_what_was_never_written_does_not_get_stale():
     assert speaking.end().playback_position_ms == 1000
 
 
+def test_what_got_stale_unwritten_holds_nothing_up():
+    """Its request was never begun: it needs no end, and the next can go."""
+    speaking = Speaking()
+    speaking.speak(1000, end=False)
+    lost_at(speaking, 0.0)
+    assert speaking.steps.next(speaking.now) is not None
+    speaking.steps.failed()
+    speaking.lose()
+    speaking.wait(15.1)
+    speaking.speech.end(speaking.now)
+    audio = speaking.speak(50)
+    (step,) = speaking.write("third")
+    assert step == Send(audio, True)
+
+
 def test_all_that_was_lost_gets_stale_at_once():
     """Several utterances are of the same age."""
     speaking = Speaking()
