@@ -140,6 +140,16 @@ def test_secret_in_another_field_is_not_shown(name, wrap, secret):
     assert not leaks("; ".join(found))
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("possibly", "'possibly'"), ("perchance", "text of 9 characters")],
+)
+def test_only_a_short_text_is_shown(text, shown):
+    """A mistyped word is; a longer one may be a secret."""
+    problem = only(problems(telemetry=text))
+    assert problem.endswith(f"expected true or false, got {shown}")
+
+
 @pytest.mark.parametrize("secret", [API_KEY, CERTIFICATE])
 @pytest.mark.parametrize("top", [True, False])
 def test_secret_as_a_channel_is_not_shown(secret, top):
