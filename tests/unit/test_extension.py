@@ -1,6 +1,7 @@
 """What the handlers make of messages and of the configuration; no service."""
 
 import asyncio
+import sys
 import threading
 import wave
 from pathlib import Path
@@ -233,6 +234,23 @@ async def test_all_problems_of_the_configuration_are_one_error():
     assert "agora_uid" in error["message"]
     assert "agora_channel" in error["message"]
     assert rig.states == ["failed"]
+    await rig.stop()
+
+
+@pytest.mark.parametrize(
+    ("audio_format", "state"), [("pcm_s16le", "asleep"), ("ogg_opus", "failed")]
+)
+async def test_encoder_is_needed_only_where_it_is_configured(
+    audio_format: str, state: str, monkeypatch: pytest.MonkeyPatch
+):
+    """PCM goes out on a machine that has none."""
+    for name in ("opuslib", "opuslib_next"):
+        monkeypatch.setitem(sys.modules, name, None)
+    params = {**PARAMS, "audio_format": audio_format}
+    rig = rig_with(params, auto_connect=False)
+    await rig.start()
+    await settle()
+    assert rig.states == [state]
     await rig.stop()
 
 
