@@ -55,6 +55,21 @@ async def test_change_of_rate_renews_the_session():
     await stage.finish()
 
 
+async def test_change_of_rate_in_silence_renews_the_session_at_once():
+    """Nothing else would wake the supervisor for seconds."""
+    stage = set_up(sample_rate=None)
+    stage.avatar.speak(pcm(20), FIRST, 24000)
+    stage.avatar.speech_ends(FIRST)
+    await stage.start()
+    await stage.clock.advance(12.0)
+    audio = pcm(20)
+    stage.avatar.speak(audio, SECOND, 16000)
+    await settle()
+    assert stage.session.sample_rate_hz == 16000
+    assert stage.session.received == audio
+    await stage.finish()
+
+
 async def test_session_after_a_loss_has_the_rate_of_what_waits():
     """Not that of the session before."""
     stage = set_up(sample_rate=None)
