@@ -325,6 +325,19 @@ def test_what_got_stale_unwritten_holds_nothing_up():
     assert step == Send(audio, True)
 
 
+def test_what_the_voice_could_not_say_gets_stale():
+    """The outage goes on as if nothing had been tried."""
+    speaking = Speaking()
+    speaking.speak(5000)
+    lost_at(speaking, 1.0)
+    say = speaking.voice.next(speaking.now)
+    assert say is not None
+    speaking.voice.failed(say)
+    speaking.wait(15.1)
+    assert speaking.end().reason == LOST
+    assert speaking.write("second") == []
+
+
 def test_all_that_was_lost_gets_stale_at_once():
     """Several utterances are of the same age."""
     speaking = Speaking()
