@@ -92,6 +92,20 @@ def test_a_start_that_comes_late_delays_all():
     assert position_ms(speaking) == 500
 
 
+def test_a_start_that_comes_late_delays_each_of_those_behind():
+    """By as much, one after the other."""
+    speaking = Speaking()
+    for _ in range(3):
+        speaking.speak(1000)
+    speaking.write("first", most=10)
+    speaking.write("others")
+    speaking.wait(0.5)
+    speaking.speech.playback("first", "playing", None, speaking.now)
+    speaking.wait(2.4)
+    assert (len(speaking.starts), len(speaking.ends)) == (3, 2)
+    assert position_ms(speaking) == 400
+
+
 def test_a_start_that_comes_far_too_late_says_that_it_goes_on():
     """It does not put the position back to zero."""
     speaking = Speaking()
