@@ -95,13 +95,21 @@ class GraphRun:
             host.wait()
 
     def _host(self, name: str, addon: str, tree: Any) -> ExtensionHost:
+        def pass_audio_frame(frame: AudioFrame) -> None:
+            self._pass_audio_frame(name, frame)
+
+        has_audio = any(
+            (wire.kind, wire.source) == ("audio_frame", name)
+            for wire in self._wires
+        )
         return ExtensionHost(
             addon,
             tree,
             name=name,
             on_data=lambda data: self._pass_data(name, data),
             on_cmd=lambda cmd: self._pass_cmd(name, cmd),
-            on_audio_frame=lambda frame: self._pass_audio_frame(name, frame),
+            # Without a callback the sender is told that nothing is connected.
+            on_audio_frame=pass_audio_frame if has_audio else None,
             on_failure=self._take_end,
         )
 

@@ -174,16 +174,34 @@ def run(*arguments: str | Path, **environment: str):
     )
 
 
+def written(folder: Path, pcm: bytes) -> str:
+    """Write a WAV file of 24 kHz, and return its name."""
+    speech = folder / "speech.wav"
+    with wave.open(str(speech), "wb") as wav:
+        wav.setparams((1, 2, 24000, 0, "NONE", ""))
+        wav.writeframes(pcm)
+    return str(speech)
+
+
+def copied(folder: Path, before: str, text: str) -> Path:
+    """Copy the WAV player's graph, with `text` inserted."""
+    original = WAV_PLAYER.read_text()
+    assert original.count(before) == 1
+    graph = folder / "property.json"
+    graph.write_text(original.replace(before, text + before))
+    player = "wav_player_python"
+    (folder / player).symlink_to(WAV_PLAYER.parent / player)
+    return graph
+
+
 @pytest.mark.wire
 def test_wav_player_is_received_byte_for_byte(tmp_path):
     """What the Motion Server receives is the WAV, in one utterance."""
     # An odd number of samples: the last frame is a short one.
     pcm = bytes(range(251)) * 98
-    speech, received = tmp_path / "speech.wav", tmp_path / "received.wav"
-    with wave.open(str(speech), "wb") as wav:
-        wav.setparams((1, 2, 24000, 0, "NONE", ""))
-        wav.writeframes(pcm)
-    done = run(WAV_PLAYER, "--heard", received, WAV_FILE=str(speech))
+    received = tmp_path / "received.wav"
+    speech = written(tmp_path, pcm)
+    done = run(WAV_PLAYER, "--heard", received, WAV_FILE=speech)
     assert done.returncode == 0, done.stdout + done.stderr
     with wave.open(str(received), "rb") as wav:
         assert wav.getframerate() == 24000
@@ -191,6 +209,15 @@ def test_wav_player_is_received_byte_for_byte(tmp_path):
     assert "received 1 utterance," in done.stdout
     assert "VIOLATION" not in done.stdout.upper()
     assert not done.stderr
+
+
+def test_voice_that_is_not_connected_speaks_nothing(tmp_path):
+    """The speech waits for the avatar, whose session comes too late."""
+    graph = copied(tmp_path, '"sample_rate":', '"fallback_after_ms": 1, ')
+    done = run(graph, WAV_FILE=written(tmp_path, bytes(9600)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "message 'pcm_frame' is not connected" in done.stdout + done.stderr
+    assert "sent_ms 200, voice_ms 0," in done.stdout
 
 
 def test_graph_ends_when_its_player_cannot_play(tmp_path):
@@ -215,14 +242,7 @@ def test_graph_ends_when_no_speech_is_accepted(tmp_path):
 
 def test_node_that_ends_the_process_fails_the_run(tmp_path):
     """An unset variable would end a worker: it is said in one line."""
-    graph = tmp_path / "property.json"
-    text = WAV_PLAYER.read_text()
-    start = text.index("${env:WAV_FILE")
-    end = text.index("}", start)
-    graph.write_text(text[:start] + "${env:NO_SUCH_VARIABLE" + text[end:])
-    (tmp_path / "wav_player_python").symlink_to(
-        WAV_PLAYER.parent / "wav_player_python"
-    )
+    graph = copied(tmp_path, '"file":', '"else": "${env:NO_SUCH_VARIABLE}", ')
     done = run(graph)
     assert done.returncode == 1
     assert "NO_SUCH_VARIABLE is not set" in done.stdout
