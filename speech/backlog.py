@@ -37,7 +37,6 @@ class Backlog:
         self.events: list[Event] = []
         self.stale_at: Optional[float] = None
         """When audio that was lost is too old to be said again."""
-        self._stale_at_before: Optional[float] = None  # the step in progress
         self._unnamed = 0  # utterances that were given an id
         self._max_kept_s = 0.0
         if limits.resume_within_s:
@@ -118,21 +117,6 @@ class Backlog:
         if utterance.ended and not utterance.left:
             self.queue.remove(utterance)
             self.close(utterance)
-
-    def begin_step(self) -> None:
-        """A writer takes audio: what was lost is being said again."""
-        self._stale_at_before, self.stale_at = self.stale_at, None
-
-    def undo_step(self) -> None:
-        """The writer could not write it."""
-        if self.stale_at is None:
-            self.stale_at = self._stale_at_before
-
-    def discard_stale(self, now: float) -> None:
-        """Do not say again what was lost too long ago."""
-        if self.stale_at is None or now < self.stale_at:
-            return
-        self.discard_all_lost()
 
     def discard_all_lost(self) -> None:
         """Do not say again what was lost."""

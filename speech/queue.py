@@ -39,6 +39,7 @@ class Speech:
         """What is written to the avatar."""
         self.voice = VoiceSteps(backlog, voice, self._is_avatar_silent)
         """What the voice says in its place."""
+        self._playouts = (self.steps.playout, voice)
         self.totals = backlog.totals
         """What became of all the audio, in samples."""
         self._sample_rate = sample_rate
@@ -181,23 +182,19 @@ class Speech:
         is too old to be said again, and reports."""
         if self._intake.has_timed_out(now):
             self._end_open()
-        for playout in (self.steps.playout, self.voice.playout):
+        for playout in self._playouts:
             self._backlog.update(playout, now)
-        self._backlog.discard_stale(now)
+        stale_at = self._stale_at
+        if stale_at is not None and now >= stale_at:
+            self._backlog.discard_all_lost()
         self.steps.release_heard(now)
         self._intake.tick(now)
 
     def deadline(self) -> Optional[float]:
         """Return when `tick` has something to do next, None for never."""
-        soonest = self._intake.deadline()
-        for at in (
-            self.steps.playout.deadline(),
-            self.voice.playout.deadline(),
-            self._backlog.stale_at,
-        ):
-            if at is not None and (soonest is None or at < soonest):
-                soonest = at
-        return soonest
+        times = [playout.deadline() for playout in self._playouts]
+        times += [self._intake.deadline(), self._stale_at]
+        return min((at for at in times if at is not None), default=None)
 
     def playback(
         self, req_id: str, state: str, played_ms: Optional[float], now: float
@@ -241,10 +238,7 @@ class Speech:
     @property
     def silent_since(self) -> float:
         """When the last audio was heard to its end, -inf if none was."""
-        return max(
-            self.steps.playout.last_turn_ends_at,
-            self.voice.playout.last_turn_ends_at,
-        )
+        return max(one.last_turn_ends_at for one in self._playouts)
 
     @property
     def has_waiting(self) -> bool:
@@ -254,9 +248,8 @@ class Speech:
     @property
     def next_sample_rate(self) -> Optional[int]:
         """The rate of what is to be written next, None if nothing is."""
-        if not self._backlog.queue:
-            return None
-        return self._backlog.queue[0].bytes_per_s // BYTES_PER_SAMPLE
+        queue = self._backlog.queue
+        return queue[0].bytes_per_s // BYTES_PER_SAMPLE if queue else None
 
     @property
     def waiting_s(self) -> float:
@@ -277,6 +270,13 @@ class Speech:
         )
 
     # Internals
+
+    @property
+    def _stale_at(self) -> Optional[float]:
+        """When audio that was lost is too old to be said again, None while a
+        writer may be saying it."""
+        is_said = self.steps.owner is not None or self.voice.step is not None
+        return None if is_said else self._backlog.stale_at
 
     def _is_avatar_silent(self, now: float) -> bool:
         return self.steps.is_idle and not self.steps.playout.requests
@@ -309,7 +309,7 @@ class Speech:
     def _take_all(self, now: float) -> list[Utterance]:
         """Remove and return all that plays or waits, in order."""
         taken: dict[int, Utterance] = {}
-        for playout in (self.steps.playout, self.voice.playout):
+        for playout in self._playouts:
             self._backlog.update(playout, now)
             for request in playout.take_all(now):
                 if request.utterance.flushed:

@@ -114,7 +114,6 @@ class AvatarSteps:
                 self._backlog.close(utterance)
                 continue
             utterance.output = "avatar"
-            self._backlog.begin_step()
             self.owner = utterance
             return self.step
         return None
@@ -130,6 +129,7 @@ class AvatarSteps:
             return
         assert utterance is not None
         backlog = self._backlog
+        backlog.stale_at = None  # what was lost is being said again
         size = len(step.audio)
         keep = backlog.may_keep(utterance, self.playout.requests)
         new = utterance.advance(step.audio, keep)
@@ -165,7 +165,6 @@ class AvatarSteps:
         if utterance.flushed:
             self._backlog.drop_held(utterance, len(step.audio))
             return
-        self._backlog.undo_step()
         if step.audio:
             utterance.put_back(step.audio)
 

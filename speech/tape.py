@@ -2,7 +2,6 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Union
 
 
 @dataclass(slots=True, eq=False)
@@ -55,18 +54,15 @@ class Tape:
     def take(self, size: int) -> bytes:
         """Remove and return up to `size` bytes, without a copy if it can."""
         frame = self.frames[0]
-        left = len(frame) - self.offset
-        if not self.offset and (
-            left == size or (left < size and len(self.frames) == 1)
-        ):
-            self.frames.popleft()
-            self.left -= left
+        if len(self.frames) == 1 and len(frame) <= size and not self.offset:
+            self.frames.clear()
+            self.left = 0
             return frame
-        parts: list[Union[bytes, memoryview]] = []
+        parts: list[bytes] = []
         room = size
         while room and self.frames:
             frame = self.frames[0]
-            part = memoryview(frame)[self.offset : self.offset + room]
+            part = frame[self.offset : self.offset + room]
             parts.append(part)
             room -= len(part)
             self.offset += len(part)

@@ -53,7 +53,6 @@ class VoiceSteps:
             size = utterance.size_of(VOICE_FRAME_MS)
             if utterance.left >= size or (utterance.ended and utterance.left):
                 utterance.output = "voice"
-                self._backlog.begin_step()
                 self.step = Say(utterance.take(size), utterance)
                 return self.step
             if not utterance.ended:
@@ -68,6 +67,7 @@ class VoiceSteps:
         if not self._settle(say):
             return
         backlog, utterance, size = self._backlog, say.utterance, len(say.audio)
+        backlog.stale_at = None  # what was lost is being said again
         begin, reached = utterance.position, utterance.reached
         new = utterance.advance(say.audio, keep=False)
         utterance.forget()  # it does not get lost
@@ -100,7 +100,6 @@ class VoiceSteps:
             self._backlog.drop_held(utterance, len(say.audio))
             return
         utterance.put_back(say.audio)
-        self._backlog.undo_step()
         utterance.output = None
         self.playout.leave(utterance)
 
