@@ -338,6 +338,26 @@ def test_what_the_voice_could_not_say_gets_stale():
     assert speaking.write("second") == []
 
 
+@pytest.mark.parametrize("by_voice", [False, True])
+def test_nothing_gets_stale_while_it_is_being_said(by_voice):
+    """A slow socket holds the first message of it: the rest follows."""
+    speaking = Speaking()
+    speaking.speak(5000)
+    lost_at(speaking, 1.0)
+    writer = speaking.voice if by_voice else speaking.steps
+    step = writer.next(speaking.now)
+    assert step is not None
+    assert speaking.speech.deadline() is None
+    speaking.wait(20.0)
+    if by_voice:
+        speaking.voice.said(step, speaking.now)
+    else:
+        speaking.steps.written(speaking.now, "second")
+    speaking.wait(20.0)
+    assert speaking.speech.has_waiting
+    assert speaking.speech.totals.lost == 0
+
+
 def test_all_that_was_lost_gets_stale_at_once():
     """Several utterances are of the same age."""
     speaking = Speaking()
