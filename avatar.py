@@ -19,6 +19,9 @@ from .writer import Writer
 
 STOP_LIMIT_S = 3.5
 
+BURST_GAP_S = 0.0002
+"""Frames that come closer together than this have come at once."""
+
 
 class Avatar:
     """One avatar, from `start` to `stop`, through any number of sessions."""
@@ -71,6 +74,8 @@ class Avatar:
             on_failed=self.fail,
         )
         self._task: Optional[asyncio.Task[None]] = None
+        self._frame_at = float("-inf")
+        self._is_burst = False  # frames wait for those that come with them
 
     def start(self) -> None:
         """Begin to connect; what is said before is spoken afterwards."""
@@ -97,10 +102,16 @@ class Avatar:
         self, pcm: bytes, turn: Optional[Turn] = None, sample_rate: int = 0
     ) -> None:
         """Take one frame's audio, signed 16-bit mono."""
-        opens = self._speech.frame(
-            pcm, self._clock.monotonic(), turn, sample_rate
-        )
+        now = self._clock.monotonic()
+        opens = self._speech.frame(pcm, now, turn, sample_rate)
         self._supervisor.need()
+        gap_s, self._frame_at = now - self._frame_at, now
+        if gap_s < BURST_GAP_S:
+            # A fast TTS: what comes in this turn of the loop is joined.
+            if not self._is_burst:
+                self._is_burst = True
+                asyncio.get_running_loop().call_soon(self._end_burst)
+            return
         self._writer.write()
         # Mostly a frame goes on with an utterance and has left by now: then
         # nothing else is due, nor anything earlier than before.
@@ -186,6 +197,10 @@ class Avatar:
         self._fallback.speak(link is not None and link.is_ready)
         self._report_events()
         self._set_alarm()
+
+    def _end_burst(self) -> None:
+        self._is_burst = False
+        self._tend()
 
     def _on_answer(self) -> None:
         """More of what was written has arrived: it may have been heard."""

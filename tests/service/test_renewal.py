@@ -115,6 +115,9 @@ async def test_speech_without_a_pause_goes_on_in_the_new_session() -> None:
     async with stage(session_expire_minutes=1) as (clock, server, rig):
         for at in range(0, len(pcm), 4800):
             await say(rig, pcm[at : at + 4800], 1, end=False)
+            await server.until(
+                lambda r, end=at + 4800: len(r.received()) >= end
+            )
             clock.advance(1.3)
             await asyncio.sleep(0.01)
             await rig.state("ready")  # this clock stands still meanwhile

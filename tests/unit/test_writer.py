@@ -16,6 +16,7 @@ from avatar_stage import (
     set_up,
 )
 from fakes import LOST, settle
+from spatius_avatar_python.avatar import BURST_GAP_S
 from spatius_avatar_python.session.failures import Failure
 from spatius_avatar_python.session.link import STALL_LIMIT_S
 from spatius_avatar_python.speech.limits import MESSAGE_MS
@@ -48,6 +49,65 @@ async def test_frames_are_sent_in_order():
     await settle()
     assert stage.session.received == b"".join(frames)
     assert len(stage.session.requests) == len(stage.session.ended) == 1
+    await stage.finish()
+
+
+async def test_frame_leaves_in_its_own_handler():
+    """At the pace of speech, and also when they come in no time."""
+    stage = await ready()
+    frames = [pcm(10) for _ in range(5)]
+    for count, frame in enumerate(frames, 1):
+        stage.avatar.speak(frame, FIRST)
+        assert stage.session.messages == frames[:count]
+        await stage.clock.advance(2 * BURST_GAP_S)
+    await stage.finish()
+
+
+async def test_frames_that_come_at_once_are_joined():
+    """The first one leaves at once, the others in the next turn of the
+    loop."""
+    stage = await ready()
+    frames = [pcm(10) for _ in range(25)]
+    for frame in frames:
+        stage.avatar.speak(frame, FIRST)
+    assert stage.session.messages == frames[:1]
+    await settle()
+    assert stage.session.messages == [
+        frames[0],
+        b"".join(frames[1:11]),
+        b"".join(frames[11:21]),
+        b"".join(frames[21:]),
+    ]
+    await stage.clock.advance(0.1)
+    for frame in frames[:3]:
+        stage.avatar.speak(frame, FIRST)
+    await settle()
+    assert stage.session.messages[4:] == [frames[0], b"".join(frames[1:3])]
+    await stage.finish()
+
+
+async def test_end_does_not_wait_for_the_frames_that_come_at_once():
+    """It closes the request behind the last of them."""
+    stage = await ready()
+    frames = [pcm(10) for _ in range(5)]
+    for frame in frames:
+        stage.avatar.speak(frame, FIRST)
+    stage.avatar.speech_ends(FIRST)
+    assert stage.session.messages == [frames[0], b"".join(frames[1:])]
+    assert len(stage.session.ended) == 1
+    await stage.finish()
+
+
+async def test_flush_drops_the_frames_that_come_at_once():
+    """What has not left yet never does."""
+    stage = await ready()
+    frames = [pcm(10) for _ in range(5)]
+    for frame in frames:
+        stage.avatar.speak(frame, FIRST)
+    stage.avatar.flush()
+    await settle()
+    assert stage.session.messages == frames[:1]
+    assert len(stage.session.interrupted) == 1
     await stage.finish()
 
 
