@@ -106,22 +106,12 @@ class Avatar:
         opens = self._speech.frame(pcm, now, turn, sample_rate)
         self._supervisor.need()
         gap_s, self._frame_at = now - self._frame_at, now
-        if gap_s < BURST_GAP_S:
+        if opens or gap_s >= BURST_GAP_S:
+            self._write_frames(opens)
+        elif not self._is_burst:
             # A fast TTS: what comes in this turn of the loop is joined.
-            if not self._is_burst:
-                self._is_burst = True
-                asyncio.get_running_loop().call_soon(self._end_burst)
-            return
-        self._writer.write()
-        # Mostly a frame goes on with an utterance and has left by now: then
-        # nothing else is due, nor anything earlier than before.
-        if (
-            opens
-            or self._speech.has_events
-            or self._speech.totals.waiting
-            or self._delivery.check_at is None
-        ):
-            self._tend()
+            self._is_burst = True
+            asyncio.get_running_loop().call_soon(self._end_burst)
 
     def speech_starts(
         self, turn: Optional[Turn] = None, request_id: str = ""
@@ -200,7 +190,19 @@ class Avatar:
 
     def _end_burst(self) -> None:
         self._is_burst = False
-        self._tend()
+        self._write_frames(opens=False)
+
+    def _write_frames(self, opens: bool) -> None:
+        self._writer.write()
+        # Mostly a frame goes on with an utterance and has left by now: then
+        # nothing else is due, nor anything earlier than before.
+        if (
+            opens
+            or self._speech.has_events
+            or self._speech.totals.waiting
+            or self._delivery.check_at is None
+        ):
+            self._tend()
 
     def _on_answer(self) -> None:
         """More of what was written has arrived: it may have been heard."""
