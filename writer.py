@@ -57,7 +57,7 @@ class Writer:
                 # What goes on with a request has the rate of that.
                 if not (steps.in_request or self._fits(link)):
                     break
-                step = steps.next(self._clock.monotonic())
+                step = steps.next()
                 if step is None:
                     break
                 try:
@@ -72,10 +72,9 @@ class Writer:
                     steps.failed()
                     link.lose(Failure(f"a call to Spatius failed: {error!r}"))
                     break
-                steps.written(
+                if not steps.written(
                     self._clock.monotonic(), req_id, link.connection_id
-                )
-                if not steps.is_due:
+                ):
                     break
                 if steps.left:
                     # In a backlog, others have their turn after each message.

@@ -6,7 +6,7 @@ The rules that are quoted are those of docs/design.md.
 from collections import deque
 from typing import Optional, Union
 
-from .limits import KEPT_FACTOR, Limits
+from .limits import KEPT_FACTOR, Limits, size_of
 from .overflow import Overflow
 from .playout import Playout, Request
 from .staleness import TurnIdReused
@@ -42,12 +42,11 @@ class Backlog:
         if limits.resume_within_s:
             self._max_kept_s = KEPT_FACTOR * limits.max_buffered_s
 
-    def may_keep(self, utterance: Utterance, playing: deque[Request]) -> bool:
-        """Return whether to keep what is written now, for another session."""
-        kept = 0
-        for request in playing:
-            kept += request.utterance.kept_bytes
-        return kept < self._max_kept_s * utterance.bytes_per_s
+    def room_kept(self, utterance: Utterance, playout: Playout) -> int:
+        """Return how much of an utterance is kept for another session, when
+        it is written behind what plays, in bytes."""
+        kept = sum(request.utterance.kept_bytes for request in playout.requests)
+        return size_of(self._max_kept_s, utterance.bytes_per_s) - kept
 
     def update(self, playout: Playout, now: float) -> None:
         """Report what has begun and what has been heard by now."""
@@ -101,7 +100,6 @@ class Backlog:
         if size:
             self.totals.lose(size)
             utterance.counts.lost += size
-            utterance.counts.sent -= size
 
     def drop_held(self, utterance: Utterance, size: int) -> None:
         """Take what a writer held of an utterance that was flushed, and did

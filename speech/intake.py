@@ -69,16 +69,9 @@ class Intake:
                 return
         size = len(pcm)
         utterance.counts.received += size
-        if self.overflow.is_refusing:
-            self._accept_again()
         room = self._high - self._totals.waiting * BYTES_PER_SAMPLE
         if size > room or self.overflow.is_refusing:
-            size = 0 if self.overflow.is_refusing else max(room, 0)
-            refused = len(pcm) - size
-            utterance.counts.refused += refused
-            self._totals.refuse_unqueued(refused)
-            refused_s = refused / utterance.bytes_per_s
-            self.overflow.refuse(refused_s, utterance.turn, now)
+            size = self._refuse(utterance, size, room, now)
             if not size:
                 return
             pcm = pcm[:size]
@@ -141,6 +134,21 @@ class Intake:
         if at is None or (timeout_at is not None and timeout_at < at):
             return timeout_at
         return at
+
+    def _refuse(
+        self, utterance: Utterance, size: int, room: int, now: float
+    ) -> int:
+        """Refuse what finds no room of a frame; return how much does."""
+        if self.overflow.is_refusing:
+            self._accept_again()
+        accepted = 0 if self.overflow.is_refusing else min(max(room, 0), size)
+        refused = size - accepted
+        if refused:
+            utterance.counts.refused += refused
+            self._totals.refuse_unqueued(refused)
+            refused_s = refused / utterance.bytes_per_s
+            self.overflow.refuse(refused_s, utterance.turn, now)
+        return accepted
 
     def _accept_again(self) -> None:
         """End the overflow, if what waits is below the low watermark."""

@@ -187,6 +187,18 @@ class Playout:
         for request in self.requests:
             request.is_in_doubt = True
 
+    def playback(
+        self, req_id: str, state: str, played_ms: Optional[float], now: float
+    ) -> None:
+        """The service says that a request is "playing" or has "ended", or
+        how much of it has been heard."""
+        if played_ms is not None:
+            self.played(req_id, played_ms / 1000, now)
+        elif state == "playing":
+            self.started(req_id, now)
+        if state == "ended":
+            self.ended(req_id, now)
+
     def started(self, req_id: str, now: float) -> None:
         """The service says that a request is playing."""
         request = self._find(req_id)

@@ -6,7 +6,7 @@ The rules that are quoted are those of docs/design.md.
 from typing import NamedTuple, Optional, Union
 
 from .backlog import Backlog
-from .limits import KEPT_MARGIN_S, MESSAGE_MS
+from .limits import KEPT_MARGIN_S
 from .playout import Playout
 from .utterance import Utterance
 
@@ -45,6 +45,7 @@ class AvatarSteps:
         self.interrupt_due = False
         self.in_request = False
         """The service holds an open request of the first utterance."""
+        self._room_kept = 0  # for what is written of the first utterance
         self._backlog = backlog
         self._other = other
         self._margin_s = backlog.limits.resume_rewind_s + KEPT_MARGIN_S
@@ -59,14 +60,6 @@ class AvatarSteps:
         """How much is to be written of the first utterance, in bytes."""
         queue = self._backlog.queue
         return queue[0].left if queue else 0
-
-    @property
-    def is_due(self) -> bool:
-        """Whether there is something to be written."""
-        queue = self._backlog.queue
-        return self.interrupt_due or bool(
-            queue and (queue[0].left or queue[0].ended)
-        )
 
     @property
     def is_idle(self) -> bool:
@@ -86,7 +79,7 @@ class AvatarSteps:
         """Have an interrupt be the next step."""
         self.interrupt_due = not isinstance(self.step, Interrupt)
 
-    def next(self, now: float) -> Optional[Step]:
+    def next(self) -> Optional[Step]:
         """Return the writer's next step, None if there is none now."""
         assert self.step is None, "the step before is not settled"
         if self.interrupt_due:
@@ -101,7 +94,7 @@ class AvatarSteps:
             if utterance.left:
                 if not self.in_request and self._is_too_short(utterance):
                     return None
-                audio = utterance.take(utterance.size_of(MESSAGE_MS))
+                audio = utterance.take(utterance.message_size)
                 self.step = Send(audio, utterance.ended and not utterance.left)
             elif not utterance.ended:
                 return None
@@ -120,39 +113,43 @@ class AvatarSteps:
 
     def written(
         self, now: float, req_id: str = "", connection_id: str = ""
-    ) -> None:
-        """Settle the step: it is on the wire, as a part of `req_id`."""
+    ) -> bool:
+        """Settle the step: it is on the wire, as a part of `req_id`.
+
+        Return whether there may be another.
+        """
         step, utterance = self._settle()
         if isinstance(step, Interrupt):
             self.in_request = False
             self.playout.take_all(now)
-            return
+            return True
         assert utterance is not None
         backlog = self._backlog
-        backlog.stale_at = None  # what was lost is being said again
-        size = len(step.audio)
-        keep = backlog.may_keep(utterance, self.playout.requests)
-        new = utterance.advance(step.audio, keep)
-        backlog.totals.send(new)
-        utterance.counts.sent += new
-        if new < size:
-            backlog.totals.resend(size - new)
-            utterance.counts.resent += size - new
         if not self.in_request:
+            backlog.stale_at = None  # what was lost is being said again
+            self._room_kept = backlog.room_kept(utterance, self.playout)
             utterance.req_id = req_id
             utterance.connection_id = connection_id
             if utterance.first_sent_at is None:
                 utterance.first_sent_at = now
+        size = len(step.audio)
+        new = utterance.advance(step.audio, self._room_kept)
+        backlog.totals.send(new)
+        if new < size:
+            backlog.totals.resend(size - new)
+            utterance.counts.resent += size - new
         self.playout.wrote(utterance, size, req_id, now, step.end)
         self.in_request = not step.end
         if utterance.flushed:
             # It was cut while the writer held a part of it.
             backlog.summarize(utterance)
-            return
+            return True
         if not utterance.started:
             backlog.update(self.playout, now)
         if step.end:
             backlog.queue.popleft()
+            return True
+        return self.interrupt_due or utterance.ended or utterance.left > 0
 
     def failed(self) -> None:
         """Settle the step: it did not reach the wire.

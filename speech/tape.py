@@ -54,7 +54,7 @@ class Tape:
     def take(self, size: int) -> bytes:
         """Remove and return up to `size` bytes, without a copy if it can."""
         frame = self.frames[0]
-        if len(self.frames) == 1 and len(frame) <= size and not self.offset:
+        if self.left == len(frame) <= size and not self.offset:
             self.frames.clear()
             self.left = 0
             return frame
@@ -81,21 +81,22 @@ class Tape:
         self.frames.appendleft(audio)
         self.left += len(audio)
 
-    def advance(self, audio: bytes, keep: bool) -> int:
+    def advance(self, audio: bytes, room: int) -> int:
         """Count `audio` as written; return how much of it was for the first
-        time. Without `keep` it cannot be written again, nor can what follows.
+        time. Where as much as `room` is kept, it cannot be written again, nor
+        can what follows.
         """
         size = len(audio)
-        self.position += size
-        if keep and not self.unkept_bytes:
+        if self.kept_bytes < room and not self.unkept_bytes:
             self.kept.append(audio)
             self.kept_bytes += size
         else:
             self.unkept_bytes += size
-        new = self.position - self.reached
+        position = self.position = self.position + size
+        new = position - self.reached
         if new <= 0:
             return 0
-        self.reached = self.position
+        self.reached = position
         return new
 
     def release(self, position: float) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, Optional
 
+from .limits import MESSAGE_MS
 from .tape import Tape
 from .turn import Turn
 
@@ -69,7 +70,6 @@ class Counts:
     """What became of an utterance's audio, in bytes; see `Totals`."""
 
     received: int = 0
-    sent: int = 0
     voice: int = 0
     flushed: int = 0
     refused: int = 0
@@ -87,6 +87,8 @@ class Utterance(Tape):
     turn: Optional[Turn]
     request_id: str
     bytes_per_s: int
+    message_size: int = field(init=False)
+    """The most that one message holds, in bytes."""
     opened_at: float
     last_audio_at: float
     source: Source = "estimate"  # what `heard` rests on
@@ -99,6 +101,14 @@ class Utterance(Tape):
     first_sent_at: Optional[float] = None
     req_id: str = ""
     connection_id: str = ""
+
+    def __post_init__(self) -> None:
+        self.message_size = self.size_of(MESSAGE_MS)
+
+    @property
+    def sent(self) -> int:
+        """What the avatar was sent, without what was lost."""
+        return self.reached - self.counts.voice
 
     def size_of(self, duration_ms: int) -> int:
         """Return how many bytes of whole samples last so long."""
@@ -114,7 +124,7 @@ class Utterance(Tape):
             req_id=self.req_id,
             connection_id=self.connection_id,
             audio_ms=self.ms(self.counts.received),
-            sent_ms=self.ms(self.counts.sent),
+            sent_ms=self.ms(self.sent),
             flushed_ms=self.ms(self.counts.flushed),
             refused_ms=self.ms(self.counts.refused),
             first_audio_delay_ms=None

@@ -69,7 +69,7 @@ class VoiceSteps:
         backlog, utterance, size = self._backlog, say.utterance, len(say.audio)
         backlog.stale_at = None  # what was lost is being said again
         begin, reached = utterance.position, utterance.reached
-        new = utterance.advance(say.audio, keep=False)
+        new = utterance.advance(say.audio, room=0)
         utterance.forget()  # it does not get lost
         backlog.totals.say(new)
         utterance.counts.voice += new
@@ -78,7 +78,6 @@ class VoiceSteps:
             unheard = min(begin + size, reached) - max(begin, utterance.heard)
             moved = max(0, unheard)
             backlog.totals.say_again(moved)
-            utterance.counts.sent -= moved
             utterance.counts.voice += moved
             backlog.totals.resend(size - new)
             utterance.counts.resent += size - new

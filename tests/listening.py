@@ -179,7 +179,7 @@ class Walk:
     # The service
 
     def take(self):
-        step = self.held = self.speech.steps.next(self.now)
+        step = self.held = self.speech.steps.next()
         if step is None:
             return
         if isinstance(step, Interrupt):

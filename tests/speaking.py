@@ -15,6 +15,7 @@ from spatius_avatar_python.speech import (
     Summary,
     Turn,
 )
+from speech_steps import check_sum
 
 RATE = 24000
 BYTES_PER_MS = 48
@@ -81,7 +82,7 @@ class Speaking:
         """Carry out the avatar's steps, and return them."""
         steps: list[Step] = []
         while len(steps) < most:
-            step = self.steps.next(self.now)
+            step = self.steps.next()
             if step is None:
                 break
             self.steps.written(self.now, req_id, "c")
@@ -144,12 +145,4 @@ class Speaking:
         return summary
 
     def check_sum(self) -> None:
-        totals = self.speech.totals
-        assert totals.received == (
-            totals.sent
-            + totals.voice
-            + totals.flushed
-            + totals.refused
-            + totals.lost
-            + totals.waiting
-        )
+        check_sum(self.speech)

@@ -54,7 +54,7 @@ def write(
 ) -> list[Step]:
     """Carry out all steps that there are, and return them."""
     steps: list[Step] = []
-    while (step := speech.steps.next(0.0)) is not None:
+    while (step := speech.steps.next()) is not None:
         speech.steps.written(now, req_id, connection_id)
         steps.append(step)
     check_sum(speech)
@@ -74,15 +74,18 @@ def interrupts_of(steps: list[Step]) -> int:
 
 
 def check_sum(speech: Speech) -> None:
+    """Check that each sample is accounted for, once."""
     totals = speech.totals
-    assert totals.received == (
-        totals.sent
-        + totals.voice
-        + totals.flushed
-        + totals.refused
-        + totals.lost
-        + totals.waiting
+    parts = (
+        totals.sent,
+        totals.voice,
+        totals.flushed,
+        totals.refused,
+        totals.lost,
+        totals.waiting,
     )
+    assert totals.received == sum(parts)
+    assert min(parts) >= 0
 
 
 def take_events(speech: Speech) -> list:

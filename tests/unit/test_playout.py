@@ -423,7 +423,7 @@ def test_what_was_cut_during_its_first_call_is_not_reported():
     """It was interrupted before a byte of it was heard."""
     speaking = Speaking()
     speaking.speak(50)
-    assert speaking.steps.next(speaking.now)
+    assert speaking.steps.next()
     speaking.speech.flush(speaking.now)
     speaking.steps.written(speaking.now, "r")
     speaking.wait(5.0)

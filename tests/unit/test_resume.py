@@ -194,7 +194,7 @@ def test_a_call_in_flight_keeps_its_place(is_resumed):
         speaking.write("first")
         speaking.lose()
     speaking.write("second", most=3)
-    assert speaking.steps.next(speaking.now) is not None
+    assert speaking.steps.next() is not None
     speaking.wait(0.1)
     speaking.steps.failed()
     speaking.lose()
@@ -207,7 +207,7 @@ def test_a_flush_while_resent_audio_is_in_flight_counts_it_once():
     speaking.speak(1000, end=False)
     lost_at(speaking, 0.0)
     speaking.speak(500)
-    assert speaking.steps.next(speaking.now) is not None
+    assert speaking.steps.next() is not None
     speaking.speech.flush(speaking.now)
     speaking.steps.failed()
     speaking.lose()
@@ -315,7 +315,7 @@ def test_what_got_stale_unwritten_holds_nothing_up():
     speaking = Speaking()
     speaking.speak(1000, end=False)
     lost_at(speaking, 0.0)
-    assert speaking.steps.next(speaking.now) is not None
+    assert speaking.steps.next() is not None
     speaking.steps.failed()
     speaking.lose()
     speaking.wait(15.1)
@@ -344,8 +344,9 @@ def test_nothing_gets_stale_while_it_is_being_said(by_voice):
     speaking = Speaking()
     speaking.speak(5000)
     lost_at(speaking, 1.0)
-    writer = speaking.voice if by_voice else speaking.steps
-    step = writer.next(speaking.now)
+    step = (
+        speaking.voice.next(speaking.now) if by_voice else speaking.steps.next()
+    )
     assert step is not None
     assert speaking.speech.deadline() is None
     speaking.wait(20.0)

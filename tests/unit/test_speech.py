@@ -67,7 +67,7 @@ def test_frames_of_one_byte_make_samples():
     """Two frames of half a sample each are one sample."""
     speech = make()
     speech.frame(b"\x01", 0.0)
-    assert speech.steps.next(0.0) is None
+    assert speech.steps.next() is None
     speech.frame(b"\x02", 0.0)
     assert audio_of(write(speech)) == b"\x01\x02"
 
@@ -115,9 +115,9 @@ def test_no_step_is_handed_out_twice():
     """A second step before the first is settled is a mistake."""
     speech = make()
     speech.frame(pcm(10), 0.0)
-    speech.steps.next(0.0)
+    speech.steps.next()
     with pytest.raises(AssertionError):
-        speech.steps.next(0.0)
+        speech.steps.next()
 
 
 # Rule 2: the end of speech
@@ -147,7 +147,7 @@ def test_end_while_the_last_audio_is_being_written():
     """An end that comes during the call is sent after it."""
     speech = make()
     speech.frame(pcm(20), 0.0)
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.end(0.0)
     speech.steps.written(0.0)
     assert write(speech) == [Send(b"", True)]
@@ -195,7 +195,7 @@ def test_cut_of_an_open_utterance_acts_as_a_flush():
     speech = make()
     sent = pcm(100)
     speech.frame(sent, 0.0, FIRST)
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.steps.written(0.0)
     speech.frame(pcm(300), 0.0, FIRST)
     speech.end(0.0, FIRST, cut=True)
@@ -303,7 +303,7 @@ def test_single_frame_is_not_copied():
     speech = make()
     frame = pcm(10)
     speech.frame(frame, 0.0)
-    step = speech.steps.next(0.0)
+    step = speech.steps.next()
     assert isinstance(step, Send)
     assert step.audio is frame
 

@@ -53,7 +53,7 @@ def test_flush_of_a_message_in_flight_interrupts_it():
     """What the writer is just sending will have to be interrupted."""
     speech = make()
     speech.frame(pcm(300), 0.0)
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.flush(0.0)
     speech.steps.written(0.0)
     assert write(speech) == [Interrupt()]
@@ -64,7 +64,7 @@ def test_flush_of_a_message_in_flight_that_is_lost():
     """A flushed message that did not reach the wire is not sent again."""
     speech = make()
     speech.frame(pcm(300), 0.0)
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.flush(0.0)
     speech.steps.failed()
     speech.steps.connection_lost(0.0)
@@ -132,7 +132,7 @@ def test_flush_during_the_interrupt_adds_none():
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
-    assert speech.steps.next(0.0) == Interrupt()
+    assert speech.steps.next() == Interrupt()
     speech.frame(pcm(40), 0.0, SECOND)
     speech.flush(0.0)
     speech.steps.written(0.0)
@@ -286,7 +286,7 @@ def test_flushed_turns_are_forgotten_in_the_end():
         speech.flush(0.0)
     speech.frame(pcm(20), 0.0, Turn("session 63", 1))
     speech.frame(pcm(20), 0.0, Turn("again", 1))
-    assert speech.steps.next(0.0) is None
+    assert speech.steps.next() is None
     audio = pcm(20)
     speech.frame(audio, 0.0, Turn("session 0", 1))
     assert audio_of(write(speech)) == audio
@@ -426,9 +426,9 @@ def test_a_request_is_not_begun_with_less_than_an_encoder_sends():
     """An interrupt would name a request that nobody has seen."""
     speech = Speech(sample_rate=RATE, limits=Limits(first_message_ms=20))
     speech.frame(pcm(10), 0.0)
-    assert speech.steps.next(0.0) is None
+    assert speech.steps.next() is None
     speech.flush(0.0)
-    assert speech.steps.next(0.0) is None
+    assert speech.steps.next() is None
     speech.start()
     speech.frame(pcm(10), 2.0)
     speech.frame(pcm(10), 2.0)

@@ -26,6 +26,7 @@ from spatius_avatar_python.speech.playout import (
 from spatius_avatar_python.speech.staleness import STALE_LIMIT_S, TurnIdReused
 from spatius_avatar_python.speech.turn import Turn
 from spatius_avatar_python.speech.utterance import Summary
+from speech_steps import check_sum
 
 RATE = 100  # few samples per second, so that each has a number of its own
 MESSAGE_SAMPLES = RATE // 10
@@ -213,7 +214,7 @@ class SpeechMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held is None)
     @rule()
     def take(self):
-        step = self.speech.steps.next(self.now)
+        step = self.speech.steps.next()
         if step is None:
             assert not self.interrupt_due, "an interrupt is missing"
             assert self.speech.totals.waiting == 0, "it keeps audio back"
@@ -511,14 +512,7 @@ class SpeechMachine(RuleBasedStateMachine):
         assert totals.received == self.received
         assert totals.sent + totals.lost == self.sent
         assert totals.waiting == waiting
-        assert totals.received == (
-            totals.sent
-            + totals.voice
-            + totals.flushed
-            + totals.refused
-            + totals.lost
-            + totals.waiting
-        )
+        check_sum(self.speech)
 
 
 def said_something(said: Said) -> bool:

@@ -42,6 +42,17 @@ def test_what_waits_is_bounded():
     assert speech.totals.refused == 500 * BYTES_PER_MS // 2
 
 
+def test_what_waits_may_be_more_than_the_bound_of_another_rate():
+    """An utterance of a lower rate is refused whole, and nothing is cut off."""
+    speech = make(max_buffered_s=1.0)
+    first, second = pcm(1500), pcm(100)
+    speech.frame(first, 0.0, FIRST, 48000)
+    speech.frame(second, 0.0, SECOND, 8000)
+    assert speech.totals.waiting == len(first) // 2
+    assert speech.totals.refused == len(second) // 2
+    check_sum(speech)
+
+
 def test_overflow_is_reported_once_with_its_amount():
     """One event for all that was refused, when no more comes."""
     speech = make(max_buffered_s=1.0)
@@ -80,11 +91,11 @@ def test_overflow_ends_when_half_of_the_room_is_free():
     speech = make(max_buffered_s=1.0)
     speech.frame(pcm(1500), 0.0)
     for _ in range(4):
-        speech.steps.next(0.0)
+        speech.steps.next()
         speech.steps.written(0.0)
     speech.frame(pcm(10), 0.0)
     assert overflows_of(speech) == []
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.steps.written(0.0)
     refused = speech.totals.refused
     audio = pcm(10)
@@ -124,7 +135,7 @@ def test_bound_holds_for_what_the_writer_puts_back():
     speech = make(max_buffered_s=1.0)
     first = pcm(1000)
     speech.frame(first, 0.0)
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.frame(pcm(100), 0.0)
     speech.steps.failed()
     speech.steps.connection_lost(0.0)
@@ -155,7 +166,7 @@ def test_every_sample_is_accounted_for():
     speech = make(max_buffered_s=0.5)
     speech.frame(pcm(300) + b"\x00", 0.0, FIRST)
     check_sum(speech)
-    speech.steps.next(0.0)
+    speech.steps.next()
     check_sum(speech)
     speech.frame(b"\x00" + pcm(400), 0.0, FIRST)
     check_sum(speech)
@@ -221,9 +232,9 @@ def test_unwritten_message_goes_first_on_the_next_connection():
     audio = pcm(350)
     speech.frame(audio, 0.0)
     speech.end(0.0)
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.steps.written(0.0)
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.steps.failed()
     speech.steps.connection_lost(0.0)
     steps = write(speech)
@@ -236,7 +247,7 @@ def test_unwritten_message_keeps_its_place_before_new_frames():
     speech = make()
     frames = [pcm(20), pcm(20), pcm(20)]
     speech.frame(frames[0], 0.0)
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.frame(frames[1], 0.0)
     speech.steps.failed()
     speech.steps.connection_lost(0.0)
@@ -250,7 +261,7 @@ def test_unwritten_end_makes_no_request_of_its_own():
     speech.frame(pcm(20), 0.0)
     write(speech)
     speech.end(0.0)
-    assert speech.steps.next(0.0) == Send(b"", True)
+    assert speech.steps.next() == Send(b"", True)
     speech.steps.failed()
     speech.steps.connection_lost(0.0)
     assert write(speech) == []
@@ -301,7 +312,7 @@ def test_interrupt_that_is_lost_is_not_repeated():
     speech.frame(pcm(500), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.steps.failed()
     speech.steps.connection_lost(0.0)
     audio = pcm(20)
@@ -351,7 +362,7 @@ def test_summary_of_a_flushed_utterance():
     """What was sent and what was dropped add up to what was received."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.steps.written(0.0)
     speech.flush(0.0)
     [summary] = summaries_of(speech)
@@ -364,7 +375,7 @@ def test_summary_of_a_message_in_flight_waits_for_it():
     """A flushed utterance is summarized once its last message is settled."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.flush(0.0)
     assert summaries_of(speech) == []
     speech.steps.written(0.0)
@@ -402,9 +413,9 @@ def test_summary_of_an_utterance_over_two_connections():
     speech = make()
     speech.frame(pcm(300), 0.0)
     speech.end(0.0)
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.steps.written(0.0, "old")
-    speech.steps.next(0.0)
+    speech.steps.next()
     speech.steps.failed()
     speech.steps.connection_lost(0.0)
     write(speech, 1.0, "new")
