@@ -104,7 +104,6 @@ class Avatar:
         """Take one frame's audio, signed 16-bit mono."""
         now = self._clock.monotonic()
         opens = self._speech.frame(pcm, now, turn, sample_rate)
-        self._supervisor.need()
         gap_s, self._frame_at = now - self._frame_at, now
         if opens or gap_s >= BURST_GAP_S:
             self._write_frames(opens)
@@ -170,6 +169,11 @@ class Avatar:
         return self._reporter.state
 
     @property
+    def open_turn(self) -> Optional[Turn]:
+        """The turn that audio is added to, None if none is known."""
+        return self._speech.open_turn
+
+    @property
     def totals(self) -> Totals:
         """What became of all the audio so far, in samples."""
         return self._speech.totals
@@ -202,6 +206,8 @@ class Avatar:
             or self._speech.totals.waiting
             or self._delivery.check_at is None
         ):
+            if self._speech.totals.waiting:
+                self._supervisor.need()
             self._tend()
 
     def _on_answer(self) -> None:

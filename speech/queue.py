@@ -199,16 +199,9 @@ class Speech:
     def playback(
         self, req_id: str, state: str, played_ms: Optional[float], now: float
     ) -> None:
-        """Take what the service says of the playback of a request: it is
-        "playing" or has "ended", or so much of it has been heard."""
-        playout = self.steps.playout
-        if played_ms is not None:
-            playout.played(req_id, played_ms / 1000, now)
-        elif state == "playing":
-            playout.started(req_id, now)
-        if state == "ended":
-            playout.ended(req_id, now)
-        self._backlog.update(playout, now)
+        """Take what the service says of the playback of a request."""
+        self.steps.playout.playback(req_id, state, played_ms, now)
+        self._backlog.update(self.steps.playout, now)
 
     # Queries
 
@@ -256,6 +249,12 @@ class Speech:
         """How much audio waits, the writer's part included, in seconds."""
         rate = self.next_sample_rate or self._sample_rate
         return self.totals.waiting / rate
+
+    @property
+    def open_turn(self) -> Optional[Turn]:
+        """The turn that audio is added to, None if none is known."""
+        utterance = self._intake.open
+        return utterance.turn if utterance is not None else None
 
     @property
     def turn(self) -> Optional[Turn]:

@@ -81,6 +81,25 @@ async def test_end_of_speech_and_flush_do_not_wake_it(what):
     await stage.finish()
 
 
+async def test_a_stale_frame_does_not_wake_it():
+    """Not even one that is reported: its turn goes on long after its flush."""
+    stage = await ready()
+    stage.avatar.speak(pcm(20), FIRST)
+    await settle()
+    stage.avatar.flush()
+    await settle()
+    await stage.lose(IDLE)
+    for _ in range(3):
+        await stage.clock.advance(6.0)
+        stage.avatar.speak(pcm(20), FIRST)
+        await settle()
+        assert stage.avatar.state == "asleep"
+    stage.avatar.speak(pcm(20), SECOND)
+    await settle()
+    assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
 async def test_it_sleeps_again_and_wakes_again():
     """Every time there is nothing to say, and something."""
     stage = await ready()
