@@ -5,6 +5,7 @@ server's settings have it.
 """
 
 import secrets
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -171,8 +172,10 @@ class PlaybackReporter:
         # Whether `ServerPlaybackState` is sent, too.
         self._states = states
         self._timer: Timer | None = None
-        # Late signals that are still to be sent.
-        self._late: set[Timer] = set()
+        # Late signals that are still to be sent, and a timer for each. Timers
+        # that are due at nearly one time go off in any order.
+        self._late: deque[tuple[Change, PlaybackSignals]] = deque()
+        self._late_timers: set[Timer] = set()
 
     def audio(self, req_id: str, size: int, end: bool) -> None:
         """Take a message of a request."""
@@ -192,9 +195,10 @@ class PlaybackReporter:
     def stop(self) -> None:
         """End with the connection: nothing plays on."""
         self._playback = None
-        for timer in (self._timer, *self._late):
+        for timer in (self._timer, *self._late_timers):
             if timer is not None:
                 timer.cancel()
+        self._late_timers.clear()
         self._late.clear()
 
     def _advance(self) -> None:
@@ -221,12 +225,14 @@ class PlaybackReporter:
             return
         at_s = self._clock.monotonic() + signals.late_ms / 1000
 
+        self._late.append((change, signals))
+
         def send() -> None:
-            self._late.discard(timer)
-            self._send(change, signals)
+            self._late_timers.discard(timer)
+            self._send(*self._late.popleft())
 
         timer = self._clock.call_at(at_s, send)
-        self._late.add(timer)
+        self._late_timers.add(timer)
 
     def _send(self, change: Change, signals: PlaybackSignals) -> None:
         connection = self._link.connection

@@ -16,7 +16,9 @@ from devkit.motion_server import (
 )
 from devkit.motion_server.judge import Judge, unique_pcm
 from devkit.motion_server.listener import Listener
-from devkit.motion_server.playback import Change, Playback
+from devkit.motion_server.model import Connection, SessionConfig
+from devkit.motion_server.playback import Change, Playback, PlaybackReporter
+from devkit.motion_server.record import Record
 
 RATE = 24000
 SECOND = bytes(RATE * 2)
@@ -209,6 +211,51 @@ async def test_signals_may_be_late():
         opened_s = server.record.requests[0].opened_s
         assert viewer.times_s[0] - opened_s >= 2
         await client.session.close()
+
+
+class Signals:
+    """The service's side of a connection: keeps which signals were sent."""
+
+    def __init__(self) -> None:
+        self.connection = Connection(1, 0.0, "app", "avatar", 1)
+        self.ends: list[bool] = []
+
+    def post(self, data: bytes) -> None:
+        self.ends.append(wire.parse(data).server_response_animation.end)
+
+
+class HastyClock(ManualClock):
+    """Keeps what is to be called, to be called in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.callbacks: list[Any] = []
+
+    def call_at(self, when: float, callback: Any) -> Any:
+        self.callbacks.append(callback)
+        return super().call_at(when, lambda: None)
+
+
+def test_late_signals_keep_their_order():
+    """Whichever of two timers goes off first."""
+    link, clock = Signals(), HastyClock()
+    config = SessionConfig(
+        RATE, "pcm_s16le", 0, "channel", 1, "1", agora_token="-"
+    )
+    reporter = PlaybackReporter(
+        link,
+        config,
+        Record(clock.monotonic),
+        clock,
+        lambda: PlaybackSignals(late_ms=10),
+        states=False,
+    )
+    reporter.audio("a", 2, False)
+    clock.advance(1)
+    reporter.audio("a", 0, True)
+    for late in reversed(clock.callbacks):
+        late()
+    assert link.ends == [False, True]
 
 
 @pytest.mark.asyncio
