@@ -169,11 +169,6 @@ class Avatar:
         return self._reporter.state
 
     @property
-    def open_turn(self) -> Optional[Turn]:
-        """The turn that audio is added to, None if none is known."""
-        return self._speech.open_turn
-
-    @property
     def totals(self) -> Totals:
         """What became of all the audio so far, in samples."""
         return self._speech.totals

@@ -7,6 +7,7 @@ a task of its own: what must stay in order is done before the first await.
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections import deque
 from typing import Optional, Union
@@ -275,7 +276,7 @@ class SpatiusAvatarExtension(AsyncExtension):
             if dump is None or dump.sample_rate != rate:
                 dump = self._begin_dump(rate)
             dump.write(pcm)
-        self._turn = _turn_of(frame, avatar.open_turn)
+        self._turn = _turn_of(frame)
         avatar.speak(pcm, self._turn, rate)
 
     def _check_layout(self, rate: int, width: int, channels: int) -> None:
@@ -344,13 +345,8 @@ class SpatiusAvatarExtension(AsyncExtension):
             self._outbox.log("warn", problem)
 
 
-def _turn_of(
-    message: Union[AudioFrame, Data], open_turn: Optional[Turn] = None
-) -> Optional[Turn]:
+def _turn_of(message: Union[AudioFrame, Data]) -> Optional[Turn]:
     """Return the turn that a message's metadata names, None if none.
-
-    A message with the id of `open_turn` goes on with that turn: its session
-    is not read again, since each property costs 2 us.
 
     With typed getters only: TEN's core ends the process when it is asked for
     the JSON of a message that holds an integer above 2**63 - 1 or an object
@@ -362,10 +358,12 @@ def _turn_of(
         turn_id, _ = message.get_property_string("metadata.turn_id")
         if not turn_id:
             return None
-    if open_turn is not None and turn_id == open_turn.id:
-        return open_turn
     session, error = message.get_property_string("metadata.session_id")
-    return Turn(session if error is None else None, turn_id)
+    return _turn(session if error is None else None, turn_id)
+
+
+# One object for one turn: that frames belong together is then quick to see.
+_turn = functools.lru_cache(maxsize=8)(Turn)
 
 
 def limits_of(params: config.Params) -> Limits:

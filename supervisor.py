@@ -76,7 +76,7 @@ class Supervisor:
         self._spare = Spare(
             self._make_link, clock, plan.lifetime.spare_max_age_s
         )
-        self._is_needed = False  # there is something to say
+        self._is_needed = False  # speech waits, or is announced
         self._rejected_upgrades = 0
         # Where it waits for something to do.
         self._waiter: Optional[asyncio.Future[None]] = None

@@ -43,9 +43,12 @@ class Backlog:
             self._max_kept_s = KEPT_FACTOR * limits.max_buffered_s
 
     def room_kept(self, utterance: Utterance, playout: Playout) -> int:
-        """Return how much of an utterance is kept for another session, when
-        it is written behind what plays, in bytes."""
-        kept = sum(request.utterance.kept_bytes for request in playout.requests)
+        """Return how much of an utterance may be kept for another session,
+        in bytes: what all else that plays leaves free."""
+        kept = 0
+        for request in playout.requests:
+            if request.utterance is not utterance:
+                kept += request.utterance.kept_bytes
         return size_of(self._max_kept_s, utterance.bytes_per_s) - kept
 
     def update(self, playout: Playout, now: float) -> None:

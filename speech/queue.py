@@ -251,12 +251,6 @@ class Speech:
         return self.totals.waiting / rate
 
     @property
-    def open_turn(self) -> Optional[Turn]:
-        """The turn that audio is added to, None if none is known."""
-        utterance = self._intake.open
-        return utterance.turn if utterance is not None else None
-
-    @property
     def turn(self) -> Optional[Turn]:
         """The turn that is being said, None if none is known."""
         queue = self._backlog.queue

@@ -127,11 +127,14 @@ class AvatarSteps:
         backlog = self._backlog
         if not self.in_request:
             backlog.stale_at = None  # what was lost is being said again
-            self._room_kept = backlog.room_kept(utterance, self.playout)
+            self._room_kept = 0
             utterance.req_id = req_id
             utterance.connection_id = connection_id
             if utterance.first_sent_at is None:
                 utterance.first_sent_at = now
+        if utterance.kept_bytes >= self._room_kept:
+            # There may be more by now: what is heard is not kept.
+            self._room_kept = backlog.room_kept(utterance, self.playout)
         size = len(step.audio)
         new = utterance.advance(step.audio, self._room_kept)
         backlog.totals.send(new)

@@ -233,6 +233,7 @@ class _ReadingExtension(AsyncExtension):
         _audio_frame.get_number_of_channels()
         bytes(_audio_frame.get_buf())
         _audio_frame.get_property_int("metadata.turn_id")
+        _audio_frame.get_property_string("metadata.session_id")
 
 
 @register_addon_as_extension("reading", _MANIFEST)

@@ -436,6 +436,25 @@ def test_beyond_the_bound_the_newest_is_lost():
     assert speaking.end().playback_position_ms == 6000
 
 
+def test_what_was_heard_meanwhile_makes_room():
+    """An utterance that began when little could be kept is kept whole."""
+    speaking = Speaking(max_buffered_s=1.0)
+    for _ in range(4):
+        speaking.speak(1000, end=False)
+        speaking.write("first")
+    speaking.speech.end(speaking.now)
+    speaking.write("first")
+    speaking.wait(1.0)
+    speaking.speak(20, end=False)
+    speaking.write("second")
+    speaking.wait(9.0)
+    for _ in range(9):
+        speaking.speak(500, end=False)
+        speaking.write("second")
+    speaking.lose()
+    assert speaking.speech.totals.lost == 0
+
+
 def test_the_bound_holds_over_several_utterances():
     """The sixth was not kept, and is lost whole."""
     speaking = Speaking(max_buffered_s=1.0, rewind_s=0.0)
