@@ -158,6 +158,13 @@ def test_everything_that_the_player_sends_is_declared_by_it():
     assert sent <= declared(manifest, "_out")
 
 
+def test_the_player_asks_for_no_voice():
+    """None is wired: on a slow machine there would be a warning of it."""
+    avatar, graph = avatar_of(WAV_PLAYER)
+    assert not [w for w in graph.wires() if w.source == avatar.name]
+    assert avatar.property["params"]["fallback_after_ms"] == 0
+
+
 def run(*arguments: str | Path, **environment: str):
     """Run the graph in a process of its own, which takes the stand-in."""
     return subprocess.run(
@@ -183,12 +190,12 @@ def written(folder: Path, pcm: bytes) -> str:
     return str(speech)
 
 
-def copied(folder: Path, before: str, text: str) -> Path:
-    """Copy the WAV player's graph, with `text` inserted."""
+def copied(folder: Path, before: str, after: str) -> Path:
+    """Copy the WAV player's graph, with `after` in the place of `before`."""
     original = WAV_PLAYER.read_text()
     assert original.count(before) == 1
     graph = folder / "property.json"
-    graph.write_text(original.replace(before, text + before))
+    graph.write_text(original.replace(before, after))
     player = "wav_player_python"
     (folder / player).symlink_to(WAV_PLAYER.parent / player)
     return graph
@@ -213,7 +220,7 @@ def test_wav_player_is_received_byte_for_byte(tmp_path):
 
 def test_voice_that_is_not_connected_speaks_nothing(tmp_path):
     """The speech waits for the avatar, whose session comes too late."""
-    graph = copied(tmp_path, '"sample_rate":', '"fallback_after_ms": 1, ')
+    graph = copied(tmp_path, '"fallback_after_ms": 0', '"fallback_after_ms": 1')
     done = run(graph, WAV_FILE=written(tmp_path, bytes(9600)))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "message 'pcm_frame' is not connected" in done.stdout + done.stderr
@@ -242,7 +249,9 @@ def test_graph_ends_when_no_speech_is_accepted(tmp_path):
 
 def test_node_that_ends_the_process_fails_the_run(tmp_path):
     """An unset variable would end a worker: it is said in one line."""
-    graph = copied(tmp_path, '"file":', '"else": "${env:NO_SUCH_VARIABLE}", ')
+    graph = copied(
+        tmp_path, '"file":', '"else": "${env:NO_SUCH_VARIABLE}", "file":'
+    )
     done = run(graph)
     assert done.returncode == 1
     assert "NO_SUCH_VARIABLE is not set" in done.stdout
