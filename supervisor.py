@@ -132,7 +132,8 @@ class Supervisor:
         else:
             await self._sleep("notConnected")
         is_renewal = False
-        while rate := await self._sample_rate():
+        rate = 0
+        while rate := await self._sample_rate(rate):
             link = await self._connect(rate, is_renewal)
             reason = await self._serve(link) if link.was_ready else ""
             failure = self._judge(link.loss)
@@ -193,13 +194,16 @@ class Supervisor:
             on_playback=self._take_playback,
         )
 
-    async def _sample_rate(self) -> int:
+    async def _sample_rate(self, latest: int) -> int:
         """Return the rate of the next session, 0 when it is stopped.
 
-        It may be known only when there is something to say.
+        That of the frames is known only when there is something to say; until
+        then it is `latest`, the rate of the session before, 0 if there was
+        none.
         """
         while not self.stopping:
-            rate = self._plan.sample_rate or self._speech.next_sample_rate
+            waiting = self._speech.next_sample_rate
+            rate = self._plan.sample_rate or waiting or latest
             if rate:
                 return rate
             self._is_needed = False

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from fakes import (
@@ -36,6 +36,7 @@ STOP_S = 4.0
 """How long a stop may take."""
 
 REFUSED = Failure("the console is not available", code="connectionFailed")
+IDLE = replace(LOST, code="idleTimeout", idle=True)
 BAD_KEY = Failure("check params.spatius_api_key", code="key", fatal=True)
 REJECTED = Failure(
     "the session token was refused",

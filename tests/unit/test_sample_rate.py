@@ -1,6 +1,16 @@
 """The rate of a session: given, or that of the frames."""
 
-from avatar_stage import BYTES_PER_MS, FIRST, SECOND, pcm, ready, set_up
+import pytest
+from avatar_stage import (
+    BYTES_PER_MS,
+    FIRST,
+    IDLE,
+    RENEWED,
+    SECOND,
+    pcm,
+    ready,
+    set_up,
+)
 from fakes import LOST, settle
 from spatius_avatar_python.session.link import Lifetime
 
@@ -82,6 +92,32 @@ async def test_session_after_a_loss_has_the_rate_of_what_waits():
     stage.avatar.speak(pcm(20), SECOND, 16000)
     await stage.clock.advance(1.0)
     assert stage.session.sample_rate_hz == 16000
+    await stage.finish()
+
+
+@pytest.mark.parametrize("ends_by", ["loss", "renewal", "idleness"])
+async def test_session_with_nothing_to_say_has_the_rate_of_the_one_before(
+    ends_by,
+):
+    """The avatar stays in the channel while nobody speaks."""
+    stage = set_up(sample_rate=None, lifetime=RENEWED)
+    stage.avatar.speak(pcm(20), FIRST, 16000)
+    stage.avatar.speech_ends(FIRST)
+    await stage.start()
+    await stage.clock.advance(10.0)
+    if ends_by == "loss":
+        await stage.lose(LOST)
+    elif ends_by == "renewal":
+        await stage.clock.advance(RENEWED.renew_after_s - 10.0)
+    else:
+        await stage.lose(IDLE)
+        assert stage.avatar.state == "asleep"
+        stage.avatar.connect()
+    await stage.clock.advance(1.0)
+    assert stage.avatar.state == "ready"
+    first, second = stage.service.sessions
+    assert (first.is_live, second.is_live) == (False, True)
+    assert second.sample_rate_hz == 16000
     await stage.finish()
 
 

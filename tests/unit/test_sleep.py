@@ -1,9 +1,7 @@
 """An avatar that nobody needs sleeps: without a session, and no outage."""
 
-from dataclasses import replace
-
 import pytest
-from avatar_stage import FIRST, SECOND, Stage, pcm, ready, set_up
+from avatar_stage import FIRST, IDLE, SECOND, Stage, pcm, ready, set_up
 from fakes import LOST, settle
 from spatius_avatar_python.session.backoff import (
     FIRST_RETRY_S,
@@ -11,7 +9,6 @@ from spatius_avatar_python.session.backoff import (
     MAX_BACKOFF_S,
 )
 
-IDLE = replace(LOST, code="idleTimeout", idle=True)
 DISCONNECT_S = 30.0
 
 

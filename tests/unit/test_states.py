@@ -6,6 +6,7 @@ import pytest
 from avatar_stage import (
     BAD_KEY,
     FIRST,
+    IDLE,
     REFUSED,
     RENEWED,
     Stage,
@@ -17,7 +18,6 @@ from fakes import LOST, settle
 from spatius_avatar_python import reports
 from spatius_avatar_python.session.backoff import BACKOFF_RESET_S
 
-IDLE = replace(LOST, code="idleTimeout", idle=True)
 CLOSED = replace(LOST, code="1011", vendor_message="internal error")
 
 
