@@ -54,8 +54,11 @@ class Writer:
         self.is_writing = True
         try:
             while link.is_ready:
-                # What goes on with a request has the rate of that.
-                if not (steps.in_request or self._fits(link)):
+                # What goes on with a request has the rate of that, and an
+                # interrupt has none.
+                if not (
+                    steps.in_request or steps.interrupt_due or self._fits(link)
+                ):
                     break
                 step = steps.next()
                 if step is None:

@@ -95,6 +95,29 @@ async def test_session_after_a_loss_has_the_rate_of_what_waits():
     await stage.finish()
 
 
+async def test_change_of_rate_does_not_keep_an_interrupt_back():
+    """A barge-in while the end of speech is written, and an answer at another
+    rate: what plays is interrupted, and the answer is spoken."""
+    stage = set_up(sample_rate=None)
+    stage.avatar.speak(pcm(5000), FIRST, 24000)
+    await stage.start()
+    stage.service.calls.append("hold")
+    stage.avatar.speech_ends(FIRST)
+    await settle()
+    assert stage.session.is_held
+    stage.avatar.flush()
+    answer = pcm(20)
+    stage.avatar.speak(answer, SECOND, 16000)
+    stage.avatar.speech_ends(SECOND)
+    stage.session.release()
+    await stage.clock.advance(1.0)
+    first, second = stage.service.sessions
+    assert len(first.interrupted) == 1
+    assert second.received == answer
+    assert stage.outbox.errors == []
+    await stage.finish()
+
+
 @pytest.mark.parametrize("ends_by", ["loss", "renewal", "idleness"])
 async def test_session_with_nothing_to_say_has_the_rate_of_the_one_before(
     ends_by,
