@@ -48,6 +48,9 @@ DUMP_CLOSE_S = 0.3
 REASON_INTERRUPTED = 2
 """The `reason` of a tts_audio_end whose speech was cut."""
 
+NO_TURN_ID = -1
+"""What TEN's own nodes send where they know no turn."""
+
 
 class SpatiusAvatarExtension(AsyncExtension):
     """One node of a graph: speech in, an avatar in an Agora channel."""
@@ -358,8 +361,10 @@ def _turn_of(message: Union[AudioFrame, Data]) -> Optional[Turn]:
         turn_id, _ = message.get_property_string("metadata.turn_id")
         if not turn_id:
             return None
-    session, error = message.get_property_string("metadata.session_id")
-    return _turn(session if error is None else None, turn_id)
+    elif turn_id == NO_TURN_ID:
+        return None
+    session, _ = message.get_property_string("metadata.session_id")
+    return _turn(session or None, turn_id)
 
 
 # One object for one turn: that frames belong together is then quick to see.

@@ -98,12 +98,12 @@ def test_a_frame_on_an_idle_connection_leaves_at_once(
 
 
 class BargeIn:
-    """An agent that is interrupted, with or without ids of turns."""
+    """An agent that is interrupted; `turn_ids` are those of the answers."""
 
-    def __init__(self, server: MotionServer, turns: bool) -> None:
+    def __init__(self, server: MotionServer, *turn_ids: int | None) -> None:
         self.server = server
         self.cut, self.answer = speech(800, 1), speech(500, 3)
-        self.turn_ids = (1, 2) if turns else (None, None)
+        self.turn_ids = turn_ids
 
     async def script(self, agent: Agent) -> None:
         one, other = self.turn_ids
@@ -130,16 +130,17 @@ class BargeIn:
 def test_a_barge_in_silences_the_answer(motion_server: MotionServer) -> None:
     """The cut answer is interrupted once, its late frames are dropped, and
     the next one is received in full."""
-    barge_in = BargeIn(motion_server, turns=True)
+    barge_in = BargeIn(motion_server, 1, 2)
     play(barge_in.script, properties(motion_server))
     barge_in.check()
 
 
+@pytest.mark.parametrize("no_turn", [None, -1])
 async def test_a_barge_in_without_turns_silences_the_answer(
-    motion_server: MotionServer,
+    motion_server: MotionServer, no_turn: int | None
 ) -> None:
     """The same, since the late frames come within a second."""
-    barge_in = BargeIn(motion_server, turns=False)
+    barge_in = BargeIn(motion_server, no_turn, no_turn)
     clock = FakeClock(epoch=time.time())
     await play_here(barge_in.script, properties(motion_server), clock)
     barge_in.check()
