@@ -76,17 +76,20 @@ class Supervisor:
         self._spare = Spare(
             self._make_link, clock, plan.lifetime.spare_max_age_s
         )
-        self._is_needed = False  # speech waits, or is announced
+        # There is something to say, or will be, and no session is ready.
+        self._is_needed = False
         self._rejected_upgrades = 0
         # Where it waits for something to do.
         self._waiter: Optional[asyncio.Future[None]] = None
 
     def need(self) -> bool:
-        """There is, or will be, something to say: wake up for it.
+        """There is, or will be, something to say: see to it that there is a
+        session for it.
 
         Return whether the avatar was asleep until now.
         """
-        if self._is_needed:
+        link = self._writer.link
+        if self._is_needed or (link is not None and link.is_ready):
             return False
         self._is_needed = True
         self.wake()
@@ -171,6 +174,8 @@ class Supervisor:
             await spare.close()
             link = self._make_link(rate)
             await self._open(link)
+        if link.is_ready:
+            self._is_needed = False
         self._reporter.opened(link, is_renewal)
         return link
 
@@ -284,7 +289,8 @@ class Supervisor:
 
     async def _sleep(self, reason: str) -> None:
         """Wait until there is something to say, or will be soon."""
-        self._is_needed = self._speech.has_waiting
+        if self._speech.has_waiting:
+            self._is_needed = True
         self._speech.forget_waking()
         self._reporter.enter("asleep", reason)
         while not self._is_needed and not self.stopping:

@@ -65,6 +65,71 @@ async def test_connect_wakes_it():
     await stage.finish()
 
 
+async def test_connect_before_the_start_is_not_forgotten():
+    """All nodes of a graph start together, in any order."""
+    stage = set_up(auto_connect=False)
+    stage.avatar.connect()
+    await stage.start()
+    assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+async def test_connect_with_the_start_is_not_forgotten():
+    """It comes before the supervisor has begun."""
+    stage = set_up(auto_connect=False)
+    stage.avatar.start()
+    stage.avatar.connect()
+    await settle()
+    assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+@pytest.mark.parametrize("what", ["connect", "start"])
+@pytest.mark.parametrize("is_lost", [True, False])
+async def test_call_while_the_idle_session_ends_is_not_forgotten(is_lost, what):
+    """Its close takes its time, and what comes meanwhile wakes the avatar."""
+    stage = await ready(idle_disconnect_s=DISCONNECT_S)
+    stage.service.closing = "hold"
+    if is_lost:
+        stage.session.on_failure(IDLE)
+    else:
+        await stage.clock.advance(DISCONNECT_S)
+    if what == "connect":
+        stage.avatar.connect()
+    else:
+        stage.avatar.speech_starts(FIRST)
+    await settle()
+    stage.service.closing = None
+    stage.session.release()
+    await stage.clock.advance(1.0)
+    assert stage.avatar.state == "ready"
+    assert stage.outbox.states.count("asleep") == 1
+    await stage.finish()
+
+
+async def test_connect_is_not_forgotten_when_the_attempt_is_refused():
+    """Not even when the service calls the new session idle."""
+    stage = await asleep()
+    stage.service.openings += [IDLE]
+    stage.avatar.connect()
+    await stage.clock.advance(2 * INITIAL_BACKOFF_S)
+    assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+async def test_need_that_was_met_does_not_wake_it_again():
+    """A session was opened for it; the next one is not."""
+    stage = await asleep()
+    stage.avatar.connect()
+    await stage.clock.advance(1.0)
+    stage.avatar.connect()
+    await stage.lose(IDLE)
+    await stage.clock.advance(100.0)
+    assert stage.avatar.state == "asleep"
+    assert len(stage.service.sessions) == 2
+    await stage.finish()
+
+
 @pytest.mark.parametrize("what", ["end", "flush"])
 async def test_end_of_speech_and_flush_do_not_wake_it(what):
     """There is nothing to say."""
@@ -118,6 +183,7 @@ async def test_speech_that_waits_keeps_it_awake():
     stage.avatar.speak(pcm(20), FIRST)
     audio = pcm(20)
     stage.avatar.speak(audio, FIRST)
+    await settle()
     await stage.lose(IDLE)
     await stage.clock.advance(FIRST_RETRY_S)
     assert stage.avatar.state == "ready"
