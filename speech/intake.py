@@ -29,6 +29,9 @@ class Intake:
         self._events = events
         self._limits = limits
         self._totals = totals
+        self.timed_out: Optional[Utterance] = None
+        """The latest utterance, if it was ended for want of audio: its turn
+        may go on in the middle of a sample."""
         self._request_id = ""  # of the TTS's request that has begun
         self._high = 0  # watermark, in bytes at the latest utterance's rate
 
@@ -42,22 +45,20 @@ class Intake:
             self._events += self.staleness.reused(turn, now)
             return None
         utterance = self.open
-        if utterance is not None and turn is not None:
-            if utterance.turn is None:
-                utterance.turn = turn
-            elif not utterance.turn.matches(turn):
-                utterance = None
-        if utterance is not None and utterance.bytes_per_s != bytes_per_s:
-            utterance = None
-        if utterance is None:
-            request_id, opened_at = "", now
-            started = self.staleness.started_turn
-            if turn is None or started is None or started.matches(turn):
-                request_id = self._request_id
-                if self.woken_at is not None:
-                    opened_at, self.woken_at = self.woken_at, None
-            utterance = Utterance(turn, request_id, bytes_per_s, opened_at, now)
-            self._high = size_of(self._limits.max_buffered_s, bytes_per_s)
+        if utterance is not None and _goes_on(utterance, turn, bytes_per_s):
+            utterance.turn = utterance.turn or turn
+            return utterance
+        request_id, opened_at = "", now
+        started = self.staleness.started_turn
+        if turn is None or started is None or started.matches(turn):
+            request_id = self._request_id
+            if self.woken_at is not None:
+                opened_at, self.woken_at = self.woken_at, None
+        utterance = Utterance(turn, request_id, bytes_per_s, opened_at, now)
+        before, self.timed_out = self.timed_out, None
+        if before is not None and _goes_on(before, turn, bytes_per_s):
+            utterance.odd_byte = before.odd_byte
+        self._high = size_of(self._limits.max_buffered_s, bytes_per_s)
         return utterance
 
     def add(self, utterance: Utterance, pcm: bytes, now: float) -> None:
@@ -85,6 +86,7 @@ class Intake:
         woken_at: Optional[float] = None,
     ) -> None:
         """Take a `tts_audio_start`: what follows is not stale (rule 5)."""
+        self.timed_out = None
         if not self.staleness.is_flushed(turn):
             self.staleness.end()
             self.staleness.started_turn = turn
@@ -97,6 +99,7 @@ class Intake:
         The end of another turn came late: that utterance has been ended
         already, and this one goes on.
         """
+        self.timed_out = None
         self.staleness.end()
         if turn is None or turn == self.staleness.started_turn:
             self.staleness.started_turn = None
@@ -159,3 +162,12 @@ class Intake:
         if self.open is None or not self._limits.end_timeout_s:
             return None
         return self.open.last_audio_at + self._limits.end_timeout_s
+
+
+def _goes_on(
+    utterance: Utterance, turn: Optional[Turn], bytes_per_s: int
+) -> bool:
+    """Return whether audio of this turn and rate goes on with an utterance."""
+    return utterance.bytes_per_s == bytes_per_s and (
+        turn is None or utterance.turn is None or utterance.turn.matches(turn)
+    )

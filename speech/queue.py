@@ -123,6 +123,7 @@ class Speech:
         to interrupt (rules 4 and 5)."""
         steps, staleness = self.steps, self._intake.staleness
         self._intake.end_overflow()
+        self._intake.timed_out = None
         staleness.mark_flushed(staleness.started_turn, now)
         is_playing = steps.may_be_playing(now)
         if is_playing or steps.playout.may_go_on(now):
@@ -181,6 +182,7 @@ class Speech:
         """Do what is due by `now`: ends of speech, of playout, of audio that
         is too old to be said again, and reports."""
         if self._intake.has_timed_out(now):
+            self._intake.timed_out = self._intake.open
             self._end_open()
         for playout in self._playouts:
             self._backlog.update(playout, now)

@@ -4,6 +4,7 @@ messages."""
 import pytest
 from spatius_avatar_python.speech import (
     Interrupt,
+    Limits,
     Send,
     Speech,
 )
@@ -19,6 +20,8 @@ from speech_steps import (
     pcm,
     write,
 )
+
+TIMEOUT_S = Limits().end_timeout_s
 
 # Rule 1: order, and whole samples
 
@@ -89,6 +92,54 @@ def test_odd_byte_does_not_survive_a_flush():
     speech.flush(0.0)
     audio = pcm(10)
     speech.frame(audio, 0.0, SECOND)
+    assert audio_of(write(speech)) == audio
+
+
+@pytest.mark.parametrize("turn", [None, FIRST])
+def test_odd_byte_survives_a_timeout(turn):
+    """The rest of a turn that paused in the middle of a sample is no noise."""
+    speech = make()
+    audio = pcm(10)
+    speech.frame(audio[:101], 0.0, turn)
+    sent = write(speech)
+    speech.tick(TIMEOUT_S)
+    speech.frame(audio[101:], 2 * TIMEOUT_S, turn)
+    speech.end(2 * TIMEOUT_S)
+    assert audio_of(sent + write(speech)) == audio
+    assert speech.totals.sent == len(audio) // 2
+
+
+@pytest.mark.parametrize("between", ["start", "end", "flush", "turn", "rate"])
+def test_odd_byte_of_a_timeout_does_not_reach_other_speech(between):
+    """What follows is another utterance, with samples of its own."""
+    speech = make()
+    speech.frame(pcm(10) + b"\xff", 0.0, FIRST)
+    write(speech)
+    now = 2 * TIMEOUT_S
+    speech.tick(now)
+    if between == "start":
+        speech.start(FIRST)
+    elif between == "end":
+        speech.end(now, FIRST)
+    elif between == "flush":
+        speech.flush(now)
+        write(speech)
+    turn = SECOND if between == "turn" else None
+    audio = pcm(10)
+    speech.frame(audio, now + 10.0, turn, 16000 if between == "rate" else 0)
+    assert audio_of(write(speech)) == audio
+
+
+def test_odd_byte_of_a_timeout_is_used_once():
+    """The turn may be interrupted by another and go on again."""
+    speech = make()
+    audio = pcm(30)
+    speech.frame(audio[:101], 0.0, FIRST)
+    speech.tick(TIMEOUT_S)
+    now = 2 * TIMEOUT_S
+    speech.frame(audio[101:200], now, FIRST)
+    speech.frame(audio[200:300], now, SECOND)
+    speech.frame(audio[300:], now, FIRST)
     assert audio_of(write(speech)) == audio
 
 

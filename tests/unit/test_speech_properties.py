@@ -87,6 +87,7 @@ class SpeechMachine(RuleBasedStateMachine):
         self.number = 0  # of the next sample
         self.all: list[Said] = []
         self.open: Optional[Said] = None
+        self.timed_out: Optional[Said] = None  # its turn may go on
         self.whose: dict[int, Said] = {}
         self.received = self.sent = 0
         self.half = 0  # bytes of a sample that came too late by halves
@@ -136,6 +137,11 @@ class SpeechMachine(RuleBasedStateMachine):
         if said is None:
             said = self.open = Said(turn, self.now)
             self.all.append(said)
+            before, self.timed_out = self.timed_out, None
+            if before is not None and (
+                before.turn == turn or None in (before.turn, turn)
+            ):
+                said.half = before.half
         pcm, numbers = self.bytes_of(said, size)
         if size:
             said.last_audio_at = self.now
@@ -166,6 +172,7 @@ class SpeechMachine(RuleBasedStateMachine):
     @rule(turn=TURNS, cut=st.booleans())
     def end(self, turn, cut):
         self.speech.end(self.now, turn, cut)
+        self.timed_out = None
         self.stale_until = float("-inf")
         if turn in (None, self.started):
             self.started = None
@@ -184,6 +191,7 @@ class SpeechMachine(RuleBasedStateMachine):
     @rule(turn=TURNS)
     def start(self, turn):
         self.speech.start(turn)
+        self.timed_out = None
         if turn not in self.flushed_turns:
             self.stale_until = float("-inf")
             self.started = turn
@@ -356,6 +364,7 @@ class SpeechMachine(RuleBasedStateMachine):
         return pcm, numbers
 
     def model_flush(self):
+        self.timed_out = None
         if self.started is not None:
             self.flushed_turns.add(self.started)
         playing = (
@@ -422,7 +431,7 @@ class SpeechMachine(RuleBasedStateMachine):
             and self.now >= said.last_audio_at + self.end_timeout_s
         ):
             self.end_said(said)
-            self.open = None
+            self.timed_out, self.open = said, None
 
     def held_audio(self) -> bytes:
         if self.held is None or isinstance(self.held, Interrupt):
