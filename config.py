@@ -200,6 +200,12 @@ def _warnings(params: Params, given: Given, now_s: float) -> list[str]:
             f"{', '.join(misplaced)}: taken from the top level of the "
             "properties; they belong under params"
         )
+    if given.ignored:
+        warnings.append(
+            f"{', '.join(given.ignored)}: not used at the top level of the "
+            "properties; params has another value, from the graph, the "
+            "package's property.json or an environment variable that it names"
+        )
     if params.telemetry_endpoint and not params.telemetry:
         warnings.append(
             "params.telemetry_endpoint is not used: params.telemetry is off"

@@ -21,6 +21,8 @@ class Given(NamedTuple):
     params: dict[str, Any]
     paths: dict[str, str]
     """Where a param stands that is not under `params`."""
+    ignored: list[str]
+    """Names that stand beside `params` and hold another value there."""
     top: dict[str, Any]
     unknown: list[str]
     """Names under `params` that mean nothing."""
@@ -78,16 +80,21 @@ def read(tree: Any, top_level: Collection[str], problems: list[str]) -> Given:
     top = {
         name: tree[name] for name in top_level if not is_missing(tree.get(name))
     }
-    paths = {}
+    paths, ignored = {}, []
     for name in _AGORA:
-        if name not in params and not is_missing(tree.get(name)):
-            params[name] = _stripped(name, tree[name])
+        if is_missing(tree.get(name)):
+            continue
+        value = _stripped(name, tree[name])
+        if name not in params:
+            params[name] = value
             paths[name] = name
+        elif str(params[name]) != str(value):
+            ignored.append(name)
     if not is_missing(tree.get("channel")):
         params["agora_channel"] = tree["channel"]
         paths["agora_channel"] = "channel"
     unknown = sorted(set(raw_params) - set(Params.model_fields))
-    return Given(params, paths, top, unknown)
+    return Given(params, paths, ignored, top, unknown)
 
 
 def _stripped(name: str, value: Any) -> Any:

@@ -501,9 +501,19 @@ def test_agora_token_beside_params_counts():
 
 
 def test_params_win_over_what_stands_beside():
-    """What params hold is used, and no warning speaks of the rest."""
+    """What params hold is used, and a warning names what is not."""
     settings = loaded(top={name: "other" for name in TOP_LEVEL})
-    assert settings == loaded()
+    assert settings.params == loaded().params
+    warning = only(list(settings.warnings))
+    names, _, words = warning.partition(":")
+    assert {*names.split(", ")} == {*TOP_LEVEL}
+    assert words.startswith(" not used at the top level")
+
+
+def test_what_stands_in_both_places_needs_no_warning():
+    """A number may be text in one of them."""
+    uid = str(REQUIRED["agora_uid"])
+    assert loaded(top={"agora_uid": uid}) == loaded()
 
 
 @pytest.mark.parametrize("blank", ["", " ", None])
