@@ -177,9 +177,10 @@ def _is_elsewhere(uri: str) -> bool:
 def _imported(uri: str, importer: Path) -> tuple[Tree, Path]:
     """Return the graph that a file imports, and the graph's own file."""
     file = Path(os.path.normpath(importer.parent / uri.removeprefix("file://")))
-    if not file.exists():
-        raise FileError(f"{importer} imports {file}, which does not exist")
-    tree = as_object(read_json(file))
+    try:
+        tree = as_object(read_json(file))
+    except FileError as error:
+        raise FileError(f"{error} (imported by {importer})") from None
     return as_object(tree.get("graph")) or tree, file
 
 

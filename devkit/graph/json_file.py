@@ -14,6 +14,9 @@ MAX_INT, MIN_INT = 2**63 - 1, -(2**63)
 
 _MAX_DIGITS = 40  # Python refuses to convert more than some thousand
 
+_MAX_DEPTH = 100
+"""Far more than a graph needs, and far less than Python's stack holds."""
+
 _FOREIGN_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
@@ -50,7 +53,7 @@ def read_json(path: Path) -> Any:
     if not text.strip():
         raise FileError(f"{path} is empty; expected a JSON object")
     try:
-        return json.loads(
+        tree = json.loads(
             text,
             object_pairs_hook=_object_of,
             parse_int=lambda digits: int(digits[:_MAX_DIGITS]),
@@ -58,7 +61,10 @@ def read_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         raise _syntax_error(path, text, error) from error
     except RecursionError:
-        raise FileError(f"{path} is nested too deeply") from None
+        raise _depth_error(path) from None
+    if _is_too_deep(tree):
+        raise _depth_error(path)
+    return tree
 
 
 def defects(tree: Any) -> list[str]:
@@ -149,6 +155,23 @@ def _encoding_error(path: Path, line: int, column: int, what: str) -> FileError:
         f"{path}, line {line}, column {column}: not UTF-8 "
         f"({what}); save the file as UTF-8"
     )
+
+
+def _depth_error(path: Path) -> FileError:
+    return FileError(f"{path} is nested too deeply")
+
+
+def _is_too_deep(tree: Any) -> bool:
+    # Level by level: a recursion would fail where it is to answer.
+    level = [tree]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            item
+            for value in level
+            if isinstance(value, (dict, list))
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+    return bool(level)
 
 
 def _syntax_error(

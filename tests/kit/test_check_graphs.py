@@ -740,7 +740,7 @@ def test_subgraph_on_another_machine_is_a_warning(tmp_path):
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("nowhere.json", "nowhere.json, which does not exist"),
+        ("nowhere.json", "nowhere.json does not exist (imported by "),
         ("parts/../subgraph.json", "imports itself as a subgraph"),
     ],
 )

@@ -1,0 +1,59 @@
+"""bin/check on files: those that cannot be read, and those they import."""
+
+import json
+
+import pytest
+from test_check_graphs import Editor, judge
+
+
+def importing(uri: str) -> dict:
+    """Return an app's property.json that imports its graph."""
+    entry = {"name": "g", "graph": {"import_uri": uri}}
+    return {"ten": {"predefined_graphs": [entry]}}
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("nowhere.json", "nowhere.json does not exist"),
+        ("x" * 300, "cannot be read: File name too long"),
+        ("a\0b", "cannot be read: embedded null byte"),
+        (".", "is a folder"),
+    ],
+    ids=["missing", "too long", "NUL", "folder"],
+)
+def test_import_that_cannot_be_read_names_both_files(uri, said, tmp_path):
+    """The file that is imported, and the one that imports it."""
+    code, words = judge(tmp_path, importing(uri), COLUMNS="1000")
+    assert code == 2
+    assert said in words
+    assert f"(imported by {tmp_path / 'property.json'})" in words
+
+
+def test_mistake_in_an_imported_files_json_names_both_files(tmp_path):
+    """Line and column are those of the imported file."""
+    (tmp_path / "g.json").write_text('{"nodes": [],}')
+    code, words = judge(tmp_path, importing("g.json"), COLUMNS="1000")
+    assert code == 2
+    assert f"{tmp_path / 'g.json'}, line 1, column 13: an extra comma" in words
+    assert "(imported by " in words
+
+
+@pytest.mark.parametrize("levels", [200, 2000])
+@pytest.mark.parametrize("begin, end", [("[", "]"), ('{"a":', "}")])
+def test_json_that_is_nested_too_deep_is_said(levels, begin, end, tmp_path):
+    """Python's parser reads more levels than its stack can follow."""
+    nested = begin * levels + "1" + end * levels
+    text = json.dumps(Editor().tree).replace('"Hello."', nested)
+    code, words = judge(tmp_path, text)
+    assert code == 2
+    assert "is nested too deeply" in words
+
+
+def test_depth_that_a_configuration_may_have_is_read(tmp_path):
+    """Some extension's own settings may have levels of their own."""
+    editor = Editor()
+    nested = "[" * 50 + "1" + "]" * 50
+    editor.node("llm")["property"]["tools"] = json.loads(nested)
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 0, words
