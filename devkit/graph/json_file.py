@@ -146,7 +146,8 @@ def _decoded(path: Path, data: bytes) -> str:
             path, line, column, f"the byte 0x{data[error.start]:02X}"
         ) from error
     if "\0" in text:
-        raise _encoding_error(path, 1, 1, "NUL bytes, as in UTF-16")
+        line, column = _position(text, text.index("\0"))
+        raise _encoding_error(path, line, column, "NUL bytes, as in UTF-16")
     return text
 
 
@@ -198,6 +199,8 @@ def _mistake(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
         return len(before) - 1, f"an extra comma before {rest[0]}; remove it"
     if rest.startswith("'"):
         return at, "a single quote; JSON has double quotes only"
+    if not rest and error.msg.startswith("Extra data"):
+        return error.pos, "a comma after the end of the JSON; remove it"
     if not rest:
         return len(before), "the file ends in the middle of the JSON"
     if error.msg.startswith("Extra data"):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from test_check import check
 from test_check_graphs import Editor, judge
 
 
@@ -57,3 +58,29 @@ def test_depth_that_a_configuration_may_have_is_read(tmp_path):
     editor.node("llm")["property"]["tools"] = json.loads(nested)
     code, words = judge(tmp_path, editor.tree)
     assert code == 0, words
+
+
+@pytest.mark.parametrize("rest", [",", " ,\n", ",,"])
+def test_comma_after_the_document_is_named(rest, tmp_path):
+    """The file does not end in the middle."""
+    code, words = judge(tmp_path, '{"params": {}}' + rest)
+    assert code == 2
+    column = 16 if rest.startswith(" ") else 15
+    assert f"line 1, column {column}: a comma after the end" in words
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (b'{"params":\n {"region": "\0"}}', "line 2, column 14"),
+        ('{"params": {}}'.encode("utf-16-be"), "line 1, column 1"),
+    ],
+    ids=["one NUL", "UTF-16"],
+)
+def test_nul_is_located(data, place, tmp_path):
+    """At the first of them."""
+    path = tmp_path / "property.json"
+    path.write_bytes(data)
+    code, words = check(path)
+    assert code == 2
+    assert f"{place}: not UTF-8 (NUL bytes" in words
