@@ -46,7 +46,8 @@ class Contents:
         ]
         wanted = [node for node in found if name in (None, node.name)]
         if not wanted:
-            raise FileError(self._no_such_node(addon, name, found))
+            text = self._no_such_node(addon, name, found)
+            raise FileError("\n".join((text, *self.defects)))
         return wanted
 
     def _no_such_node(
@@ -77,6 +78,14 @@ def read(path: Path) -> Contents:
     tree = read_json(path)
     if not isinstance(tree, dict):
         raise FileError(f"{path} holds {kind(tree)}; expected a JSON object")
+    try:
+        return _contents(tree, path)
+    except FileError as error:
+        # A key that appears twice may be the reason.
+        raise FileError("\n".join((str(error), *defects(tree)))) from None
+
+
+def _contents(tree: Tree, path: Path) -> Contents:
     graphs = list(_graphs_of(tree, path))
     if graphs:
         found = defects(tree)

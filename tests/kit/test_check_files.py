@@ -84,3 +84,35 @@ def test_nul_is_located(data, place, tmp_path):
     code, words = check(path)
     assert code == 2
     assert f"{place}: not UTF-8 (NUL bytes" in words
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"ten": {"predefined_graphs": [%s]}, "ten": {}}', "is neither of"),
+        ('{"graph": %s, "graph": {"nodes": []}}', "has no node with the addon"),
+        (
+            '{"predefined_graphs": [%s], "predefined_graphs": {}}',
+            "expected a list",
+        ),
+    ],
+)
+def test_repeated_key_is_named_where_the_file_cannot_be_used(
+    text, said, tmp_path
+):
+    """It may be why: the last one counts."""
+    editor = Editor()
+    code, words = judge(tmp_path, text % json.dumps(editor.graph))
+    assert code == 2
+    assert said in words
+    assert "this key appears twice in one object" in words
+
+
+def test_repeated_key_of_an_imported_file_is_named_with_its_file(tmp_path):
+    """Where the avatar's node is missing because of it, too."""
+    graph = json.dumps(Editor().graph)
+    (tmp_path / "g.json").write_text(f'{graph[:-1]}, "nodes": []}}')
+    code, words = judge(tmp_path, importing("g.json"), COLUMNS="1000")
+    assert code == 2
+    assert "has no node with the addon" in words
+    assert f"{tmp_path / 'g.json'}: nodes: this key appears twice" in words
