@@ -13,6 +13,18 @@ from .tree import Tree, as_list, kind
 _ENDS = ("extension", "subgraph", "selector", "addon")
 _TYPES = ("extension", "subgraph", "selector")
 _CONNECTION_KEYS = (*_ENDS, *KINDS, "app")
+_NODE_KEYS = (
+    "type",
+    "name",
+    "addon",
+    "app",
+    "extension_group",
+    "property",
+    "graph",
+    "filter",
+)
+_PROPERTIES = ("params", "channel")
+"""What belongs under `property`, and is easily written beside it."""
 _FLOW_KEYS = ("name", "names", "dest", "source")
 
 
@@ -49,6 +61,13 @@ def _nodes(graph: Graph) -> Iterator[str]:
                 f"{path}: another node has the name {name}, too; each needs "
                 "one of its own"
             )
+        yield from _misspelled(path, node, _NODE_KEYS)
+        for key in _PROPERTIES:
+            if key in node:
+                yield (
+                    f"{path}.{key}: TEN does not read it there; it belongs "
+                    f"under {path}.property"
+                )
         given = node.get("property", {})
         if not isinstance(given, dict):
             yield f"{path}.property: expected an object, got {kind(given)}"
@@ -79,6 +98,11 @@ def _flow(flow: Flow) -> Iterator[str]:
     if ("name" in flow.entry) == ("names" in flow.entry):
         if not misspelled:
             yield f"{flow.path}: expected either a name or names"
+    if not _is_name(flow.entry.get("name", "*")):
+        yield f"{flow.path}.name: expected the name of a message"
+    names = flow.entry.get("names", ["*"])
+    if not as_list(names) or not all(map(_is_name, names)):
+        yield f"{flow.path}.names: expected a list of message names"
     for key in ("dest", "source"):
         ends = flow.entry.get(key, [])
         if not isinstance(ends, list):
@@ -120,6 +144,10 @@ def _ends(graph: Graph, flow: Flow) -> Findings:
                     if graph.ends(end, flow.kind, message, side) is None
                 ]
     return found
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _misspelled(path: str, tree: Tree, known: tuple[str, ...]) -> Iterator[str]:

@@ -1,0 +1,85 @@
+"""bin/check on nodes and connections that do not have the form of TEN's."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from test_check_graphs import Editor, judge
+
+
+def flow(g: Editor, **entry: Any) -> None:
+    """Add a connection from the TTS to the LLM node with this entry."""
+    dest = [{"extension": "llm"}]
+    g.graph["connections"].append(
+        {"extension": "tts", "data": [{"dest": dest, **entry}]}
+    )
+
+
+ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
+    "params beside property": (
+        lambda g: g.node("avatar").update(params={"sample_rate": 16000}),
+        "nodes[5].params: TEN does not read it there; it belongs under "
+        "nodes[5].property",
+    ),
+    "channel beside property": (
+        lambda g: g.node("agora_rtc").update(channel="lobby"),
+        "nodes[0].channel: TEN does not read it there; it belongs under "
+        "nodes[0].property",
+    ),
+    "properties in place of property": (
+        lambda g: g.node("tts").update(
+            properties=g.node("tts").pop("property")
+        ),
+        "nodes[4]: properties is not read; did you mean property?",
+    ),
+    "name that is no text": (
+        lambda g: flow(g, name=5),
+        "connections[4].data[0].name: expected the name of a message",
+    ),
+    "name that is empty": (
+        lambda g: flow(g, name=""),
+        "connections[4].data[0].name: expected the name of a message",
+    ),
+    "names that are no list": (
+        lambda g: flow(g, names="x"),
+        "connections[4].data[0].names: expected a list of message names",
+    ),
+    "names without one": (
+        lambda g: flow(g, names=[]),
+        "connections[4].data[0].names: expected a list of message names",
+    ),
+    "names with a number": (
+        lambda g: flow(g, names=["x", 5]),
+        "connections[4].data[0].names: expected a list of message names",
+    ),
+}
+
+
+@pytest.mark.parametrize(("edit", "said"), ERRORS.values(), ids=ERRORS)
+def test_form_that_ten_does_not_read_is_one_error(edit, said, tmp_path):
+    """With its place, and with what was probably meant."""
+    editor = Editor()
+    edit(editor)
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 1, words
+    assert said in words.replace("ten.predefined_graphs[0].", "")
+    assert words.strip().endswith("1 error, 0 warnings"), words
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda g: g.node("tts").update(comment="the voice"),
+        lambda g: g.node("tts").update(notes=["the voice"]),
+        lambda g: g.to_avatar.update(comment="to the avatar"),
+        lambda g: g.to_avatar.update(extension_group="default"),
+        lambda g: g.to_avatar.update(notes=["to", "the avatar"]),
+    ],
+)
+def test_key_that_says_something_to_people_only_is_fine(edit, tmp_path):
+    """TEN ignores it, and nothing of the agent depends on it."""
+    editor = Editor()
+    edit(editor)
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 0, words
+    assert words.strip().endswith("No problems.")
