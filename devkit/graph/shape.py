@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from .findings import Findings, nearest
 from .model import KINDS, Flow, Graph
-from .tree import Tree, as_list, kind
+from .tree import Tree, as_list, kind, objects
 
 _ENDS = ("extension", "subgraph", "selector", "addon")
 _TYPES = ("extension", "subgraph", "selector")
@@ -151,7 +151,12 @@ def _is_name(value: object) -> bool:
 
 
 def _misspelled(path: str, tree: Tree, known: tuple[str, ...]) -> Iterator[str]:
-    for key in tree:
-        near = nearest(key, set(known) - set(tree), cutoff=0.75)
-        if key not in known and near:
+    for key, value in tree.items():
+        # A list of objects is there for TEN to read, a comment is not.
+        is_read = bool(objects(value))
+        free = set(known) - set(tree)
+        near = nearest(key, free, cutoff=0.75)
+        if is_read and not near:
+            near = nearest(key, {name for name in free if name[0] == key[:1]})
+        if key not in known and (near or is_read):
             yield f"{path}: {key} is not read{near}"

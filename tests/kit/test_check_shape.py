@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from test_check_graphs import Editor, judge
 
+TTS_TO_LLM = {"name": "x", "dest": [{"extension": "llm"}]}
+
 
 def flow(g: Editor, **entry: Any) -> None:
     """Add a connection from the TTS to the LLM node with this entry."""
@@ -52,6 +54,33 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
         lambda g: flow(g, names=["x", 5]),
         "connections[4].data[0].names: expected a list of message names",
     ),
+    "command in place of cmd": (
+        lambda g: g.graph["connections"].append(
+            {"extension": "tts", "command": [TTS_TO_LLM]}
+        ),
+        "connections[4]: command is not read; did you mean cmd?",
+    ),
+    "audio in place of audio_frame": (
+        lambda g: g.graph["connections"].append(
+            {"extension": "tts", "audio": [TTS_TO_LLM]}
+        ),
+        "connections[4]: audio is not read; did you mean audio_frame?",
+    ),
+    "messages of no kind": (
+        lambda g: g.graph["connections"].append(
+            {"extension": "tts", "x": [TTS_TO_LLM]}
+        ),
+        "connections[4]: x is not read",
+    ),
+    "destination in place of dest": (
+        lambda g: g.graph["connections"].append(
+            {
+                "extension": "tts",
+                "data": [{"name": "x", "destination": TTS_TO_LLM["dest"]}],
+            }
+        ),
+        "connections[4].data[0]: destination is not read; did you mean dest?",
+    ),
 }
 
 
@@ -64,6 +93,18 @@ def test_form_that_ten_does_not_read_is_one_error(edit, said, tmp_path):
     assert code == 1, words
     assert said in words.replace("ten.predefined_graphs[0].", "")
     assert words.strip().endswith("1 error, 0 warnings"), words
+
+
+def test_name_of_a_message_is_like_no_kind_of_message(tmp_path):
+    """A kind that merely ends like it would be wrong advice."""
+    editor = Editor()
+    editor.graph["connections"].append(
+        {"extension": "tts", "pcm_frame": [TTS_TO_LLM]}
+    )
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 1
+    assert "connections[4]: pcm_frame is not read" in words
+    assert "did you mean" not in words
 
 
 @pytest.mark.parametrize(
