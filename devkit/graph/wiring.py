@@ -35,7 +35,9 @@ def check_wiring(graph: Graph, name: str, api: Any) -> Findings:
         return found
     _check_ends(graph, wires, found)
     _check_names(graph, name, wires, api, found)
-    arriving = [wire for wire in wires if wire.dest == name]
+    arriving = [
+        wire for wire in wires if wire.dest == name and wire.source != name
+    ]
     if graph.elsewhere:
         found.warnings.append(
             f"{graph.nodes_path}: not on this machine, and so not followed: "
@@ -132,6 +134,12 @@ def _check_speech(
     found: Findings,
 ) -> None:
     """Report speech from the wrong side, and speech that is heard twice."""
+    for wire in wires:
+        if wire.source == wire.dest == name and wire.carries(*_VOICE):
+            found.errors.append(
+                f"{wire.path}: {name} takes pcm_frame from itself. Remove the "
+                "connection"
+            )
     for wire in arriving:
         if not wire.carries(*_VOICE):
             continue

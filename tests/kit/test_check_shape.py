@@ -81,6 +81,11 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
         ),
         "connections[4].data[0]: destination is not read; did you mean dest?",
     ),
+    "pcm_frame of the avatar itself": (
+        lambda g: g.connect("avatar", "audio_frame", "pcm_frame", "avatar"),
+        "connections[4].audio_frame[0]: avatar takes pcm_frame from itself. "
+        "Remove the connection",
+    ),
 }
 
 
@@ -124,3 +129,17 @@ def test_key_that_says_something_to_people_only_is_fine(edit, tmp_path):
     code, words = judge(tmp_path, editor.tree)
     assert code == 0, words
     assert words.strip().endswith("No problems.")
+
+
+def test_avatar_that_takes_its_own_voice_only_is_told_from_whom(tmp_path):
+    """What it sends to agora_rtc is not audible twice."""
+    editor = Editor()
+    editor.take_from("audio_frame", "pcm_frame", "avatar")
+    editor.connect("avatar", "audio_frame", "pcm_frame", "agora_rtc")
+    editor.connect("avatar", "cmd", "flush", "agora_rtc")
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 1
+    assert "avatar takes pcm_frame from itself" in words
+    assert "Wire the audio_frame pcm_frame of the TTS to it" in words
+    assert "audible twice" not in words
+    assert "2 errors, 0 warnings" in words
