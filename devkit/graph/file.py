@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .findings import nearest
 from .json_file import FileError, defects, read_json
 from .model import Graph, Node
 from .tree import Tree, as_object, joined, kind, objects
@@ -67,9 +68,11 @@ class Contents:
                 if "addon" in node
             }
         )
+        alike = [one for one in addons if nearest(one, [addon], cutoff=0.8)]
         return (
             f"{self.path} has no node with the addon {addon}; the addons in "
             f"it: {', '.join(addons) or 'none'}"
+            + (f"; is {alike[0]} a misspelling of it?" if alike else "")
         )
 
 

@@ -54,6 +54,13 @@ def check_wiring(graph: Graph, name: str, api: Any) -> Findings:
 
 def _check_ends(graph: Graph, wires: list[Wire], found: Findings) -> None:
     names = [str(node.get("name")) for node in graph.nodes]
+    addons = [str(node.get("addon")) for node in graph.nodes]
+    by_addon = {
+        end["addon"]
+        for flow in graph.flows()
+        for end, _ in flow.ends()
+        if isinstance(end.get("addon"), str)
+    }
     seen = set()
     for wire in wires:
         for end in (wire.source, wire.dest):
@@ -61,10 +68,11 @@ def _check_ends(graph: Graph, wires: list[Wire], found: Findings) -> None:
                 continue
             seen.add((wire.path, end))
             way = "comes from" if end == wire.source else "goes to"
+            known = addons if end in by_addon else names
             found.errors.append(
                 f"{wire.path}: {wire.message} {way} "
                 f"{end or 'a node without a name'}, which is not a node of "
-                "this graph" + (nearest(end, names) or f": {', '.join(names)}")
+                "this graph" + (nearest(end, known) or f": {', '.join(known)}")
             )
 
 

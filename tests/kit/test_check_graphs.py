@@ -135,11 +135,12 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     "connection of no addon": (
         lambda g: g.graph["connections"].append(
             {
-                "addon": "cartesia_tss",
+                "addon": "no_such_addon",
                 "data": [{"name": "x", "dest": [{"extension": "llm"}]}],
             }
         ),
-        "x comes from cartesia_tss, which is not a node of this graph: agora_rtc, ",
+        "x comes from no_such_addon, which is not a node of this graph: "
+        "agora_rtc, streamid_adapter, deepgram_asr_python, ",
     ),
     "message misspelled": (
         lambda g: g.rename("data", "tts_audio_end", "tts_audio_ends"),

@@ -86,6 +86,13 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
         "connections[4].audio_frame[0]: avatar takes pcm_frame from itself. "
         "Remove the connection",
     ),
+    "addon of a connection misspelled": (
+        lambda g: g.graph["connections"].append(
+            {"addon": "cartesia_tss", "data": [TTS_TO_LLM]}
+        ),
+        "connections[4].data[0]: x comes from cartesia_tss, which is not a "
+        "node of this graph; did you mean cartesia_tts?",
+    ),
 }
 
 
@@ -143,3 +150,23 @@ def test_avatar_that_takes_its_own_voice_only_is_told_from_whom(tmp_path):
     assert "Wire the audio_frame pcm_frame of the TTS to it" in words
     assert "audible twice" not in words
     assert "2 errors, 0 warnings" in words
+
+
+@pytest.mark.parametrize("addon", ["spatius_avatar", "spatius_avatar_pyhton"])
+def test_addon_like_the_avatars_is_named(addon, tmp_path):
+    """Its node is most probably the one to check."""
+    editor = Editor()
+    editor.node("avatar")["addon"] = addon
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 2
+    assert f"is {addon} a misspelling of it?" in words
+
+
+def test_other_avatars_are_no_misspelling(tmp_path):
+    """Nothing but their kind is alike."""
+    editor = Editor()
+    for addon in ("heygen_avatar_python", "anam_avatar_python", 5):
+        editor.node("avatar")["addon"] = addon
+        code, words = judge(tmp_path, editor.tree)
+        assert code == 2
+        assert "misspelling" not in words
