@@ -181,10 +181,12 @@ def _check_flush(
         graph.file.parent
         / f"ten_packages/extension/{STOCK_AGENT_ADDON}/extension.py"
     )
-    if agent.is_file() and re.search(
-        rf"""["']flush["']\s*,\s*["']{re.escape(name)}["']""",
-        agent.read_text(encoding="utf-8", errors="replace"),
-    ):
+    try:
+        text = agent.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    by_name = rf"""["']flush["']\s*,\s*["']{re.escape(name)}["']"""
+    if re.search(rf"^[^#\n]*{by_name}", text, re.MULTILINE):
         return
     source = min(sources)
     found.warnings.append(
