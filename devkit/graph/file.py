@@ -130,7 +130,7 @@ def _predefined(inner: Tree, prefix: str, file: Path) -> Iterator[Graph]:
 
 
 def _graph_of(tree: Tree, name: str, path: str, file: Path) -> Graph:
-    inner, origin = tree, ""
+    inner, origin, files = tree, "", (file,)
     if isinstance(tree.get("graph"), dict):
         inner, path = tree["graph"], joined(path, "graph")
     imported = inner.get("import_uri") or tree.get("import_uri")
@@ -139,20 +139,24 @@ def _graph_of(tree: Tree, name: str, path: str, file: Path) -> Graph:
             raise FileError(
                 f"{file} imports {imported}; check the graph's own file"
             )
-        inner, file = _imported(imported, file)
-        path, origin = "", f"{file.name}: "
-    return _loaded(inner, name, path, file, origin, (file,))
+        inner, own_file = _imported(imported, file)
+        path, origin, files = "", f"{own_file.name}: ", (file, own_file)
+    return _loaded(inner, name, path, origin, files)
 
 
 def _loaded(
     tree: Tree,
     name: str,
     path: str,
-    file: Path,
     origin: str,
-    importers: tuple[Path, ...],
+    files: tuple[Path, ...],
 ) -> Graph:
-    """Return the graph in `tree` with its subgraphs."""
+    """Return the graph in `tree` with its subgraphs.
+
+    `files` are the one that was given, those that lead from it to the graph,
+    and the graph's own.
+    """
+    file = files[-1]
     for key in ("nodes", "connections"):
         value = tree.get(key, [])
         if not isinstance(value, list):
@@ -168,18 +172,17 @@ def _loaded(
         if _is_elsewhere(uri):
             continue
         inner, inner_file = _imported(uri, file)
-        if inner_file in importers:
+        if inner_file in files:
             raise FileError(f"{inner_file} imports itself as a subgraph")
         own_name = str(node.get("name"))
         subgraphs[own_name] = _loaded(
             inner,
             own_name,
             "",
-            inner_file,
             f"{inner_file.name}: ",
-            (*importers, inner_file),
+            (*files, inner_file),
         )
-    return Graph(name, path, tree, file, subgraphs, origin)
+    return Graph(name, path, tree, file, files[0].parent, subgraphs, origin)
 
 
 def _is_elsewhere(uri: str) -> bool:

@@ -73,6 +73,8 @@ class Graph:
     """Where it stands in the file, "" for the whole of it."""
     tree: Tree
     file: Path
+    app_dir: Path
+    """The folder of the file that was given, which leads to this one."""
     subgraphs: Mapping[str, "Graph"]
     """By the name of their node; without those that are not on this disk."""
     origin: str = ""

@@ -178,7 +178,7 @@ def _check_flush(
     if not sources or not sources <= set(graph.made_by(STOCK_AGENT_ADDON)):
         return
     agent = (
-        graph.file.parent
+        graph.app_dir
         / f"ten_packages/extension/{STOCK_AGENT_ADDON}/extension.py"
     )
     try:

@@ -1,5 +1,6 @@
 """bin/check on TEN's stock agent, whose file it reads beside the graph."""
 
+import json
 import os
 from pathlib import Path
 
@@ -67,3 +68,14 @@ def test_agent_that_cannot_be_read_is_taken_as_it_is_shipped(at, tmp_path):
         locked.chmod(0o700)
     assert code == 0, words
     assert SAID in words
+
+
+def test_agent_of_a_graph_in_a_subfolder_is_the_apps(tmp_path):
+    """Extensions are in the app's folder, wherever its graphs are."""
+    write_agent(tmp_path, NAMES_THE_AVATAR)
+    (tmp_path / "graphs").mkdir()
+    (tmp_path / "graphs/g.json").write_text(json.dumps(stock().graph))
+    entry = {"name": "g", "graph": {"import_uri": "graphs/g.json"}}
+    code, words = judge(tmp_path, {"ten": {"predefined_graphs": [entry]}})
+    assert code == 0, words
+    assert words.strip().endswith("No problems."), words
