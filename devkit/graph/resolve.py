@@ -21,8 +21,9 @@ from .product import config, properties
 from .tree import Tree, joined, leaves
 
 _SHELL_VARIABLE = re.compile(
-    r"\$(?:(?:env:)?([A-Z][A-Z0-9_]*)"
-    r"|\{(?!env:)([A-Za-z_][A-Za-z0-9_]*)(?:[:|][^}]*)?\})"
+    r"\s*\$(?:(?:env:)?([A-Z][A-Z0-9_]*)"
+    r"|\{(?!env:)(?:(?i:env)[:.])?([A-Za-z_][A-Za-z0-9_]*)"
+    r"(?:[:|][^}]*)?\})\s*"
 )
 
 
@@ -167,7 +168,8 @@ def variable_of(value: Any) -> str:
 def shell_variable_of(value: Any) -> str:
     """Return the name in what resembles a placeholder and is none, or "".
 
-    `$NAME`, `$env:NAME`, `${NAME}`, `${NAME|default}`: TEN fills in none.
+    `$NAME`, `$env:NAME`, `${NAME}`, `${NAME|default}`, `${ENV:NAME}`,
+    `${env.NAME}`, each with space around it or without: TEN fills in none.
     """
     found = _SHELL_VARIABLE.fullmatch(value) if isinstance(value, str) else None
     return (found.group(1) or found.group(2)) if found else ""
@@ -178,8 +180,8 @@ def taken_literally(value: str, variable: str) -> str:
 
     A default after the name is not shown: it may be a secret.
     """
-    has_default = not value.rstrip("}").endswith(variable)
-    shown = f"${{{variable}...}}" if has_default else value
+    rest = value.partition(variable)[2].strip()
+    shown = value if rest in ("", "}") else f"${{{variable}...}}"
     return (
         f'"{shown}" is taken literally: TEN fills in ${{env:{variable}}} only'
     )

@@ -76,6 +76,6 @@ def _check_token(resolved: Resolved, found: Findings) -> None:
 def _text(resolved: Resolved, name: str) -> str:
     """Return a param's text, "" where it is missing or was not filled in."""
     value = resolved.given.params.get(name)
-    if not isinstance(value, str) or shell_variable_of(value.strip()):
+    if not isinstance(value, str) or shell_variable_of(value):
         return ""
     return "" if properties.PLACEHOLDER.search(value) else value.strip()

@@ -1,0 +1,60 @@
+"""bin/check on placeholders: what TEN does not fill in, and defaults."""
+
+import pytest
+from test_check_graphs import Editor, judge
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " $SPATIUS_APP_ID ",
+        "$SPATIUS_APP_ID\n",
+        " ${SPATIUS_APP_ID}",
+        "${env.SPATIUS_APP_ID}",
+        "${ENV:SPATIUS_APP_ID}",
+        "${Env:SPATIUS_APP_ID}",
+        "${ENV.SPATIUS_APP_ID}",
+    ],
+)
+def test_placeholder_of_another_form_is_taken_literally(text, tmp_path):
+    """With the form that TEN has for the same variable."""
+    editor = Editor()
+    editor.params["spatius_app_id"] = text
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 1
+    assert "is taken literally: TEN fills in ${env:SPATIUS_APP_ID} only" in (
+        words
+    )
+    assert "1 error, 0 warnings" in words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${ENV:APP|hush}",
+        "${env.APP|hush}",
+        " ${APP:-hush} ",
+        "${ENV:-hush}",
+        "${APP|hush-APP}",
+    ],
+)
+def test_default_of_another_form_is_not_shown(text, tmp_path):
+    """It may be a secret."""
+    editor = Editor()
+    editor.params["spatius_app_id"] = text
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 1
+    assert "...}" in words
+    assert "hush" not in words
+
+
+@pytest.mark.parametrize(
+    "text", ["costs $5", "$5", "US$", "a $NAME in a text", "${}", "$name"]
+)
+def test_text_with_a_dollar_sign_is_text(text, tmp_path):
+    """Only what is nothing but a variable's name was meant as one."""
+    editor = Editor()
+    editor.node("llm")["property"]["prompt"] = text
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 0
+    assert words.strip().endswith("No problems.")
