@@ -242,6 +242,11 @@ def _source(path: str, resolved: Resolved) -> str:
     usual = resolved.usual.get(path, "")
     value = resolved.at(path)
     if origin is not None and origin.variable:
+        if not origin.is_set and not properties.is_missing(value):
+            return (
+                f"the default in the placeholder of {origin.variable}, which "
+                "is not set"
+            )
         state = ""
         if properties.is_missing(value):
             state = f", which is {'empty' if origin.is_set else 'not set'}"

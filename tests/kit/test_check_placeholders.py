@@ -58,3 +58,18 @@ def test_text_with_a_dollar_sign_is_text(text, tmp_path):
     code, words = judge(tmp_path, editor.tree)
     assert code == 0
     assert words.strip().endswith("No problems.")
+
+
+@pytest.mark.parametrize("variable", [None, "none"])
+def test_value_of_a_default_is_said_to_be_one(variable, tmp_path):
+    """Nothing is wrong with a variable that is not set."""
+    editor = Editor()
+    editor.params["agora_uid"] = "${env:FACE_UID|none}"
+    code, words = judge(tmp_path, editor.tree, FACE_UID=variable)
+    assert code == 1
+    source = (
+        "the default in the placeholder of FACE_UID, which is not set"
+        if variable is None
+        else "from the environment variable FACE_UID"
+    )
+    assert f"got 'none' ({source})" in words
