@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .channel import avatars_beside, channel_of, uid_of
 from .findings import Findings
 from .model import Graph, Node
 from .resolve import (
     Resolved,
     expand,
-    resolve,
     shell_variable_of,
     taken_literally,
 )
@@ -73,7 +73,7 @@ def _check_rtc(
     properties = expand(graph.property_of(rtc), environ, {})
     uid, uid_path = _uid(resolved), resolved.given.path("agora_uid")
     for key in ("stream_id", "remote_stream_id"):
-        if uid and str(properties.get(key)) == uid:
+        if uid and uid_of(properties.get(key)) == uid:
             found.errors.append(
                 f"{uid_path}: {uid} is also the {key} of {rtc}; every "
                 "participant of a channel needs its own uid"
@@ -82,7 +82,7 @@ def _check_rtc(
         if name := shell_variable_of(properties.get(key)):
             value = properties.pop(key)
             found.errors.append(f"{rtc}.{key}: {taken_literally(value, name)}")
-    channel, own_channel = properties.get("channel"), _channel(resolved)
+    channel, own_channel = properties.get("channel"), channel_of(resolved)
     if (
         channel
         and own_channel
@@ -167,17 +167,9 @@ def _check_avatars(
     environ: Mapping[str, str],
     found: Findings,
 ) -> None:
-    graph = node.graph
-    assert graph is not None
-    addon = str(graph.named(node.name).get("addon"))
     uid = _uid(resolved)
-    for other in graph.made_by(addon):
-        if other == node.name or not uid or uid == "0":
-            continue
-        theirs = resolve(
-            Node(other, graph.property_of(other), graph), package_dir, environ
-        )
-        if _uid(theirs) == uid and _channel(theirs) == _channel(resolved):
+    for other, theirs in avatars_beside(node, resolved, package_dir, environ):
+        if uid and theirs == uid:
             found.errors.append(
                 f"{resolved.given.path('agora_uid')}: {uid} is also that of "
                 f"the avatar {other} in the same channel; every participant "
@@ -212,8 +204,4 @@ def _check_variables(
 
 
 def _uid(resolved: Resolved) -> str:
-    return str(resolved.given.params.get("agora_uid", "")).strip()
-
-
-def _channel(resolved: Resolved) -> Any:
-    return resolved.given.params.get("agora_channel")
+    return uid_of(resolved.given.params.get("agora_uid", ""))

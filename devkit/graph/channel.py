@@ -1,0 +1,50 @@
+"""Who joins an avatar's channel, and with which uid."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .model import Node
+from .resolve import Resolved, resolve
+
+
+def uid_of(value: Any) -> str:
+    """Return a uid in one form, whether the file has 2000, "02000" or 2000.0.
+
+    "" stands for none and for 0, in whose place Agora chooses one. What is no
+    number is returned as it is.
+    """
+    text = str(value).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number) or "") if number.is_integer() else text
+
+
+def channel_of(resolved: Resolved) -> Any:
+    """Return the channel that an avatar joins, None without one."""
+    return resolved.given.params.get("agora_channel")
+
+
+def avatars_beside(
+    node: Node,
+    resolved: Resolved,
+    package_dir: Path,
+    environ: Mapping[str, str],
+) -> Iterator[tuple[str, str]]:
+    """Yield name and uid of each other avatar in the channel of `node`.
+
+    `package_dir` is as in `resolve`.
+    """
+    graph = node.graph
+    assert graph is not None
+    addon = str(graph.named(node.name).get("addon"))
+    for other in graph.made_by(addon):
+        if other == node.name:
+            continue
+        theirs = resolve(
+            Node(other, graph.property_of(other), graph), package_dir, environ
+        )
+        if channel_of(theirs) == channel_of(resolved):
+            yield other, uid_of(theirs.given.params.get("agora_uid", ""))
