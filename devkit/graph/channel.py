@@ -6,6 +6,7 @@ from typing import Any
 
 from .model import Node
 from .resolve import Resolved, resolve
+from .tree import Tree
 
 
 def uid_of(value: Any) -> str:
@@ -48,3 +49,17 @@ def avatars_beside(
         )
         if channel_of(theirs) == channel_of(resolved):
             yield other, uid_of(theirs.given.params.get("agora_uid", ""))
+
+
+def rtc_nodes_in(channel: Any, rtc_nodes: Mapping[str, Tree]) -> list[str]:
+    """Return the RTC nodes that join `channel`, or else those that may.
+
+    `rtc_nodes` are their properties by name, filled in. Without a channel
+    an RTC node, or the avatar, gets one when a session starts.
+    """
+    if not channel:
+        return list(rtc_nodes)
+    joined = {name: node.get("channel") for name, node in rtc_nodes.items()}
+    return [name for name in joined if joined[name] == channel] or [
+        name for name in joined if not joined[name]
+    ]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .channel import avatars_beside, channel_of, uid_of
+from .channel import avatars_beside, channel_of, rtc_nodes_in, uid_of
 from .findings import Findings
 from .model import Graph, Node
 from .resolve import (
@@ -14,7 +14,7 @@ from .resolve import (
     shell_variable_of,
     taken_literally,
 )
-from .tree import joined, leaves
+from .tree import Tree, joined, leaves
 from .wiring import RTC_ADDON
 
 _RATE_KEYS = (
@@ -53,8 +53,7 @@ def check_neighbors(
             "server puts a session's channel only into nodes that have it; "
             'add "channel": ""'
         )
-    for rtc in graph.made_by(RTC_ADDON):
-        _check_rtc(graph, rtc, resolved, environ, found)
+    _check_rtc_nodes(graph, resolved, environ, found)
     if isinstance(sample_rate, int):
         _check_rates(graph, node.name, sample_rate, environ, found)
     _check_avatars(node, resolved, package_dir, environ, found)
@@ -62,15 +61,43 @@ def check_neighbors(
     return found
 
 
-def _check_rtc(
+def _check_rtc_nodes(
     graph: Graph,
-    rtc: str,
     resolved: Resolved,
     environ: Mapping[str, str],
     found: Findings,
 ) -> None:
-    """Compare uid, channel and project with those of the RTC node."""
-    properties = expand(graph.property_of(rtc), environ, {})
+    """Compare the avatar with the RTC nodes that join its channel."""
+    rtc_nodes = {
+        name: expand(graph.property_of(name), environ, {})
+        for name in graph.made_by(RTC_ADDON)
+    }
+    for rtc, properties in rtc_nodes.items():
+        for key in ("app_id", "app_certificate", "channel"):
+            if name := shell_variable_of(properties.get(key)):
+                text = taken_literally(properties.pop(key), name)
+                found.errors.append(f"{rtc}.{key}: {text}")
+    channel = channel_of(resolved)
+    if not resolved.problems.keys().isdisjoint(_CHANNEL_PATHS):
+        channel = None
+    beside = rtc_nodes_in(channel, rtc_nodes)
+    if rtc_nodes and not beside:
+        others = " and ".join(
+            f"{rtc} joins {properties['channel']!r}"
+            for rtc, properties in rtc_nodes.items()
+        )
+        found.errors.append(
+            f"channel: the avatar joins {channel!r} and {others}; "
+            "user and avatar meet only in the same channel"
+        )
+    for rtc in beside or rtc_nodes:
+        _check_rtc(rtc, rtc_nodes[rtc], resolved, found)
+
+
+def _check_rtc(
+    rtc: str, properties: Tree, resolved: Resolved, found: Findings
+) -> None:
+    """Compare uid and project with those of the RTC node."""
     uid, uid_path = _uid(resolved), resolved.given.path("agora_uid")
     for key in ("stream_id", "remote_stream_id"):
         if uid and uid_of(properties.get(key)) == uid:
@@ -78,21 +105,6 @@ def _check_rtc(
                 f"{uid_path}: {uid} is also the {key} of {rtc}; every "
                 "participant of a channel needs its own uid"
             )
-    for key in ("app_id", "app_certificate", "channel"):
-        if name := shell_variable_of(properties.get(key)):
-            value = properties.pop(key)
-            found.errors.append(f"{rtc}.{key}: {taken_literally(value, name)}")
-    channel, own_channel = properties.get("channel"), channel_of(resolved)
-    if (
-        channel
-        and own_channel
-        and channel != own_channel
-        and resolved.problems.keys().isdisjoint(_CHANNEL_PATHS)
-    ):
-        found.errors.append(
-            f"channel: the avatar joins {own_channel!r} and {rtc} joins "
-            f"{channel!r}; user and avatar meet only in the same channel"
-        )
     app_id = properties.get("app_id")
     own_app_id = resolved.given.params.get("agora_appid")
     app_id_path = resolved.given.path("agora_appid")

@@ -1,9 +1,22 @@
 """bin/check on the nodes beside the avatar: RTC, TTS, other avatars."""
 
+import copy
+
 import pytest
-from test_check_graphs import Editor, judge
+from test_check_graphs import OTHER_ID, Editor, judge
 
 SAME_UID = "agora_uid: 2000 is also "
+
+
+def two_rooms() -> Editor:
+    """Return a graph with two channels, an RTC node and an avatar in each."""
+    editor = Editor()
+    editor.add_avatar(channel="room2")
+    rtc = copy.deepcopy(editor.node("agora_rtc"))
+    rtc["name"] = "rtc2"
+    rtc["property"].update(channel="room2", stream_id=1235)
+    editor.graph["nodes"].append(rtc)
+    return editor
 
 
 @pytest.mark.parametrize("uid", ["02000", "2000 ", 2000.0, "2000"])
@@ -37,3 +50,51 @@ def test_uid_that_agora_chooses_is_nobody_elses(tmp_path):
     code, words = judge(tmp_path, editor.tree)
     assert code == 0, words
     assert "is also " not in words
+
+
+def test_avatar_is_compared_with_the_rtc_node_of_its_channel(tmp_path):
+    """Another channel may have the same uids, and another project."""
+    editor = two_rooms()
+    editor.rtc["remote_stream_id"] = 3000
+    editor.node("second")["property"]["params"]["agora_uid"] = 3000
+    editor.node("second")["property"]["params"]["agora_appid"] = OTHER_ID
+    editor.node("rtc2")["property"]["app_id"] = OTHER_ID
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 0, words
+    assert words.strip().endswith("No problems.")
+
+
+def test_mistake_beside_the_rtc_node_of_its_channel_is_named(tmp_path):
+    """The other RTC node does not hide it."""
+    editor = two_rooms()
+    editor.node("rtc2")["property"].update(app_id=OTHER_ID, stream_id=2000)
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 1
+    assert f"{SAME_UID}the stream_id of rtc2" in words
+    assert "agora_appid: not the app_id of rtc2" in words
+    assert "of agora_rtc" not in words
+    assert "2 errors, 0 warnings" in words
+
+
+def test_rtc_node_without_a_channel_may_have_any(tmp_path):
+    """It gets one when the session starts."""
+    editor = two_rooms()
+    editor.avatar["channel"] = "room3"
+    editor.node("rtc2")["property"].update(channel="", stream_id=2000)
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 1
+    assert f"{SAME_UID}the stream_id of rtc2" in words
+    assert "joins" not in words
+
+
+def test_channel_without_an_rtc_node_is_one_error(tmp_path):
+    """With the channels that there are."""
+    editor = two_rooms()
+    editor.avatar["channel"] = "room3"
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 1
+    assert (
+        "channel: the avatar joins 'room3' and agora_rtc joins 'room' and rtc2 "
+        "joins 'room2'; user and avatar meet only in the same channel" in words
+    )
+    assert words.strip().endswith("1 error, 0 warnings")
