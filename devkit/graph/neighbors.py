@@ -13,6 +13,7 @@ from .resolve import (
     expand,
     shell_variable_of,
     taken_literally,
+    with_source,
 )
 from .tree import Tree, joined, leaves
 from .wiring import RTC_ADDON
@@ -86,10 +87,12 @@ def _check_rtc_nodes(
             f"{rtc} joins {properties['channel']!r}"
             for rtc, properties in rtc_nodes.items()
         )
-        found.errors.append(
-            f"channel: the avatar joins {channel!r} and {others}; "
-            "user and avatar meet only in the same channel"
+        text = (
+            f"{resolved.given.path('agora_channel')}: the avatar joins "
+            f"{channel!r} and {others}; user and avatar meet only in the same "
+            "channel"
         )
+        found.errors.append(with_source(text, resolved))
     for rtc in beside or rtc_nodes:
         _check_rtc(rtc, rtc_nodes[rtc], resolved, found)
 

@@ -98,3 +98,29 @@ def test_channel_without_an_rtc_node_is_one_error(tmp_path):
         "joins 'room2'; user and avatar meet only in the same channel" in words
     )
     assert words.strip().endswith("1 error, 0 warnings")
+
+
+@pytest.mark.parametrize(
+    ("channel", "said"),
+    [
+        ("", "(from the environment variable AGORA_CHANNEL)"),
+        (
+            "${env:STUDIO|studio}",
+            "(the default in the placeholder of STUDIO, which is not set)",
+        ),
+    ],
+)
+def test_source_of_a_channel_that_does_not_fit_is_named(
+    channel, said, tmp_path
+):
+    """The file alone does not show it."""
+    editor = Editor()
+    editor.avatar["channel"] = channel
+    code, words = judge(
+        tmp_path, editor.tree, AGORA_CHANNEL="studio", STUDIO=None
+    )
+    assert code == 1
+    path = "channel" if channel else "params.agora_channel"
+    assert f" {path}: the avatar joins 'studio' and agora_rtc" in words
+    assert f"user and avatar meet only in the same channel {said}" in words
+    assert words.strip().endswith("1 error, 0 warnings")
