@@ -18,14 +18,8 @@ from .resolve import (
 from .tree import Tree, joined, leaves
 from .wiring import RTC_ADDON
 
-_RATE_KEYS = (
-    "sample_rate",
-    "samplerate",
-    "sample_rate_hz",
-    "sample_rate_hertz",
-    "samplingrate",
-    "sampling_rate",
-)
+_RATE_KEY = re.compile("sampl(e|ing)rate(hz|hertz)?$")
+"""How a rate's key ends, in small letters and without underscores."""
 _FORMAT_KEY = re.compile("format|encoding")
 _CHANNEL_PATHS = ("channel", "params.agora_channel")
 _PCM = re.compile("pcm|raw|riff|linear|s16")
@@ -155,7 +149,7 @@ def _rates(value: Any, path: str) -> Iterator[tuple[str, int]]:
         inner, name = joined(path, key), key.lower()
         if name.startswith(("input", "asr")):
             continue  # of a model that listens, too
-        if name.endswith(_RATE_KEYS):
+        if _RATE_KEY.search(name.replace("_", "")):
             if re.fullmatch("[0-9]{4,6}", str(item)):
                 yield inner, int(item)
         elif isinstance(item, str) and _FORMAT_KEY.search(name):

@@ -124,3 +124,32 @@ def test_source_of_a_channel_that_does_not_fit_is_named(
     assert f" {path}: the avatar joins 'studio' and agora_rtc" in words
     assert f"user and avatar meet only in the same channel {said}" in words
     assert words.strip().endswith("1 error, 0 warnings")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sampleRate",
+        "sampleRateHertz",
+        "sample_rate_hertz",
+        "outputSampleRateHz",
+        "SamplingRate",
+        "sampling_rate_hz",
+    ],
+)
+def test_rate_of_a_tts_is_found_however_its_key_is_written(key, tmp_path):
+    """In camel case and in snake case, with its unit and without."""
+    editor = Editor()
+    editor.node("tts")["property"] = {"audioConfig": {key: 16000}}
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 1
+    assert f"tts sends 16000 Hz (tts.audioConfig.{key})" in words
+
+
+@pytest.mark.parametrize("key", ["inputSampleRateHertz", "asrSampleRate"])
+def test_rate_that_a_model_listens_at_is_not_compared(key, tmp_path):
+    """What it sends may have another one."""
+    editor = Editor()
+    editor.node("tts")["property"] = {key: 16000}
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 0, words
