@@ -82,12 +82,15 @@ def main(
     """
     errors = Console(stderr=True, highlight=False)
     try:
-        nodes = read(file).nodes(package.NAME, node)
+        contents = read(file)
+        nodes = contents.nodes(package.NAME, node)
         if len(nodes) > 1:
             names = ", ".join(found.name for found in nodes)
             raise FileError(
                 f"{file} has several avatars ({names}); name one with --node"
             )
+        if contents.defects:
+            raise TokenRefused(contents.defects)
         answer = sign(nodes[0], uid, minutes, time.time())
     except FileError as error:
         errors.print(str(error), style="red", markup=False, soft_wrap=True)

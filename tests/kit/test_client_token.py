@@ -101,6 +101,23 @@ def test_agents_own_uid_is_refused():
     assert "stream_id of agora_rtc" in result.stderr
 
 
+def graph_file(folder: Path, *nodes: dict) -> Path:
+    """Write a graph with an avatar in the channel room and these nodes."""
+    path = folder / "graph.json"
+    path.write_text(json.dumps({"nodes": [avatar("avatar"), *nodes]}))
+    return path
+
+
+def avatar(name: str, channel: str = "room", uid: object = 2000) -> dict:
+    """Return an avatar's node."""
+    return {
+        "type": "extension",
+        "name": name,
+        "addon": "spatius_avatar_python",
+        "property": {"channel": channel, "params": {"agora_uid": uid}},
+    }
+
+
 def test_channel_of_a_graphs_node_is_used():
     """A graph is read as bin/check reads it."""
     result = client_token("--uid", "1001", VOICE_ASSISTANT)
@@ -145,6 +162,25 @@ def test_spatius_has_nothing_to_do_with_it():
     spatius = ("SPATIUS_API_KEY", "SPATIUS_APP_ID", "SPATIUS_AVATAR_ID")
     result = client_token("--uid", "1001", **dict.fromkeys(spatius))
     assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"agora_uid": 2000', '"agora_uid": 7, "agora_uid": 2000', "twice"),
+        ('"channel": "room"', '"channel": "room", "x": null', "x: null"),
+        ("2000", '2000, "x": 1e999', "x: not a number"),
+    ],
+)
+def test_file_that_ten_does_not_read_is_refused(old, new, said, tmp_path):
+    """No agent would join with what this command reads."""
+    path = graph_file(tmp_path)
+    assert client_token("--uid", "1001", path).exit_code == 0
+    path.write_text(path.read_text().replace(old, new))
+    result = client_token("--uid", "1001", path)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert not result.stdout
 
 
 def test_file_that_cannot_be_used_is_said(tmp_path):
