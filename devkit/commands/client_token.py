@@ -23,6 +23,12 @@ from ..graph import (
     resolve,
     with_source,
 )
+from ..graph.channel import (
+    avatars_beside,
+    channel_of,
+    rtc_nodes_in,
+    uid_of,
+)
 from ..graph.product import config, token
 from ..graph.product import params as rules
 
@@ -125,6 +131,7 @@ def sign(
         ) from error
     params = loaded.params
     _refuse_uid(node, params, uid)
+    _refuse_uid_of_others(node, resolved, uid)
     certificate = _certificate(params)
     expires_at_s = int(now_s) + 60 * (minutes or params.session_expire_minutes)
     return {
@@ -173,11 +180,28 @@ def _refuse_uid(node: Node, params: Any, uid: int) -> None:
                 "channel. Choose another one"
             ]
         )
+
+
+def _refuse_uid_of_others(node: Node, resolved: Resolved, uid: int) -> None:
+    """Refuse the uid of whoever else is in the channel."""
     if node.graph is None:
         return
-    for rtc in node.graph.made_by(RTC_ADDON):
-        properties = expand(node.graph.property_of(rtc), os.environ, {})
-        if str(properties.get("stream_id")) == str(uid):
+    for other, theirs in avatars_beside(
+        node, resolved, package.ROOT, os.environ
+    ):
+        if theirs == str(uid):
+            raise TokenRefused(
+                [
+                    f"--uid {uid} is that of the avatar {other}. Choose "
+                    "another one"
+                ]
+            )
+    rtc_nodes = {
+        name: expand(node.graph.property_of(name), os.environ, {})
+        for name in node.graph.made_by(RTC_ADDON)
+    }
+    for rtc in rtc_nodes_in(channel_of(resolved), rtc_nodes):
+        if uid_of(rtc_nodes[rtc].get("stream_id")) == str(uid):
             raise TokenRefused(
                 [
                     f"--uid {uid} is the agent's own (stream_id of {rtc}). "

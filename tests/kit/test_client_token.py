@@ -118,6 +118,49 @@ def avatar(name: str, channel: str = "room", uid: object = 2000) -> dict:
     }
 
 
+def rtc(name: str, channel: str, stream_id: object) -> dict:
+    """Return an RTC node."""
+    return {
+        "type": "extension",
+        "name": name,
+        "addon": "agora_rtc",
+        "property": {"channel": channel, "stream_id": stream_id},
+    }
+
+
+def test_uid_of_another_avatar_of_the_channel_is_refused(tmp_path):
+    """However the file writes it; in another channel it is free."""
+    path = graph_file(
+        tmp_path,
+        avatar("second", uid="02001"),
+        avatar("third", "room2", uid=2002),
+    )
+    result = client_token("--uid", "2001", "--node", "avatar", path)
+    assert result.exit_code == 1
+    assert "--uid 2001 is that of the avatar second" in result.stderr
+    result = client_token("--uid", "2002", "--node", "avatar", path)
+    assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize("stream_id", ["01234", 1234.0, "${env:BOT|1234}"])
+def test_agents_uid_is_compared_as_a_number(stream_id, tmp_path):
+    """TEN converts what the file has."""
+    path = graph_file(tmp_path, rtc("agora_rtc", "room", stream_id))
+    result = client_token("--uid", "1234", path, BOT=None)
+    assert result.exit_code == 1
+    assert "stream_id of agora_rtc" in result.stderr
+
+
+def test_uid_of_an_agent_in_another_channel_is_free(tmp_path):
+    """The client does not meet it."""
+    path = graph_file(
+        tmp_path, rtc("agora_rtc", "room", 1234), rtc("rtc2", "room2", 1235)
+    )
+    result = client_token("--uid", "1235", path)
+    assert result.exit_code == 0, result.stderr
+    assert client_token("--uid", "1234", path).exit_code == 1
+
+
 def test_channel_of_a_graphs_node_is_used():
     """A graph is read as bin/check reads it."""
     result = client_token("--uid", "1001", VOICE_ASSISTANT)
