@@ -31,17 +31,32 @@ ROLE_PUBLISHER = 1
 """Agora's role of a participant that may send audio, video and data."""
 
 _JOIN_CHANNEL = 1  # the privilege whose expiry counts as the token's
+_ANY_UID = ""  # what is signed in place of uid 0
+_SIGNATURE_BYTES = 32  # of HMAC-SHA256
 
 
 class TokenFacts(NamedTuple):
-    """What an Agora RTC token says of itself.
-
-    ``expires_at_s`` is in seconds since the epoch, None where it cannot be read.
-    """
+    """What an Agora RTC token says of itself."""
 
     version: str
     app_id: str
     expires_at_s: Optional[int]
+    """In seconds since the epoch; None: it names none, or cannot be read."""
+    is_damaged: bool = False
+    """What follows the App ID cannot be unpacked."""
+    channel_crc: Optional[int] = None
+    """CRC-32 of the channel's name, in version 006."""
+    uid_crc: Optional[int] = None
+    """CRC-32 of the uid in decimal digits, or of no text for any uid."""
+
+    def is_for_channel(self, channel: str) -> bool:
+        """Return whether it can have been signed for `channel`."""
+        return self.channel_crc in (None, _crc(channel))
+
+    def is_for_uid(self, uid: int) -> bool:
+        """Return whether it can have been signed for `uid`."""
+        own = str(uid) if uid else _ANY_UID
+        return self.uid_crc in (None, _crc(_ANY_UID), _crc(own))
 
 
 def sign(
@@ -63,29 +78,38 @@ def sign(
 def read(token: str) -> Optional[TokenFacts]:
     """Return what `token` says of itself, None if it is of no known form."""
     if re.match("006[0-9a-fA-F]{32}", token):
-        return TokenFacts("006", token[3:35], _expiry_of_006(token[35:]))
+        return _read_006(token[3:35], token[35:])
     if token.startswith("007"):
         return _read_007(token[3:])
     return None
 
 
-def _expiry_of_006(text: str) -> Optional[int]:
-    """Return when the right to join expires, in seconds since the epoch."""
+def _read_006(app_id: str, text: str) -> TokenFacts:
     try:
         content = _Unpacker(base64.b64decode(text, validate=True))
-        content.string()  # the signature
-        content.uint32()  # the channel's checksum
-        content.uint32()  # the uid's checksum
+        signature = content.string()
+        channel_crc = content.uint32()
+        uid_crc = content.uint32()
         message = _Unpacker(content.string())
         message.uint32()  # the salt
         message.uint32()  # the time of its making, and a day
         privileges = {
             message.uint16(): message.uint32() for _ in range(message.uint16())
         }
+        content.end()
+        message.end()
+        if len(signature) != _SIGNATURE_BYTES:
+            raise ValueError("the signature is of another length")
     except (binascii.Error, struct.error, ValueError):
-        return None
-    # A privilege with expiry 0 never expires.
-    return privileges.get(_JOIN_CHANNEL) or None
+        return TokenFacts("006", app_id, None, is_damaged=True)
+    return TokenFacts(
+        "006",
+        app_id,
+        # A privilege with expiry 0 never expires.
+        privileges.get(_JOIN_CHANNEL) or None,
+        channel_crc=channel_crc,
+        uid_crc=uid_crc,
+    )
 
 
 def _read_007(text: str) -> Optional[TokenFacts]:
@@ -100,6 +124,10 @@ def _read_007(text: str) -> Optional[TokenFacts]:
     except (binascii.Error, struct.error, ValueError, zlib.error):
         return None
     return TokenFacts("007", app_id, issued_at_s + lifetime_s)
+
+
+def _crc(text: str) -> int:
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
 
 
 class _Unpacker:
@@ -122,6 +150,10 @@ class _Unpacker:
         if self._position > len(self._data):
             raise ValueError("the string is longer than the buffer")
         return self._data[start : self._position]
+
+    def end(self) -> None:
+        if self._position != len(self._data):
+            raise ValueError("there is more than was packed")
 
     def _number(self, form: str) -> int:
         (value,) = struct.unpack_from(form, self._data, self._position)

@@ -223,8 +223,10 @@ def _agora_token(loaded: Any, now_s: float) -> str:
             f"would expire at {expires_at}"
         )
     facts = token.read(loaded.agora_token.get_secret_value())
-    if facts is None or facts.expires_at_s is None:
+    if facts is None or facts.is_damaged:
         return "given; its expiry cannot be read"
+    if facts.expires_at_s is None:
+        return "given; it names no expiry"
     left_min = (facts.expires_at_s - now_s) / 60
     return (
         f"given; expires at {_clock_time(facts.expires_at_s)}, in "

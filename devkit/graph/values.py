@@ -1,6 +1,7 @@
 """Checks a node's values against one another."""
 
 import re
+from typing import Any
 
 from .findings import Findings, nearest
 from .product import config, params, properties, token
@@ -15,6 +16,8 @@ _MUST_DIFFER = (
 
 _STAND_IN = re.compile(r"\.{2,}|\u2026|<.*>", re.DOTALL)
 """What documents write in place of a value."""
+
+_UID = re.compile("[0-9]{1,10}")
 
 
 def check_values(resolved: Resolved) -> Findings:
@@ -56,9 +59,11 @@ def _check_token(resolved: Resolved, found: Findings) -> None:
         _text(resolved, "agora_token"),
         _text(resolved, "agora_appid"),
     )
-    if not given or token.read(given) is not None:
+    if not given:
         return
-    if given == app_id:
+    if facts := token.read(given):
+        _check_facts(facts, resolved, found)
+    elif given == app_id:
         # Agora takes that where the project has no App Certificate.
         found.warnings.append(
             "params.agora_token: the App ID in place of a token; Agora "
@@ -70,6 +75,33 @@ def _check_token(resolved: Resolved, found: Findings) -> None:
             f"that begins with 006 or 007, got text of {len(given)} "
             "characters. Leave it empty to have the extension sign tokens "
             "with params.agora_appcert"
+        )
+
+
+def _check_facts(facts: Any, resolved: Resolved, found: Findings) -> None:
+    """Check what the token says of itself against the node's params.
+
+    config.py takes these tokens: whether one is valid is for Agora to say.
+    """
+    path = resolved.given.path("agora_token")
+    if facts.is_damaged:
+        found.errors.append(
+            f"{path}: cannot be read: it is cut or damaged; set all of the "
+            "token that was made, and nothing else"
+        )
+        return
+    channel = str(resolved.given.params.get("agora_channel"))
+    if _text(resolved, "agora_channel") and not facts.is_for_channel(channel):
+        found.errors.append(
+            f"{path}: expected a token for the channel in "
+            f"{resolved.given.path('agora_channel')}, got one for another "
+            "channel"
+        )
+    uid = str(resolved.given.params.get("agora_uid")).strip()
+    if _UID.fullmatch(uid) and not facts.is_for_uid(int(uid)):
+        found.errors.append(
+            f"{path}: expected a token for the uid in "
+            f"{resolved.given.path('agora_uid')}, got one for another uid"
         )
 
 

@@ -88,6 +88,22 @@ def built_007(issued_at_s: int, lifetime_s: int) -> str:
     return "007" + base64.b64encode(content).decode()
 
 
+def facts_006(
+    expires_at_s: "int | None",
+    app_id: str = APP_ID,
+    channel: str = CHANNEL,
+    uid: str = str(UID),
+) -> token.TokenFacts:
+    """Return what a sound version-006 token says of itself."""
+    return token.TokenFacts(
+        "006",
+        app_id,
+        expires_at_s,
+        channel_crc=zlib.crc32(channel.encode()),
+        uid_crc=zlib.crc32(uid.encode()),
+    )
+
+
 def test_builder_makes_agoras_vector():
     """The builder that signs gives Agora's own token, byte for byte."""
     assert built_006({JOIN: VECTOR_006_ENDS_AT_S}) == VECTOR_006
@@ -95,9 +111,7 @@ def test_builder_makes_agoras_vector():
 
 def test_reads_agoras_vector():
     """What Agora's own version-006 token says of itself is read."""
-    assert token.read(VECTOR_006) == token.TokenFacts(
-        "006", APP_ID, VECTOR_006_ENDS_AT_S
-    )
+    assert token.read(VECTOR_006) == facts_006(VECTOR_006_ENDS_AT_S)
 
 
 def test_reads_agoras_vector_of_version_007():
@@ -125,7 +139,7 @@ def test_end_of_version_007_counts_from_its_issue():
 def test_signs_what_it_reads():
     """A token that is signed here says what it was signed for."""
     text = token.sign(APP_ID, CERTIFICATE, CHANNEL, UID, ENDS_AT_S)
-    assert token.read(text) == token.TokenFacts("006", APP_ID, ENDS_AT_S)
+    assert token.read(text) == facts_006(ENDS_AT_S)
 
 
 @given(
@@ -137,7 +151,9 @@ def test_signs_what_it_reads():
 def test_reads_any_end_it_signs(app_id, expires_at_s, uid, channel):
     """Signing and reading agree for whatever may be signed."""
     text = token.sign(app_id, CERTIFICATE, channel, uid, expires_at_s)
-    assert token.read(text) == token.TokenFacts("006", app_id, expires_at_s)
+    assert token.read(text) == facts_006(
+        expires_at_s, app_id, channel, str(uid or "")
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,9 +198,30 @@ def test_signs_anew_each_time():
 )
 def test_end_is_that_of_the_right_to_join(privileges, expires_at_s):
     """The right to join ends the token; without its end there is none."""
-    facts = token.read(built_006(privileges, ts=5000))
+    text = built_006(privileges, ts=5000)
+    assert token.read(text) == facts_006(expires_at_s)
+
+
+@pytest.mark.parametrize("uid", [7, 0])
+def test_token_is_for_one_channel_and_uid(uid):
+    """It says whether it was signed for them; uid 0 signs for any uid."""
+    facts = token.read(token.sign(APP_ID, CERTIFICATE, "room", uid, 1))
     assert facts is not None
-    assert facts.expires_at_s == expires_at_s
+    assert facts.is_for_channel("room") and not facts.is_for_channel("rooms")
+    assert facts.is_for_uid(uid)
+    assert facts.is_for_uid(8) == (uid == 0)
+    assert facts.is_for_uid(0) == (uid == 0)
+
+
+def test_version_007_is_for_any_channel_and_uid():
+    """What is not read of a token is not judged."""
+    facts = token.read(VECTOR_007)
+    assert facts is not None and not facts.is_damaged
+    assert facts.is_for_channel("room") and facts.is_for_uid(7)
+
+
+def content_006(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def damaged_007(content: bytes) -> str:
@@ -215,21 +252,29 @@ def test_unknown_form_says_nothing(text):
     assert token.read(text) is None
 
 
+SOUND_006 = base64.b64decode(VECTOR_006[35:])
+
+
 @pytest.mark.parametrize(
     "rest",
     [
         "",
         "****",
         "A",
-        VECTOR_006[35:-4],
+        *(VECTOR_006[35:-cut] for cut in (1, 2, 4, 10, 40, 60)),
+        VECTOR_006[35:] + "A",
         VECTOR_006[35:] + "\n!",
-        base64.b64encode(struct.pack("<H", 65535)).decode(),
+        VECTOR_006[35:60] + " " + VECTOR_006[60:],
+        content_006(struct.pack("<H", 65535)),
+        content_006(SOUND_006 + b"more"),
+        content_006(SOUND_006[:42] + packed(SOUND_006[44:] + b"more")),
+        content_006(packed(bytes(31)) + SOUND_006[34:]),
     ],
 )
 def test_damaged_006_still_says_its_app_id(rest):
-    """The App ID stands in the clear; the end is not known."""
+    """The App ID stands in the clear; no more than that is known."""
     assert token.read("006" + APP_ID + rest) == token.TokenFacts(
-        "006", APP_ID, None
+        "006", APP_ID, None, is_damaged=True
     )
 
 

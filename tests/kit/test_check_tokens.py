@@ -1,0 +1,104 @@
+"""bin/check on a given Agora token: what it says of itself."""
+
+import time
+
+import pytest
+from agent import APP_ID, CERTIFICATE
+from agora_token_builder.AccessToken import AccessToken
+from test_check import ROOT, check
+
+DAMAGED = "params.agora_token: cannot be read: it is cut or damaged"
+OTHER_CHANNEL = "token for the channel in params.agora_channel, got one for"
+OTHER_UID = "token for the uid in params.agora_uid, got one for another uid"
+
+
+def signed(
+    channel: str = "room", uid: int = 2000, expires_in_s: int | None = 3600
+) -> str:
+    """Return a publisher's token; uid 0 lets any uid in, None never ends."""
+    builder = AccessToken(APP_ID, CERTIFICATE, channel, uid)
+    expires_at_s = expires_in_s and int(time.time()) + expires_in_s
+    for privilege in (1, 2, 3, 4):
+        builder.addPrivilege(privilege, expires_at_s or 0)
+    return builder.build()
+
+
+def check_token(token: str, **environment: str) -> tuple[int, str]:
+    """Run the command with a token, for the uid 2000 in the channel room."""
+    return check(ROOT / "property.json", AGORA_TOKEN=token, **environment)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4, 10, 40, 60, 100, 103])
+def test_cut_token_is_an_error(cut):
+    """However much is missing; nothing of the token is shown."""
+    token = signed()
+    code, words = check_token(token[:-cut])
+    assert code == 1
+    assert DAMAGED in words
+    assert token[35:41] not in words
+    assert words.strip().endswith("1 error, 0 warnings")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda t: t + "A",
+        lambda t: t + "AAAA",
+        lambda t: t[:80] + "A" + t[80:],
+        lambda t: t[:80] + " " + t[80:],
+        lambda t: t[:80] + "\n" + t[80:],
+        lambda t: t[:35] + t[39:],
+    ],
+    ids=["longer", "four longer", "inserted", "space", "line break", "hole"],
+)
+def test_damaged_token_is_an_error(damage):
+    """What a mistake with the clipboard makes of a token."""
+    token = signed()
+    code, words = check_token(damage(token))
+    assert code == 1
+    assert DAMAGED in words
+    assert token[41:47] not in words
+
+
+@pytest.mark.parametrize("uid", [2000, 0])
+def test_token_for_this_channel_and_uid_is_fine(uid):
+    """Signed for the avatar's uid, or for any."""
+    code, words = check_token(signed(uid=uid))
+    assert code == 0, words
+    assert "No problems." in words
+
+
+def test_token_without_an_end_is_fine():
+    """An expiry of 0 stands for none: that is no damage."""
+    code, words = check_token(signed(expires_in_s=None))
+    assert code == 0, words
+    assert "given; it names no expiry" in words
+
+
+def test_token_for_another_channel_is_an_error():
+    """Agora would refuse it."""
+    code, words = check_token(signed(channel="lobby"))
+    assert code == 1
+    assert OTHER_CHANNEL in words and OTHER_UID not in words
+
+
+def test_token_for_another_uid_is_an_error():
+    """That of the agent, for example."""
+    code, words = check_token(signed(uid=1000))
+    assert code == 1
+    assert OTHER_UID in words and OTHER_CHANNEL not in words
+
+
+def test_token_for_another_uid_is_said_beside_other_problems():
+    """What is wrong with the token needs no valid configuration."""
+    code, words = check_token(signed(uid=1000), AGORA_CHANNEL="")
+    assert code == 1
+    assert OTHER_UID in words and OTHER_CHANNEL not in words
+
+
+@pytest.mark.parametrize("uid", ["two", "9" * 5000, ""])
+def test_unreadable_uid_is_compared_with_no_token(uid):
+    """It is an error of its own, and the only one."""
+    code, words = check_token(signed(), AGORA_AVATAR_UID=uid)
+    assert code == 1
+    assert words.strip().endswith("1 error, 0 warnings")
