@@ -57,8 +57,9 @@ def main(
     console = Console(highlight=False)
     try:
         contents = read(file)
+        avatars = contents.nodes(package.NAME)
         reports = [
-            examine(found, contents.defects, os.environ, time.time())
+            examine(found, contents.defects, os.environ, time.time(), avatars)
             for found in contents.nodes(package.NAME, node)
         ]
     except FileError as error:

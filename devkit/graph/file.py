@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .findings import nearest
@@ -126,7 +126,8 @@ def _predefined(inner: Tree, prefix: str, file: Path) -> Iterator[Graph]:
     for index, entry in enumerate(entries):
         path = f"{prefix}predefined_graphs[{index}]"
         entry = as_object(entry)
-        yield _graph_of(entry, str(entry.get("name", index)), path, file)
+        graph = _graph_of(entry, str(entry.get("name", index)), path, file)
+        yield replace(graph, auto_start=entry.get("auto_start") is True)
 
 
 def _graph_of(tree: Tree, name: str, path: str, file: Path) -> Graph:

@@ -79,6 +79,8 @@ class Graph:
     """By the name of their node; without those that are not on this disk."""
     origin: str = ""
     """What a path begins with where another file imports this one."""
+    auto_start: bool = False
+    """Whether the app starts it when the app itself starts."""
 
     @cached_property
     def own_nodes(self) -> list[Tree]:

@@ -1,11 +1,12 @@
 """All there is to say about one node without opening a connection."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from .. import package
+from .app import check_app
 from .findings import Findings
 from .json_file import read_json
 from .model import Node
@@ -52,11 +53,16 @@ class NodeReport:
 
 
 def examine(
-    node: Node, defects: list[str], environ: Mapping[str, str], now_s: float
+    node: Node,
+    defects: list[str],
+    environ: Mapping[str, str],
+    now_s: float,
+    avatars: Iterable[Node] = (),
 ) -> NodeReport:
     """Return all there is to say about `node` without a connection.
 
-    `defects` are those of its file; `now_s` is in seconds since the epoch.
+    `defects` are those of its file, and so are `avatars`, its nodes of this
+    kind; `now_s` is in seconds since the epoch.
     """
     resolved = resolve(node, package.ROOT, environ)
     report = NodeReport(node, resolved)
@@ -84,6 +90,7 @@ def examine(
                 node, resolved, _sample_rate(report), package.ROOT, environ
             )
         )
+        found.add(check_app(node, resolved, avatars, package.ROOT, environ))
     report.rows = _rows(report)
     return report
 
