@@ -172,7 +172,12 @@ def _show(
             window.put_on_stage(performer.buttons())
             window.attach(stage.server)
             url = page_url(stage.server)
-            console.print(f"The window: [bold]{url}[/bold]   (Ctrl-C ends it)")
+            # Not as markup: an IPv6 address stands in brackets.
+            console.print(
+                Text.assemble(
+                    "The window: ", (url, "bold"), "   (Ctrl-C ends it)"
+                )
+            )
             if browser and _has_desktop():
                 webbrowser.open(url)
             asked_to_end.wait()

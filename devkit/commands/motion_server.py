@@ -94,12 +94,6 @@ def main(
     )
     if window is not None:
         window.attach(server)
-    if not is_loopback(host):
-        print(
-            f"warning: {host} is not loopback: whoever reaches this machine "
-            "can use the service, listen, and press the buttons",
-            file=sys.stderr,
-        )
     try:
         asyncio.run(_run(server, window, quiet=quiet, as_json=as_json))
     except KeyboardInterrupt:
@@ -135,6 +129,13 @@ async def _run(
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stopped.set)
     async with server:
+        if not is_loopback(server.host):
+            print(
+                f"warning: {server.host} is not loopback: whoever reaches "
+                "this machine can use the service, listen, and press the "
+                "buttons",
+                file=sys.stderr,
+            )
         urls = {
             "console_url": server.console_url,
             "ingress_url": server.ingress_url,

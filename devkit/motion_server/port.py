@@ -1,11 +1,21 @@
 """A listening TCP port that can be closed and opened again."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any
 
 _BACKLOG = 512
+
+
+def netloc(host: str, number: int) -> str:
+    """Return host and port as they stand in a URL."""
+    return f"[{host}]:{number}" if _is_ipv6(host) else f"{host}:{number}"
+
+
+def _is_ipv6(host: str) -> bool:
+    return ":" in host
 
 
 class Port:
@@ -42,7 +52,7 @@ class Port:
         """Open the port on the running loop. Raises OSError."""
         if self._socket is not None:
             return
-        sock = _reusable_socket()
+        sock = self._reusable_socket()
         try:
             if self._receive_buffer_bytes is not None:
                 # Accepted sockets inherit it.
@@ -51,7 +61,7 @@ class Port:
                     socket.SO_RCVBUF,
                     self._receive_buffer_bytes,
                 )
-            sock.bind((self._host, self.number))
+            self._bind(sock)
             self.number = sock.getsockname()[1]
             self._reserve()
             # From here on the kernel takes connections; the loop gets to
@@ -90,9 +100,9 @@ class Port:
         """Keep the port; impossible where somebody listens there."""
         if self._reserved is not None:
             return
-        sock = _reusable_socket()
+        sock = self._reusable_socket()
         try:
-            sock.bind((self._host, self.number))
+            self._bind(sock)
         except OSError:
             sock.close()
         else:
@@ -111,8 +121,14 @@ class Port:
         else:
             server.close()  # the port was closed meanwhile
 
+    def _reusable_socket(self) -> socket.socket:
+        family = socket.AF_INET6 if _is_ipv6(self._host) else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return sock
 
-def _reusable_socket() -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    return sock
+    def _bind(self, sock: socket.socket) -> None:
+        try:
+            sock.bind((self._host, self.number))
+        except TypeError as exc:  # of a name that cannot be encoded
+            raise OSError(errno.EINVAL, "not the name of a host") from exc

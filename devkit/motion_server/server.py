@@ -18,6 +18,7 @@ from .faults import Faults, HttpFault, RuntimeFault, Unreachable
 from .host import Host
 from .ingress import Ingress, ServiceSettings
 from .playback import PlaybackSignals
+from .port import netloc
 from .record import Record
 from .session_config import SAMPLE_RATES, Rules
 
@@ -115,22 +116,22 @@ class MotionServer:
         )
 
     def __repr__(self) -> str:
-        return f"<MotionServer {self.host}:{self.port} {self.record!r}>"
+        return f"<MotionServer {netloc(self.host, self.port)} {self.record!r}>"
 
     @property
     def console_url(self) -> str:
         """The SDK's `console_endpoint_url`."""
-        return f"http://{self.host}:{self.console_port}{CONSOLE_PATH}"
+        return f"http://{netloc(self.host, self.console_port)}{CONSOLE_PATH}"
 
     @property
     def ingress_url(self) -> str:
         """The SDK's `ingress_endpoint_url`."""
-        return f"ws://{self.host}:{self.port}{INGRESS_PATH}"
+        return f"ws://{netloc(self.host, self.port)}{INGRESS_PATH}"
 
     @property
     def control_url(self) -> str:
         """Where /record, /fault, /set and /reset stand."""
-        return f"http://{self.host}:{self.port}/control"
+        return f"http://{netloc(self.host, self.port)}/control"
 
     def session_tokens(self) -> list[str]:
         """The session tokens that were handed out, for tests of leaks."""

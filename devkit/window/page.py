@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from ..motion_server import MotionServer, wire
+from ..motion_server.port import netloc
 from .button import Button, Refused
 from .faults import FaultButtons
 from .feed import Feed
@@ -140,7 +141,7 @@ class Window:
 
 def page_url(server: MotionServer) -> str:
     """Where the page of a running server is."""
-    return f"http://{server.host}:{server.port}/"
+    return f"http://{netloc(server.host, server.port)}/"
 
 
 def _at_once(press: Callable[[], str]) -> Button:

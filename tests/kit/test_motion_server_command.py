@@ -1,0 +1,121 @@
+"""bin/motion-server: what it prints, and where it listens."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sdk_client import FRAME, opened
+
+from devkit.motion_server import MotionServer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as one:
+            one.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="needs IPv6")
+
+
+@contextmanager
+def motion_server(
+    *arguments: str,
+) -> Iterator["subprocess.Popen[str]"]:
+    """Run the command until it is stopped here."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            *("-m", "devkit.lifeline", "devkit.commands.motion_server"),
+            *arguments,
+        ],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def said_of(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Run the command to its end; its exit code and its error output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "devkit.commands.motion_server", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("host", ["\u00e9..b", "a" * 300, "no host"])
+def test_host_that_is_none_is_explained_in_one_line(host):
+    """Without a traceback, and with nothing else."""
+    code, errors = said_of("--host", host)
+    assert code == 1
+    assert errors.startswith(f"Cannot listen at {host}, port 0: ")
+    assert len(errors.splitlines()) == 1
+
+
+def test_address_of_another_machine_is_explained_in_one_line():
+    """Of IPv6 as of IPv4; so is a machine without IPv6."""
+    code, errors = said_of("--host", "2001:db8::1")
+    assert code == 1
+    assert errors.startswith("Cannot listen at 2001:db8::1, port 0: ")
+    assert len(errors.splitlines()) == 1
+
+
+@needs_ipv6
+def test_urls_of_an_ipv6_address_can_be_used():
+    """The address stands in brackets, and the page answers there."""
+    with motion_server("--host", "::1", "--json", "--quiet") as process:
+        assert process.stdout is not None and process.stderr is not None
+        urls: dict[str, Any] = json.loads(process.stdout.readline())
+        assert {url.split("://")[1][:6] for url in urls.values()} == {"[::1]:"}
+        with urllib.request.urlopen(urls["page_url"], timeout=60) as page:
+            assert page.status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == ""  # it is loopback
+
+
+@needs_ipv6
+@pytest.mark.asyncio
+async def test_session_over_ipv6_is_served():
+    """The SDK takes the URLs as they are."""
+    async with MotionServer(host="::1") as server:
+        client = await opened(server)
+        await client.say(FRAME, end=True)
+        await client.session.close()
+        await server.until(lambda r: r.connections[0].closed_s)
+        assert server.record.received() == FRAME
+        assert server.record.violations == []
+
+
+def test_other_hosts_are_warned_of():
+    """Whoever reaches the machine could use the service."""
+    with motion_server("--host", "0.0.0.0", "--json", "--quiet") as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert line.startswith("warning: 0.0.0.0 is not loopback")
