@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from typing import Annotated
 
 import typer
 
-from ..motion_server.agora import APP_ID_LENGTH
 from ..motion_server.guard import is_loopback
 from ..motion_server.model import Event
 from ..motion_server.server import MotionServer
@@ -19,6 +19,8 @@ from ..window import Window, page_url
 
 CERTIFICATE_VARIABLE = "AGORA_APP_CERTIFICATE"
 MAX_PORT = 65535
+
+_HEX_32 = re.compile("[0-9a-fA-F]{32}")
 
 
 def main(
@@ -107,16 +109,31 @@ def main(
 
 
 def _certificate(text: str) -> tuple[str, str]:
-    """Read APP_ID or APP_ID=CERTIFICATE. Raises typer.BadParameter."""
+    """Read APP_ID or APP_ID=CERTIFICATE. Raises typer.BadParameter.
+
+    Neither is shown: either may stand in the place of the other.
+    """
     app_id, _, certificate = text.partition("=")
-    certificate = certificate or os.environ.get(CERTIFICATE_VARIABLE, "")
-    if len(app_id) != APP_ID_LENGTH:
-        problem = f"an Agora App ID has {APP_ID_LENGTH} digits"
+    source = ""
+    if not certificate:
+        certificate = os.environ.get(CERTIFICATE_VARIABLE, "")
+        source = f" in {CERTIFICATE_VARIABLE}"
+    if not _HEX_32.fullmatch(app_id):
+        problem = _expected("an Agora App ID", app_id)
     elif not certificate:
         problem = f"no certificate given, and {CERTIFICATE_VARIABLE} is not set"
+    elif not _HEX_32.fullmatch(certificate):
+        problem = _expected("an App Certificate", certificate) + source
     else:
         return app_id, certificate
     raise typer.BadParameter(problem, param_hint="--certificate")
+
+
+def _expected(what: str, got: str) -> str:
+    others = " that are not all such" if len(got) == 32 else ""
+    return (
+        f"{what} has 32 hexadecimal digits, got {len(got)} characters{others}"
+    )
 
 
 async def _run(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk_client import FRAME, opened
+from sdk_client import AGORA_APP_ID, CERTIFICATE, FRAME, opened
 
 from devkit.motion_server import MotionServer
 
@@ -119,3 +120,36 @@ def test_other_hosts_are_warned_of():
         assert process.stderr is not None
         line = process.stderr.readline()
         assert line.startswith("warning: 0.0.0.0 is not loopback")
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "said"),
+    [
+        ("z" * 32, "", "an Agora App ID has 32 hexadecimal digits"),
+        ("z" * 31, CERTIFICATE, "an Agora App ID has 32 hexadecimal digits"),
+        (f"{AGORA_APP_ID}=secret", "", "an App Certificate has 32"),
+        (f"{AGORA_APP_ID}={'secret' * 5}!!", "", "an App Certificate has 32"),
+        (AGORA_APP_ID, "secret", "got 6 characters in AGORA_APP_CERTIFICATE"),
+        (AGORA_APP_ID, "", "AGORA_APP_CERTIFICATE is not set"),
+    ],
+)
+def test_certificate_that_is_none_is_refused(given, variable, said):
+    """Signatures could never be right; nothing of it is shown."""
+    code, errors = said_of(
+        "--certificate", given, AGORA_APP_CERTIFICATE=variable
+    )
+    words = re.sub(r"[\s\u2500-\u257f|]+", " ", errors)
+    assert code == 2
+    assert said in words
+    assert "secret" not in words
+
+
+@pytest.mark.parametrize("given", ["{}={}", "{}"])
+def test_certificate_is_taken(given, monkeypatch):
+    """From the command line, or from the environment."""
+    monkeypatch.setenv("AGORA_APP_CERTIFICATE", CERTIFICATE)
+    given = given.format(AGORA_APP_ID, CERTIFICATE)
+    arguments = ("--certificate", given, "--json", "--quiet", "--no-window")
+    with motion_server(*arguments) as process:
+        assert process.stdout is not None
+        assert "console_url" in process.stdout.readline()
