@@ -13,6 +13,7 @@ from rich.table import Table
 from .. import package
 from ..graph import FileError, read
 from ..graph.report import SEE_BELOW, NodeReport, examine
+from .output import run
 from .probe import connect as connect_session
 
 PROBLEMS, UNUSABLE, NOT_CONNECTED = 1, 2, 3
@@ -147,4 +148,4 @@ app = typer.Typer(add_completion=False)
 app.command()(main)
 
 if __name__ == "__main__":
-    app(prog_name="bin/check")
+    run(app, "bin/check")

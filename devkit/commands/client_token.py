@@ -31,6 +31,7 @@ from ..graph.channel import (
 )
 from ..graph.product import config, token
 from ..graph.product import params as rules
+from .output import run
 
 REFUSED, UNUSABLE = 1, 2
 
@@ -241,4 +242,4 @@ app = typer.Typer(add_completion=False)
 app.command()(main)
 
 if __name__ == "__main__":
-    app(prog_name="bin/client-token")
+    run(app, "bin/client-token")

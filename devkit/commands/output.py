@@ -1,6 +1,15 @@
-"""Files that a command writes, tried before it begins."""
+"""What a command writes: files, tried before it begins, and its output."""
 
+import errno
+import os
+import sys
 from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What writing can fail with after the file was opened."""
 
 
 def try_to_write(path: Path) -> None:
@@ -18,3 +27,22 @@ def why_not_written(error: Exception, path: Path | None = None) -> str:
     named = path or getattr(error, "filename", None) or "the file"
     reason = getattr(error, "strerror", None) or error
     return f"{named} cannot be written: {reason}"
+
+
+def run(app: typer.Typer, name: str) -> NoReturn:
+    """Run a command; say in one line if its output cannot be written."""
+    try:
+        try:
+            app(prog_name=name)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (*_FULL, errno.EPIPE):
+            raise
+        # What could not be written would be tried again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:  # whoever read it has seen enough
+            print(why_not_written(error, Path("the output")), file=sys.stderr)
+        sys.exit(1)
+    raise AssertionError("a command ends with its exit code")
