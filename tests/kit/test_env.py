@@ -39,12 +39,9 @@ case "$*" in
 esac
 """
 
-COMMAND = """#!/usr/bin/env bash
-set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/env.sh"
-need devkit,spatius
-echo "ran with $python"
-"""
+CHECK = (ROOT / "bin" / "check").read_text().splitlines()
+COMMAND = "\n".join([*CHECK[:-1], 'echo "ran with $python"', ""])
+"""A command of this folder, but for what it runs."""
 
 
 class Checkout:
@@ -167,6 +164,30 @@ def test_environment_knows_the_place_it_was_moved_to(checkout):
         text = (checkout.venv / name).read_text()
         assert str(checkout.venv) in text
         assert ".new" not in text
+
+
+def test_symlink_from_elsewhere_finds_the_folder(checkout, path, tmp_path):
+    """Absolute or relative, through another one, with spaces in the path."""
+    place = tmp_path / "my tools"
+    (place / "more").mkdir(parents=True)
+    links = [place / "first", place / "second", place / "more" / "third"]
+    links[0].symlink_to(checkout.command)
+    links[1].symlink_to("first")
+    links[2].symlink_to("../../checkout/bin/command")
+    expected = f"ran with {checkout.venv}/bin/python\n"
+    for link in links:
+        checkout.command = link
+        code, output, errors = checkout.run(PATH=path)
+        assert (code, output) == (0, expected), errors
+
+
+def test_every_command_finds_the_folder_in_the_same_way():
+    """Each is a script of its own: what one does, all of them do."""
+    finding = "\n".join(CHECK[3:6])
+    assert "env.sh" in finding
+    for file in (ROOT / "bin").iterdir():
+        if file.name != "env.sh":
+            assert finding in file.read_text(), file.name
 
 
 def test_ctrl_c_leaves_nothing_and_the_command_works_again(checkout, path):
