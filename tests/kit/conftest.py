@@ -1,9 +1,35 @@
-"""Marks the tests that drive a browser."""
+"""Marks the tests that drive a browser; an environment for the commands."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "driver" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture
+def ready_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let bin/ find all it needs, in the Python of these tests.
+
+    It would make an environment in the checkout, or change the one that the
+    caller names.
+    """
+    venv = tmp_path / "ready venv"
+    python = venv / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    # A symlink would not find the packages of the environment it leads to.
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    with (ROOT / "pyproject.toml").open("rb") as wanted:
+        stamp = subprocess.check_output(["cksum"], stdin=wanted)
+    (venv / "installed-dev").write_bytes(stamp)
+    monkeypatch.setenv("SPATIUS_AVATAR_VENV", str(venv))
+    return venv
