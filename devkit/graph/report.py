@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import package
 from .app import check_app
+from .dump_folder import check_dump_folder
 from .findings import Findings
 from .json_file import read_json
 from .model import Node
@@ -76,6 +77,8 @@ def examine(
         ]
     else:
         found.warnings += report.config.warnings
+        if report.config.dump:
+            found.warnings += check_dump_folder(report.config.dump_path)
         report.facts = _facts(report, now_s)
         loaded = report.config.params
         is_opus = loaded.audio_format == "ogg_opus"
