@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from .channel import channel_of, uid_of
 from .findings import Findings
 from .model import Node
 from .resolve import Resolved, resolve
@@ -41,7 +42,6 @@ def _starts_with_app(node: Node) -> bool:
 
 def _place(resolved: Resolved) -> tuple[str, str] | None:
     """Return channel and uid, None where they cannot collide."""
-    params = resolved.given.params
-    channel = str(params.get("agora_channel", ""))
-    uid = str(params.get("agora_uid", "")).strip()
-    return (channel, uid) if channel and uid not in ("", "0") else None
+    channel = channel_of(resolved)
+    uid = uid_of(resolved.given.params.get("agora_uid", ""))
+    return (str(channel), uid) if channel and uid else None
