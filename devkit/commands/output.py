@@ -31,17 +31,18 @@ def why_not_written(error: Exception, path: Path | None = None) -> str:
 
 def run(app: typer.Typer, name: str) -> NoReturn:
     """Run a command; say in one line if its output cannot be written."""
+    output = sys.stdout  # None where the caller has closed it
     try:
         try:
             app(prog_name=name)
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            if output is not None:
+                output.flush()
     except OSError as error:
-        if error.errno not in (*_FULL, errno.EPIPE):
+        if output is None or error.errno not in (*_FULL, errno.EPIPE):
             raise
         # What could not be written would be tried again at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
         if error.errno != errno.EPIPE:  # whoever read it has seen enough
             print(why_not_written(error, Path("the output")), file=sys.stderr)
         sys.exit(1)

@@ -16,7 +16,7 @@ def signed(
     channel: str = "room", uid: int = 2000, expires_in_s: int | None = 3600
 ) -> str:
     """Return a publisher's token; uid 0 lets any uid in, None never ends."""
-    builder = AccessToken(APP_ID, CERTIFICATE, channel, uid)
+    builder = AccessToken(APP_ID, CERTIFICATE, channel, str(uid or ""))
     expires_at_s = expires_in_s and int(time.time()) + expires_in_s
     for privilege in (1, 2, 3, 4):
         builder.addPrivilege(privilege, expires_at_s or 0)
