@@ -90,6 +90,8 @@ def failure_of(error: BaseException, own_endpoints: bool = False) -> Failure:
     if isinstance(error, ValueError) and "connection" in vendor_message:
         # The SDK forgets a closed connection and then misses it.
         code, phase = "connectionClosed", "websocket_send"
+    # Whatever words it was closed with.
+    is_closed = code == "connectionClosed" or close_code is not None
     fate = close_code or _fate_of(server_code)
     code, is_said = refine_code(
         code,
@@ -111,7 +113,11 @@ def failure_of(error: BaseException, own_endpoints: bool = False) -> Failure:
         # Where nobody could be reached, the words are the SDK's own.
         who = "The SDK" if code == "connectionFailed" else "Spatius"
         text += f". {who} says: {vendor_message}"
-    is_harmless = meaning.outcome == "harmless" and phase == "websocket_runtime"
+    is_harmless = (
+        meaning.outcome == "harmless"
+        and phase == "websocket_runtime"
+        and not is_closed
+    )
     return Failure(
         message=text,
         fatal=meaning.outcome == "fatal",

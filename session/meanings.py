@@ -213,7 +213,8 @@ def refine_code(
     is_of_egress = any(word in lowered for word in _EGRESS_WORDS)
     is_other_token = is_of_egress or phase == "session_token"
     for phrase, meant in _CODES_OF_PHRASES.items():
-        if phrase in lowered and not (is_other_token and "token" in phrase):
+        is_meant = not (is_other_token and "token" in phrase)
+        if phrase in lowered and is_meant and not is_down:
             return meant, True
     if fate is not None and 4000 <= fate < 4500:
         return "sessionRefused", False

@@ -158,6 +158,8 @@ LOSSES = {
     "close 1000": Close(1000),
     "close 1001": Close(1001),
     "close 1011": Close(1011, "internal {session_token}"),
+    "close 1000 with words": Close(1000, "unexpected message type"),
+    "close 1011 with words": Close(1011, "driven server request failed"),
     "close 1013": Close(1013, "try again later"),
     "close 4002": Close(4002, "session time limit reached"),
     "reset": Reset(),

@@ -75,6 +75,29 @@ def test_harmless_error_outside_a_running_session_ends_it(phase):
     assert not failure.fatal
 
 
+@pytest.mark.parametrize("close_code", [None, 1008, 1011, 4500])
+@pytest.mark.parametrize(
+    "words", ["driven server request failed", "unexpected message type"]
+)
+def test_closed_connection_has_ended_whatever_it_was_closed_with(
+    words, close_code
+):
+    """These words stand for errors that a running session survives."""
+    for error in (
+        Error(
+            words,
+            code="connectionClosed",
+            phase="websocket_runtime",
+            close_code=close_code,
+        ),
+        ConnectionEnded(close_code, words, ""),
+    ):
+        failure = failure_of(error)
+        assert failure.ends_session
+        assert not failure.fatal
+        assert words in failure.message
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
@@ -252,6 +275,16 @@ def test_status_of_an_sdk_that_says_it_could_not_connect(status):
     failure = failure_of(error)
     assert failure.code == "serverError"
     assert "ingress is not available" in failure.message
+    assert not failure.fatal
+
+
+@pytest.mark.parametrize("words", ["app id unrecognized", "Unauthorized"])
+def test_words_of_a_console_that_is_down_mean_nothing(words):
+    """What a failing server says of the configuration is not its fault."""
+    error = Error(words, code="", phase="session_token", http_status=503)
+    failure = failure_of(error)
+    assert failure.code == "serverError"
+    assert "console is not available" in failure.message
     assert not failure.fatal
 
 
