@@ -11,7 +11,7 @@ from typing import Optional
 
 from .clock import Clock
 from .reporter import Reporter
-from .session.backoff import Backoff
+from .session.backoff import BACKOFF_RESET_S, Backoff
 from .session.failures import Failure
 from .session.link import Lifetime, Link, OpenSession, PlaybackSignal
 from .session.spare import Spare
@@ -230,7 +230,10 @@ class Supervisor:
         while self._writer.is_writing:
             await self._wait(None)
         now = self._clock.monotonic()
-        self._backoff.lasted(now - link.ready_at)
+        duration_s = now - link.ready_at
+        self._backoff.lasted(duration_s)
+        if duration_s >= BACKOFF_RESET_S:
+            self._rejected_upgrades = 0  # its session token was taken
         self._speech.steps.connection_lost(now)
         return reason
 

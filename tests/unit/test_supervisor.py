@@ -249,6 +249,28 @@ async def test_session_in_between_resets_rejected_upgrades():
     await stage.finish()
 
 
+async def test_tokens_that_end_long_sessions_were_not_refused():
+    """Each had been taken at first, and a new one will be."""
+    stage = await ready()
+    for _ in range(2 * MAX_REJECTED_UPGRADES):
+        await stage.clock.advance(BACKOFF_RESET_S)
+        await stage.lose(REJECTED)
+        await stage.clock.advance(1.0)
+        assert stage.avatar.state == "ready"
+    assert reports.FATAL not in stage.outbox.error_codes
+    await stage.finish()
+
+
+async def test_tokens_that_are_taken_for_a_moment_were_refused():
+    """The service confirms each session and closes it at once."""
+    stage = await ready()
+    for _ in range(MAX_REJECTED_UPGRADES):
+        await stage.lose(REJECTED)
+        await stage.clock.advance(2.0)
+    assert stage.avatar.state == "failed"
+    await stage.finish()
+
+
 @pytest.mark.parametrize(
     "error", [RuntimeError("odd"), asyncio.CancelledError()]
 )
