@@ -38,6 +38,10 @@ from .supervisor import Plan
 KEY_POINT = "key_point"
 """TEN's log category of the line that holds the configuration."""
 
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 8000, 192000
+"""Where the configuration names no rate. At one of a few Hz, a piece of audio
+would have no samples."""
+
 MAX_INPUT_ERRORS = 10
 INPUT_ERRORS_WITHIN_S = 60.0
 """No more errors than this about bad input: frames come by the hundred."""
@@ -285,18 +289,18 @@ class SpatiusAvatarExtension(AsyncExtension):
     def _check_layout(self, rate: int, width: int, channels: int) -> None:
         """Accept what the frames look like from here on, or say why not."""
         self._layout = rate, width, channels
-        is_rate_right = rate in self._rates_hz or not self._rates_hz
+        is_rate_right = rate in self._rates_hz
+        rates = ", ".join(map(str, self._rates_hz))
+        if not self._rates_hz:
+            is_rate_right = LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ
+            rates = f"{LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
         self._is_refused = (
-            width != BYTES_PER_SAMPLE
-            or channels != 1
-            or rate <= 0
-            or not is_rate_right
+            width != BYTES_PER_SAMPLE or channels != 1 or not is_rate_right
         )
         if not self._is_refused:
             return
         layout = "mono" if channels == 1 else f"{channels} channels"
         came = f"{rate} Hz, {layout}, {8 * width} bit"
-        rates = ", ".join(map(str, self._rates_hz)) or "any"
         advice = "Have the TTS send signed 16-bit mono PCM"
         if not is_rate_right:
             advice = (

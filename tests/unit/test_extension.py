@@ -318,7 +318,7 @@ async def test_frame_of_another_format_is_not_spoken(frame: dict[str, Any]):
     assert avatar.calls == [("speak", bytes(480), None, 24000)]
 
 
-@pytest.mark.parametrize("rate", [8000, 48000])
+@pytest.mark.parametrize("rate", [8000, 11025, 192000])
 async def test_frames_of_any_rate_are_taken_without_a_configuration(rate: int):
     """The voice has that of the frames; stereo it does not take."""
     rig = rig_with({})
@@ -328,12 +328,18 @@ async def test_frames_of_any_rate_are_taken_without_a_configuration(rate: int):
     await rig.send_frame(audio_frame(bytes(480), sample_rate=rate))
     for channels in (2, 2):
         await rig.send_frame(audio_frame(bytes(480), channels=channels))
-    await rig.send_frame(audio_frame(bytes(480), sample_rate=0))
+    for absurd in (0, 1, 192001):
+        await rig.send_frame(audio_frame(bytes(480), sample_rate=absurd))
     await settle()
     assert avatar.calls == [("speak", bytes(480), None, rate)]
-    stereo, no_rate = rig.errors[1:]
-    assert "any Hz" in stereo["message"]
-    assert " 0 Hz" in no_rate["message"]
+    stereo, *absurd_ones = rig.errors[1:]
+    assert "8000 to 192000 Hz" in stereo["message"]
+    assert [" 0 Hz" in e["message"] for e in absurd_ones] == [
+        True,
+        False,
+        False,
+    ]
+    assert len(absurd_ones) == 3
     await rig.stop()
 
 
