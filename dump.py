@@ -24,8 +24,8 @@ class Dump:
     """Writes what it is given to `<name>_in_<UTC time>.wav` in `folder`.
 
     The header is brought up to date with every batch, so that the file can be
-    read after a crash as far as it got. `on_problem` is called once, from the
-    writing thread, with a sentence; after it nothing more is written.
+    read after a crash as far as it got. `on_problem` is called once, from any
+    thread, with a sentence; after it nothing more is written.
     """
 
     def __init__(
@@ -47,7 +47,10 @@ class Dump:
         self._thread = threading.Thread(
             target=self._run, name=f"{self._name}-dump", daemon=True
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the process may have no more of them
+            self._fail(error)
 
     def write(self, pcm: bytes) -> None:
         """Have `pcm` written soon; never waits.
@@ -68,26 +71,32 @@ class Dump:
         self._on_closed = on_closed
         self._ended.set()
         self._frames.put(_END)
+        if self._thread.ident is None and on_closed is not None:
+            on_closed()
 
     def join(self, timeout_s: Optional[float] = None) -> None:
         """Wait until the file is closed. Blocks."""
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:
             while self._write_file():
                 pass
         except (OSError, ValueError, wave.Error) as error:
-            self._ended.set()
-            self._on_problem(
-                f"the dump cannot be written to {self._folder!r}: "
-                f"{getattr(error, 'strerror', None) or error}; speech "
-                "continues without it: check dump_path and the disk"
-            )
+            self._fail(error)
             while self._frames.get() is not _END:
                 pass
         if self._on_closed is not None:
             self._on_closed()
+
+    def _fail(self, error: Exception) -> None:
+        self._ended.set()
+        self._on_problem(
+            f"the dump cannot be written to {self._folder!r}: "
+            f"{getattr(error, 'strerror', None) or error}; speech "
+            "continues without it: check dump_path and the disk"
+        )
 
     def _write_file(self) -> bool:
         """Write one file and return whether another is to follow."""

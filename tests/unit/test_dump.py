@@ -287,6 +287,25 @@ def test_problem_comes_before_anything_is_written(make, tmp_path, problems):
     assert problems.came.wait(DEADLINE_S)
 
 
+class NoThread(threading.Thread):
+    """A thread that the process has no room for."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_process_without_another_thread(make, problems, monkeypatch):
+    """It is a problem like any other, and nothing waits for the file."""
+    monkeypatch.setattr(dump.threading, "Thread", NoThread)
+    writing = make()
+    writing.write(FRAME)
+    closed = threading.Event()
+    writing.close(closed.set)
+    assert closed.is_set()
+    (problem,) = problems
+    assert "can't start new thread" in problem
+
+
 def test_write_after_close_is_left_out(make, tmp_path):
     """What comes after the end changes nothing."""
     writing = make()
