@@ -240,7 +240,18 @@ def opener(
             raise SessionError(Failure(unusable, fatal=True))
         sdk: Any = _sdk
         expires_at_s = int(clock.epoch()) + params.session_expire_minutes * 60
-        agora_token = params.issue_agora_token(expires_at_s)
+        try:
+            agora_token = params.issue_agora_token(expires_at_s)
+        except ImportError as error:
+            raise SessionError(
+                Failure(
+                    f"no Agora token can be signed ({error}): run pip install "
+                    "-r requirements.txt in the extension's folder, or give "
+                    "params.agora_token",
+                    fatal=True,
+                    code="noTokenBuilder",
+                )
+            ) from error
         add_secrets([agora_token])
         arguments = _arguments(
             sdk, params, agora_token, expires_at_s, sample_rate_hz

@@ -1,6 +1,7 @@
 """Sessions from `opener`, with the real SDK and the local Motion Server."""
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -80,6 +81,18 @@ async def test_each_session_has_tokens_of_its_own(motion_server):
     assert expiries == [int(NOW_S) + 600, int(NOW_S) + 660]
     assert stage.secrets[1::2] == motion_server.session_tokens()
     assert len(set(stage.secrets)) == 4
+
+
+async def test_token_builder_that_is_missing_is_named(
+    motion_server, monkeypatch
+):
+    """An app may have the SDK of another extension, and not this package."""
+    monkeypatch.setitem(sys.modules, "agora_token_builder", None)
+    with pytest.raises(SessionError) as caught:
+        Stage(motion_server).session()
+    assert caught.value.failure.fatal
+    assert "agora_token_builder" in str(caught.value)
+    assert "pip install -r requirements.txt" in str(caught.value)
 
 
 async def test_prepared_session_needs_no_console(motion_server):
