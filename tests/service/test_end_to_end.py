@@ -23,7 +23,7 @@ from spatius_avatar_python.session import sdk
 from ten_runtime import Data, StatusCode
 
 from devkit.harness.messages import audio_frame
-from devkit.motion_server import MotionServer, ServerError
+from devkit.motion_server import Close, MotionServer, ServerError
 
 pytestmark = pytest.mark.wire
 
@@ -348,6 +348,7 @@ def test_frames_of_another_format_are_refused_with_one_error(
             await agent.send(audio_frame(bytes(960), sample_width=4))
         await agent.end()
         await motion_server.until(_is_over(1))
+        await agent.report("error", lambda e: "32 bit" in e["message"])
 
     agent = play(script, properties(motion_server))
     messages = [error["message"] for error in agent.sent("error")]
@@ -406,9 +407,12 @@ def test_metrics_tell_of_each_connection_and_utterance(
         await agent.say(speech(400), 7)
         await agent.end(7)
         await agent.report("metrics", lambda m: "audio_ms" in m["metrics"])
+        # What on_stop sends may come too late: the tester stops as well.
+        motion_server.now(Close(1000))
+        await agent.report("metrics", lambda m: "connected_ms" in m["metrics"])
 
     agent = play(script, properties(motion_server))
-    connected, utterance, ended = agent.sent("metrics")
+    connected, utterance, ended = agent.sent("metrics")[:3]
     assert connected["metrics"]["connect_delay_ms"] >= 0
     values = utterance["metrics"]
     assert (values["audio_ms"], values["sent_ms"]) == (400, 400)
