@@ -7,6 +7,8 @@ import signal
 import sys
 from typing import Any
 
+from .. import package
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -37,5 +39,7 @@ def print_anything() -> None:
 
 
 if sys.argv[0] == "-m":  # python -m devkit.commands.<name>, and no import
+    # The real runtime, if it is on the path, hosts no extension without an App.
+    sys.path.insert(0, str(package.ROOT / "devkit"))
     stop_on_interrupt()
     print_anything()

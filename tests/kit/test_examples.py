@@ -10,9 +10,9 @@ import wave
 from pathlib import Path
 
 import pytest
+import ten_runtime
 from typer.testing import CliRunner
 
-from devkit.commands import run_graph
 from devkit.credentials import APP_ID, CERTIFICATE
 from devkit.graph import Graph, Node, configure, read, resolve
 from devkit.graph.report import examine
@@ -218,6 +218,15 @@ def test_wav_player_is_received_byte_for_byte(tmp_path):
     assert not done.stderr
 
 
+def test_command_takes_the_stand_in_beside_the_real_runtime(tmp_path):
+    """A terminal that is set up for TEN has the real one on its path."""
+    real = tmp_path / "ten_runtime"
+    real.mkdir()
+    (real / "__init__.py").touch()
+    done = run("--help", PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    assert done.returncode == 0, done.stderr
+
+
 def test_voice_that_is_not_connected_speaks_nothing(tmp_path):
     """The speech waits for the avatar, whose session comes too late."""
     graph = copied(tmp_path, '"fallback_after_ms": 0', '"fallback_after_ms": 1')
@@ -258,6 +267,10 @@ def test_node_that_ends_the_process_fails_the_run(tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.skipif(
+    not getattr(ten_runtime, "IS_STAND_IN", False),
+    reason="the graph runs on the stand-in, and the real one is installed",
+)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -273,6 +286,8 @@ def test_node_that_ends_the_process_fails_the_run(tmp_path):
 )
 def test_wrong_argument_is_explained(arguments):
     """Exit code 2 and a sentence, no traceback."""
+    from devkit.commands import run_graph
+
     result = CliRunner().invoke(run_graph.app, list(map(str, arguments)))
     assert isinstance(result.exception, SystemExit)
     assert result.exit_code == 2
