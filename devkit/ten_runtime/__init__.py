@@ -15,9 +15,11 @@ for an exception that escapes a handler, ProcessAborted for a call that aborts
 
 Not offered: graphs (predefined ones, start and stop commands, destinations
 set on messages), loading addons from `ten_packages`, video frames, buffers
-in a tree that is written as JSON, `Value`, the skip of a LogOption, results that are not final (`send_cmd_ex`), synchronous
-extensions and testers, `TEN_PYTHON_THREAD_MODE`, schemas imported through a
-manifest's `interface`, the limit of 3 minutes on a command, signal handling.
+in a tree that is written as JSON, a `Value` other than a log call's fields,
+the skip of a LogOption, results that are not final (`send_cmd_ex`),
+synchronous extensions and testers, `TEN_PYTHON_THREAD_MODE`, schemas imported
+through a manifest's `interface`, the limit of 3 minutes on a command (one
+that arrives from on_deinit on fails at once), signal handling.
 
 Not in the real runtime: `ten_runtime._host.ExtensionHost`, which runs an
 extension without a tester, `ten_runtime._log.observers`, and the environment

@@ -52,11 +52,11 @@ class TenError(_TenError):
     @classmethod
     def create(
         cls: type[_T],
-        error_code: "TenErrorCode | int",
+        error_code: TenErrorCode,
         error_message: "str | None" = None,
     ) -> _T:
         error = cls.__new__(cls)
-        error._code = error_code
+        error._code = error_code.value
         error._message = error_message or ""
         return error
 
@@ -64,7 +64,7 @@ class TenError(_TenError):
 def native_error(code: int, message: str) -> _TenError:
     """An error as a message's method returns it."""
     error = _TenError()
-    error._code = code
+    error._code = int(code)
     error._message = message
     return error
 
@@ -73,7 +73,9 @@ def as_ten_error(error: "_TenError | None") -> "TenError | None":
     """The same error as an env's method returns it."""
     if error is None:
         return None
-    return TenError.create(error.error_code(), error.error_message())
+    same = TenError.__new__(TenError)
+    same._code, same._message = error._code, error._message
+    return same
 
 
 def closed() -> TenError:

@@ -18,7 +18,7 @@ class AsyncExtension:
 
     name: str
 
-    def __new__(cls: type[_E], name: str, /) -> _E:
+    def __new__(cls: type[_E], name: str) -> _E:
         return object.__new__(cls)
 
     def __init__(self, name: str) -> None:

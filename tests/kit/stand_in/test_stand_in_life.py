@@ -241,6 +241,7 @@ def test_the_constructor_takes_the_name_only():
             return AsyncExtension.__new__(cls, name)
 
     assert Wider("x").name == "x"
+    assert Wider(name="x").name == "x"
     assert Passing("x", 1).name == "x"
     with pytest.raises(TypeError):
         Wider("x", 1)  # pyright: ignore[reportCallIssue]

@@ -162,9 +162,12 @@ def test_errors_of_a_message_are_no_ten_errors():
     )
     for error in outcomes:
         assert error is not None and error.error_message()
+        assert type(error.error_code()) is int
         assert type(error).__name__ == "_TenError"
         assert not isinstance(error, TenError)
-    assert isinstance(TenError.create(1), type(outcomes[0]))
+    assert isinstance(
+        TenError.create(TenErrorCode.ErrorCodeGeneric), type(outcomes[0])
+    )
 
 
 def test_setting_after_a_send_raises(host_of):
