@@ -12,6 +12,10 @@ from .totals import BYTES_PER_SAMPLE, Totals
 from .turn import Turn
 from .utterance import Utterance
 
+MAX_PAUSE_S = 10.0
+"""How long a pause in the middle of a sample may be. What comes later is
+another answer, which would be noise with half a sample before it."""
+
 
 class Intake:
     """Opens utterances and fills them (rules 1, 5, 6 and 9)."""
@@ -56,7 +60,11 @@ class Intake:
                 opened_at, self.woken_at = self.woken_at, None
         utterance = Utterance(turn, request_id, bytes_per_s, opened_at, now)
         before, self.timed_out = self.timed_out, None
-        if before is not None and _goes_on(before, turn, bytes_per_s):
+        if (
+            before is not None
+            and now < before.last_audio_at + MAX_PAUSE_S
+            and _goes_on(before, turn, bytes_per_s)
+        ):
             utterance.odd_byte = before.odd_byte
         self._high = size_of(self._limits.max_buffered_s, bytes_per_s)
         return utterance

@@ -8,6 +8,7 @@ from spatius_avatar_python.speech import (
     Send,
     Speech,
 )
+from spatius_avatar_python.speech.intake import MAX_PAUSE_S
 from spatius_avatar_python.speech.limits import MESSAGE_MS
 from speech_steps import (
     BYTES_PER_MS,
@@ -109,7 +110,9 @@ def test_odd_byte_survives_a_timeout(turn):
     assert speech.totals.sent == len(audio) // 2
 
 
-@pytest.mark.parametrize("between", ["start", "end", "flush", "turn", "rate"])
+@pytest.mark.parametrize(
+    "between", ["start", "end", "flush", "turn", "rate", "time"]
+)
 def test_odd_byte_of_a_timeout_does_not_reach_other_speech(between):
     """What follows is another utterance, with samples of its own."""
     speech = make()
@@ -126,7 +129,8 @@ def test_odd_byte_of_a_timeout_does_not_reach_other_speech(between):
         write(speech)
     turn = SECOND if between == "turn" else None
     audio = pcm(10)
-    speech.frame(audio, now + 10.0, turn, 16000 if between == "rate" else 0)
+    now = MAX_PAUSE_S if between == "time" else now + 1.0
+    speech.frame(audio, now, turn, 16000 if between == "rate" else 0)
     assert audio_of(write(speech)) == audio
 
 

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     rule,
 )
 from spatius_avatar_python.speech import Interrupt, Limits, Send, Speech, Step
+from spatius_avatar_python.speech.intake import MAX_PAUSE_S
 from spatius_avatar_python.speech.overflow import Overflow
 from spatius_avatar_python.speech.playout import (
     PLAYBACK_MARGIN_S,
@@ -138,8 +139,10 @@ class SpeechMachine(RuleBasedStateMachine):
             said = self.open = Said(turn, self.now)
             self.all.append(said)
             before, self.timed_out = self.timed_out, None
-            if before is not None and (
-                before.turn == turn or None in (before.turn, turn)
+            if (
+                before is not None
+                and self.now < before.last_audio_at + MAX_PAUSE_S
+                and (before.turn == turn or None in (before.turn, turn))
             ):
                 said.half = before.half
         pcm, numbers = self.bytes_of(said, size)
