@@ -134,21 +134,21 @@ class Supervisor:
             self._reporter.enter("connecting", "start")
         else:
             await self._sleep("notConnected")
-        is_renewal = False
+        renewed: Optional[Link] = None
         rate = 0
         while rate := await self._sample_rate(rate):
-            link = await self._connect(rate, is_renewal)
+            link = await self._connect(rate, renewed)
             reason = await self._serve(link) if link.was_ready else ""
             failure = self._judge(link.loss)
             is_idle = reason == "idle" or (failure is not None and failure.idle)
-            is_renewal = failure is None and not is_idle
+            renewed = link if failure is None and not is_idle else None
             if failure is None or is_idle or self.stopping:
                 pass
             elif failure.fatal:
                 self._on_failed(failure)
             else:
                 self._reporter.outage(failure)
-            if is_renewal and not self.stopping:
+            if renewed is not None and not self.stopping:
                 self._reporter.enter("connecting", "renewal")
             # From the loss on: closing takes its part of the wait.
             retry_at = self._clock.monotonic()
@@ -161,12 +161,14 @@ class Supervisor:
                 await self._sleep(failure.code if failure else "idle")
             await self._pause_until(retry_at)
 
-    async def _connect(self, rate: int, is_renewal: bool) -> Link:
-        """Open one session: afterwards it is ready or lost, or was given up
-        since the avatar stops."""
+    async def _connect(self, rate: int, renewed: Optional[Link]) -> Link:
+        """Open one session, in place of `renewed` if it is a renewal:
+        afterwards it is ready or lost, or was given up since the avatar
+        stops."""
         self._reporter.connecting()
-        # A renewal is for a new lifetime: a spare has used up some of its.
-        spare = None if is_renewal else self._spare.take(rate)
+        # A renewal is for a new lifetime: an older spare has used up some.
+        since = None if renewed is None else self._renew_at(renewed)
+        spare = self._spare.take(rate, since)
         link = spare or self._make_link(rate)
         await self._open(link)
         if spare is not None and not spare.was_ready and not self.stopping:
@@ -176,7 +178,7 @@ class Supervisor:
             await self._open(link)
         if link.is_ready:
             self._is_needed = False
-        self._reporter.opened(link, is_renewal)
+        self._reporter.opened(link, renewed is not None)
         return link
 
     async def _open(self, link: Link) -> None:
@@ -242,9 +244,11 @@ class Supervisor:
         when to ask again."""
         speech, plan = self._speech, self._plan
         is_idle = speech.is_idle(now)
-        renew_at = link.began_at + plan.lifetime.renew_after_s
+        renew_at = self._renew_at(link)
         latest_at = link.began_at + plan.lifetime.renew_latest_s
-        if now >= latest_at or (now >= renew_at and is_idle):
+        if now >= latest_at or (
+            now >= renew_at and is_idle and self._may_renew(link)
+        ):
             return "renewal", now
         until = renew_at if now < renew_at else now + IDLE_POLL_S
         if speech.next_sample_rate not in (None, link.sample_rate):
@@ -264,6 +268,16 @@ class Supervisor:
             else:
                 until = min(until, now + IDLE_POLL_S)
         return "", min(until, max(self._spare.due_at, now + IDLE_POLL_S))
+
+    def _renew_at(self, link: Link) -> float:
+        return link.began_at + self._plan.lifetime.renew_after_s
+
+    def _may_renew(self, link: Link) -> bool:
+        """Return whether the next session has its token: while the console is
+        down, this one is the last for a while."""
+        if not self._plan.lifetime.spare_max_age_s:
+            return True
+        return self._spare.is_ready(link.sample_rate, self._renew_at(link))
 
     def _judge(self, failure: Optional[Failure]) -> Optional[Failure]:
         """Return the failure, fatal when session tokens keep being refused."""

@@ -11,9 +11,13 @@ from typing import Optional
 from ..clock import Clock
 from .link import Link
 
+RETRY_S = 15.0
+"""How long after one that got no token the next is made for a renewal."""
+
 
 class Spare:
-    """Keeps one spare; makes at most one within `max_age_s`, seconds.
+    """Keeps one spare; makes at most one within `max_age_s`, seconds, and one
+    for each renewal.
 
     A spare that is older than that is discarded: too little of its lifetime
     is left. One that is refused is no error, the next attempt just takes the
@@ -41,16 +45,37 @@ class Spare:
     def make(self, sample_rate: int) -> None:
         """Make a new one, if it is time for it. To be called while nobody
         speaks."""
-        now = self._clock.monotonic()
-        if now < self.due_at:
-            return
-        self._discard()
-        self._made_at = now
-        self._link = self._make_link(sample_rate)
-        self._preparing = self._link.prepare()
+        if self._clock.monotonic() >= self.due_at:
+            self._replace(sample_rate)
 
-    def take(self, sample_rate: int) -> Optional[Link]:
-        """Return the spare, None where there is none that can be used."""
+    def is_ready(self, sample_rate: int, since: float) -> bool:
+        """Return whether there is one that was made at `since` or later and
+        has its token; if not, see to it that there soon is."""
+        link, preparing = self._link, self._preparing
+        if self._made_at >= since:
+            if preparing is not None and not preparing.done():
+                return False
+            if (
+                link is not None
+                and link.loss is None
+                and link.sample_rate == sample_rate
+            ):
+                return True
+            if self._clock.monotonic() < self._made_at + RETRY_S:
+                return False
+        self._replace(sample_rate)
+        return False
+
+    def take(
+        self, sample_rate: int, since: Optional[float] = None
+    ) -> Optional[Link]:
+        """Return the spare, None where there is none that can be used.
+
+        For a renewal it must have been made at `since` or later, and another
+        may follow at once.
+        """
+        if since is not None and self._made_at < since:
+            return None
         link, preparing = self._link, self._preparing
         if (
             link is None
@@ -63,6 +88,8 @@ class Spare:
             self._discard()
             return None
         self._link = self._preparing = None
+        if since is not None:
+            self._made_at = float("-inf")
         return link
 
     async def close(self) -> None:
@@ -70,6 +97,12 @@ class Spare:
         self._discard()
         if self._closing:
             await asyncio.wait(self._closing)
+
+    def _replace(self, sample_rate: int) -> None:
+        self._discard()
+        self._made_at = self._clock.monotonic()
+        self._link = self._make_link(sample_rate)
+        self._preparing = self._link.prepare()
 
     def _discard(self) -> None:
         link, preparing = self._link, self._preparing

@@ -161,6 +161,21 @@ async def test_a_renewal_in_mid_speech() -> None:
 
 
 @virtually
+async def test_a_session_lasts_while_the_console_is_down() -> None:
+    """It is not given up before the next one has its token."""
+    async with scene(session_expire_minutes=30) as on:
+        await on.talk.utter(1, 1000)
+        await asyncio.sleep(20 * 60)
+        on.server.faults.console(Refuse(503), times=None)
+        await asyncio.sleep(8 * 60)  # it would be renewed after 21 minutes
+        assert on.rig.states == ["connecting", "ready"]
+        on.server.faults.clear()
+        await asyncio.sleep(60)
+        assert on.rig.states == ["connecting", "ready"] * 2
+        assert on.rig.errors == []
+
+
+@virtually
 async def test_a_stall_that_is_given_up() -> None:
     """What the socket took and the service never read is said in the next
     session; it was not heard while the socket was full."""

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from avatar_stage import BAD_KEY, FIRST, REFUSED, RENEWED, pcm, ready
+import pytest
+from avatar_stage import BAD_KEY, FIRST, REFUSED, pcm, ready
 from fakes import LOST, FakeClock, FakeService, settle
 from spatius_avatar_python.session.backoff import FIRST_RETRY_S
 from spatius_avatar_python.session.link import Lifetime, Link
@@ -218,17 +219,55 @@ async def test_refused_spare_is_not_reported():
     await stage.finish()
 
 
-async def test_renewal_does_not_use_the_spare():
-    """It has used up some of the lifetime that a renewal is for."""
-    lifetime = Lifetime(
-        RENEWED.renew_after_s, RENEWED.renew_latest_s, spare_max_age_s=90.0
-    )
-    stage = await ready(lifetime=lifetime)
-    await stage.clock.advance(100.1)
-    opened = [number for number, what in stage.service.events if what == "open"]
-    prepared = [n for n, what in stage.service.events if what == "prepare"]
+@pytest.mark.parametrize("is_speaking", [False, True])
+async def test_renewal_does_not_use_an_older_spare(is_speaking):
+    """That has used up some of the lifetime that a renewal is for."""
+    stage = await ready(lifetime=Lifetime(100.0, 130.0, spare_max_age_s=90.0))
+    await stage.clock.advance(95.0)
+    older = {n for n, what in stage.service.events if what == "prepare"}
+    assert len(older) == 2
+    if is_speaking:
+        stage.avatar.speak(pcm(50_000), FIRST)
+    await stage.clock.advance(36.0)
+    opened = {number for number, what in stage.service.events if what == "open"}
     assert len(opened) == 2
-    assert not set(opened) & set(prepared)
+    assert not opened & older
+    await stage.finish()
+
+
+async def test_session_lasts_while_no_token_for_the_next_one_is_to_be_had():
+    """It is renewed once the console is back, or at the last safe moment."""
+    lifetime = Lifetime(100.0, 200.0, spare_max_age_s=90.0)
+    stage = await ready(lifetime=lifetime)
+    stage.service.preparations += [None, REFUSED, REFUSED]
+    await stage.clock.advance(115.1)
+    assert stage.outbox.states == ["connecting", "ready"]
+    await stage.clock.advance(16.0)
+    assert stage.outbox.states == ["connecting", "ready"] * 2
+    assert stage.outbox.errors == []
+    await stage.finish()
+
+
+async def test_session_is_renewed_at_last_without_a_token():
+    """Its own does not last any longer."""
+    lifetime = Lifetime(100.0, 200.0, spare_max_age_s=90.0)
+    stage = await ready(lifetime=lifetime)
+    stage.service.preparations += [None, *[REFUSED] * 20]
+    await stage.clock.advance(199.0)
+    assert stage.outbox.states == ["connecting", "ready"]
+    await stage.clock.advance(1.5)
+    assert stage.outbox.states == ["connecting", "ready"] * 2
+    await stage.finish()
+
+
+async def test_renewal_is_followed_by_another_spare():
+    """The one that it used up is no reason to be without."""
+    lifetime = Lifetime(100.0, 200.0, spare_max_age_s=90.0)
+    stage = await ready(lifetime=lifetime)
+    await stage.clock.advance(102.0)
+    opened = [number for number, what in stage.service.events if what == "open"]
+    assert len(opened) == 2
+    assert stage.service.events[-1] == (opened[-1] + 1, "prepare")
     await stage.finish()
 
 
