@@ -211,15 +211,14 @@ class LogsWhatWaits(Player):
 
 @breaks("bounds_memory_without_vendor")
 class KeepsUnsent(Player):
-    def start(self) -> None:
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.unsent: list[bytes] = []
-        super().start()
 
     def refuses(self, pcm: bytes) -> bool:
-        refuses = super().refuses(pcm)
-        if refuses and not self.connected:
+        if not self.connected:
             self.unsent.append(pcm)
-        return refuses
+        return super().refuses(pcm)
 
 
 @breaks("dumps_received_audio")
