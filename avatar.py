@@ -125,10 +125,15 @@ class Avatar:
         turn: Optional[Turn] = None,
         cut: bool = False,
         request_id: str = "",
-    ) -> None:
-        """Take a `tts_audio_end` or `finalize`; `cut` means reason 2."""
-        self._speech.end(self._clock.monotonic(), turn, cut, request_id)
+    ) -> bool:
+        """Take a `tts_audio_end` or `finalize`; `cut` means reason 2.
+
+        Return whether it acted as a flush.
+        """
+        now = self._clock.monotonic()
+        is_flush = self._speech.end(now, turn, cut, request_id)
         self._tend()
+        return is_flush
 
     def flush(self) -> None:
         """Fall silent: drop what waits, interrupt what plays."""

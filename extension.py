@@ -328,7 +328,10 @@ class SpatiusAvatarExtension(AsyncExtension):
             return
         reason, _ = data.get_property_int("reason")
         is_cut = name == "tts_audio_end" and reason == REASON_INTERRUPTED
-        avatar.speech_ends(turn, is_cut, request_id)
+        is_flush = avatar.speech_ends(turn, is_cut, request_id)
+        if is_flush and self._downstream is not None:
+            # There the voice may have been handed seconds of it already.
+            self._downstream.flush()
 
     def _warn_unknown(self, what: str) -> None:
         if what not in self._unknown and len(self._unknown) < 100:

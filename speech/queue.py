@@ -108,15 +108,19 @@ class Speech:
         turn: Optional[Turn] = None,
         cut: bool = False,
         request_id: str = "",
-    ) -> None:
-        """Take an end of speech; `cut` means reason 2 (rules 2, 3 and 5)."""
+    ) -> bool:
+        """Take an end of speech; `cut` means reason 2 (rules 2, 3 and 5).
+
+        Return whether it acted as a flush.
+        """
         if not self._intake.is_end_of_open(turn, request_id):
-            return
+            return False
         if cut:
             self.flush(now)
             self._intake.staleness.end()  # no more of the cut speech will come
         else:
             self._end_open()
+        return cut
 
     def flush(self, now: float) -> None:
         """Drop what waits, and ask for an interrupt if there is something

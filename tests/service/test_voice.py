@@ -260,6 +260,25 @@ async def test_a_flush_silences_the_voice(is_back: bool) -> None:
 
 
 @virtually
+async def test_speech_that_the_tts_cuts_silences_the_voice() -> None:
+    """As a flush does: what waits to be played downstream was cut, too."""
+    async with scene(voice_wired=True, fallback_after_ms=300) as on:
+        on.server.pause_listening()
+        await on.talk.start(1)
+        await on.talk.say(1, 8000)
+        await on.until(lambda: on.rig.totals.voice == 8 * RATE)
+        await asyncio.sleep(0.5)
+        on.talk.discard(on.talk.unheard(), on.clock.monotonic())
+        await on.talk.end(1, reason=2)
+        await on.talk.end(1, reason=2)  # nothing is open any more
+        await on.talk.utter(2, 1000)
+        await on.silence()
+        verdict = on.whole(max_repeat_ms=0)
+        assert verdict.stale_ms == 0
+        assert on.ends == [("tts-1", 2), ("tts-2", 1)]
+
+
+@virtually
 async def test_a_flush_does_not_wait_for_what_is_downstream() -> None:
     """Its result comes at once, though the RTC extension never answers."""
     async with scene(voice_wired=True) as on:
