@@ -109,7 +109,7 @@ class Intake:
         """
         self.timed_out = None
         self.staleness.end()
-        if turn is None or turn == self.staleness.started_turn:
+        if turn is None or self._is_of_begun(turn, request_id):
             self.staleness.started_turn = None
             self._request_id = ""
             self.woken_at = None
@@ -145,6 +145,14 @@ class Intake:
         if at is None or (timeout_at is not None and timeout_at < at):
             return timeout_at
         return at
+
+    def _is_of_begun(self, turn: Turn, request_id: str) -> bool:
+        """Return whether an end is that of the request that has begun; start
+        and end may each name less than the other."""
+        started = self.staleness.started_turn
+        if started is not None and turn.matches(started):
+            return True
+        return bool(request_id) and request_id == self._request_id
 
     def _refuse(
         self, utterance: Utterance, size: int, room: int, now: float

@@ -312,6 +312,22 @@ def test_an_id_that_comes_with_the_end_counts_before_the_start():
     assert speaking.starts[0].request_id == "tts"
 
 
+def test_an_id_names_no_speech_after_its_request():
+    """Not even where the TTS names the turn at the end only."""
+    speaking = Speaking()
+    speaking.speech.start(request_id="first")
+    speaking.speak(1000, turn=TURN, end=False)
+    speaking.speech.end(speaking.now, TURN, request_id="first")
+    speaking.write("request")
+    speaking.wait(2.0)
+    speaking.speak(1000)
+    speaking.write("another")
+    assert [start.request_id for start in speaking.starts] == [
+        "first",
+        "another",
+    ]
+
+
 def test_a_flush_ends_what_is_heard_as_cut():
     """And reports how much of it was heard."""
     speaking = Speaking()

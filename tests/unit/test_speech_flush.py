@@ -410,6 +410,21 @@ def test_a_turn_long_over_is_not_flushed():
 
 
 @pytest.mark.parametrize(
+    ("begun", "ended"), [(Turn(None, 1), FIRST), (FIRST, Turn(None, 1))]
+)
+def test_a_request_has_ended_with_or_without_its_session(begun, ended):
+    """A flush in silence does not concern its turn any more."""
+    speech = make()
+    speech.start(begun)
+    speech.frame(pcm(100), 0.0, FIRST)
+    speech.end(0.0, ended)
+    write(speech)
+    speech.flush(60.0)
+    speech.frame(pcm(100), 61.0, FIRST)
+    assert len(write(speech, 61.0)) == 1
+
+
+@pytest.mark.parametrize(
     ("flushed", "late"), [(Turn(None, 1), FIRST), (FIRST, Turn(None, 1))]
 )
 def test_a_late_frame_is_stale_with_or_without_its_session(flushed, late):
