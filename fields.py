@@ -144,6 +144,8 @@ def url(*schemes: str, is_base: bool = False) -> AfterValidator:
         try:
             # urlsplit drops white space where a server would stumble on it.
             parts = urlsplit(header_safe(value))
+            # As a client encodes it: no part may be empty or too long.
+            (parts.hostname or "").encode("idna")
         except (ValueError, PydanticCustomError):
             raise invalid(expected) from None
         try:

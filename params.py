@@ -119,7 +119,7 @@ class Params(BaseModel):
     @classmethod
     def _host_part(cls, value: str) -> str:
         # It becomes a part of the service's host name.
-        if not re.fullmatch("[a-z0-9]([a-z0-9-]*[a-z0-9])?", value):
+        if not re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value):
             raise invalid("a region such as us-west or ap-northeast", value)
         return value
 

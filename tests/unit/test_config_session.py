@@ -241,6 +241,8 @@ def test_one_endpoint_is_not_enough(name, other):
         ("console_endpoint_url", "https://[::1"),
         ("console_endpoint_url", "https://host:port"),
         ("console_endpoint_url", "https://host:99999"),
+        ("console_endpoint_url", "https://console..test"),
+        ("console_endpoint_url", f"https://{'a' * 64}.test"),
         ("console_endpoint_url", 5),
         ("ingress_endpoint_url", "file:///etc/passwd"),
         ("ingress_endpoint_url", "//ingress.test"),
@@ -272,7 +274,8 @@ def test_region(region):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["us west", "evil.test/", "a.b", "-x", "x-", "US-WEST", "é"]
+    "wrong",
+    ["us west", "evil.test/", "a.b", "-x", "x-", "US-WEST", "é", "x" * 64],
 )
 def test_region_is_no_name(wrong):
     """A region becomes part of a host's name, so that it must be one."""
