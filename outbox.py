@@ -95,6 +95,9 @@ class TenOutbox:
         fields: Optional[reports.Payload] = None,
     ) -> None:
         text = self._clean(text)
+        if not text.isprintable():
+            # The ids of turns come as other nodes send them.
+            text = "".join(c if c.isprintable() else " " for c in text)
         log = getattr(self._ten_env, f"log_{level}")
         # Not every runtime knows fields and options, and a line without them
         # is better than none.

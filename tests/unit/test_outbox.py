@@ -245,6 +245,15 @@ async def test_line_is_logged_with_level_and_category(level):
     assert env.lines == [(level, "text", "vendor"), (level, "text", None)]
 
 
+async def test_line_is_one_line():
+    """The id of a turn, which any node may send, forges no other."""
+    env = Env()
+    outbox = outbox_of(env)
+    outbox.log("info", "utterance: turn_id=7\n\x1b[31merror\u2028 forged ü")
+    [(_, text, _)] = env.lines
+    assert text == "utterance: turn_id=7  [31merror  forged ü"
+
+
 @pytest.mark.skipif(
     not hasattr(ten_runtime, "LogOption"), reason="a runtime without LogOption"
 )
