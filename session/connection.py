@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Optional, TypeVar
 
 from ..clock import Clock, wait_until
+from .closing import Closing
 from .failures import (
     ConnectionEnded,
     Failure,
@@ -56,8 +57,9 @@ class Connection:
         self._add_secrets = add_secrets
         self._is_prepared = False
         self._is_open = False
-        self._loss_reported = False
+        self._loss: Optional[Failure] = None  # as it was reported
         self._call: Optional[asyncio.Task[Any]] = None  # prepare or open
+        self._peer_closing: Optional[Closing] = None
         self._closing: Optional[asyncio.Task[None]] = None
         self._connection_id = ""
         self._connection: Any = None  # the SDK forgets it before its on_close
@@ -85,6 +87,7 @@ class Connection:
 
     async def send(self, audio: bytes, end: bool) -> str:
         """Send audio, return its request's id. Raises `SessionError`."""
+        await self._check_open()
         try:
             return await self._session.send_audio(audio, end)
         except Exception as error:
@@ -92,6 +95,7 @@ class Connection:
 
     async def interrupt(self) -> str:
         """Interrupt the latest request. Raises `SessionError`."""
+        await self._check_open()
         try:
             return await self._session.interrupt()
         except Exception as error:
@@ -178,6 +182,9 @@ class Connection:
         # Before the loop runs on: the connection may be closed again at once.
         self._connection = getattr(self._session, "_connection", None)
         self._is_open = True
+        self._peer_closing = Closing(
+            self._connection, self._clock, self._abort_transport
+        )
         return self._connection_id
 
     async def _start(self) -> str:
@@ -191,8 +198,26 @@ class Connection:
                 raise
         raise refusal
 
+    async def _check_open(self) -> None:
+        """Raise `SessionError` where the connection is closing, once it is
+        known why."""
+        closing = self._peer_closing
+        if closing is not None and closing.has_begun():
+            await closing.wait()
+            closed = ConnectionEnded(None, None, self._connection_id)
+            raise SessionError(self._loss or self._explain(closed))
+
+    def _end(self, failure: Failure) -> None:
+        """Report that the session has ended."""
+        self._loss = self._loss or failure
+        if self._peer_closing is not None:
+            self._peer_closing.ended()
+        self._events.failed(failure)
+
     def _begin_close(self) -> "asyncio.Task[None]":
         self._is_open = False
+        if self._peer_closing is not None:
+            self._peer_closing.stop()
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._finish_close())
             _keep(self._closing)
@@ -229,18 +254,19 @@ class Connection:
         if self._is_open:
             failure = self._explain(error)
             if failure.ends_session:
-                self._loss_reported = True
-            self._events.failed(failure)
+                self._end(failure)
+            else:
+                self._events.failed(failure)
 
     def _on_close(self) -> None:
         if self._is_open:
             self._is_open = False
-            if not self._loss_reported:
+            if self._loss is None:
                 # The SDK does not report the code of a clean close.
                 code = getattr(self._connection, "close_code", None)
                 reason = getattr(self._connection, "close_reason", None)
                 ended = ConnectionEnded(code, reason, self._connection_id)
-                self._events.failed(self._explain(ended))
+                self._end(self._explain(ended))
 
     def _on_frames(self, data: bytes, is_last: bool) -> None:
         """Take the bytes of a ServerResponseAnimation: with Agora egress it

@@ -2,12 +2,14 @@
 
 import asyncio
 import sys
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 from agent import properties
 from spatius_avatar_python import config, token
 from spatius_avatar_python.clock import SystemClock
+from spatius_avatar_python.eager import run_eagerly
 from spatius_avatar_python.session import sdk
 from spatius_avatar_python.session.failures import Failure, SessionError
 from spatius_avatar_python.session.link import PlaybackSignal, Session
@@ -19,6 +21,7 @@ from devkit.motion_server import (
     Refuse,
     ServerError,
 )
+from devkit.motion_server.proxy import DelayingProxy
 
 pytestmark = [pytest.mark.wire, pytest.mark.asyncio]
 
@@ -125,6 +128,40 @@ async def test_code_of_a_restart_is_read(motion_server, close_code, code):
         assert failure.connection_id == connection_id
     await session.close()
     assert stage.failures.empty()
+
+
+async def test_call_that_meets_a_close_says_why(motion_server):
+    """Made from a callback, as the writer's may be: the websocket library
+    takes none there once it has answered a close frame."""
+    async with DelayingProxy(motion_server.port, delay_ms=100) as proxy:
+        url = proxy.url(motion_server.ingress_url)
+        stage = Stage(motion_server, ingress_endpoint_url=url)
+        session = stage.session()
+        await session.open()
+        motion_server.now(Close(4001, "credits exhausted"))
+        with pytest.raises(SessionError) as caught:
+            while True:
+                await called_back(session.send(bytes(480), False))
+                await asyncio.sleep(0.01)
+        await session.close()
+    assert caught.value.failure.code == "4001"
+    assert caught.value.failure.fatal
+
+
+async def called_back(call: Coroutine[Any, Any, str]) -> str:
+    """Begin `call` in a callback of the event loop; return its result."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[str] = loop.create_future()
+
+    async def run() -> None:
+        try:
+            result.set_result(await call)
+        except SessionError as error:
+            result.set_exception(error)
+
+    tasks: list[Any] = []  # kept, since the loop holds them weakly
+    loop.call_soon(lambda: tasks.append(run_eagerly(run())))
+    return await result
 
 
 async def test_non_fatal_error_leaves_the_session_open(motion_server):

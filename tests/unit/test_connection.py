@@ -1,6 +1,7 @@
 """One connection: deadlines, events and secrets, with a fake of the SDK."""
 
 import asyncio
+import enum
 import gc
 from collections.abc import Callable, Coroutine
 from typing import Any, Optional
@@ -8,6 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 from fakes import FakeClock, count_of_tasks, logged_by_the_loop, settle
+from spatius_avatar_python.session.closing import CLOSING_S
 from spatius_avatar_python.session.connection import (
     CLOSE_DEADLINE_S,
     OPEN_DEADLINE_S,
@@ -20,6 +22,13 @@ from spatius_avatar_python.session.failures import (
     failure_of,
 )
 from spatius_avatar_python.session.link import PlaybackSignal
+
+
+class SocketState(enum.Enum):
+    """Of a connection, by the names that the websocket library has."""
+
+    OPEN = 1
+    CLOSING = 2
 
 
 class FakeTransport:
@@ -39,8 +48,12 @@ class FakeConnection:
         self.transport = FakeTransport()
         self.close_code: Optional[int] = None
         self.close_reason = ""
+        self.state = SocketState.OPEN
         self.pongs: list[asyncio.Future[float]] = []
         self.ping_fails: Optional[Exception] = None
+
+    def send_data(self) -> None:
+        """Write what is due; called when something was read, too."""
 
     async def ping(self) -> "asyncio.Future[float]":
         if self.ping_fails is not None:
@@ -669,6 +682,97 @@ async def test_reason_of_a_clean_close_is_read():
     await stage.sdk.close()
     (failure,) = stage.failures
     assert failure.vendor_message == "going away"
+
+
+class ClosedForCredits(Exception):
+    """What the SDK makes of a close code."""
+
+    code = "connectionClosed"
+    phase = "websocket_runtime"
+    close_code = 4001
+
+
+async def closing() -> Stage:
+    """Return a stage whose peer has sent a close frame, and nothing more.
+
+    The SDK reports the loss only when TCP has ended.
+    """
+    stage = Stage()
+    await stage.connection.open()
+    connection = stage.sdk._connection
+    assert connection is not None
+    connection.state = SocketState.CLOSING
+    connection.send_data()
+    return stage
+
+
+async def report_end(stage: Stage) -> None:
+    """Have the SDK report the loss when TCP ends."""
+    assert stage.sdk._connection is not None
+    await stage.sdk._connection.transport.aborted.wait()
+    stage.sdk.on_error(ClosedForCredits())
+    stage.sdk.on_close()
+
+
+async def test_connection_ends_soon_after_its_close_frame():
+    """Whatever the peer does: the library would wait for it for 10 s, and
+    report nothing."""
+    stage = await closing()
+    reporting = asyncio.ensure_future(report_end(stage))
+    await stage.clock.advance(CLOSING_S / 2)
+    assert stage.failures == []
+    await stage.clock.advance(CLOSING_S)
+    assert [failure.code for failure in stage.failures] == ["4001"]
+    await reporting
+    await settle()
+    assert stage.clock.pending() == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda connection: connection.send(b"ab", False),
+        lambda connection: connection.interrupt(),
+    ],
+)
+async def test_call_into_a_connection_that_closes(call):
+    """It is not made, since the library would wait for the peer, and takes no
+    call from a callback; it says what the service said."""
+    stage = await closing()
+    made = len(stage.sdk.calls)
+    reporting = asyncio.ensure_future(report_end(stage))
+    with pytest.raises(SessionError) as caught:
+        await stage.clock.run(call(stage.connection))
+    assert caught.value.failure.code == "4001"
+    assert caught.value.failure.fatal
+    assert len(stage.sdk.calls) == made
+    await reporting
+
+
+async def test_call_into_a_closing_connection_that_says_nothing():
+    """The SDK may never say why."""
+    stage = await closing()
+    began = stage.clock.monotonic()
+    with pytest.raises(SessionError) as caught:
+        await stage.clock.run(stage.connection.send(b"ab", False))
+    assert caught.value.failure.code == "connectionClosed"
+    assert stage.clock.monotonic() < began + 3 * CLOSING_S
+
+
+async def test_own_close_is_not_hurried():
+    """The peer has its time to answer."""
+    stage = Stage(hangs="close")
+    await stage.connection.open()
+    held = stage.sdk._connection
+    assert held is not None
+    close = asyncio.ensure_future(stage.connection.close())
+    await settle()
+    held.state = SocketState.CLOSING
+    held.send_data()
+    await stage.clock.advance(2 * CLOSING_S)
+    assert not held.transport.aborted.is_set()
+    await stage.clock.advance(CLOSE_DEADLINE_S)
+    await close
 
 
 async def test_nothing_is_reported_after_close():
