@@ -4,7 +4,7 @@ Our own sentences hold no secrets; the words of a service, of an exception or
 of a configuration value may repeat one, in whole or in part.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -14,8 +14,10 @@ PIECE = 6
 MASK = "***"
 
 MAX_RECENT = 32
+MAX_RECENT_SIZE = 1 << 18
 """Tokens are new with each connection; those of older ones are forgotten, or
-they would pile up indefinitely."""
+they would pile up indefinitely. No more than so many are kept, nor more than so
+many characters of them, but for the latest."""
 
 ALLOWLIST = """
 spatius_avatar_python Spatius spatius_api_key spatius_app_id spatius_avatar_id
@@ -38,33 +40,43 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._allowed = _pieces(ALLOWLIST)
         self._permanent: set[str] = set()
-        self._recent: deque[str] = deque(maxlen=MAX_RECENT)
-        self._hidden: set[str] = set()
+        self._recent: deque[str] = deque()
+        # Each piece of them, with how many have it.
+        self._counts: Counter[str] = Counter()
         for secret in secrets:
             self.add(secret)
 
     def add(self, secret: str) -> None:
         """Keep `secret` out of every text from now on."""
-        self._permanent |= _pieces(secret)
-        self._gather()
+        self._permanent |= self._hidden_pieces(secret)
 
     def add_recent(self, secret: str) -> None:
-        """Keep `secret` out of texts until `MAX_RECENT` newer ones came."""
-        if secret not in self._recent:
-            self._recent.append(secret)
-            self._gather()
+        """Keep `secret` out of texts until enough newer ones have come."""
+        if secret in self._recent:
+            return
+        self._recent.append(secret)
+        self._counts.update(self._hidden_pieces(secret))
+        while len(self._recent) > 1 and (
+            len(self._recent) > MAX_RECENT
+            or sum(map(len, self._recent)) > MAX_RECENT_SIZE
+        ):
+            self._forget(self._recent.popleft())
 
-    def _gather(self) -> None:
-        self._hidden = set(self._permanent)
-        for secret in self._recent:
-            self._hidden |= _pieces(secret)
-        self._hidden -= self._allowed
+    def _forget(self, secret: str) -> None:
+        for piece in self._hidden_pieces(secret):
+            self._counts[piece] -= 1
+            if not self._counts[piece]:
+                del self._counts[piece]
+
+    def _hidden_pieces(self, secret: str) -> set[str]:
+        return _pieces(secret) - self._allowed
 
     def __call__(self, text: str) -> str:
         """Return `text` with each run of secret characters masked."""
         secret = bytearray(len(text))
         for i in range(len(text) - PIECE + 1):
-            if text[i : i + PIECE] in self._hidden:
+            piece = text[i : i + PIECE]
+            if piece in self._counts or piece in self._permanent:
                 secret[i : i + PIECE] = b"\x01" * PIECE
         if not any(secret):
             return text
@@ -77,7 +89,8 @@ class Redactor:
         return "".join(shown)
 
     def __repr__(self) -> str:
-        return f"<Redactor of {len(self._hidden)} pieces>"
+        count = len(self._permanent) + len(self._counts)
+        return f"<Redactor of {count} pieces>"
 
 
 def hidden_in(url: str) -> list[str]:

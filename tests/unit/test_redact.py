@@ -1,8 +1,10 @@
 """No piece of a secret stays in a text."""
 
 import hashlib
+import random
 import string
 import tracemalloc
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -11,6 +13,7 @@ from spatius_avatar_python.redact import (
     ALLOWLIST,
     MASK,
     MAX_RECENT,
+    MAX_RECENT_SIZE,
     PIECE,
     Redactor,
     bare_url,
@@ -153,6 +156,58 @@ def test_many_secrets_do_not_pile_up():
         tracemalloc.stop()
     assert grown < 500_000
     assert redact(SECRET) == MASK
+
+
+def token(number: int, size: int) -> str:
+    """Return a token like no other, of so many characters."""
+    rng = random.Random(number)
+    return "".join(rng.choices(string.ascii_letters, k=size))
+
+
+def test_long_secrets_do_not_pile_up():
+    """The fewer are kept, the longer they are; the latest always is."""
+    redact = Redactor([SECRET])
+    for number in range(4):
+        redact.add_recent(token(number, MAX_RECENT_SIZE * 2 // 5))
+    assert redact(token(3, 20)) == redact(token(2, 20)) == MASK
+    assert redact(token(1, 20)) == token(1, 20)
+    redact.add_recent(token(4, MAX_RECENT_SIZE + 1))
+    assert redact(token(4, 20)) == MASK
+    assert redact(token(3, 20)) == token(3, 20)
+    assert redact(SECRET) == MASK
+
+
+class Counted(str):
+    """A text that counts how often a part of it is taken."""
+
+    taken = 0
+
+    def __getitem__(self, key: Any) -> str:
+        self.taken += 1
+        return super().__getitem__(key)
+
+
+def test_new_secret_is_all_that_is_read():
+    """The event loop waits meanwhile: a token may have 2000 characters."""
+    redact = Redactor()
+    known = Counted(token(1, 2000))
+    redact.add_recent(known)
+    taken = known.taken
+    redact.add_recent(token(2, 2000))
+    assert known.taken == taken > 0
+
+
+def test_piece_of_two_secrets_stays_hidden():
+    """The older one is forgotten, but not what both have."""
+    redact = Redactor(["permanent-key"])
+    redact.add_recent("shared-old, permanent-key")
+    redact.add_recent("shared-new")
+    for number in range(MAX_RECENT - 1):
+        redact.add_recent(token(number, 20))
+    assert redact("shared") == redact("permanent-key") == MASK
+    assert redact("ed-old") == "ed-old"
+    redact.add_recent(token(MAX_RECENT, 20))
+    assert redact("shared") == "shared"
 
 
 @pytest.mark.parametrize(
