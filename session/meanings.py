@@ -178,6 +178,20 @@ _NOTHING_THERE = {
         "fatal",
     ),
 }
+# A web page, a redirection, a proxy's answer: nothing that says what is wrong.
+_NOT_SPATIUS = {
+    "session_token": Meaning(
+        "what answers is no Spatius console: check "
+        "params.console_endpoint_url, the region, and whether a proxy answers "
+        "in its place"
+    ),
+    "websocket_connect": Meaning(
+        "what answers is no Spatius ingress: check "
+        "params.ingress_endpoint_url, the region, and whether a proxy answers "
+        "in its place"
+    ),
+}
+_VAGUE_CODES = ("", "unknown", "connectionFailed", "invalidRequest")
 _CONSOLE_DOWN = Meaning("the Spatius console is not available")
 _INGRESS_DOWN = Meaning("the Spatius ingress is not available")
 
@@ -242,6 +256,11 @@ def meaning_of(
     is_down = (status or 0) >= 500
     if status == 404 and own_endpoints and phase in _NOTHING_THERE:
         return _NOTHING_THERE[phase]
+    # The console's answer of 200 may hold errors.
+    least = 300 if phase == "session_token" else 200
+    is_no_error = least <= (status or 0) < 400 and code in _VAGUE_CODES
+    if phase in _NOT_SPATIUS and (is_no_error or code == "protocolError"):
+        return _NOT_SPATIUS[phase]
     if phase == "session_token":
         if is_down:
             return _CONSOLE_DOWN

@@ -117,6 +117,14 @@ def unreachable_console() -> Exception:
     )
 
 
+def page_for_console() -> Exception:
+    """Return what the SDK raises for a page in place of a session token."""
+    return _sdk_errors.SessionTokenError(
+        "Failed to decode session token response",
+        code=_sdk_errors.AvatarSDKErrorCode.protocolError,
+    )
+
+
 def kind(failure: Failure) -> str:
     return FATAL if failure.fatal else RETRY
 
@@ -185,6 +193,8 @@ def test_package_is_the_one_asked_for():
         (console_answers(500), RETRY, "serverError", "not available"),
         (console_answers(503, message="Unauthorized"), RETRY, None, "HTTP 503"),
         (unreachable_console(), RETRY, "connectionFailed", "network"),
+        (page_for_console(), RETRY, "protocolError", "console_endpoint_url"),
+        (console_answers(302), RETRY, None, "console_endpoint_url"),
     ],
     ids=lambda value: str(value)[:50],
 )
@@ -197,6 +207,13 @@ def test_console(error, expected, code, says):
     assert failure.phase == "session_token"
     assert failure.ends_session
     assert not failure.rejected_upgrade
+
+
+def test_error_in_a_good_answer_is_the_consoles():
+    """It is Spatius that answers, whatever the status."""
+    failure = failure_of(console_answers(200, errors=[{"title": "not today"}]))
+    assert "not today" in failure.message
+    assert "console_endpoint_url" not in failure.message
 
 
 def test_bad_api_key_says_nothing_of_agora():
@@ -237,6 +254,8 @@ def test_bad_api_key_says_nothing_of_agora():
         (upgrade_answers(429), RETRY, None, "not available"),
         (upgrade_answers(500), RETRY, "serverError", "not available"),
         (upgrade_answers(503), RETRY, "serverError", "HTTP 503"),
+        (upgrade_answers(200, "<html>"), RETRY, None, "ingress_endpoint_url"),
+        (upgrade_answers(302), RETRY, None, "ingress_endpoint_url"),
         (
             refused(ConnectionRefusedError(111, "refused")),
             RETRY,
