@@ -2,7 +2,7 @@
 
 The websocket library waits 10 s for the peer to end TCP behind a close frame.
 Meanwhile it reports nothing, and a call waits as long; one that is not made in
-a task fails for that reason alone, and hides why the connection closes.
+a task fails for that alone, and hides why the connection closes.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ CLOSING_S = 0.2
 
 
 class Closing:
-    """Watches `connection`, of the websocket library, for the begin of a
-    close: the peer's, or the library's because of what the peer has sent.
+    """Watches `connection`, of the websocket library, for a close that the
+    peer begins.
 
     Where TCP does not end in time, `abort` is called to end it. To be made on
     the event loop.
@@ -34,22 +34,21 @@ class Closing:
         self._ending: Optional[asyncio.Task[None]] = None
         self._watch()
 
-    def has_begun(self) -> bool:
-        """Return whether the connection takes no call any more."""
-        state = getattr(self._connection, "state", None)
-        return getattr(state, "name", "OPEN") != "OPEN"
-
     def ended(self) -> None:
         """The SDK has reported the end."""
         if not self._has_ended.done():
             self._has_ended.set_result(None)
 
     def stop(self) -> None:
-        """Leave a close that begins from here on to itself: it is our own."""
+        """Leave the close to itself: from here on it is our own."""
         self._is_watching = False
+        self.ended()
 
     async def wait(self) -> None:
-        """Wait until the SDK has reported the end, not for long."""
+        """Wait until the SDK has reported the end of a close, not for long.
+
+        Returns at once where the connection is open.
+        """
         self._check()
         if self._ending is not None:
             await asyncio.wait({self._ending})
@@ -57,20 +56,22 @@ class Closing:
     # Internals
 
     def _watch(self) -> None:
-        # The library writes whenever it has read: its answer, if any.
-        write = getattr(self._connection, "send_data", None)
-        if write is None:
-            return  # a call notices it, in time
+        # Of all that the library does with a close frame this comes last, and
+        # it is no part of a write.
+        process = getattr(self._connection, "process_event", None)
+        if process is not None:
 
-        def write_and_check() -> None:
-            write()
-            self._check()
+            def process_and_check(event: Any) -> None:
+                process(event)
+                self._check()
 
-        self._connection.send_data = write_and_check
+            self._connection.process_event = process_and_check
         self._check()
 
     def _check(self) -> None:
-        if self._is_watching and self._ending is None and self.has_begun():
+        state = getattr(self._connection, "state", None)
+        is_open = getattr(state, "name", "OPEN") == "OPEN"
+        if self._is_watching and self._ending is None and not is_open:
             self._ending = asyncio.ensure_future(self._end())
 
     async def _end(self) -> None:

@@ -87,19 +87,17 @@ class Connection:
 
     async def send(self, audio: bytes, end: bool) -> str:
         """Send audio, return its request's id. Raises `SessionError`."""
-        await self._check_open()
         try:
             return await self._session.send_audio(audio, end)
         except Exception as error:
-            raise SessionError(self._explain(error)) from error
+            raise SessionError(await self._reason(error)) from error
 
     async def interrupt(self) -> str:
         """Interrupt the latest request. Raises `SessionError`."""
-        await self._check_open()
         try:
             return await self._session.interrupt()
         except Exception as error:
-            raise SessionError(self._explain(error)) from error
+            raise SessionError(await self._reason(error)) from error
 
     async def close(self) -> None:
         """Close, and return within the deadline whatever the peer does."""
@@ -198,14 +196,11 @@ class Connection:
                 raise
         raise refusal
 
-    async def _check_open(self) -> None:
-        """Raise `SessionError` where the connection is closing, once it is
-        known why."""
-        closing = self._peer_closing
-        if closing is not None and closing.has_begun():
-            await closing.wait()
-            closed = ConnectionEnded(None, None, self._connection_id)
-            raise SessionError(self._loss or self._explain(closed))
+    async def _reason(self, error: Exception) -> Failure:
+        """Return why a call failed: where the connection closes, that."""
+        if self._peer_closing is not None:
+            await self._peer_closing.wait()
+        return self._loss or self._explain(error)
 
     def _end(self, failure: Failure) -> None:
         """Report that the session has ended."""
