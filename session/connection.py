@@ -210,19 +210,22 @@ class Connection:
         self._events.failed(failure)
 
     def _begin_close(self) -> "asyncio.Task[None]":
-        self._is_open = False
-        if self._peer_closing is not None:
-            self._peer_closing.stop()
+        self._stop_reporting()
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._finish_close())
             _keep(self._closing)
         return self._closing
 
+    def _stop_reporting(self) -> None:
+        self._is_open = False
+        if self._peer_closing is not None:
+            self._peer_closing.stop()
+
     async def _finish_close(self) -> None:
         if self._call is not None and not self._call.done():
             self._call.cancel()
             await self._done_within(self._call, CLOSE_DEADLINE_S)
-            self._is_open = False
+            self._stop_reporting()  # it may have opened all the same
         closing = asyncio.ensure_future(self._session.close())
         closing.add_done_callback(_retrieve_exception)
         if not await self._done_within(closing, CLOSE_DEADLINE_S):

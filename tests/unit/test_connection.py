@@ -443,6 +443,33 @@ async def test_connection_that_opens_in_spite_of_its_close():
     assert stage.failures == []
 
 
+async def test_close_of_a_connection_that_opens_is_not_hurried():
+    """The close is our own, and its peer has its time."""
+    stage = Stage(hangs="close")
+    held = FakeConnection()
+
+    async def start() -> str:
+        stage.sdk._connection = held
+        try:
+            return await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            return "conn-1"
+
+    stage.sdk.start = start
+    opening = UnderWay(stage.connection.open())
+    await settle()
+    close = asyncio.ensure_future(stage.connection.close())
+    await settle()
+    assert opening.task.done()
+    held.state = SocketState.CLOSING
+    held.process_event("close frame")
+    await stage.clock.advance(2 * CLOSING_S)
+    assert not held.transport.aborted.is_set()
+    await stage.clock.advance(CLOSE_DEADLINE_S)
+    await close
+    assert stage.clock.pending() == 0
+
+
 async def test_tasks_of_the_background_are_forgotten():
     """Those of pings and of closes."""
     before = count_of_tasks()
