@@ -150,8 +150,9 @@ class Intake:
         """Return whether an end is that of the request that has begun; start
         and end may each name less than the other."""
         started = self.staleness.started_turn
-        if started is not None and turn.matches(started):
-            return True
+        if started is not None:
+            # Not by the id: another session may count its requests alike.
+            return turn.matches(started)
         return bool(request_id) and request_id == self._request_id
 
     def _refuse(

@@ -424,6 +424,17 @@ def test_a_request_has_ended_with_or_without_its_session(begun, ended):
     assert len(write(speech, 61.0)) == 1
 
 
+def test_the_late_end_of_another_session_ends_no_request():
+    """Its ids may be the same: each session counts its turns from one."""
+    speech = make()
+    speech.start(FIRST, "tts-request-1")
+    late = FIRST._replace(session="before")
+    speech.end(0.0, late, request_id="tts-request-1")
+    speech.flush(0.1)
+    speech.frame(pcm(100), 0.2, FIRST)
+    assert write(speech, 0.2) == []
+
+
 @pytest.mark.parametrize(
     ("flushed", "late"), [(Turn(None, 1), FIRST), (FIRST, Turn(None, 1))]
 )
