@@ -110,8 +110,9 @@ def failure_of(error: BaseException, own_endpoints: bool = False) -> Failure:
     if details:
         text += f" ({', '.join(details)})"
     if vendor_message not in text:
-        # Where nobody could be reached, the words are the SDK's own.
-        who = "The SDK" if code == "connectionFailed" else "Spatius"
+        # Where Spatius was not reached, the words are the SDK's own.
+        is_spatius = meaning.is_spatius and code != "connectionFailed"
+        who = "Spatius" if is_spatius else "The SDK"
         text += f". {who} says: {vendor_message}"
     is_harmless = (
         meaning.outcome == "harmless"

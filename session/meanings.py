@@ -24,6 +24,8 @@ class Meaning(NamedTuple):
     reads every server code 3 as one of two codes, and code 16 as the
     egress's."""
     close_codes: tuple[int, ...] = ()
+    is_spatius: bool = True
+    """Whether it is Spatius that has answered."""
 
 
 _TOKEN_REFUSED = "the Spatius session token was refused"
@@ -178,17 +180,19 @@ _NOTHING_THERE = {
         "fatal",
     ),
 }
-# A web page, a redirection, a proxy's answer: nothing that says what is wrong.
+# A web page, a redirect, a proxy's answer: nothing that says what is wrong.
 _NOT_SPATIUS = {
     "session_token": Meaning(
         "what answers is no Spatius console: check "
         "params.console_endpoint_url, the region, and whether a proxy answers "
-        "in its place"
+        "in its place",
+        is_spatius=False,
     ),
     "websocket_connect": Meaning(
         "what answers is no Spatius ingress: check "
         "params.ingress_endpoint_url, the region, and whether a proxy answers "
-        "in its place"
+        "in its place",
+        is_spatius=False,
     ),
 }
 _VAGUE_CODES = ("", "unknown", "connectionFailed", "invalidRequest")
@@ -259,7 +263,11 @@ def meaning_of(
     # The console's answer of 200 may hold errors.
     least = 300 if phase == "session_token" else 200
     is_no_error = least <= (status or 0) < 400 and code in _VAGUE_CODES
-    if phase in _NOT_SPATIUS and (is_no_error or code == "protocolError"):
+    # Without a status it is about an answer of 200 that holds no token.
+    is_page = (
+        phase == "session_token" and status is None and code == "protocolError"
+    )
+    if phase in _NOT_SPATIUS and (is_no_error or is_page):
         return _NOT_SPATIUS[phase]
     if phase == "session_token":
         if is_down:

@@ -216,6 +216,29 @@ def test_error_in_a_good_answer_is_the_consoles():
     assert "console_endpoint_url" not in failure.message
 
 
+@pytest.mark.parametrize(
+    "error",
+    [page_for_console(), console_answers(302), upgrade_answers(200, "<html>")],
+    ids=str,
+)
+def test_words_of_an_answer_that_is_not_spatius(error):
+    """The message does not say in one breath that they are."""
+    message = failure_of(error).message
+    assert "The SDK says: " in message
+    assert "Spatius says" not in message
+
+
+def test_spatius_may_not_understand_the_sdk():
+    """It is Spatius that says so, though the SDK's code is the same as for a
+    web page."""
+    for error in (
+        upgrade_answers(400, "unexpected message type"),
+        upgrade_answers(503, "unexpected message type"),
+        console_answers(400, errors=[{"title": "unexpected message type"}]),
+    ):
+        assert "endpoint_url" not in failure_of(error).message
+
+
 def test_bad_api_key_says_nothing_of_agora():
     """The SDK calls it an egress error; what to check is the API key."""
     for error in (
