@@ -40,9 +40,8 @@ class Closing:
             self._has_ended.set_result(None)
 
     def stop(self) -> None:
-        """Leave the close to itself: from here on it is our own."""
+        """Leave a close that begins from here on to itself: it is our own."""
         self._is_watching = False
-        self.ended()
 
     async def wait(self) -> None:
         """Wait until the SDK has reported the end of a close, not for long.

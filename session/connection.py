@@ -198,15 +198,13 @@ class Connection:
 
     async def _reason(self, error: Exception) -> Failure:
         """Return why a call failed: where the connection closes, that."""
-        if self._peer_closing is not None:
+        if self._loss is None and self._peer_closing is not None:
             await self._peer_closing.wait()
         return self._loss or self._explain(error)
 
     def _end(self, failure: Failure) -> None:
         """Report that the session has ended."""
         self._loss = self._loss or failure
-        if self._peer_closing is not None:
-            self._peer_closing.ended()
         self._events.failed(failure)
 
     def _begin_close(self) -> "asyncio.Task[None]":
@@ -257,6 +255,8 @@ class Connection:
                 self._events.failed(failure)
 
     def _on_close(self) -> None:
+        if self._peer_closing is not None:
+            self._peer_closing.ended()
         if self._is_open:
             self._is_open = False
             if self._loss is None:

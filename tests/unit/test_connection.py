@@ -802,6 +802,33 @@ async def test_own_close_is_not_hurried():
     await close
 
 
+@pytest.mark.parametrize("says_why", [False, True])
+async def test_close_that_the_peer_has_begun_ends_soon(says_why):
+    """The service may say why before it closes, and the session is closed at
+    that; nothing is left to wait for."""
+    stage = await closing()
+    held = stage.sdk._connection
+    assert held is not None
+    if says_why:
+        stage.sdk.on_error(ClosedForCredits())
+    stage.sdk._hangs = "close"
+    close = asyncio.ensure_future(stage.connection.close())
+    await stage.clock.advance(1.5 * CLOSING_S)
+    assert held.transport.aborted.is_set()
+    await settle()
+    assert close.done()
+    assert stage.clock.pending() == 0
+
+
+async def test_call_does_not_wait_for_a_reason_that_is_known():
+    """The service has said why it closes."""
+    stage = await closing()
+    stage.sdk.on_error(ClosedForCredits())
+    stage.sdk._fails = ValueError("no connection")
+    call = UnderWay(stage.connection.send(b"ab", False))
+    assert (await call.error()).failure.code == "4001"
+
+
 async def test_nothing_is_reported_after_close():
     """Late callbacks are of no interest to anybody."""
     stage = Stage()
