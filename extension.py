@@ -330,7 +330,7 @@ class SpatiusAvatarExtension(AsyncExtension):
         is_cut = name == "tts_audio_end" and reason == REASON_INTERRUPTED
         is_flush = avatar.speech_ends(turn, is_cut, request_id)
         if is_flush and self._downstream is not None:
-            # There the voice may have been handed seconds of it already.
+            # The voice may have been handed seconds of it already.
             self._downstream.flush()
 
     def _warn_unknown(self, what: str) -> None:

@@ -16,8 +16,8 @@ MASK = "***"
 MAX_RECENT = 32
 MAX_RECENT_SIZE = 1 << 18
 """Tokens are new with each connection; those of older ones are forgotten, or
-they would pile up indefinitely. No more than so many are kept, nor more than so
-many characters of them, but for the latest."""
+they would pile up indefinitely. At most so many are kept, with at most so many
+characters in all; the latest always is."""
 
 ALLOWLIST = """
 spatius_avatar_python Spatius spatius_api_key spatius_app_id spatius_avatar_id
