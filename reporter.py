@@ -113,9 +113,9 @@ class Reporter:
         self._outbox.add_secrets(link.secrets())
         if not link.was_ready:
             return
-        reason = "renewed" if is_renewal else "connected"
-        if self.in_outage():
-            reason = "recovered"
+        reason = "recovered" if self.in_outage() else "connected"
+        if is_renewal:
+            reason = "renewed"
         self._connection_id = link.connection_id
         self._stable_at = link.ready_at + BACKOFF_RESET_S
         delay_ms = (link.ready_at - link.opened_at) * 1000

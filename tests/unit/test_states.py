@@ -17,6 +17,7 @@ from avatar_stage import (
 from fakes import LOST, settle
 from spatius_avatar_python import reports
 from spatius_avatar_python.session.backoff import BACKOFF_RESET_S
+from spatius_avatar_python.session.link import Lifetime
 
 CLOSED = replace(LOST, code="1011", vendor_message="internal error")
 
@@ -85,6 +86,21 @@ async def test_renewal_long_after_an_outage_is_one():
     await stage.clock.advance(1.0 + BACKOFF_RESET_S)
     await stage.clock.advance(100.0)
     assert states(stage)[-1] == ("ready", "renewed")
+    await stage.finish()
+
+
+async def test_renewal_soon_after_an_outage_is_one():
+    """Nothing was lost between the two sessions."""
+    renew_after_s = BACKOFF_RESET_S / 2
+    stage = await ready(lifetime=Lifetime(renew_after_s, 1e9))
+    await stage.lose(LOST)
+    await stage.clock.advance(1.0)
+    assert states(stage)[-1] == ("ready", "recovered")
+    await stage.clock.advance(renew_after_s)
+    assert states(stage)[-2:] == [
+        ("connecting", "renewal"),
+        ("ready", "renewed"),
+    ]
     await stage.finish()
 
 
