@@ -277,7 +277,8 @@ class Supervisor:
         down, this one is the last for a while."""
         if not self._plan.lifetime.spare_max_age_s:
             return True
-        return self._spare.is_ready(link.sample_rate, self._renew_at(link))
+        since = self._renew_at(link)
+        return self._spare.make_for_renewal(link.sample_rate, since)
 
     def _judge(self, failure: Optional[Failure]) -> Optional[Failure]:
         """Return the failure, fatal when session tokens keep being refused."""

@@ -48,9 +48,9 @@ class Spare:
         if self._clock.monotonic() >= self.due_at:
             self._replace(sample_rate)
 
-    def is_ready(self, sample_rate: int, since: float) -> bool:
-        """Return whether there is one that was made at `since` or later and
-        has its token; if not, see to it that there soon is."""
+    def make_for_renewal(self, sample_rate: int, since: float) -> bool:
+        """Make a new one, unless there is one that was made at `since` or
+        later; return whether it has its token."""
         link, preparing = self._link, self._preparing
         if self._made_at >= since:
             if preparing is not None and not preparing.done():
