@@ -143,6 +143,12 @@ class Stage:
         )
         self.sdk: FakeSdkSession = self.connection._session
 
+    async def open(self) -> FakeConnection:
+        """Open, and return what the SDK holds of the websocket library."""
+        await self.connection.open()
+        assert self.sdk._connection is not None
+        return self.sdk._connection
+
     def failed(self, failure: Failure, /) -> None:
         self.failures.append(failure)
 
@@ -360,9 +366,7 @@ async def test_audio_is_sent_with_its_end():
 async def test_close_returns_at_its_deadline():
     """A silent peer holds the close back in the background only."""
     stage = Stage(hangs="close")
-    await stage.connection.open()
-    held = stage.sdk._connection
-    assert held is not None
+    held = await stage.open()
     closing = asyncio.ensure_future(stage.connection.close())
     await stage.clock.advance(CLOSE_DEADLINE_S - 0.1)
     assert not closing.done()
@@ -375,9 +379,7 @@ async def test_close_returns_at_its_deadline():
 async def test_abort_drops_the_connection():
     """An abort waits for nobody."""
     stage = Stage(hangs="close")
-    await stage.connection.open()
-    held = stage.sdk._connection
-    assert held is not None
+    held = await stage.open()
     stage.connection.abort()
     assert held.transport.aborted.is_set()
     await settle()
@@ -512,9 +514,7 @@ class Pinged(Stage):
     """A connection that was pinged."""
 
     async def ping(self) -> bool:
-        await self.connection.open()
-        assert self.sdk._connection is not None
-        self.held = self.sdk._connection
+        self.held = await self.open()
         self.answers = 0
         is_sent = self.connection.ping(self._on_answer)
         await settle()
@@ -601,9 +601,7 @@ async def test_loss_is_reported_once():
 async def test_code_of_a_clean_close_is_read(close_code, code):
     """The SDK has discarded the connection by then, and reports no code."""
     stage = Stage()
-    await stage.connection.open()
-    held = stage.sdk._connection
-    assert held is not None
+    held = await stage.open()
     held.close_code = close_code
     await stage.sdk.close()
     (failure,) = stage.failures
@@ -702,9 +700,7 @@ async def test_error_that_ends_nothing_does_not_hide_the_loss():
 async def test_reason_of_a_clean_close_is_read():
     """The service may say why."""
     stage = Stage()
-    await stage.connection.open()
-    held = stage.sdk._connection
-    assert held is not None
+    held = await stage.open()
     held.close_reason = "going away"
     await stage.sdk.close()
     (failure,) = stage.failures
@@ -725,9 +721,7 @@ async def closing() -> Stage:
     The SDK reports the loss only when TCP has ended.
     """
     stage = Stage()
-    await stage.connection.open()
-    connection = stage.sdk._connection
-    assert connection is not None
+    connection = await stage.open()
     connection.state = SocketState.CLOSING
     connection.process_event("close frame")
     return stage
@@ -789,9 +783,7 @@ async def test_call_into_a_closing_connection_that_says_nothing():
 async def test_own_close_is_not_hurried():
     """The peer has its time to answer."""
     stage = Stage(hangs="close")
-    await stage.connection.open()
-    held = stage.sdk._connection
-    assert held is not None
+    held = await stage.open()
     close = asyncio.ensure_future(stage.connection.close())
     await settle()
     held.state = SocketState.CLOSING
