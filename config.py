@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticCustomError
 
 from . import token
-from .fields import flag, folder
-from .params import SECRETS, Params
-from .properties import Given, read
-from .redact import Redactor, bare_url, hidden_in
+from .messages.redact import Redactor, bare_url, hidden_in
+from .settings.fields import flag, folder
+from .settings.params import SECRETS, Params
+from .settings.properties import Given, read
 
 _IDS = ("agora_appid", "spatius_app_id")
 _URLS = ("console_endpoint_url", "ingress_endpoint_url", "telemetry_endpoint")

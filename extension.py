@@ -22,18 +22,18 @@ from ten_runtime import (
     StatusCode,
 )
 
-from . import config, reports, token
-from .avatar import Avatar
+from . import config, token
+from .avatar import Avatar, Plan
 from .clock import Clock, SystemClock, wait_until
-from .downstream import Downstream
-from .dump import Dump
-from .outbox import TenOutbox
-from .params import AUTO
+from .messages import payloads
+from .messages.downstream import Downstream
+from .messages.dump import Dump
+from .messages.outbox import TenOutbox
 from .session import sdk
-from .session.failures import Failure, clean_id
+from .session.errors import Failure, clean_id
 from .session.link import OpenSession, Session, lifetime_of
+from .settings.params import AUTO
 from .speech import BYTES_PER_SAMPLE, Limits, Speech, Turn
-from .supervisor import Plan
 
 KEY_POINT = "key_point"
 """TEN's log category of the line that holds the configuration."""
@@ -350,7 +350,7 @@ class SpatiusAvatarExtension(AsyncExtension):
         if self._outbox is not None:
             self._outbox.send(
                 "error",
-                reports.error(reports.NON_FATAL, problem, turn=self._turn),
+                payloads.error(payloads.NON_FATAL, problem, turn=self._turn),
             )
             self._outbox.log("warn", problem)
 

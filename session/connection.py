@@ -6,13 +6,7 @@ from typing import Any, Optional, TypeVar
 
 from ..clock import Clock, wait_until
 from .closing import Closing
-from .failures import (
-    ConnectionEnded,
-    Failure,
-    SessionError,
-    clean_id,
-    failure_of,
-)
+from .errors import ConnectionEnded, Failure, SessionError, clean_id, failure_of
 from .link import PLAYBACK_STATES, PlaybackSignal, SessionEvents
 
 OPEN_DEADLINE_S = 10.0

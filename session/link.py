@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional, Protocol
 
 from ..clock import Clock
-from .failures import Failure, SessionError
+from .errors import Failure, SessionError
 
 STALL_LIMIT_S = 30.0
 """How long one call may wait for the socket. The SDK's own keepalive cannot

@@ -20,9 +20,9 @@ from types import ModuleType
 from typing import Any, Optional
 
 from ..clock import Clock
-from ..params import Params
+from ..settings.params import Params
 from .connection import Connection
-from .failures import Failure, SessionError, failure_of
+from .errors import Failure, SessionError, failure_of
 from .link import OpenSession, SessionEvents
 
 OPUS_FRAME_MS = 20

@@ -5,7 +5,7 @@ from .limits import Limits as Limits
 from .overflow import Overflow as Overflow
 from .playout import Mark as Mark
 from .playout import Playout as Playout
-from .queue import Speech as Speech
+from .speech import Speech as Speech
 from .staleness import TurnIdReused as TurnIdReused
 from .steps import Interrupt as Interrupt
 from .steps import Send as Send

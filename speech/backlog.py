@@ -11,14 +11,7 @@ from .overflow import Overflow
 from .playout import Playout, Request
 from .staleness import TurnIdReused
 from .totals import Totals
-from .utterance import (
-    LOST,
-    PLAYED,
-    AudioEnd,
-    AudioStart,
-    Summary,
-    Utterance,
-)
+from .utterance import LOST, PLAYED, AudioEnd, AudioStart, Summary, Utterance
 
 Event = Union[Summary, AudioStart, AudioEnd, Overflow, TurnIdReused]
 

@@ -14,12 +14,12 @@ from fakes import (
     FakeVoice,
     settle,
 )
-from spatius_avatar_python.avatar import Avatar
-from spatius_avatar_python.session.failures import Failure
+from spatius_avatar_python.avatar.avatar import Avatar
+from spatius_avatar_python.avatar.supervisor import Plan
+from spatius_avatar_python.session.errors import Failure
 from spatius_avatar_python.session.link import Lifetime
 from spatius_avatar_python.speech import Limits, Speech, Turn
 from spatius_avatar_python.speech.limits import MESSAGE_MS
-from spatius_avatar_python.supervisor import Plan
 from speech_steps import check_sum
 
 RATE_HZ = 24000

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from typing import Any, Optional, TypeVar, Union
 
-from spatius_avatar_python.session.failures import Failure, SessionError
+from spatius_avatar_python.session.errors import Failure, SessionError
 from spatius_avatar_python.session.link import PlaybackSignal, SessionEvents
 from spatius_avatar_python.speech import Turn
 

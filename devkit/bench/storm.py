@@ -10,12 +10,12 @@ import heapq
 import random
 from dataclasses import dataclass
 
-from spatius_avatar_python.session.backoff import Backoff
-from spatius_avatar_python.session.failures import (
+from spatius_avatar_python.session.errors import (
     ConnectionEnded,
     Failure,
     failure_of,
 )
+from spatius_avatar_python.session.retry import Backoff
 
 from .figures import Outcome, Row, Settings, median, middle_half
 

@@ -14,9 +14,9 @@ def _module(name: str) -> Any:
 
 clock = _module("clock")
 config = _module("config")
-failures = _module("session.failures")
-params = _module("params")
-properties = _module("properties")
-redact = _module("redact")
+failures = _module("session.errors")
+params = _module("settings.params")
+properties = _module("settings.properties")
+redact = _module("messages.redact")
 sdk = _module("session.sdk")
 token = _module("token")

@@ -49,7 +49,10 @@ def test_package_holds_the_product_only():
     assert others == NOT_PYTHON
     assert {str(path.parent) for path in modules()} == {
         ".",
+        "avatar",
+        "messages",
         "session",
+        "settings",
         "speech",
     }
 

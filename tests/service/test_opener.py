@@ -11,7 +11,7 @@ from spatius_avatar_python import config, token
 from spatius_avatar_python.clock import SystemClock
 from spatius_avatar_python.eager import run_eagerly
 from spatius_avatar_python.session import sdk
-from spatius_avatar_python.session.failures import Failure, SessionError
+from spatius_avatar_python.session.errors import Failure, SessionError
 from spatius_avatar_python.session.link import PlaybackSignal, Session
 
 from devkit.motion_server import (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from scene import ALLOWANCE_MS, REWIND_MS, Scene, scene, virtually
-from spatius_avatar_python.delivery import PING_INTERVAL_S
+from spatius_avatar_python.avatar.arrival import PING_INTERVAL_S
 
 from devkit.motion_server import (
     AudioMessages,

@@ -12,14 +12,14 @@ from typing import Any, Optional
 
 import pytest
 from spatius_avatar_python.clock import SystemClock
-from spatius_avatar_python.params import Params
 from spatius_avatar_python.session import sdk
-from spatius_avatar_python.session.failures import (
+from spatius_avatar_python.session.errors import (
     Failure,
     SessionError,
     failure_of,
 )
 from spatius_avatar_python.session.link import PlaybackSignal
+from spatius_avatar_python.settings.params import Params
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosedError, InvalidStatus

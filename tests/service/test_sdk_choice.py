@@ -34,7 +34,8 @@ REPORT = """
 import json, sys
 from devkit import package
 package.load()
-from spatius_avatar_python import clock, params
+from spatius_avatar_python import clock
+from spatius_avatar_python.settings import params
 from spatius_avatar_python.session import failures, sdk
 report = {"package": sdk.package(), "problem": sdk.problem()}
 report["opus_problem"] = sdk.problem(True)

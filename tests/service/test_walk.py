@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from agent import APP_ID, RATE
 from scene import ALLOWANCE_MS
-from spatius_avatar_python.delivery import LOST_AT
+from spatius_avatar_python.avatar.arrival import LOST_AT
 
 from devkit.harness import virtual_time
 from devkit.harness.conversation import (

@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from spatius_avatar_python.session.backoff import (
+from spatius_avatar_python.session.errors import Failure
+from spatius_avatar_python.session.retry import (
     BACKOFF_RESET_S,
     FIRST_RETRY_S,
     INITIAL_BACKOFF_S,
@@ -12,7 +13,6 @@ from spatius_avatar_python.session.backoff import (
     RESTART_SPREAD_S,
     Backoff,
 )
-from spatius_avatar_python.session.failures import Failure
 
 LOST = Failure("lost", code="connectionClosed")
 SLOW = Failure("another session is active", retry_slowly=True)

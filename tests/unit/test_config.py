@@ -22,8 +22,8 @@ from configured import (
     problems,
 )
 from spatius_avatar_python import config
-from spatius_avatar_python.params import Params
-from spatius_avatar_python.properties import PLACEHOLDER
+from spatius_avatar_python.settings.params import Params
+from spatius_avatar_python.settings.properties import PLACEHOLDER
 
 # What is there when nothing else is said
 

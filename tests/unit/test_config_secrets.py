@@ -23,7 +23,7 @@ from configured import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 from spatius_avatar_python import config
-from spatius_avatar_python.params import SECRETS, Params
+from spatius_avatar_python.settings.params import SECRETS, Params
 
 # Placeholders
 

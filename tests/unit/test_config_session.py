@@ -13,7 +13,7 @@ from configured import (
     problems,
     signed,
 )
-from spatius_avatar_python.params import RATES_HZ
+from spatius_avatar_python.settings.params import RATES_HZ
 
 # Audio
 

@@ -15,7 +15,7 @@ from spatius_avatar_python.session.connection import (
     OPEN_DEADLINE_S,
     Connection,
 )
-from spatius_avatar_python.session.failures import (
+from spatius_avatar_python.session.errors import (
     ConnectionEnded,
     Failure,
     SessionError,

@@ -3,7 +3,7 @@
 import pytest
 from avatar_stage import BYTES_PER_MS, FIRST, SECOND, Stage, pcm, ready
 from fakes import LOST
-from spatius_avatar_python.delivery import (
+from spatius_avatar_python.avatar.arrival import (
     LOST_AT,
     MISSED_AFTER_S,
     PING_INTERVAL_S,

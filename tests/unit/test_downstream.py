@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 import pytest
 from fakes import count_of_tasks, settle
-from spatius_avatar_python.downstream import Downstream
+from spatius_avatar_python.messages.downstream import Downstream
 from spatius_avatar_python.speech import Turn
 from ten_runtime import AudioFrame, TenError, TenErrorCode
 

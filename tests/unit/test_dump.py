@@ -11,8 +11,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from spatius_avatar_python import dump
-from spatius_avatar_python.dump import Dump
+from spatius_avatar_python.messages import dump
+from spatius_avatar_python.messages.dump import Dump
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE_HZ = 24000
@@ -194,7 +194,7 @@ import os, sys, time, wave
 from pathlib import Path
 from devkit import package
 package.load()
-from spatius_avatar_python.dump import Dump
+from spatius_avatar_python.messages.dump import Dump
 
 def seconds(path):
     try:
@@ -253,7 +253,7 @@ def test_disk_that_takes_no_more(tmp_path):
 import resource, sys, threading
 from devkit import package
 package.load()
-from spatius_avatar_python.dump import Dump
+from spatius_avatar_python.messages.dump import Dump
 
 reported = threading.Event()
 

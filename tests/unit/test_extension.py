@@ -10,13 +10,13 @@ from typing import Any, Optional
 import pytest
 from fakes import FakeClock, settle
 from spatius_avatar_python import config, token
-from spatius_avatar_python.avatar import STOP_LIMIT_S
+from spatius_avatar_python.avatar.avatar import STOP_LIMIT_S
+from spatius_avatar_python.avatar.supervisor import Plan
 from spatius_avatar_python.extension import DUMP_CLOSE_S, limits_of, plan_of
-from spatius_avatar_python.outbox import DRAIN_LIMIT_S
+from spatius_avatar_python.messages.outbox import DRAIN_LIMIT_S
 from spatius_avatar_python.session import sdk
 from spatius_avatar_python.session.link import lifetime_of
 from spatius_avatar_python.speech import Limits, Turn
-from spatius_avatar_python.supervisor import Plan
 from ten_runtime import AudioFrame, Cmd, StatusCode, TenError, TenErrorCode
 
 from devkit.harness.messages import audio_frame

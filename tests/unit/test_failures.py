@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from spatius_avatar_python.session.failures import (
+from spatius_avatar_python.session.errors import (
     ConnectionEnded,
     failure_of,
 )
@@ -303,7 +303,7 @@ import sys, types
 package = types.ModuleType("spatius_avatar_python")
 package.__path__ = ["."]
 sys.modules[package.__name__] = package
-import spatius_avatar_python.avatar
+import spatius_avatar_python.avatar.avatar
 import spatius_avatar_python.session.connection
 import spatius_avatar_python.session.link
 loaded = {"spatius", "avatarkit", "spatialreal", "websockets", "aiohttp"}

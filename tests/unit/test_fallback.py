@@ -17,9 +17,9 @@ from avatar_stage import (
     without_session,
 )
 from fakes import LOST, FakeClock, FakeVoice, settle
-from spatius_avatar_python import reports
-from spatius_avatar_python.fallback import FRAMES_A_TURN, Fallback
-from spatius_avatar_python.session.failures import Failure
+from spatius_avatar_python.avatar.fallback import FRAMES_A_TURN, Fallback
+from spatius_avatar_python.messages import payloads as reports
+from spatius_avatar_python.session.errors import Failure
 from spatius_avatar_python.speech import Speech
 from spatius_avatar_python.speech.limits import VOICE_FRAME_MS
 from spatius_avatar_python.speech.playout import END_MARGIN_S

@@ -3,9 +3,9 @@
 import pytest
 from avatar_stage import FIRST, REFUSED, RENEWED, pcm, ready
 from fakes import LOST, settle
-from spatius_avatar_python import reports
+from spatius_avatar_python.avatar.supervisor import IDLE_POLL_S
+from spatius_avatar_python.messages import payloads as reports
 from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
-from spatius_avatar_python.supervisor import IDLE_POLL_S
 
 
 async def test_session_is_renewed_while_it_is_idle():

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from avatar_stage import BAD_KEY, REFUSED, SERVICE_ERROR
 from fakes import LOST, FakeClock, FakeService, settle
-from spatius_avatar_python.session.failures import Failure, SessionError
+from spatius_avatar_python.session.errors import Failure, SessionError
 from spatius_avatar_python.session.link import (
     STALL_LIMIT_S,
     Link,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from avatar_stage import BAD_KEY, SECOND, say, set_up, without_session
 from fakes import settle
-from spatius_avatar_python import reports
+from spatius_avatar_python.messages import payloads as reports
 
 
 async def test_missing_voice_is_noted_once():

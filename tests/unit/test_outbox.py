@@ -8,8 +8,8 @@ from typing import Any, Optional
 import pytest
 import ten_runtime
 from fakes import FakeClock, count_of_tasks, logged_by_the_loop, settle
-from spatius_avatar_python.outbox import DRAIN_LIMIT_S, TenOutbox
-from spatius_avatar_python.redact import MAX_RECENT
+from spatius_avatar_python.messages.outbox import DRAIN_LIMIT_S, TenOutbox
+from spatius_avatar_python.messages.redact import MAX_RECENT
 
 SECRET = "a-very-secret-key"
 UNSENT = RuntimeError("the runtime is closing")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from spatius_avatar_python.redact import (
+from spatius_avatar_python.messages.redact import (
     ALLOWLIST,
     MASK,
     MAX_RECENT,

@@ -15,13 +15,13 @@ from avatar_stage import (
     set_up,
 )
 from fakes import LOST, FakeClock, settle
-from spatius_avatar_python import reports
-from spatius_avatar_python.reporter import (
+from spatius_avatar_python.avatar.reporter import (
     SERVICE_ERROR_PAUSE_S,
     TOKEN_EXPIRY_WARNING_S,
 )
-from spatius_avatar_python.session.backoff import BACKOFF_RESET_S
+from spatius_avatar_python.messages import payloads as reports
 from spatius_avatar_python.session.link import STALL_LIMIT_S, Lifetime
+from spatius_avatar_python.session.retry import BACKOFF_RESET_S
 
 
 async def test_connection_is_reported():

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from spatius_avatar_python import reports
+from spatius_avatar_python.messages import payloads as reports
 from spatius_avatar_python.speech import AudioEnd, AudioStart, Summary, Turn
 
 TURN = Turn("session-1", 3)

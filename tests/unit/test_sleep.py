@@ -3,7 +3,7 @@
 import pytest
 from avatar_stage import FIRST, IDLE, SECOND, Stage, pcm, ready, set_up
 from fakes import LOST, settle
-from spatius_avatar_python.session.backoff import (
+from spatius_avatar_python.session.retry import (
     FIRST_RETRY_S,
     INITIAL_BACKOFF_S,
     MAX_BACKOFF_S,

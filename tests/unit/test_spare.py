@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from avatar_stage import BAD_KEY, FIRST, REFUSED, pcm, ready
 from fakes import LOST, FakeClock, FakeService, settle
-from spatius_avatar_python.session.backoff import FIRST_RETRY_S
+from spatius_avatar_python.avatar.supervisor import IDLE_POLL_S
 from spatius_avatar_python.session.link import Lifetime, Link
+from spatius_avatar_python.session.retry import FIRST_RETRY_S
 from spatius_avatar_python.session.spare import Spare
-from spatius_avatar_python.supervisor import IDLE_POLL_S
 
 MAX_AGE_S = 60.0
 RATE_HZ = 24000

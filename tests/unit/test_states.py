@@ -15,9 +15,9 @@ from avatar_stage import (
     set_up,
 )
 from fakes import LOST, settle
-from spatius_avatar_python import reports
-from spatius_avatar_python.session.backoff import BACKOFF_RESET_S
+from spatius_avatar_python.messages import payloads as reports
 from spatius_avatar_python.session.link import Lifetime
+from spatius_avatar_python.session.retry import BACKOFF_RESET_S
 
 CLOSED = replace(LOST, code="1011", vendor_message="internal error")
 

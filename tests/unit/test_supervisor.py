@@ -14,14 +14,14 @@ from avatar_stage import (
     set_up,
 )
 from fakes import LOST, settle
-from spatius_avatar_python import reports
-from spatius_avatar_python.session.backoff import (
+from spatius_avatar_python.avatar.supervisor import MAX_REJECTED_UPGRADES
+from spatius_avatar_python.messages import payloads as reports
+from spatius_avatar_python.session.retry import (
     BACKOFF_RESET_S,
     FIRST_RETRY_S,
     INITIAL_BACKOFF_S,
     MAX_BACKOFF_S,
 )
-from spatius_avatar_python.supervisor import MAX_REJECTED_UPGRADES
 
 
 async def test_speech_waits_for_the_connection():

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Optional, Protocol
 
-from .clock import Clock
-from .eager import run_eagerly
-from .speech import Speech, Turn
+from ..clock import Clock
+from ..eager import run_eagerly
+from ..speech import Speech, Turn
 
 FRAMES_A_TURN = 10
 """How many frames go out before others have their turn on the event loop."""

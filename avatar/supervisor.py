@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Optional
 
-from .clock import Clock
+from ..clock import Clock
+from ..session.errors import Failure
+from ..session.link import Lifetime, Link, OpenSession, PlaybackSignal
+from ..session.retry import BACKOFF_RESET_S, Backoff
+from ..session.spare import Spare
+from ..speech import Speech
 from .reporter import Reporter
-from .session.backoff import BACKOFF_RESET_S, Backoff
-from .session.failures import Failure
-from .session.link import Lifetime, Link, OpenSession, PlaybackSignal
-from .session.spare import Spare
-from .speech import Speech
 from .writer import Writer
 
 MAX_REJECTED_UPGRADES = 3

@@ -6,22 +6,16 @@ outage, the errors of the service, what was refused, how utterances went.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Literal, Optional, Protocol
+from typing import Optional, Protocol
 
-from . import reports
-from .clock import Clock
-from .session.backoff import BACKOFF_RESET_S
-from .session.failures import Failure
-from .session.link import Link
-from .speech import (
-    AudioEnd,
-    AudioStart,
-    Event,
-    Overflow,
-    Turn,
-    TurnIdReused,
-)
-from .speech.staleness import TURN_REUSE_LIMIT_S
+from ..clock import Clock
+from ..messages import payloads
+from ..messages.payloads import LogLevel
+from ..session.errors import Failure
+from ..session.link import Link
+from ..session.retry import BACKOFF_RESET_S
+from ..speech import AudioEnd, AudioStart, Event, Overflow, Turn, TurnIdReused
+from ..speech.staleness import TURN_REUSE_LIMIT_S
 
 SERVICE_ERROR_DELAY_S = 0.5
 """A non-fatal service error is reported this much later: it may be the reason
@@ -33,13 +27,11 @@ SERVICE_ERROR_PAUSE_S = 10.0
 TOKEN_EXPIRY_WARNING_S = 300.0
 """How long before its end the expiry of a given Agora token is reported."""
 
-LogLevel = Literal["info", "warn", "error"]
-
 
 class Outbox(Protocol):
     """Where the reports go. All of it returns at once."""
 
-    def send(self, name: str, payload: reports.Payload) -> None:
+    def send(self, name: str, payload: payloads.Payload) -> None:
         """Send a message of this name."""
         ...
 
@@ -48,7 +40,7 @@ class Outbox(Protocol):
         level: LogLevel,
         text: str,
         category: str = "",
-        fields: Optional[reports.Payload] = None,
+        fields: Optional[payloads.Payload] = None,
     ) -> None:
         """Log a line, with `fields` for those who read logs by machine."""
         ...
@@ -95,7 +87,7 @@ class Reporter:
             return
         self.state = state
         self._outbox.send(
-            "avatar_state", reports.state(state, self._connection_id, reason)
+            "avatar_state", payloads.state(state, self._connection_id, reason)
         )
         self._outbox.log(
             "info", f"{state} ({reason}) {self._connection_id}".rstrip()
@@ -120,7 +112,7 @@ class Reporter:
         self._stable_at = link.ready_at + BACKOFF_RESET_S
         delay_ms = (link.ready_at - link.opened_at) * 1000
         self._outbox.send(
-            "metrics", reports.connected(link.connection_id, delay_ms)
+            "metrics", payloads.connected(link.connection_id, delay_ms)
         )
         self._change_status("connected")
         self.enter("ready", reason)
@@ -135,7 +127,7 @@ class Reporter:
             connected_ms = (self._clock.monotonic() - link.ready_at) * 1000
             self._outbox.send(
                 "metrics",
-                reports.disconnected(link.connection_id, connected_ms),
+                payloads.disconnected(link.connection_id, connected_ms),
             )
 
     def fallback(self) -> None:
@@ -166,7 +158,7 @@ class Reporter:
             self._discard_service_error()
         if not self.in_outage():
             self._outage_reported = True
-            self.error(reports.NON_FATAL, failure)
+            self.error(payloads.NON_FATAL, failure)
         self._stable_at = float("inf")
         if self.state != "fallback":  # which lasts until a session is ready
             self.enter("recovering", failure.code or "lost")
@@ -180,7 +172,7 @@ class Reporter:
     def failed(self, failure: Failure) -> None:
         """Report that the avatar has stopped for good."""
         self._discard_service_error()  # the failure says more
-        self.error(reports.FATAL, failure)
+        self.error(payloads.FATAL, failure)
         self._change_status("disconnected", "failed", failure)
 
     # What happens beside
@@ -211,7 +203,7 @@ class Reporter:
         if self.in_outage():  # which has been reported
             self._outbox.log("warn", failure.message, "vendor")
         else:
-            self.error(reports.NON_FATAL, failure)
+            self.error(payloads.NON_FATAL, failure)
 
     def deadline(self) -> float:
         """Return when `tick` has something to do, inf for never."""
@@ -226,12 +218,12 @@ class Reporter:
                 self._outbox.log("warn", _turn_id_reused(event.turn))
             elif isinstance(event, AudioStart):
                 self._outbox.send(
-                    "avatar_audio_start", reports.audio_start(event)
+                    "avatar_audio_start", payloads.audio_start(event)
                 )
             elif isinstance(event, AudioEnd):
-                self._outbox.send("avatar_audio_end", reports.audio_end(event))
+                self._outbox.send("avatar_audio_end", payloads.audio_end(event))
             else:
-                payload = reports.utterance(
+                payload = payloads.utterance(
                     event, event.connection_id or self._connection_id
                 )
                 self._outbox.send("metrics", payload)
@@ -247,7 +239,7 @@ class Reporter:
         """Send and log an `error`."""
         self._outbox.send(
             "error",
-            reports.error(
+            payloads.error(
                 code,
                 failure.message,
                 turn=turn or self._current_turn(),
@@ -259,7 +251,7 @@ class Reporter:
             ),
         )
         self._outbox.log(
-            "error" if code == reports.FATAL else "warn",
+            "error" if code == payloads.FATAL else "warn",
             failure.message,
             "vendor" if failure.vendor_message else "",
         )
@@ -276,7 +268,7 @@ class Reporter:
         last, self._status = self._status, status
         self._outbox.send(
             "connection_status_changed",
-            reports.connection_status(
+            payloads.connection_status(
                 self._connection_id,
                 status,
                 last,
@@ -303,7 +295,7 @@ class Reporter:
             )
             return
         self.error(
-            reports.NON_FATAL,
+            payloads.NON_FATAL,
             Failure(
                 f"{event.refused_s:.1f} s of speech were refused: more than "
                 "max_buffered_speech_s waited already, because the avatar is "
@@ -320,7 +312,7 @@ class Reporter:
         self._token_expiry_reported = True
         expiry = f"expires in {left_s:.0f} s" if left_s > 0 else "has expired"
         self.error(
-            reports.NON_FATAL,
+            payloads.NON_FATAL,
             Failure(
                 f"params.agora_token {expiry}; Agora then removes the avatar "
                 "from the channel. The extension cannot renew a given token: "

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Optional
 
-from .clock import Clock
-from .session.link import Link
-from .speech import Mark, Playout
+from ..clock import Clock
+from ..session.link import Link
+from ..speech import Mark, Playout
 
 PING_INTERVAL_S = 0.25
 """How long after an answer the next ping goes out, if anything was written."""

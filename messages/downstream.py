@@ -8,8 +8,8 @@ from typing import Any, Optional
 
 from ten_runtime import AsyncTenEnv, AudioFrame, Cmd
 
-from .eager import run_eagerly
-from .speech import BYTES_PER_SAMPLE, Turn
+from ..eager import run_eagerly
+from ..speech import BYTES_PER_SAMPLE, Turn
 
 NOT_CONNECTED = 7
 """TEN's error code of a message that nothing is connected to."""

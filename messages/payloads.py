@@ -4,9 +4,9 @@ Their form follows TEN's conventions (ModuleError and the like); texts that
 come from outside must have been through a `Redactor` before.
 """
 
-from typing import Any, Optional
+from typing import Any, Literal, Optional
 
-from .speech import AudioEnd, AudioStart, Summary, Turn
+from ..speech import AudioEnd, AudioStart, Summary, Turn
 
 MODULE = "avatar"
 VENDOR = "spatius"
@@ -18,6 +18,8 @@ NON_FATAL = 1000
 """The module goes on by itself."""
 
 Payload = dict[str, Any]
+
+LogLevel = Literal["info", "warn", "error"]
 
 _CODES = {"lost": NON_FATAL, "failed": FATAL}
 

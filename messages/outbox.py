@@ -8,10 +8,10 @@ from typing import Any, Optional
 import ten_runtime
 from ten_runtime import AsyncTenEnv, Data
 
-from . import reports
-from .clock import Clock, wait_until
+from ..clock import Clock, wait_until
+from . import payloads
+from .payloads import LogLevel
 from .redact import Redactor
-from .reporter import LogLevel
 
 DRAIN_LIMIT_S = 0.1
 
@@ -63,7 +63,7 @@ class TenOutbox:
         # TEN's own frames are two; ours is the third.
         self._log_option = _caller_option(skip=3)
         # TEN takes messages from on_start on; till then they are kept here.
-        self._kept: list[tuple[str, reports.Payload]] | None = []
+        self._kept: list[tuple[str, payloads.Payload]] | None = []
         self._sending: set[asyncio.Task[Any]] = set()
 
     def open(self) -> None:
@@ -72,7 +72,7 @@ class TenOutbox:
         for name, payload in kept:
             self.send(name, payload)
 
-    def send(self, name: str, payload: reports.Payload) -> None:
+    def send(self, name: str, payload: payloads.Payload) -> None:
         if self._kept is not None:
             self._kept.append((name, payload))
             return
@@ -92,7 +92,7 @@ class TenOutbox:
         level: LogLevel,
         text: str,
         category: str = "",
-        fields: Optional[reports.Payload] = None,
+        fields: Optional[payloads.Payload] = None,
     ) -> None:
         text = self._clean(text)
         if not text.isprintable():

@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Optional
 
-from .clock import Clock
-from .eager import run_eagerly
-from .session.failures import Failure, SessionError
-from .session.link import Link
-from .speech import Interrupt, Speech
+from ..clock import Clock
+from ..eager import run_eagerly
+from ..session.errors import Failure, SessionError
+from ..session.link import Link
+from ..speech import Interrupt, Speech
 
 
 class Writer:

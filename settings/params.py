@@ -17,7 +17,7 @@ from pydantic import (
     field_validator,
 )
 
-from . import token
+from .. import token
 from .fields import (
     Flag,
     Secret,

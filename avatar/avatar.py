@@ -7,13 +7,13 @@ import asyncio
 import random
 from typing import Optional
 
-from .clock import Alarm, Clock, wait_until
-from .delivery import Delivery
+from ..clock import Alarm, Clock, wait_until
+from ..session.errors import Failure
+from ..session.link import STALL_LIMIT_S, OpenSession
+from ..speech import Speech, Totals, Turn
+from .arrival import Delivery
 from .fallback import Fallback, Voice
 from .reporter import Outbox, Reporter
-from .session.failures import Failure
-from .session.link import STALL_LIMIT_S, OpenSession
-from .speech import Speech, Totals, Turn
 from .supervisor import Plan, Supervisor
 from .writer import Writer
 

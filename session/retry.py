@@ -2,7 +2,7 @@
 
 import random
 
-from .failures import Failure
+from .errors import Failure
 
 INITIAL_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 15.0
