@@ -84,7 +84,7 @@ def examine(
         is_opus = loaded.audio_format == "ogg_opus"
         if problem := sdk.problem(is_opus, bool(loaded.extra_params)):
             found.errors.append(problem)
-    _add_values(report)
+    _add_values(report, now_s)
     if node.graph is not None:
         manifest = read_json(package.ROOT / "manifest.json")
         found.add(check_wiring(node.graph, node.name, manifest.get("api")))
@@ -98,9 +98,9 @@ def examine(
     return report
 
 
-def _add_values(report: NodeReport) -> None:
+def _add_values(report: NodeReport, now_s: float) -> None:
     """Add what `check_values` finds, without what config.load has said."""
-    found, known = check_values(report.resolved), report.findings
+    found, known = check_values(report.resolved, now_s), report.findings
     said = {path for text in known.errors for path in paths_of(text)}
     known.errors += [
         text for text in found.errors if said.isdisjoint(paths_of(text))

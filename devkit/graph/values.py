@@ -17,11 +17,19 @@ _MUST_DIFFER = (
 _STAND_IN = re.compile(r"\.{2,}|\u2026|<.*>", re.DOTALL)
 """What documents write in place of a value."""
 
+_DAMAGED = (
+    "cannot be read: it is cut or damaged; set all of the token that was made, "
+    "and nothing else"
+)
+
 _UID = re.compile("[0-9]{1,10}")
 
 
-def check_values(resolved: Resolved) -> Findings:
-    """Return what is wrong with values that each have the right form."""
+def check_values(resolved: Resolved, now_s: float) -> Findings:
+    """Return what is wrong with values that each have the right form.
+
+    `now_s` is in seconds since the epoch.
+    """
     found = Findings()
     for name, other, what, other_what in _MUST_DIFFER:
         value = _text(resolved, name)
@@ -36,7 +44,7 @@ def check_values(resolved: Resolved) -> Findings:
                 f"{resolved.given.path(name)}: an example from a document; "
                 "replace it with your own value"
             )
-    _check_token(resolved, found)
+    _check_token(resolved, now_s, found)
     _check_top_level(resolved, found)
     return found
 
@@ -54,7 +62,7 @@ def _check_top_level(resolved: Resolved, found: Findings) -> None:
             found.warnings.append(f"{name}: unknown property, not used{near}")
 
 
-def _check_token(resolved: Resolved, found: Findings) -> None:
+def _check_token(resolved: Resolved, now_s: float, found: Findings) -> None:
     given, app_id = (
         _text(resolved, "agora_token"),
         _text(resolved, "agora_appid"),
@@ -62,7 +70,9 @@ def _check_token(resolved: Resolved, found: Findings) -> None:
     if not given:
         return
     if facts := token.read(given):
-        _check_facts(facts, resolved, found)
+        _check_facts(facts, resolved, now_s, found)
+    elif given.startswith("007"):
+        found.errors.append(f"{resolved.given.path('agora_token')}: {_DAMAGED}")
     elif given == app_id:
         # Agora takes that where the project has no App Certificate.
         found.warnings.append(
@@ -78,17 +88,16 @@ def _check_token(resolved: Resolved, found: Findings) -> None:
         )
 
 
-def _check_facts(facts: Any, resolved: Resolved, found: Findings) -> None:
+def _check_facts(
+    facts: Any, resolved: Resolved, now_s: float, found: Findings
+) -> None:
     """Check what the token says of itself against the node's params.
 
     config.py takes these tokens: whether one is valid is for Agora to say.
     """
     path = resolved.given.path("agora_token")
     if facts.is_damaged:
-        found.errors.append(
-            f"{path}: cannot be read: it is cut or damaged; set all of the "
-            "token that was made, and nothing else"
-        )
+        found.errors.append(f"{path}: {_DAMAGED}")
         return
     channel = str(resolved.given.params.get("agora_channel"))
     if _text(resolved, "agora_channel") and not facts.is_for_channel(channel):
@@ -102,6 +111,12 @@ def _check_facts(facts: Any, resolved: Resolved, found: Findings) -> None:
         found.errors.append(
             f"{path}: expected a token for the uid in "
             f"{resolved.given.path('agora_uid')}, got one for another uid"
+        )
+    if missing := facts.missing_privileges(now_s):
+        found.errors.append(
+            f"{path}: expected the token of a publisher, got one without the "
+            f"privilege to {' and to '.join(missing)}; sign it for the role "
+            "publisher"
         )
 
 
