@@ -93,6 +93,20 @@ def flag(value: Any) -> bool:
     raise invalid("true or false", value)
 
 
+def flag_or(word: str) -> BeforeValidator:
+    """Take a boolean, or the one text that may stand for it."""
+
+    def check(value: Any) -> Union[bool, str]:
+        if isinstance(value, str) and value.strip().lower() == word:
+            return word
+        try:
+            return flag(value)
+        except PydanticCustomError:
+            raise invalid(f"true, false or {word}", value) from None
+
+    return BeforeValidator(check)
+
+
 def _text(value: Any) -> Any:
     if not isinstance(value, (str, SecretStr)):
         # Numbers are not shown: the text may have been a secret.
