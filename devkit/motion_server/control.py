@@ -15,6 +15,7 @@ from .faults import (
     fault_from_json,
     trigger_from_json,
 )
+from .ingress import PlanLimits
 from .playback import PlaybackSignals
 from .record import Record
 
@@ -66,7 +67,8 @@ class Control:
 
         {"at": "console" | "upgrade" | "handshake", "fault": {...},
          "times": 1 | null}, {"at": "runtime", "fault": {...}, "after":
-        "end" | "interrupt" | {"audio_messages": n} | {"audio_bytes": n},
+        "end" | "interrupt" | "confirm" | {"audio_messages": n} |
+        {"audio_bytes": n} | {"quiet_s": s},
         "connection": n, "times": 1 | null}, {"at": "now", "fault": {...},
         "connection": n}, or {"at": "port", "closed_for_s": s}. A fault is
         {"name": "close", "code": 1011} and the like.
@@ -78,7 +80,9 @@ class Control:
 
         {"console_down": {"name": "unreachable"} | null, "playback_signals":
         {"late_ms": 500, ...} | null, "capabilities": ["playback_state"],
-        "idle_timeout_s": 60 | null}.
+        "idle_timeout_s": 60 | null, "limits": {"session_minutes": 10,
+        "sessions": 2, "refuses_tokens": true} | null, "preempts": true,
+        "playback_delay_s": 3.5}.
         """
         return await _act(request, self._set)
 
@@ -144,6 +148,9 @@ _SETTINGS: dict[str, Callable[[Any], Any]] = {
     "playback_signals": lambda fields: PlaybackSignals(**fields),
     "capabilities": tuple,
     "idle_timeout_s": float,
+    "limits": lambda fields: PlanLimits(**fields),
+    "preempts": bool,
+    "playback_delay_s": float,
 }
 
 

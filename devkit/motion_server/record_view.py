@@ -76,6 +76,13 @@ class RecordView:
             return [i for c in self.connections for i in c.interrupts]
 
     @property
+    def credits(self) -> int:
+        """What all sessions cost so far, in Spatius credits."""
+        with self._lock:
+            now_s = self._clock()
+            return sum(c.credits(now_s) for c in self.connections)
+
+    @property
     def live_connections(self) -> list[Connection]:
         """Sessions that are confirmed and not closed."""
         with self._lock:
