@@ -642,6 +642,33 @@ def test_property_json_holds_every_param_with_its_default():
         assert value == (fields[name].default if name in fields else ""), name
 
 
+@pytest.mark.parametrize("name", [*REQUIRED, "agora_token", "region"])
+@pytest.mark.parametrize(
+    "form", ['"{}"', "'{}'", '"{}', "{}'", ' "{}" ', "\u201c{}\u201d"]
+)
+def test_quotes_of_an_environment_file_are_named(name, form):
+    """`docker --env-file` keeps them; no other problem is derived from it."""
+    value = form.format(REQUIRED.get(name, "us-west"))
+    problem = only(problems(**{name: value}))
+    assert problem.startswith(f"params.{name}: expected a value without quotes")
+    assert "docker --env-file" in problem
+    assert REQUIRED["spatius_api_key"] not in problem
+
+
+def test_quotes_around_nothing_are_no_value():
+    """An empty value in quotes is not an empty value."""
+    problem = only(problems(agora_token='""'))
+    assert problem.startswith("params.agora_token: expected a value without")
+
+
+def test_quotes_within_a_value_are_part_of_it():
+    """So are those that a parameter of the handshake begins with."""
+    params = loaded(
+        spatius_avatar_id='the"avatar"1', extra_params={"tags": '"a","b"'}
+    ).params
+    assert params.extra_params == {"tags": '"a","b"'}
+
+
 def test_placeholders_are_tens():
     """What the package takes for a placeholder is what TEN expands."""
     ten_properties = pytest.importorskip(
