@@ -642,6 +642,12 @@ def test_property_json_holds_every_param_with_its_default():
         assert value == (fields[name].default if name in fields else ""), name
 
 
+@pytest.mark.parametrize("wrong", ["4294967296", "-2000000000", "9" * 20])
+def test_uid_out_of_bounds_is_shown(wrong):
+    """Digits are no secret; whoever reads the problem recognizes them."""
+    assert only(problems(agora_uid=wrong)).endswith(f"got '{wrong}'")
+
+
 @pytest.mark.parametrize("name", [*REQUIRED, "agora_token", "region"])
 @pytest.mark.parametrize(
     "form", ['"{}"', "'{}'", '"{}', "{}'", ' "{}" ', "\u201c{}\u201d"]
