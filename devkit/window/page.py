@@ -49,8 +49,10 @@ class Window:
     The page is at `/` of the server.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, command: str = "bin/motion-server") -> None:
+        """`command` is what starts the server again."""
         self.feed = Feed()
+        self._command = command
         self._server: MotionServer | None = None
         self._buttons: dict[str, Button] = {}
         self._has_stage = False
@@ -131,6 +133,7 @@ class Window:
         ingress = urlsplit(self._server.ingress_url)
         return {
             "hasStage": self._has_stage,
+            "command": self._command,
             "sdk": f"{wire.sdk_name} {metadata.version(wire.sdk_name)}",
             "urls": {
                 "console_endpoint_url": f"http://{request.host}{console.path}",
