@@ -28,6 +28,7 @@ from sdk_client import (
     sdk,
 )
 
+from devkit.loopback import bypass_proxies
 from devkit.motion_server import (
     Animate,
     Close,
@@ -348,6 +349,26 @@ async def test_the_port_is_free_again():
         port = server.port
     async with MotionServer(port=port) as again:
         await opened(again)
+
+
+@pytest.mark.wire
+@pytest.mark.asyncio
+async def test_proxies_are_not_asked_for_loopback(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Console and websocket are reached with any proxy set; what else the
+    caller exempts stays exempt."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        for variable in (name, name.lower()):
+            monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, "example.com")
+    async with MotionServer() as server:
+        await failure(server)
+        bypass_proxies()
+        bypass_proxies()
+        assert os.environ["no_proxy"] == "example.com,127.0.0.1,localhost,::1,[::1]"
+        await opened(server)
 
 
 @pytest.mark.asyncio
