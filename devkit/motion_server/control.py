@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -53,6 +54,7 @@ class Control:
         return [
             web.get("/control/record", self._get_record),
             web.post("/control/fault", self._post_fault),
+            web.get("/control/set", self._get_settings),
             web.post("/control/set", self._post_set),
             web.post("/control/reset", self._post_reset),
         ]
@@ -74,6 +76,16 @@ class Control:
         {"name": "close", "code": 1011} and the like.
         """
         return await _act(request, self._plan)
+
+    async def _get_settings(self, _: web.Request) -> web.Response:
+        """GET /control/set: what may be set, but for `console_down`."""
+        settings = {}
+        for name in SETTINGS:
+            value = getattr(self._server, name)
+            settings[name] = (
+                asdict(value) if is_dataclass(type(value)) else value
+            )
+        return web.json_response(settings)
 
     async def _post_set(self, request: web.Request) -> web.Response:
         """POST /control/set, with any of these.
@@ -135,8 +147,8 @@ class Control:
                 else:
                     fault: Any = fault_from_json("console", value)
                     self._server.console_down(fault)
-            elif name in _SETTINGS:
-                convert = _SETTINGS[name]
+            elif name in SETTINGS:
+                convert = SETTINGS[name]
                 value = None if value is None else convert(value)
                 setattr(self._server, name, value)
             else:
@@ -144,7 +156,7 @@ class Control:
 
 
 # Attributes of the server that may be set, and how to read their values.
-_SETTINGS: dict[str, Callable[[Any], Any]] = {
+SETTINGS: dict[str, Callable[[Any], Any]] = {
     "playback_signals": lambda fields: PlaybackSignals(**fields),
     "capabilities": tuple,
     "idle_timeout_s": float,

@@ -386,7 +386,7 @@ class Faults:
             return fault
 
 
-_FAULTS_BY_NAME: dict[str, Any] = {
+FAULTS_BY_NAME: dict[str, Any] = {
     "refuse": Refuse,
     "malformed": Malformed,
     "hang": Hang,
@@ -403,7 +403,7 @@ _FAULTS_BY_NAME: dict[str, Any] = {
     "stop_playback": StopPlayback,
     "animate": Animate,
 }
-_TRIGGERS_BY_NAME: dict[str, Any] = {
+TRIGGERS_BY_NAME: dict[str, Any] = {
     "audio_messages": lambda count: AudioMessages(int(count)),
     "audio_bytes": lambda count: AudioBytes(int(count)),
     "quiet_s": lambda duration_s: Quiet(float(duration_s)),
@@ -438,9 +438,9 @@ def fault_from_json(point: str, spec: Mapping[str, Any]) -> Fault:
     """
     values = dict(spec)
     name = values.pop("name", None)
-    kind = _FAULTS_BY_NAME.get(str(name))
+    kind = FAULTS_BY_NAME.get(str(name))
     if kind is None:
-        raise ValueError(f"unknown fault, expected {sorted(_FAULTS_BY_NAME)}")
+        raise ValueError(f"unknown fault, expected {sorted(FAULTS_BY_NAME)}")
     if kind not in ALLOWED[point]:
         raise ValueError(f"{name} is no fault for {point}")
     known = {one.name for one in fields(kind)}
@@ -459,9 +459,9 @@ def trigger_from_json(spec: Any) -> Trigger:
     """
     try:
         if isinstance(spec, str):
-            return _TRIGGERS_BY_NAME[spec]()
+            return TRIGGERS_BY_NAME[spec]()
         ((name, count),) = spec.items()
-        return _TRIGGERS_BY_NAME[name](count)
+        return TRIGGERS_BY_NAME[name](count)
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise ValueError(
             'after must be "end", "interrupt", "confirm", '

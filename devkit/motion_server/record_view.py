@@ -196,6 +196,7 @@ class RecordView:
                 "token_requests": [vars(t) for t in self.token_requests],
                 "upgrades": [vars(u) for u in self.upgrades],
                 "connections": [connection_json(c) for c in self.connections],
+                "credits": self.credits,
                 "violations": list(self.violations),
                 "notes": list(self.notes),
             }

@@ -18,7 +18,7 @@ from .faults import Faults, HttpFault, RuntimeFault, Unreachable
 from .host import Host
 from .ingress import Ingress, PlanLimits, ServiceSettings
 from .playback import PlaybackSignals
-from .port import netloc
+from .port import netloc, reachable_address
 from .record import Record
 from .session_config import SAMPLE_RATES, Rules
 
@@ -131,19 +131,24 @@ class MotionServer:
         return f"<MotionServer {netloc(self.host, self.port)} {self.record!r}>"
 
     @property
+    def base_url(self) -> str:
+        """The root of what the main port serves."""
+        return f"http://{self._netloc(self.port)}"
+
+    @property
     def console_url(self) -> str:
         """The SDK's `console_endpoint_url`."""
-        return f"http://{netloc(self.host, self.console_port)}{CONSOLE_PATH}"
+        return f"http://{self._netloc(self.console_port)}{CONSOLE_PATH}"
 
     @property
     def ingress_url(self) -> str:
         """The SDK's `ingress_endpoint_url`."""
-        return f"ws://{netloc(self.host, self.port)}{INGRESS_PATH}"
+        return f"ws://{self._netloc(self.port)}{INGRESS_PATH}"
 
     @property
     def control_url(self) -> str:
         """Where /record, /fault, /set and /reset stand."""
-        return f"http://{netloc(self.host, self.port)}/control"
+        return f"{self.base_url}/control"
 
     def session_tokens(self) -> list[str]:
         """The session tokens that were handed out, for tests of leaks."""
@@ -339,6 +344,9 @@ class MotionServer:
             for port in self._http.ports:
                 port.close()
             self.record.listening(False)
+
+    def _netloc(self, port: int) -> str:
+        return netloc(reachable_address(self.host), port)
 
     def _apply_settings(self) -> None:
         if self._http.is_running:

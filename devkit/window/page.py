@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from ..motion_server import MotionServer, wire
-from ..motion_server.port import netloc
 from .button import Button, Refused
 from .faults import FaultButtons
 from .feed import Feed
@@ -144,7 +143,7 @@ class Window:
 
 def page_url(server: MotionServer) -> str:
     """Where the page of a running server is."""
-    return f"http://{netloc(server.host, server.port)}/"
+    return f"{server.base_url}/"
 
 
 def _at_once(press: Callable[[], str]) -> Button:
