@@ -4,8 +4,9 @@ import re
 from typing import Any
 
 from .findings import Findings, nearest
-from .product import config, params, properties, token
-from .resolve import Resolved, shell_variable_of
+from .names import suggestion
+from .product import config, params, properties, sdk, token
+from .resolve import Resolved, shell_variable_of, with_source
 
 _MUST_DIFFER = (
     ("agora_appcert", "agora_appid", "the App Certificate", "the App ID"),
@@ -14,8 +15,17 @@ _MUST_DIFFER = (
     ("spatius_api_key", "spatius_avatar_id", "the API key", "the avatar id"),
 )
 
-_STAND_IN = re.compile(r"\.{2,}|\u2026|<.*>", re.DOTALL)
-"""What documents write in place of a value."""
+_STAND_IN = re.compile(
+    r"\.{2,}|\u2026|<.*>|\[.*\]|\{.*\}|.*[x*]{4,}|todo|tbd"
+    r"|your[-_ ].*|.*[-_ ]here|change[-_ ]?(me|it).*|replace[-_ ].*"
+    r"|(my|example|dummy|placeholder|insert)[-_ ].*(key|id|cert\w*|token)",
+    re.DOTALL | re.IGNORECASE,
+)
+"""What documents and environment files write in place of a value."""
+
+_NAMED_FREELY = ("agora_channel", "extra_params")
+
+_REGIONS = ("us-west", "ap-northeast", "cn-beijing")
 
 _DAMAGED = (
     "cannot be read: it is cut or damaged; set all of the token that was made, "
@@ -23,6 +33,14 @@ _DAMAGED = (
 )
 
 _UID = re.compile("[0-9]{1,10}")
+
+
+STAND_IN = "an example from a document; replace it with your own value"
+
+
+def is_stand_in(value: Any) -> bool:
+    """Return whether documents write this in place of a value."""
+    return isinstance(value, str) and bool(_STAND_IN.fullmatch(value.strip()))
 
 
 def check_values(resolved: Resolved, now_s: float) -> Findings:
@@ -39,27 +57,48 @@ def check_values(resolved: Resolved, now_s: float) -> Findings:
                 f"(params.{other}); one of them is in the wrong place"
             )
     for name in params.Params.model_fields:
-        if _STAND_IN.fullmatch(_text(resolved, name)):
-            found.errors.append(
-                f"{resolved.given.path(name)}: an example from a document; "
-                "replace it with your own value"
-            )
+        if name not in _NAMED_FREELY and is_stand_in(_text(resolved, name)):
+            text = f"{resolved.given.path(name)}: {STAND_IN}"
+            found.errors.append(with_source(text, resolved))
     _check_token(resolved, now_s, found)
-    _check_top_level(resolved, found)
+    _check_names(resolved, found)
+    _check_region(resolved, found)
     return found
 
 
-def _check_top_level(resolved: Resolved, found: Findings) -> None:
-    known = ("params", "channel", *config.Config.model_fields)
+def _check_names(resolved: Resolved, found: Findings) -> None:
+    """Report properties that mean nothing, with what was meant."""
+    top = ("params", "channel", *config.Config.model_fields)
     for name, value in resolved.tree.items():
         if name in params.Params.model_fields:
             if not properties.is_missing(value):
                 found.warnings.append(
                     f"{name}: at the top level; it belongs under params"
                 )
-        elif name not in known:
-            near = nearest(name, known)
-            found.warnings.append(f"{name}: unknown property, not used{near}")
+        elif name not in top:
+            found.warnings.append(
+                f"{name}: unknown property, not used{suggestion(name, *top)}"
+            )
+    for name in resolved.given.unknown:
+        if name == "params":
+            found.errors.append(
+                "params.params: not read; its values belong directly under "
+                "params"
+            )
+        elif name not in top:
+            found.warnings.append(
+                f"params.{name}: unknown, not used{suggestion(name)}"
+            )
+
+
+def _check_region(resolved: Resolved, found: Findings) -> None:
+    region = _text(resolved, "region").lower()
+    has_urls = _text(resolved, "console_endpoint_url")
+    if region and region not in (*_REGIONS, sdk.AUTO_REGION) and not has_urls:
+        found.warnings.append(
+            f"{resolved.given.path('region')}: {region} is none of the known "
+            f"regions {', '.join(_REGIONS)}{nearest(region, _REGIONS)}"
+        )
 
 
 def _check_token(resolved: Resolved, now_s: float, found: Findings) -> None:
@@ -110,7 +149,7 @@ def _check_facts(
     if _UID.fullmatch(uid) and not facts.is_for_uid(int(uid)):
         found.errors.append(
             f"{path}: expected a token for the uid in "
-            f"{resolved.given.path('agora_uid')}, got one for another uid"
+            f"{resolved.given.path('agora_uid')}, got one for another uid than {uid}"
         )
     if missing := facts.missing_privileges(now_s):
         found.errors.append(
