@@ -21,7 +21,7 @@ from .resolve import (
     resolve,
     with_source,
 )
-from .values import check_values
+from .values import STAND_IN, check_values
 from .wiring import check_wiring
 
 SEE_BELOW = "see below"
@@ -122,6 +122,10 @@ def _own_words(sentences: Iterable[str]) -> list[str]:
 def _add_values(report: NodeReport, now_s: float) -> None:
     """Add what `check_values` finds, without what config.load has said."""
     found, known = check_values(report.resolved, now_s), report.findings
+    examples = {paths_of(text)[0] for text in found.errors if STAND_IN in text}
+    known.errors = [
+        text for text in known.errors if examples.isdisjoint(paths_of(text))
+    ]
     said = {path for text in known.errors for path in paths_of(text)}
     known.errors += [
         text for text in found.errors if said.isdisjoint(paths_of(text))
