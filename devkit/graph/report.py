@@ -1,7 +1,7 @@
 """All there is to say about one node without opening a connection."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -88,11 +88,10 @@ def examine(
         )
     except config.ConfigError as error:
         found.errors += [
-            with_source(problem, resolved)
-            for problem in _own_words(error.problems)
+            with_source(problem, resolved) for problem in error.problems
         ]
     else:
-        found.warnings += _own_words(report.config.warnings)
+        found.warnings += report.config.warnings
         if report.config.dump:
             found.warnings += check_dump_folder(report.config.dump_path)
         report.facts = _facts(report, now_s)
@@ -113,12 +112,6 @@ def examine(
     return report
 
 
-def _own_words(sentences: Iterable[str]) -> list[str]:
-    """Leave out the package's sentence about names that it does not know:
-    `check_values` has one for each, with what was meant."""
-    return [text for text in sentences if not text.startswith("unknown params")]
-
-
 def _add_values(report: NodeReport, now_s: float) -> None:
     """Add what `check_values` finds, without what config.load has said."""
     found, known = check_values(report.resolved, now_s), report.findings
@@ -130,10 +123,16 @@ def _add_values(report: NodeReport, now_s: float) -> None:
     known.errors += [
         text for text in found.errors if said.isdisjoint(paths_of(text))
     ]
+    known.warnings = [
+        text for text in known.warnings if text not in found.errors
+    ]
     known.warnings += [
         text
         for text in found.warnings
-        if not any(paths_of(text)[0] in warning for warning in known.warnings)
+        if not any(
+            paths_of(text)[0] in other
+            for other in (*known.warnings, *known.errors)
+        )
     ]
 
 
