@@ -21,6 +21,7 @@ _IDS = ("agora_appid", "spatius_app_id")
 _LABEL = re.compile(r"([A-Za-z_ ]{1,30}:|Bearer|Basic)\s+")
 _WORD = re.compile(r"[\W_A-Za-z]{0,15}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_.-]{0,39}[0-9]{0,2}")
+_REGION = re.compile("[a-z]{2}(-[a-z]{2,12}){1,3}(-?[0-9])?")
 _UID = re.compile("[0-9]{1,10}")
 
 
@@ -210,13 +211,7 @@ def _token_problems(
 
 def _misplaced(given: Given, hide: Callable[[str], str]) -> list[str]:
     """Return the sentences about names that mean nothing where they stand."""
-    sentences = []
-    if given.is_nested:
-        sentences.append(
-            "params.params: params inside params, not used; move what it "
-            "holds up into params"
-        )
-    sentences += [
+    sentences = [
         f"params.{name}: not used under params; it belongs to the top level"
         for name in given.unknown
         if name in TOP_LEVEL
@@ -295,10 +290,11 @@ def _region_warnings(region: Optional[str]) -> list[str]:
         return []
     near = nearest(region, REGIONS)
     # One that resembles none is not shown: it may be a secret.
-    shown = f", got {region}; did you mean {near}?" if near else ""
+    shown = region if near or _REGION.fullmatch(region) else "the given one"
+    hint = f"; did you mean {near}?" if near else ""
     return [
-        f"params.region: not a region that this version knows "
-        f"({', '.join(REGIONS)}){shown}"
+        f"params.region: {shown} is none of the known regions "
+        f"{', '.join(REGIONS)}{hint}"
     ]
 
 

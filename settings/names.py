@@ -63,11 +63,6 @@ EXAMPLE_NAMES = frozenset(
 """Those that stand in place of a value where somebody forgot to fill it in."""
 
 
-def path_of(name: str) -> str:
-    """Return the path at which a property belongs."""
-    return name if name in TOP_LEVEL else f"params.{name}"
-
-
 def did_you_mean(name: str) -> str:
     """Return the question for an unknown name, "" if it resembles none."""
     plain = _plain(name)
@@ -75,7 +70,7 @@ def did_you_mean(name: str) -> str:
     if meant is None:
         near = get_close_matches(plain, _MEANT, 1, 0.8)
         meant = _MEANT[near[0]] if near else []
-    return f"did you mean {' or '.join(map(path_of, meant))}?" if meant else ""
+    return f"did you mean {' or '.join(meant)}?" if meant else ""
 
 
 def nearest(text: str, known: tuple[str, ...]) -> str:

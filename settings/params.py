@@ -35,7 +35,7 @@ RATES_HZ = {
 
 AUTO = "auto"
 
-REGIONS = ("ap-northeast", "cn-beijing", "us-west")
+REGIONS = ("us-west", "ap-northeast", "cn-beijing")
 """Those that the vendor's documents name; there may be more."""
 
 SECRETS = ("spatius_api_key", "agora_token", "agora_appcert")

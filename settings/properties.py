@@ -20,14 +20,15 @@ _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 """No credential, id, channel or URL begins or ends with one of these."""
 _COMMENT = re.compile(r"\s#")
 _EXAMPLE = re.compile(
-    r"<.*>|\[.*\]|\{\{.*\}\}|\*+|.*(\.{3}|\u2026)|(.*[-_])?x{3,}"
-    r"|your[-_ ].*|(your|my)[-_ ]?\w*(key|id|token|cert\w*|secret)"
-    r"|.*[-_ ]here|(change|replace|fill)[-_ ]?(me|this|it|in|with)\b.*"
+    r"<.*>|\[.*\]|\{.*\}|\.+|.*(\.{3}|\u2026)|[x*]{3}|.*[x*]{4,}"
+    r"|your[-_ ].*|(your|my|example|dummy)[-_ ]?.*(key|id|token|cert\w*|secret)"
+    r"|.*[-_ ]here|replace[-_ ].*|(change|replace|fill)[-_ ]?(me|this|it|in)"
     r"|(insert|enter|paste|put|add)[-_ ].*"
     r"|placeholder|todo|tbd|none|null|nil|undefined",
     re.DOTALL | re.IGNORECASE,
 )
 """What documents and templates write in place of a credential."""
+EXAMPLE = "an example from a document; replace it with your own value"
 _CREDENTIALS = (
     *SECRETS,
     "spatius_app_id",
@@ -51,8 +52,6 @@ class Given(NamedTuple):
     """Names under `params` that mean nothing."""
     unknown_top: list[str]
     """Names beside `params` that mean nothing there."""
-    is_nested: bool
-    """There are `params` inside `params`."""
 
     def path(self, name: str) -> str:
         return self.paths.get(name, f"params.{name}")
@@ -83,6 +82,11 @@ class Given(NamedTuple):
             for name, value in self.params.items()
             if not _placeholder_problem(value)
         }
+
+
+def is_example(value: Any) -> bool:
+    """Return whether documents write this in place of a credential."""
+    return isinstance(value, str) and bool(_EXAMPLE.fullmatch(value.strip()))
 
 
 def is_missing(value: Any) -> bool:
@@ -127,20 +131,22 @@ def read(tree: Any, top_level: Collection[str], problems: list[str]) -> Given:
     if not is_missing(tree.get("channel")):
         params["agora_channel"] = tree["channel"]
         paths["agora_channel"] = "channel"
-    is_nested = isinstance(raw_params.get("params"), Mapping)
-    known = {"params"} if is_nested else set()
+    if not is_missing(raw_params.get("params")):
+        problems.append(
+            "params.params: not read; its values belong directly under params"
+        )
+    known = {*Params.model_fields, "params"}
     return Given(
         params,
         paths,
         ignored,
         top,
-        unknown=sorted({*raw_params} - {*Params.model_fields} - known),
+        unknown=sorted({*raw_params} - known),
         unknown_top=sorted(
             name
             for name in {*tree} - {*top_level, *_AGORA, "channel", "params"}
             if not is_missing(tree[name])
         ),
-        is_nested=is_nested,
     )
 
 
@@ -192,7 +198,7 @@ def _paste_problem(name: str, value: Any) -> str:
             "literally; TEN expands ${env:NAME} only"
         )
     if name in _CREDENTIALS and (
-        _EXAMPLE.fullmatch(text) or text.lower() in EXAMPLE_NAMES
+        is_example(text) or text.lower() in EXAMPLE_NAMES
     ):
-        return "an example from a document; replace it with your own value"
+        return EXAMPLE
     return ""

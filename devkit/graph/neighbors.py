@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from . import product
 from .channel import avatars_beside, channel_of, rtc_nodes_in, uid_of
 from .findings import Findings
 from .model import RTC_ADDON, Graph, Node
@@ -17,7 +18,6 @@ from .resolve import (
     with_source,
 )
 from .tree import Tree, leaves
-from .values import STAND_IN, is_stand_in
 
 _CREDENTIAL = re.compile(r"(key|token|secret|app_?id|certificate)[^.]*$")
 _CHANNEL_PATHS = ("channel", "params.agora_channel")
@@ -67,9 +67,11 @@ def _check_rtc_nodes(
     }
     for rtc, properties in rtc_nodes.items():
         for key in ("app_id", "app_certificate"):
-            if is_stand_in(properties.get(key)):
+            if product.properties.is_example(properties.get(key)):
                 del properties[key]
-                found.errors.append(f"{rtc}.{key}: {STAND_IN}")
+                found.errors.append(
+                    f"{rtc}.{key}: {product.properties.EXAMPLE}"
+                )
         for key in ("app_id", "app_certificate", "channel"):
             if name := shell_variable_of(properties.get(key)):
                 text = taken_literally(properties.pop(key), name)
@@ -185,8 +187,10 @@ def _check_variables(
                 text = taken_literally(value, variable)
                 found.warnings.append(f"{path}: {text}")
         for path, value in leaves(filled, own):
-            if _CREDENTIAL.search(path.lower()) and is_stand_in(value):
-                found.warnings.append(f"{path}: {STAND_IN}")
+            if _CREDENTIAL.search(
+                path.lower()
+            ) and product.properties.is_example(value):
+                found.warnings.append(f"{path}: {product.properties.EXAMPLE}")
     for variable in sorted(set(unset.values())):
         path = next(at for at, name in unset.items() if name == variable)
         found.errors.append(

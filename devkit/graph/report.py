@@ -1,7 +1,7 @@
 """All there is to say about one node without opening a connection."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -21,7 +21,7 @@ from .resolve import (
     resolve,
     with_source,
 )
-from .values import STAND_IN, check_values
+from .values import check_values
 from .wiring import check_wiring
 
 SEE_BELOW = "see below"
@@ -88,10 +88,11 @@ def examine(
         )
     except config.ConfigError as error:
         found.errors += [
-            with_source(problem, resolved) for problem in error.problems
+            with_source(problem, resolved)
+            for problem in _own_words(error.problems)
         ]
     else:
-        found.warnings += report.config.warnings
+        found.warnings += _own_words(report.config.warnings)
         if report.config.dump:
             found.warnings += check_dump_folder(report.config.dump_path)
         report.facts = _facts(report, now_s)
@@ -112,13 +113,20 @@ def examine(
     return report
 
 
+def _own_words(sentences: Iterable[str]) -> list[str]:
+    """Leave out the package's sentences about names that it does not know:
+    `check_values` has one for each, as a warning."""
+    return [
+        text
+        for text in sentences
+        if not text.startswith("unknown params")
+        and ": unknown property" not in text
+    ]
+
+
 def _add_values(report: NodeReport, now_s: float) -> None:
     """Add what `check_values` finds, without what config.load has said."""
     found, known = check_values(report.resolved, now_s), report.findings
-    examples = {paths_of(text)[0] for text in found.errors if STAND_IN in text}
-    known.errors = [
-        text for text in known.errors if examples.isdisjoint(paths_of(text))
-    ]
     said = {path for text in known.errors for path in paths_of(text)}
     known.errors += [
         text for text in found.errors if said.isdisjoint(paths_of(text))

@@ -33,17 +33,25 @@ def check_values(resolved: Resolved, now_s: float) -> Findings:
 
 
 def _check_names(resolved: Resolved, found: Findings) -> None:
-    """Report properties beside params that mean nothing there.
-
-    config.py names those of which it knows what was meant.
-    """
+    """Report properties that mean nothing, with what was meant."""
     for name, value in resolved.tree.items():
         if properties.is_missing(value) or name in names.TOP_LEVEL:
             continue
-        problem = "unknown property, not used"
         if name in params.Params.model_fields:
             problem = "at the top level; it belongs under params"
+        else:
+            problem = f"unknown property, not used{_hint(name)}"
         found.warnings.append(f"{name}: {problem}")
+    found.warnings += [
+        f"params.{name}: unknown, not used{_hint(name)}"
+        for name in resolved.given.unknown
+        if name not in names.TOP_LEVEL
+    ]
+
+
+def _hint(name: str) -> str:
+    question = names.did_you_mean(name)
+    return f"; {question}" if question else ""
 
 
 def _check_token(resolved: Resolved, now_s: float, found: Findings) -> None:
@@ -51,7 +59,7 @@ def _check_token(resolved: Resolved, now_s: float, found: Findings) -> None:
         _text(resolved, "agora_token"),
         _text(resolved, "agora_appid"),
     )
-    if not given or is_stand_in(given):
+    if not given or properties.is_example(given):
         return
     if facts := token.read(given):
         _check_facts(facts, resolved, now_s, found)
