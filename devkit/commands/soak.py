@@ -8,9 +8,11 @@ judges what is audible.
 
 import asyncio
 import gc
+import json
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -34,13 +36,17 @@ from ..harness.messages import audio_frame
 from ..harness.rig import Rig
 from ..harness.virtual_time import VirtualClock
 from ..motion_server import (
+    BlackHole,
     Close,
     MotionServer,
+    PlanLimits,
     PlaybackSignals,
+    Record,
     Refuse,
     Reset,
     ServerError,
     Stall,
+    wire,
 )
 
 SPEEDS = (1, 5, 20)
@@ -104,11 +110,13 @@ class Talk:
         rng, talk = self._rng, self._conversation
         for _ in range(rng.randrange(1, 4)):  # speech recognition's results
             await talk.flush()
-        self._turn_id += 1
-        self.tally.utterances += 1
-        self._server.playback_signals = rng.choice(SIGNALS)
-        duration_s = rng.uniform(1, 12)
-        listening = asyncio.ensure_future(self._answer(duration_s))
+        # What a service that preempts has cut is known by its signals only.
+        signals = SIGNALS[1:] if self._server.preempts else SIGNALS
+        self._server.playback_signals = rng.choice(signals)
+        count = rng.choice((1, 1, 2, 3))
+        durations_s = [rng.uniform(1, 12 / count) for _ in range(count)]
+        duration_s = sum(durations_s)
+        listening = asyncio.ensure_future(self._answer(durations_s))
         if rng.random() < 0.25:
             await self._pass(rng.uniform(0, duration_s))
             self.tally.barge_ins += 1
@@ -148,11 +156,15 @@ class Talk:
         tally.violations += unpaired(self._rig.env.reports)
         self._rig.env.reports.clear()
 
-    async def _answer(self, duration_s: float) -> None:
+    async def _answer(self, durations_s: Sequence[float]) -> None:
+        """Say utterances, each as soon as the one before has been sent."""
         talk, speed = self._conversation, self._rng.choice(SPEEDS)
-        await talk.start(self._turn_id)
-        await talk.say(self._turn_id, int(1000 * duration_s), speed)
-        await talk.end(self._turn_id)
+        for duration_s in durations_s:
+            self._turn_id += 1
+            self.tally.utterances += 1
+            await talk.start(self._turn_id)
+            await talk.say(self._turn_id, int(1000 * duration_s), speed)
+            await talk.end(self._turn_id)
 
     async def _barge_in(self) -> None:
         for _ in range(self._rng.randrange(1, 6)):
@@ -170,7 +182,9 @@ class Talk:
                 self._next_fault_s += self._rng.uniform(5, 60)
                 name = self._rng.choice(tuple(_FAULTS))
                 self.tally.faults[name] += 1
-                _FAULTS[name](self._server, self._clock, self._rng)
+                quiet_s = _FAULTS[name](self._server, self._clock, self._rng)
+                if quiet_s:
+                    await asyncio.sleep(quiet_s)
             await asyncio.sleep(
                 max(0.0, min(until_s, self._next_fault_s) - now_s)
             )
@@ -193,6 +207,15 @@ def _unreachable(
     server.now(Reset())
 
 
+def _black_hole(
+    server: MotionServer, clock: VirtualClock, rng: random.Random
+) -> float:
+    """No packet passes for a while, in which no user can interrupt."""
+    for_s = rng.uniform(1, 8)
+    server.now(BlackHole(for_s))
+    return for_s + MAX_STALL_S
+
+
 _FAULTS: dict[str, Any] = {
     "closed cleanly (1000)": lambda s, c, r: s.now(Close(1000)),
     "service restarts (1001)": lambda s, c, r: s.now(Close(1001)),
@@ -205,15 +228,26 @@ _FAULTS: dict[str, Any] = {
     "socket stalled": lambda s, c, r: s.now(
         Stall(for_s=r.uniform(0.02, MAX_STALL_S))
     ),
+    "black hole": _black_hole,
     "non-fatal error (server_error)": lambda s, c, r: s.now(
         ServerError(13, "driven server request failed")
     ),
 }
+"""Name -> function that begins a fault, and returns for how many seconds the
+user stays quiet, if any."""
 
 
-async def _soak(
-    console: Console, duration_s: float, seed: int, voice: bool
-) -> bool:
+@dataclass(frozen=True)
+class Setting:
+    """Under which circumstances the agent talks."""
+
+    seed: int
+    voice: bool
+    preempts: bool
+    session_minutes: float | None
+
+
+async def _soak(console: Console, duration_s: float, setting: Setting) -> bool:
     clock = VirtualClock()
     process = psutil.Process()
     async with MotionServer(
@@ -221,19 +255,22 @@ async def _soak(
         keep_audio=False,
         clock=clock,
         now=clock.epoch,
+        capabilities=("playback_state",) if setting.preempts else (),
+        preempts=setting.preempts,
+        limits=PlanLimits(setting.session_minutes),
     ) as server:
         rig = Rig(
-            {"params": _params(server)},
+            {"params": _params(server, setting)},
             clock,
-            voice_wired=voice,
-            flush_wired=voice,
+            voice_wired=setting.voice,
+            flush_wired=setting.voice,
         )
         rig.env.keeps_lines = False
         counts: Counter[str] = Counter()
-        _count_errors(rig, counts)
+        _watch_reports(rig, counts)
         await rig.start()
         await rig.state("ready")
-        talk = Talk(server, rig, clock, seed)
+        talk = Talk(server, rig, clock, setting.seed)
         tally = talk.tally
         with Progress(console=console, transient=True) as progress:
             bar = progress.add_task("talking", total=duration_s)
@@ -269,8 +306,10 @@ async def _soak(
     return ok and not left
 
 
-def _params(server: MotionServer) -> dict[str, Any]:
-    return {
+def _params(server: MotionServer, setting: Setting) -> dict[str, Any]:
+    # What a plan allows is to be learned from the first session that ends.
+    is_short = setting.session_minutes is None
+    params = {
         "spatius_api_key": "soak-api-key",
         "spatius_app_id": "app",
         "spatius_avatar_id": "avatar",
@@ -278,20 +317,27 @@ def _params(server: MotionServer) -> dict[str, Any]:
         "agora_appcert": CERTIFICATE,
         "agora_channel": "soak",
         "agora_uid": 1001,
-        "session_expire_minutes": 2,
+        "session_expire_minutes": 2 if is_short else 30,
         "console_endpoint_url": server.console_url,
         "ingress_endpoint_url": server.ingress_url,
     }
+    if setting.preempts and not wire.knows_playback_state:
+        # Without playback states nothing says what was cut.
+        params["one_request_at_a_time"] = True
+    return params
 
 
-def _count_errors(rig: Rig, counts: Counter[str]) -> None:
-    """Count the errors: the reports are forgotten after each verdict."""
+def _watch_reports(rig: Rig, counts: Counter[str]) -> None:
+    """Count errors and credits: reports are forgotten after each verdict."""
     send_data = rig.env.send_data
 
     async def send(data: Any, options: Any = None) -> None:
         if data.get_name() == "error":
             code, _ = data.get_property_int("code")
             counts[str(code)] += 1
+        elif data.get_name() == "metrics":
+            text, _ = data.get_property_to_json("metrics")
+            counts["credits"] += json.loads(text).get("credits", 0)
         await send_data(data, options)
 
     rig.env.send_data = send
@@ -303,7 +349,7 @@ def _print_result(
     server: MotionServer,
     rig: Rig,
     clock: VirtualClock,
-    errors: Counter[str],
+    counts: Counter[str],
     rss_at_the_end: int,
 ) -> bool:
     record = server.record
@@ -327,6 +373,9 @@ def _print_result(
         + ", ".join(f"{n} x {name}" for name, n in tally.faults.items()),
         "sessions": f"{len(record.connections)}, of these renewals: "
         f"{rig.env.renewals}",
+        "connected": f"{_connected_s(record) / 60:.0f} min, "
+        f"{counts['credits']} credits by the metrics, {record.credits} by "
+        "the service",
         "speech in": seconds(totals.received),
         "sent to the avatar": seconds(totals.sent),
         "said by the voice": seconds(totals.voice),
@@ -342,8 +391,8 @@ def _print_result(
         f"{tally.longest_repeat_ms:.0f} ms",
         "avatar and voice at once": f"{tally.overlap_ms:.1f} ms",
         "heard after a flush": f"{tally.stale_ms:.1f} ms",
-        "errors 1000": f"{errors['1000']}",
-        "errors -1000": f"{errors['-1000']}",
+        "errors 1000": f"{counts['1000']}",
+        "errors -1000": f"{counts['-1000']}",
         "protocol violations": f"{len(record.violations)}",
         "memory after a minute": mib(tally.rss_after_a_minute),
         "memory at the end": mib(rss_at_the_end),
@@ -358,7 +407,7 @@ def _print_result(
         console.print(f"[red]{violation}[/red]")
     problems = {
         "samples are unaccounted for": balance,
-        "an error -1000 came: the avatar gave up": errors["-1000"],
+        "an error -1000 came: the avatar gave up": counts["-1000"],
         "the protocol was violated": record.violations,
         "the listener was let down": tally.violations,
         "speech still waits at the end": totals.waiting,
@@ -367,6 +416,14 @@ def _print_result(
         if is_so:
             console.print(f"[red]not right: {problem}[/red]")
     return not any(problems.values())
+
+
+def _connected_s(record: Record) -> float:
+    return sum(
+        one.closed_s - one.confirmed_s
+        for one in record.connections
+        if one.closed_s is not None and one.confirmed_s is not None
+    )
 
 
 def main(
@@ -380,6 +437,24 @@ def main(
     voice: Annotated[
         bool, typer.Option(help="Connect the voice to an RTC extension.")
     ] = True,
+    preempts: Annotated[
+        bool,
+        typer.Option(
+            "--preempts",
+            help="Let a newer request cut the one that plays. With "
+            "SPATIUS_SDK=spatialreal the extension has to find out; with "
+            "the others one_request_at_a_time is true.",
+        ),
+    ] = False,
+    session_minutes: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            min=1,
+            help="End sessions after this time with close 4002, as a plan "
+            "of Spatius does.",
+        ),
+    ] = None,
 ) -> None:
     """Talk for an hour in virtual time while everything goes wrong.
 
@@ -389,7 +464,8 @@ def main(
     package.load()
     console = Console(highlight=False)
     began = time.monotonic()
-    ok = virtual_time.run(_soak(console, minutes * 60, seed, voice))
+    setting = Setting(seed, voice, preempts, session_minutes)
+    ok = virtual_time.run(_soak(console, minutes * 60, setting))
     console.print(f"took {time.monotonic() - began:.0f} s")
     raise typer.Exit(0 if ok else 1)
 
