@@ -1,4 +1,4 @@
-"""Signs what a browser or a phone needs to join the avatar's channel."""
+"""Signs a token for a client that joins the avatar's channel."""
 
 import json
 import os
@@ -87,7 +87,7 @@ def main(
         ),
     ] = None,
 ) -> None:
-    """Print what a client needs to join, as JSON for player.connect({...}).
+    """Print the arguments of player.connect({...}) for a client, as JSON.
 
     It is signed with the App Certificate of the avatar's configuration. For
     development only: in production your own backend signs short-lived tokens
@@ -174,7 +174,7 @@ def sign(
 
 
 def warnings_about(node: Node, uid: int) -> list[str]:
-    """Return what keeps the agent from hearing a client with this uid."""
+    """Return why the agent would not hear a client with this uid."""
     resolved = resolve(node, package.ROOT, os.environ)
     rtc_nodes = _rtc_nodes(node)
     return [
@@ -229,7 +229,7 @@ def _refuse_uid(node: Node, params: Any, uid: int) -> None:
 
 
 def _refuse_uid_of_others(node: Node, resolved: Resolved, uid: int) -> None:
-    """Refuse the uid of whoever else is in the channel."""
+    """Refuse the uid of another participant of the channel."""
     if node.graph is None:
         return
     for other, theirs in avatars_beside(

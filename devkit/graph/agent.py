@@ -1,4 +1,4 @@
-"""Finds out to which nodes an agent sends flush past the connections."""
+"""Reads from an agent's source to which nodes it sends flush by name."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ STOCK_AGENTS = (
 """TEN's own agents, which send flush to agora_rtc by name."""
 
 _NAMES = ("main", "main_control")
-"""What TEN's graphs call the agent's node."""
+"""The usual names of the agent's node in TEN's graphs."""
 
 _SUFFIXES = (".py", ".ts", ".mts", ".js", ".mjs", ".go", ".cc", ".cpp", ".rs")
 _FOREIGN = ("node_modules", "tests", "test", "build", "dist", "__pycache__")

@@ -1,5 +1,4 @@
-"""Checks what concerns a file as a whole: its app, and graphs that start
-together."""
+"""Checks a file as a whole: its app, and the graphs that start together."""
 
 from collections.abc import Iterable, Mapping
 
@@ -17,7 +16,7 @@ _MAX_NAMES = 4
 def check_file(
     contents: Contents, checked: Iterable[Node], environ: Mapping[str, str]
 ) -> Findings:
-    """Return what is wrong with the file whose nodes are `checked`."""
+    """Return the findings about the file whose nodes are `checked`."""
     found = Findings(list(contents.defects), list(contents.unread))
     if contents.graphs:
         found.errors += check_dependencies(package.NAME, contents.path.parent)

@@ -12,8 +12,8 @@ from .tree import Tree
 def uid_of(value: Any) -> str:
     """Return a uid in one form, whether the file has 2000, "02000" or 2000.0.
 
-    "" stands for none and for 0, in whose place Agora chooses one. What is no
-    number is returned as it is.
+    "" stands for none and for 0, in whose place Agora chooses one. A text
+    that is no number is returned as it is.
     """
     text = str(value).strip()
     try:

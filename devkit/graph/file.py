@@ -15,13 +15,13 @@ _OWN_PROPERTIES = ("params", "channel", "dump", "dump_path")
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds: an extension's own properties, or graphs."""
+    """The content of a file: an extension's own properties, or graphs."""
 
     path: Path
     own: Tree | None
     graphs: list[Graph]
     defects: list[str]
-    """What JSON allows and TEN does not, each with its path."""
+    """Valid JSON that TEN does not take, each with its path."""
     unread: list[str]
     """The graphs that are on another machine, one sentence each."""
 
@@ -92,7 +92,7 @@ class Contents:
 
 
 def read(path: Path) -> Contents:
-    """Return what the file holds. Raises `FileError`."""
+    """Return the content of a file. Raises `FileError`."""
     tree = read_json(path)
     if not isinstance(tree, dict):
         raise FileError(f"{path} holds {kind(tree)}; expected a JSON object")

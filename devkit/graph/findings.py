@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The findings of a check."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from difflib import get_close_matches
 
 @dataclass
 class Findings:
-    """Sentences for a reader; each begins with the path of what it is about."""
+    """Sentences for a reader; each begins with the path of its subject."""
 
     errors: list[str] = field(default_factory=list)
     """The avatar stays silent, or the process ends."""
     warnings: list[str] = field(default_factory=list)
     """Allowed, and probably not intended."""
     notes: list[str] = field(default_factory=list)
-    """What else could be configured, or what another part provides."""
+    """Optional settings, and values that are set later."""
 
     def add(self, other: "Findings") -> None:
         """Append all of `other`."""
@@ -24,6 +24,6 @@ class Findings:
 
 
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.5) -> str:
-    """Return what a message says of the name most like `name`, or ""."""
+    """Return the question for the name most like `name`, or ""."""
     near = get_close_matches(name, sorted(names), 1, cutoff)
     return f"; did you mean {near[0]}?" if near else ""

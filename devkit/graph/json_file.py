@@ -10,7 +10,7 @@ from typing import Any
 from .tree import Tree, joined, leaves
 
 MAX_INT, MIN_INT = 2**63 - 1, -(2**63)
-"""What TEN's integers hold."""
+"""The range of TEN's integers."""
 
 _MAX_DIGITS = 40  # Python refuses to convert more than some thousand
 
@@ -34,11 +34,11 @@ _IN_WORDS = {
     "writes \\n and \\t",
     "Invalid \\": "a single backslash within text; JSON writes \\\\",
 }
-"""What Python's parser says, by its beginning."""
+"""By the beginning of the message of Python's parser."""
 
 
 class FileError(ValueError):
-    """The file cannot be used; the text says why and what was expected."""
+    """The file cannot be used; the text says why."""
 
 
 class _Object(Tree):
@@ -73,7 +73,7 @@ def read_text(path: Path) -> str:
 
 
 def defects(tree: Any) -> list[str]:
-    """Return what JSON allows and TEN does not, each with its path."""
+    """Return the valid JSON that TEN does not take, each with its path."""
     found = []
     for path, value in leaves(tree):
         if value is None:
@@ -193,8 +193,8 @@ def _syntax_error(
 
 
 def _mistake(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
-    """Return where the mistake is, as an index, and what it is."""
-    # Python's own position is that of a comma or of what follows it,
+    """Return the index of the mistake, and its description."""
+    # Python's own position is that of a comma or of the text behind it,
     # depending on its version.
     at = len(text) - len(text[error.pos :].lstrip(" \t\r\n,"))
     rest, before = text[at:], text[:at].rstrip()

@@ -54,7 +54,7 @@ class Flow(NamedTuple):
         return [str(name) for name in names]
 
     def ends(self) -> Iterator[tuple[Tree, str]]:
-        """Yield each end with its side, `out` for what sends."""
+        """Yield each end with its side, `out` for the sender."""
         dests = objects(self.entry.get("dest"))
         sources = objects(self.entry.get("source"))
         if dests:
@@ -81,13 +81,13 @@ class Graph:
     subgraphs: Mapping[str, "Graph"]
     """By the name of their node; without those that are not on this disk."""
     origin: str = ""
-    """What a path begins with where another file imports this one."""
+    """The beginning of each path, if another file imports this one."""
     auto_start: bool = False
     """Whether the app starts it when the app itself starts."""
 
     @cached_property
     def own_nodes(self) -> list[Tree]:
-        """What the file lists as nodes: subgraphs and selectors, too."""
+        """The nodes of the file: subgraphs and selectors, too."""
         return objects(self.tree.get("nodes"))
 
     @cached_property
@@ -103,7 +103,7 @@ class Graph:
 
     @cached_property
     def connections(self) -> list[Tree]:
-        """What the file lists as connections."""
+        """The connections of the file."""
         return objects(self.tree.get("connections"))
 
     def nodes_within(self, parent: Tree) -> list[Tree]:
@@ -178,7 +178,7 @@ class Graph:
     def has_node(self, name: str) -> bool:
         """Return whether a message can come from or go to `name`.
 
-        What is in a subgraph elsewhere can: nobody has seen its nodes.
+        A node of a subgraph elsewhere can: its names are not known.
         """
         return bool(self.named(name)) or any(
             name == other or name.startswith(_within(other, ""))
@@ -285,7 +285,7 @@ class Graph:
         return [_within(name, inner) for inner in found] or None
 
     def _exposing(self, key: str, kind: str, name: str) -> list[str]:
-        """Return the node behind what this graph exposes as a subgraph."""
+        """Return the node behind a name that this graph exposes."""
         for entry in objects(self.tree.get(key)):
             if entry.get("name") != name or entry.get("type", "") != kind:
                 continue
@@ -300,7 +300,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Node:
-    """What a file says about one node."""
+    """One node of a file."""
 
     name: str
     """"" for an extension's own property.json."""

@@ -30,7 +30,7 @@ def check_neighbors(
     package_dir: Path,
     environ: Mapping[str, str],
 ) -> Findings:
-    """Return what does not fit between `node` and the rest of its graph.
+    """Return the findings about `node` and the rest of its graph.
 
     `sample_rate` is the avatar's, in Hz; without a number no rate is
     compared. `package_dir` is as in `resolve`.
@@ -172,7 +172,7 @@ def _check_avatars(
 def _check_variables(
     graph: Graph, name: str, environ: Mapping[str, str], found: Findings
 ) -> None:
-    """Report what the other nodes lack, and what TEN will not fill in."""
+    """Report unset variables and unusable values of the other nodes."""
     unset: dict[str, str] = {}
     rtc_nodes = graph.made_by(RTC_ADDON)
     for node in graph.nodes:

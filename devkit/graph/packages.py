@@ -27,7 +27,7 @@ def folder_of(addon: str, app_dir: Path) -> Path | None:
 
 
 def own_properties(addon: str, app_dir: Path) -> Tree:
-    """Return what the package's property.json holds, {} if it is no use."""
+    """Return the package's property.json, {} if TEN would not read it."""
     folder = folder_of(addon, app_dir)
     try:
         return as_object(read_json(folder / "property.json")) if folder else {}

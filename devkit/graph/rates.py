@@ -35,7 +35,7 @@ _READERS: tuple[tuple[re.Pattern[str], Callable[[str], int | None]], ...] = (
 """How a value is read, by its key in small letters without underscores."""
 
 _NOT_SENT = ("input", "asr")
-"""How a key begins that is about what a model listens to."""
+"""The beginning of a key about the audio that a model listens to."""
 
 
 def rates_of(

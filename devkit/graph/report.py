@@ -1,4 +1,4 @@
-"""All there is to say about one node without opening a connection."""
+"""Examines one node without opening a connection."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ from .wiring import check_wiring
 SEE_BELOW = "see below"
 
 SESSION_CHANNEL = "channel-of-the-session"
-"""What stands for a channel that TEN's agent server fills in."""
+"""Stands for a channel that TEN's agent server fills in."""
 
 _IDS = ("agora_appid", "spatius_app_id", "spatius_avatar_id")
 _HEAD, _TAIL = 8, 4
@@ -40,7 +40,7 @@ _UID = re.compile("-?[0-9]{1,20}")  # digits alone are no secret
 
 @dataclass(frozen=True)
 class PropertyRow:
-    """One property: what it resolves to, and where that comes from."""
+    """One property: its value, and the source of the value."""
 
     name: str
     value: str
@@ -49,7 +49,7 @@ class PropertyRow:
 
 @dataclass
 class NodeReport:
-    """What there is to say about one node."""
+    """The findings about one node."""
 
     node: Node
     resolved: Resolved
@@ -68,7 +68,7 @@ def examine(
     environ: Mapping[str, str],
     now_s: float,
 ) -> NodeReport:
-    """Return all there is to say about `node` without a connection.
+    """Return the findings about `node`, without opening a connection.
 
     `errors` are known before; `now_s` is in seconds since the epoch.
     """
@@ -125,7 +125,7 @@ def _own_words(sentences: Iterable[str]) -> list[str]:
 
 
 def _add_values(report: NodeReport, now_s: float) -> None:
-    """Add what `check_values` finds, without what config.load has said."""
+    """Add the findings of `check_values` that config.load does not have."""
     found, known = check_values(report.resolved, now_s), report.findings
     said = {path for text in known.errors for path in paths_of(text)}
     known.errors += [
@@ -145,7 +145,7 @@ def _add_values(report: NodeReport, now_s: float) -> None:
 
 
 def _sample_rate(report: NodeReport) -> Any:
-    """Return the avatar's rate in Hz, or what stands in its place."""
+    """Return the avatar's rate in Hz, or the value in its place."""
     if report.config is not None:
         return report.config.params.sample_rate
     given = report.resolved.given.params.get("sample_rate")
@@ -233,7 +233,7 @@ def _safe_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (Mapping, list, tuple)):
-        # Names only: what stands behind one may be a secret.
+        # Names only: a value may be a secret.
         return ", ".join(map(str, value)) or "not set"
     text = f"{value:g}" if isinstance(value, float) else str(value)
     if "${" in text:

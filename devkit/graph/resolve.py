@@ -46,7 +46,8 @@ class Resolved:
     origins: dict[str, Origin] = field(default_factory=dict)
     """By dotted path, for each value that is no object."""
     problems: dict[str, str] = field(default_factory=dict)
-    """By dotted path: what TEN would end the process for, or take literally."""
+    """By dotted path: the values that end TEN's process, or are taken
+    literally."""
     usual: dict[str, str] = field(default_factory=dict)
     """By dotted path: the environment variable in the package's own file."""
 
@@ -56,11 +57,11 @@ class Resolved:
 
     @property
     def given(self) -> Any:
-        """What the package reads out of the tree, its `properties.Given`."""
+        """The package's own reading of the tree, a `properties.Given`."""
         return properties.read(self.tree, (), [])
 
     def is_broken(self, path: str) -> bool:
-        """Return whether `path`, or what it lies in, has a problem of TEN's."""
+        """Return whether TEN rejects `path`, or the object that holds it."""
         return path in self.problems or path.split(".")[0] in self.problems
 
     def at(self, path: str) -> Any:
@@ -119,7 +120,7 @@ def resolve(
 
 
 def configure(resolved: Resolved, now_s: float, channel: str = "") -> Any:
-    """Return the `config.Config` of what was resolved.
+    """Return the `config.Config` of the resolved properties.
 
     `now_s` is in seconds since the epoch; `channel` is put in place of one
     that is to be filled in. Raises the package's `ConfigError`, with TEN's
@@ -170,7 +171,7 @@ def variable_of(value: Any) -> str:
 
 
 def shell_variable_of(value: Any) -> str:
-    """Return the name in what resembles a placeholder and is none, or "".
+    """Return the name in a text that only resembles a placeholder, or "".
 
     `$NAME`, `$env:NAME`, `${NAME}`, `${NAME|default}`, `${ENV:NAME}`,
     `${env.NAME}`, each with space around it or without: TEN fills in none.

@@ -24,12 +24,12 @@ _NODE_KEYS = (
     "filter",
 )
 _PROPERTIES = ("params", "channel")
-"""What belongs under `property`, and is easily written beside it."""
+"""These belong under `property`, and are easily written beside it."""
 _FLOW_KEYS = ("name", "names", "dest", "source")
 
 
 def check_shape(graph: Graph) -> Findings:
-    """Return what TEN would not read, or not follow, in `graph`."""
+    """Return the parts of `graph` that TEN would not read or follow."""
     found = Findings()
     found.errors += _nodes(graph)
     found.errors += _connections(graph)

@@ -15,16 +15,16 @@ _MUST_DIFFER = (
 
 
 def check_values(resolved: Resolved, now_s: float) -> Findings:
-    """Return what is wrong with values that each have the right form.
+    """Return the problems of values that each have the right form.
 
     `now_s` is in seconds since the epoch.
     """
     found = Findings()
-    for name, other, what, other_what in _MUST_DIFFER:
+    for name, other, noun, other_noun in _MUST_DIFFER:
         value = _text(resolved, name)
         if value and value.lower() == _text(resolved, other).lower():
             found.errors.append(
-                f"params.{name}: {what} is the same text as {other_what} "
+                f"params.{name}: {noun} is the same text as {other_noun} "
                 f"(params.{other}); one of them is in the wrong place"
             )
     _check_token(resolved, now_s, found)
@@ -33,7 +33,7 @@ def check_values(resolved: Resolved, now_s: float) -> Findings:
 
 
 def _check_names(resolved: Resolved, found: Findings) -> None:
-    """Report properties that mean nothing, with what was meant."""
+    """Report properties without a meaning, with the likely one."""
     for name, value in resolved.tree.items():
         if properties.is_missing(value) or name in names.TOP_LEVEL:
             continue

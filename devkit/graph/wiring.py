@@ -1,4 +1,4 @@
-"""Checks the connections around a node against what the extension takes."""
+"""Checks the connections around a node against the extension's messages."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ from .shape import check_shape
 from .tree import objects
 
 USER_AUDIO_ADDONS = (RTC_ADDON, "streamid_adapter")
-"""What they send as pcm_frame is the user's own voice."""
+"""Their pcm_frame is the user's own voice."""
 
 _RECOGNITION = re.compile(r"(?<![a-z])(asr|stt|vad)(?![a-z])")
 """In the name of a node or an addon that listens to the user."""
@@ -19,7 +19,7 @@ _VOICE, _FLUSH = ("audio_frame", "pcm_frame"), ("cmd", "flush")
 
 
 def check_wiring(graph: Graph, name: str, api: Any) -> Findings:
-    """Return what is wrong with the connections of the node `name`.
+    """Return the findings about the connections of the node `name`.
 
     `api` is that of the extension's manifest.json.
     """
@@ -226,7 +226,7 @@ def _check_flush(
 
 def _hears_user(graph: Graph, wires: list[Wire], name: str) -> bool:
     """Return whether a node takes the user's voice, for speech recognition
-    for example; an RTC node plays what it takes."""
+    for example; an RTC node plays its input."""
     addon = str(graph.named(name).get("addon"))
     if addon == RTC_ADDON:
         return False
@@ -243,7 +243,7 @@ def _hears_user(graph: Graph, wires: list[Wire], name: str) -> bool:
 def _check_fallback(
     graph: Graph, name: str, wires: list[Wire], found: Findings
 ) -> None:
-    """Say what is missing for the voice that speaks while no avatar can."""
+    """Note the missing connections of the voice in place of the avatar."""
     rtc_nodes = graph.made_by(RTC_ADDON)
     if not rtc_nodes:
         return
