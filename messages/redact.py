@@ -22,7 +22,11 @@ characters in all; the latest always is."""
 ALLOWLIST = """
 spatius_avatar_python Spatius spatius_api_key spatius_app_id spatius_avatar_id
 agora_appid agora_appcert agora_token agora_channel agora_uid params. channel
-session_expire_minutes sample_rate connection session_token websocket_runtime
+region audio_format sample_rate session_expire_minutes console_endpoint_url
+ingress_endpoint_url end_of_speech_timeout_ms max_buffered_speech_s
+resume_rewind_ms resume_within_s fallback_after_ms idle_disconnect_s
+max_session_minutes one_request_at_a_time prebuffer_ms extra_params telemetry
+telemetry_endpoint connection session_token websocket_runtime
 websocket_connect websocket_handshake websocket_send recovering connecting
 avatar_state
 """

@@ -23,6 +23,7 @@ from configured import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 from spatius_avatar_python import config
+from spatius_avatar_python.messages.redact import Redactor
 from spatius_avatar_python.settings.params import SECRETS, Params
 
 # Placeholders
@@ -231,6 +232,51 @@ def test_secrets_are_those_for_the_redactor():
         [API_KEY, AGORA_TOKEN, CERTIFICATE]
     )
     assert sorted(loaded().secrets()) == sorted([API_KEY, CERTIFICATE])
+
+
+@pytest.mark.parametrize(
+    ("given", "hidden"),
+    [
+        ("007-abc", ["007-abc"]),
+        ("007-abc the token of the room", ["007-abc"]),
+        ("007-abc expires 2031-05-01.", ["007-abc", "2031-05-01."]),
+        ("token: 007-abc", ["007-abc"]),
+        ("Bearer 007-abc", ["007-abc"]),
+        ("secret", ["secret"]),
+        (f"a {'b' * 16}", ["a", "b" * 16]),
+    ],
+)
+def test_words_beside_a_secret_are_not_hidden(given, hidden):
+    """A sentence with "token" or "the room" in it could not be read."""
+    settings = loaded(GIVEN, agora_token=given)
+    assert settings.secrets() == [API_KEY, *hidden]
+    sentence = "the session token of the room expires"
+    if given != "secret":
+        assert Redactor(settings.secrets())(sentence) == sentence
+
+
+@pytest.mark.parametrize("name", Params.model_fields)
+def test_names_of_params_are_never_masked(name):
+    """Sentences name them, and parts of a URL are hidden: region=us-west."""
+    assert Redactor([f"{name}=1", f"?{name}"])(f"params.{name}: ") == (
+        f"params.{name}: "
+    )
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["whole number from 0", "region such as us-west", "true or false"],
+)
+def test_sentence_is_whole_whatever_the_secret_is(comment):
+    """Only the part that comes from a value is redacted."""
+    params = {**GIVEN, "agora_token": f"007-abc-{comment}-{comment}"}
+    found = problems(params, agora_uid=-1, region="US", telemetry="perhaps")
+    assert found == [
+        "params.agora_uid: expected a whole number from 0 to 4294967295, got -1",
+        "params.region: expected a region such as us-west or ap-northeast, got "
+        "'US'",
+        "params.telemetry: expected true or false, got 'perhaps'",
+    ]
 
 
 def test_summary_tells_which_secrets_are_set():
