@@ -43,6 +43,12 @@ _CREATED = re.compile(
     r"(.*?)(?:[sS]end_?[cC]md|\Z)",
     re.DOTALL,
 )
+_INLINE = re.compile(
+    rf"[sS]end_?[cC]md\w*\(\s*[\w.:]*[cC]reate\(\s*{_FLUSH}\s*\)"
+)
+_CONSTANT = re.compile(
+    r"""\b([A-Z][A-Z0-9_]+)\b[^=\n]{0,30}=\s*(["'][\w.-]+["'])"""
+)
 _DESTINATIONS = re.compile(
     r"[sS]et_?[dD]ests?\s*\((.*?)\)\s*(?:;|\n|\Z)", re.DOTALL
 )
@@ -100,11 +106,14 @@ def line_for(addon: str, name: str) -> str:
 
 
 def _flush_in(source: str) -> tuple[frozenset[str], bool]:
+    for name, value in _CONSTANT.findall(source):
+        source = re.sub(rf"(?:\b\w+\.)?\b{name}\b(?!\s*[:=])", value, source)
+    without, count = _INLINE.subn("", source)
     receivers = {
         found for pattern in _NAMED for found in pattern.findall(source)
     }
-    is_wired = _UNNAMED.search(source) is not None
-    for between in _CREATED.findall(source):
+    is_wired = count > 0 or _UNNAMED.search(source) is not None
+    for between in _CREATED.findall(without):
         destinations = _DESTINATIONS.search(between)
         named = destinations and re.findall(_NODE, destinations[1])
         receivers.update(named or [])

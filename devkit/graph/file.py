@@ -23,7 +23,7 @@ class Contents:
     defects: list[str]
     """Valid JSON that TEN does not take, each with its path."""
     unread: list[str]
-    """The graphs that are on another machine, one sentence each."""
+    """Parts that were not read, such as graphs on another machine."""
 
     def nodes(self, addon: str, name: str | None = None) -> list[Node]:
         """Return the nodes that `addon` makes, of that name if one is given.
@@ -106,7 +106,7 @@ def read(path: Path) -> Contents:
 def _contents(tree: Tree, path: Path) -> Contents:
     found, unread = defects(tree), []
     graphs = list(_graphs_of(tree, path, found, unread))
-    if graphs or unread:
+    if graphs or _has_graphs(tree):
         for file in sorted(set(_files_of(graphs)) - {path}):
             found += [f"{file}: {text}" for text in defects(read_json(file))]
         return Contents(path, None, graphs, found, unread)
@@ -117,6 +117,14 @@ def _contents(tree: Tree, path: Path) -> Contents:
             "ten.predefined_graphs), a graph file (with nodes)"
         )
     return Contents(path, tree, [], found, [])
+
+
+def _has_graphs(tree: Tree) -> bool:
+    """Return whether the file is there for graphs, of which it may have none."""
+    return any(
+        "predefined_graphs" in as_object(holder)
+        for holder in (tree, tree.get("ten"), tree.get("_ten"))
+    ) or ("nodes" in tree or "graph" in tree)
 
 
 def _graphs_of(
@@ -153,6 +161,11 @@ def _predefined(
         if not isinstance(entry, dict):
             found.append(f"{path}: expected an object, got {kind(entry)}")
             continue
+        if not isinstance(entry.get("auto_start", False), bool):
+            unread.append(
+                f"{path}.auto_start: expected true or false, got "
+                f"{kind(entry['auto_start'])}"
+            )
         name = str(entry.get("name", index))
         for graph in _graph_of(entry, name, path, file, unread):
             yield replace(graph, auto_start=entry.get("auto_start") is True)

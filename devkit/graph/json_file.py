@@ -140,7 +140,7 @@ def _decoded(path: Path, data: bytes) -> str:
     if data.startswith(codecs.BOM_UTF8):
         raise FileError(
             f"{path}, line 1, column 1: a byte order mark (BOM) before the "
-            "JSON; save the file as UTF-8 without BOM"
+            "text; save the file as UTF-8 without BOM"
         )
     try:
         text = data.decode("utf-8")

@@ -108,6 +108,11 @@ SOURCES = {
         'cmd.set_dests([Loc("", "", "{}")])\n'
         "await env.send_cmd(cmd)",
     ),
+    "Python, constants": (
+        "flow.py",
+        "class Names:\n    FLUSH: str = 'flush'\nRTC = \"{}\"\n"
+        "await _send_cmd(env, Names.FLUSH, RTC)",
+    ),
     "TypeScript": (
         "src/index.ts",
         'await sendCmd(this.tenEnv, "flush", "{}"); // interrupt',
@@ -145,7 +150,9 @@ def test_source_of_any_language_says_where_flush_goes(name, text, tmp_path):
         "agora_rtc by name" in words
     )
     assert SAID in words
-    both = text.format("agora_rtc") + "\n" + text.format("avatar")
+    both = f"{text.format('agora_rtc')}\n{text.format('avatar')}"
+    if "RTC =" in text:
+        both = text.format("avatar")
     with_agent(tmp_path / "both", "my_main", name, both)
     code, words = judge(tmp_path / "both", editor.tree)
     assert words.strip().endswith("No problems."), words
@@ -158,6 +165,13 @@ def test_source_of_any_language_says_where_flush_goes(name, text, tmp_path):
         ("extension.py", 'await _send_cmd(env, "flush", None)'),
         ("extension.py", 'cmd = Cmd.create("flush")\nawait env.send_cmd(cmd)'),
         ("index.ts", "await tenEnv.sendCmd(Cmd.Create('flush'));"),
+        (
+            "extension.py",
+            'await env.send_cmd(Cmd.create("flush"))\n'
+            'cmd = Cmd.create("publish")\n'
+            'cmd.set_dests([Loc("", "", "agora_rtm")])\n'
+            "await env.send_cmd(cmd)",
+        ),
         ("main.go", 'cmd, _ := ten.NewCmd("flush")\nenv.SendCmd(cmd, nil)'),
     ],
 )

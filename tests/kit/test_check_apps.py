@@ -71,7 +71,7 @@ def test_graphs_that_do_not_meet_are_fine(tmp_path, second):
     """One of them is not started, or the two use no uid twice."""
     code, words = check(write(tmp_path, app({}, second)))
     assert code == 0, words
-    assert "auto_start" not in words
+    assert SAME_UID not in words
 
 
 def test_uid_that_agora_assigns_is_never_the_same(tmp_path):

@@ -64,6 +64,27 @@ def test_graph_that_is_no_object_is_an_error(entry, tmp_path):
     assert "predefined_graphs[1]: expected an object, got" in words
 
 
+@pytest.mark.parametrize(
+    "tree",
+    [{"ten": {"predefined_graphs": []}}, {"nodes": []}, {"graph": {}}],
+)
+def test_file_without_a_graphs_nodes_is_said(tree, tmp_path):
+    """It is of the right kind, and empty."""
+    code, words = judge(tmp_path, tree)
+    assert code == 2
+    assert "has no node with the addon spatius_avatar_python" in words
+    assert "the addons in it: none" in words
+
+
+@pytest.mark.parametrize("value", ["true", 1, None, []])
+def test_auto_start_that_is_no_truth_value_is_a_warning(value, tmp_path):
+    """It is not passed over."""
+    editor = Editor()
+    editor.graph["auto_start"] = value
+    _, words = judge(tmp_path, editor.tree)
+    assert "predefined_graphs[0].auto_start: expected true or false" in words
+
+
 @pytest.mark.parametrize("levels", [200, 2000])
 @pytest.mark.parametrize("begin, end", [("[", "]"), ('{"a":', "}")])
 def test_json_that_is_nested_too_deep_is_said(levels, begin, end, tmp_path):
