@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 # The stand-in's rules under the name devkit.ten_runtime: the name ten_runtime
 # itself may belong to the real runtime, which has no such modules.
-from ..ten_runtime._properties import merge
-from ..ten_runtime._schema import Schemas, mismatch
+from ..ten_runtime._properties import Schemas, merge, mismatch
 from .json_file import read_json
 from .model import Node
 from .product import config, properties

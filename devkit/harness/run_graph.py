@@ -19,9 +19,9 @@ from .. import package
 sys.path.insert(0, str(package.ROOT / "devkit"))
 
 from ten_runtime import AudioFrame, Cmd, CmdResult, Data, StatusCode, _log
-from ten_runtime._failures import ProcessEnded
 from ten_runtime._host import CmdOutcome, ExtensionHost
 from ten_runtime._log import LogLevel, LogLine
+from ten_runtime._process import ProcessEnded
 
 from ..graph import FileError, Graph
 from ..motion_server import MotionServer

@@ -11,7 +11,7 @@ their properties, properties with placeholders and manifest types, message
 schemas, logging, an App for testers. Where the real runtime ends its process, so does this
 one; only while a tester runs does its `run()` raise instead: HandlerFailed
 for an exception that escapes a handler, ProcessAborted for a call that aborts
-(both in `ten_runtime._failures`).
+(both in `ten_runtime._process`).
 
 Not offered: graphs (predefined ones; the commands that start and stop one,
 and the destinations set on messages, are accepted and lead nowhere), loading
@@ -25,11 +25,11 @@ extension without a tester, `ten_runtime._log.observers`, and the environment
 variables `TEN_STAND_IN_LOOP` and `TEN_STAND_IN_LOG`.
 """
 
+import sys
+
 from . import _submodules
-from ._addon import Addon, register_addon_as_extension
-from ._app import App
+from ._app import Addon, App, register_addon_as_extension
 from ._env import AsyncTenEnv, TenEnv
-from ._errors import TenError, TenErrorCode
 from ._extension import AsyncExtension, Extension
 from ._messages import (
     AudioFrame,
@@ -44,14 +44,23 @@ from ._messages import (
     TriggerLifeCycleCmd,
     VideoFrame,
 )
-from ._options import DefaultLogOption, Loc, LogLevel, LogOption, SendOptions
 from ._tester import (
     AsyncExtensionTester,
     AsyncTenEnvTester,
     ExtensionTester,
     TenEnvTester,
 )
-from ._value import Value, ValueType
+from ._values import (
+    DefaultLogOption,
+    Loc,
+    LogLevel,
+    LogOption,
+    SendOptions,
+    TenError,
+    TenErrorCode,
+    Value,
+    ValueType,
+)
 
 IS_STAND_IN = True
 """Tells this package from the real binding, which has no such name."""
@@ -90,4 +99,4 @@ __all__ = [
     "register_addon_as_extension",
 ]
 
-_submodules.install(__name__)
+_submodules.install(sys.modules[__name__])

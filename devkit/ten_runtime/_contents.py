@@ -3,10 +3,9 @@
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from ._errors import TenError
-from ._options import Loc
 from ._process import _abort
 from ._tree import PropertyTree
+from ._values import Loc, TenError
 
 _NO_PLACE = Loc()
 

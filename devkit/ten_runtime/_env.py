@@ -7,13 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
-from ._errors import (
-    TenError,
-    TenErrorCode,
-    _TenError,
-    as_ten_error,
-    closed,
-)
 from ._log import TenEnvBase
 from ._messages import (
     AudioFrame,
@@ -24,10 +17,17 @@ from ._messages import (
     VideoFrame,
     take,
 )
-from ._options import SendOptions
 from ._process import wait_without_limit
-from ._schema import Schemas, mismatch_in_object
+from ._properties import Schemas, mismatch_in_object
 from ._tree import PropertyTree, check_float, check_int, check_str
+from ._values import (
+    SendOptions,
+    TenError,
+    TenErrorCode,
+    _TenError,
+    as_ten_error,
+    closed,
+)
 
 _T = TypeVar("_T")
 

@@ -17,12 +17,10 @@ from types import TracebackType
 from typing import Any
 
 from . import _log, _loop, _process
-from ._addon import find_addon
+from ._app import find_addon
 from ._contents import Reply
 from ._env import AsyncTenEnv, CmdOutcome
-from ._errors import TenError, TenErrorCode, closed, not_connected
 from ._extension import AsyncExtension, Extension, OnThread
-from ._failures import HandlerFailed, ProcessAborted, ProcessEnded
 from ._messages import (
     AudioFrame,
     Cmd,
@@ -35,11 +33,22 @@ from ._messages import (
     is_locked,
     take,
 )
-from ._options import Loc, LogLevel
-from ._process import wait_without_limit
-from ._properties import load_properties, read_manifest
-from ._schema import Schemas
+from ._process import (
+    HandlerFailed,
+    ProcessAborted,
+    ProcessEnded,
+    wait_without_limit,
+)
+from ._properties import Schemas, load_properties, read_manifest
 from ._tree import PropertyTree, parse_json
+from ._values import (
+    Loc,
+    LogLevel,
+    TenError,
+    TenErrorCode,
+    closed,
+    not_connected,
+)
 
 
 class ExtensionHost:

@@ -10,9 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ._errors import TenError, TenErrorCode
-from ._options import DefaultLogOption, LogLevel, LogOption
-from ._value import Value, plain
+from ._values import (
+    DefaultLogOption,
+    LogLevel,
+    LogOption,
+    TenError,
+    TenErrorCode,
+    Value,
+    plain,
+)
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,9 @@ from ._contents import (
     ResultContent,
     VideoContent,
 )
-from ._errors import _TenError
-from ._options import Loc
 from ._process import _abort
 from ._tree import PropertyTree, check_float, check_int, check_str
+from ._values import Loc, _TenError
 
 # What a fresh buffer is filled with: its memory is not zeroed in TEN.
 _UNSET_BYTE = b"\xa5"

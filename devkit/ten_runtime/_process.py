@@ -2,11 +2,12 @@
 
 Each is one function, so that tests can reach the cases in a subprocess and
 nothing else in the stand-in ends the process by itself. While a tester runs
-the end is reported to it instead.
+the end is reported to it instead, and its run() raises a ProcessEnded.
 """
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import NoReturn
@@ -67,3 +68,30 @@ def wait_without_limit(wait: Callable[[float], bool], awaited: str) -> None:
     """Call `wait(seconds)` until it is true, and say on stderr what is late."""
     while not wait(NOTICE_AFTER_S):
         _say(f"still waiting for {awaited}; the real runtime has no limit")
+
+
+class ProcessEnded(RuntimeError):
+    """The real runtime would have ended the whole process here."""
+
+
+class HandlerFailed(ProcessEnded):
+    """An exception escaped an `on_*` method; `__cause__` is the exception."""
+
+    def __init__(self, where: str, cause: BaseException) -> None:
+        trace = "".join(traceback.format_exception(cause))
+        super().__init__(
+            f"{where} let {type(cause).__name__} out, which ends the whole "
+            f"process in the real runtime\n{trace}"
+        )
+        self.__cause__ = cause
+
+
+class ProcessAborted(ProcessEnded):
+    """A call was made that no `except` survives in the real runtime."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        stack = "".join(traceback.format_stack()[:-3])
+        super().__init__(
+            f"{where}: {reason}. This ends the whole process in the real "
+            f"runtime\n{stack}"
+        )

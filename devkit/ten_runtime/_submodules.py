@@ -6,63 +6,58 @@ Extensions import names from them as often as from the package itself.
 import sys
 from types import ModuleType
 
-from . import (
-    _addon,
-    _app,
-    _env,
-    _errors,
-    _extension,
-    _log,
-    _messages,
-    _options,
-    _tester,
-    _value,
-)
+from ._env import ErrorHandler, ResultHandler
+from ._log import TenEnvBase
+from ._messages import Msg
+from ._tester import TenEnvTesterBase
+from ._values import _TenError
 
-_MODULES: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
-    "addon": (_addon, ("Addon",)),
-    "addon_manager": (_addon, ("register_addon_as_extension",)),
-    "app": (_app, ("App",)),
-    "async_extension": (_extension, ("AsyncExtension",)),
-    "async_ten_env": (_env, ("AsyncTenEnv",)),
-    "async_test": (_tester, ("AsyncExtensionTester", "AsyncTenEnvTester")),
-    "audio_frame": (_messages, ("AudioFrame", "AudioFrameDataFmt")),
-    "cmd": (_messages, ("Cmd",)),
-    "cmd_result": (_messages, ("CmdResult", "StatusCode")),
-    "data": (_messages, ("Data",)),
-    "error": (_errors, ("TenError", "TenErrorCode")),
-    "extension": (_extension, ("Extension",)),
-    "loc": (_options, ("Loc",)),
-    "log_level": (_options, ("LogLevel",)),
-    "log_option": (_options, ("DefaultLogOption", "LogOption")),
-    "msg": (_messages, ("Msg",)),
-    "send_options": (_options, ("SendOptions",)),
-    "start_graph_cmd": (_messages, ("StartGraphCmd",)),
-    "stop_graph_cmd": (_messages, ("StopGraphCmd",)),
-    "ten_env": (_env, ("ErrorHandler", "ResultHandler", "TenEnv")),
-    "ten_env_base": (_log, ("TenEnvBase",)),
-    "test": (_tester, ("ExtensionTester", "TenEnvTester")),
-    "test_base": (_tester, ("TenEnvTesterBase",)),
-    "trigger_life_cycle_cmd": (_messages, ("TriggerLifeCycleCmd",)),
-    "value": (_value, ("Value", "ValueType")),
-    "video_frame": (_messages, ("PixelFmt", "VideoFrame")),
+_NAMES = {
+    "addon": "Addon",
+    "addon_manager": "register_addon_as_extension",
+    "app": "App",
+    "async_extension": "AsyncExtension",
+    "async_ten_env": "AsyncTenEnv",
+    "async_test": "AsyncExtensionTester AsyncTenEnvTester",
+    "audio_frame": "AudioFrame AudioFrameDataFmt",
+    "cmd": "Cmd",
+    "cmd_result": "CmdResult StatusCode",
+    "data": "Data",
+    "error": "TenError TenErrorCode",
+    "extension": "Extension",
+    "loc": "Loc",
+    "log_level": "LogLevel",
+    "log_option": "DefaultLogOption LogOption",
+    "send_options": "SendOptions",
+    "start_graph_cmd": "StartGraphCmd",
+    "stop_graph_cmd": "StopGraphCmd",
+    "ten_env": "TenEnv",
+    "test": "ExtensionTester TenEnvTester",
+    "trigger_life_cycle_cmd": "TriggerLifeCycleCmd",
+    "value": "Value ValueType",
+    "video_frame": "PixelFmt VideoFrame",
 }
+"""What the package itself exports, by module."""
+
+_OTHERS: dict[str, dict[str, object]] = {
+    "msg": {"Msg": Msg},
+    "ten_env": {"ErrorHandler": ErrorHandler, "ResultHandler": ResultHandler},
+    "ten_env_base": {"TenEnvBase": TenEnvBase},
+    "test_base": {"TenEnvTesterBase": TenEnvTesterBase},
+}
+
 _NATIVE = "libten_runtime_python"
 
 
-def install(package: str) -> None:
-    """Make `package.<module>` and the native module importable."""
-    for name, (source, names) in _MODULES.items():
-        module = _module(f"{package}.{name}", source, names)
+def install(package: ModuleType) -> None:
+    """Make the package's modules and the native one importable."""
+    for name in _NAMES | _OTHERS:
+        module = ModuleType(f"{package.__name__}.{name}")
+        for exported in _NAMES.get(name, "").split():
+            setattr(module, exported, getattr(package, exported))
+        vars(module).update(_OTHERS.get(name, {}))
+        setattr(package, name, module)
         sys.modules[module.__name__] = module
-        setattr(sys.modules[package], name, module)
-    sys.modules.setdefault(_NATIVE, _module(_NATIVE, _errors, ("_TenError",)))
-
-
-def _module(
-    full_name: str, source: ModuleType, names: tuple[str, ...]
-) -> ModuleType:
-    module = ModuleType(full_name)
-    for name in names:
-        setattr(module, name, getattr(source, name))
-    return module
+    native = ModuleType(_NATIVE)
+    vars(native)["_TenError"] = _TenError
+    sys.modules.setdefault(_NATIVE, native)

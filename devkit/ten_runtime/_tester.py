@@ -8,14 +8,18 @@ from typing import Any, TypeVar
 
 from ._app import require_app
 from ._env import StepsDone
-from ._errors import TenError, TenErrorCode, closed
 from ._extension import OnThread
-from ._failures import HandlerFailed, ProcessAborted, ProcessEnded
 from ._host import ExtensionHost, deliver_result
 from ._log import TenEnvBase
 from ._messages import AudioFrame, Cmd, CmdResult, Data, Msg, VideoFrame
-from ._options import SendOptions
-from ._process import report_to, wait_without_limit
+from ._process import (
+    HandlerFailed,
+    ProcessAborted,
+    ProcessEnded,
+    report_to,
+    wait_without_limit,
+)
+from ._values import SendOptions, TenError, TenErrorCode, closed
 
 _S = TypeVar("_S", bound="ExtensionTester")
 

@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ._errors import (
+from ._process import _abort
+from ._values import (
     NO_SUCH_PROPERTY,
     TenErrorCode,
     _TenError,
     native_error,
 )
-from ._process import _abort
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 

@@ -24,7 +24,7 @@ from ten_runtime import (
     VideoFrame,
     register_addon_as_extension,
 )
-from ten_runtime._failures import HandlerFailed, ProcessAborted
+from ten_runtime._process import HandlerFailed, ProcessAborted
 
 MODULES = {
     "addon": "Addon",

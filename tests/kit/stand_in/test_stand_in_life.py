@@ -23,7 +23,7 @@ from ten_runtime import (
     Data,
     StatusCode,
 )
-from ten_runtime._failures import HandlerFailed, ProcessAborted
+from ten_runtime._process import HandlerFailed, ProcessAborted
 
 # Life and delivery
 

@@ -27,7 +27,7 @@ from ten_runtime import (
     Value,
     ValueType,
 )
-from ten_runtime._failures import HandlerFailed, ProcessAborted
+from ten_runtime._process import HandlerFailed, ProcessAborted
 
 # The tester
 

@@ -1,9 +1,143 @@
-"""Typed values: a form in which log calls take structured fields."""
+"""Small values that calls take and return.
+
+Errors, which are returned and never raised; log levels, log and send options,
+places; typed values, a form in which log calls take structured fields.
+"""
 
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from ._errors import TenError, TenErrorCode
+_E = TypeVar("_E", bound="TenError")
+
+NO_SUCH_PROPERTY = 100000
+"""Code of a getter's error where nothing stands at the path."""
+
+
+class TenErrorCode(IntEnum):
+    ErrorCodeGeneric = 1
+    ErrorCodeInvalidJSON = 2
+    ErrorCodeInvalidArgument = 3
+    ErrorCodeInvalidType = 4
+    ErrorCodeInvalidGraph = 5
+    ErrorCodeTenIsClosed = 6
+    ErrorCodeMsgNotConnected = 7
+    ErrorCodeTimeout = 8
+
+
+class _TenError:
+    """The binding's native error: what the methods of messages return.
+
+    Every TenError is one, but not the other way round.
+    """
+
+    __slots__ = ("_code", "_message")
+
+    _code: int
+    _message: str
+
+    def error_code(self) -> int:
+        return self._code
+
+    def error_message(self) -> str:
+        return self._message
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {int(self._code)}: {self._message}>"
+
+
+class TenError(_TenError):
+    """What went wrong: a code and a text. Not an exception."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        raise NotImplementedError("TenError.create() makes an error.")
+
+    @classmethod
+    def create(
+        cls: type[_E],
+        error_code: TenErrorCode,
+        error_message: "str | None" = None,
+    ) -> _E:
+        error = cls.__new__(cls)
+        error._code = error_code.value
+        error._message = error_message or ""
+        return error
+
+
+def native_error(code: int, message: str) -> _TenError:
+    """An error as a message's method returns it."""
+    error = _TenError()
+    error._code = int(code)
+    error._message = message
+    return error
+
+
+def as_ten_error(error: "_TenError | None") -> "TenError | None":
+    """The same error as an env's method returns it."""
+    if error is None:
+        return None
+    same = TenError.__new__(TenError)
+    same._code, same._message = error._code, error._message
+    return same
+
+
+def closed() -> TenError:
+    """The error of every call made after on_deinit."""
+    return TenError.create(
+        TenErrorCode.ErrorCodeTenIsClosed,
+        "the extension has been deinitialized",
+    )
+
+
+def not_connected(name: str) -> TenError:
+    """The error for a message that nothing in the graph takes."""
+    return TenError.create(
+        TenErrorCode.ErrorCodeMsgNotConnected,
+        f"message '{name}' is not connected",
+    )
+
+
+class LogLevel(IntEnum):
+    INVALID = 0
+    DEBUG = 1
+    INFO = 2
+    WARN = 3
+    ERROR = 4
+
+
+class LogOption:
+    """How a log call finds its caller; the stand-in does not read it."""
+
+    __slots__ = ("skip", "sync")
+
+    def __init__(self, skip: int = 2, sync: bool = False) -> None:
+        self.skip = skip
+        self.sync = sync
+
+
+DefaultLogOption = LogOption(skip=2)
+
+
+class SendOptions:
+    """`wait_for_result`: wait until the message is on its way, or has failed.
+
+    Without it a send neither waits nor reports an error.
+    """
+
+    __slots__ = ("wait_for_result",)
+
+    def __init__(self, wait_for_result: bool = False) -> None:
+        self.wait_for_result = wait_for_result
+
+
+class Loc(NamedTuple):
+    """Where a message comes from; all None for one made by oneself."""
+
+    app_uri: str | None = None
+    graph_id: str | None = None
+    extension_name: str | None = None
+
 
 _T = TypeVar("_T")
 _V = TypeVar("_V", bound="Value")
