@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import psutil
 
 from devkit.harness.messages import audio_frame
-from devkit.harness.rig import FastClock, Rig
+from devkit.harness.rig import Rig
+from devkit.motion_server.clock import ScaledClock, sleep
 
 from .apart import apart
 from .figures import Outcome, Row, Settings, median, middle_half
@@ -94,7 +95,8 @@ def talk(minutes: int, speed: float, reading_s: float) -> _MemoryRun:
 async def _talk(
     service: Service, minutes: int, speed: float, reading_s: float
 ) -> _MemoryRun:
-    clock = FastClock(speed)
+    clock = ScaledClock(speed)
+    began_s = clock.monotonic()
     rig = Rig({"params": params(service, 0)}, clock)
     rig.env.keeps_lines = False
     await rig.start()
@@ -102,12 +104,13 @@ async def _talk(
     rng = random.Random(1)
     readings: list[int] = []
     utterances = 0
-    while clock.monotonic() < minutes * MINUTE_S:
+    while clock.monotonic() - began_s < minutes * MINUTE_S:
         utterances += 1
         await _turn(rig, clock, rng, utterances)
-        await clock.sleep(rng.uniform(1, 4))
+        await sleep(clock, rng.uniform(1, 4))
         rig.env.reports.clear()
-        if clock.monotonic() >= (len(readings) + 1) * reading_s:
+        passed_s = clock.monotonic() - began_s
+        if passed_s >= (len(readings) + 1) * reading_s:
             readings.append(_memory())
     await rig.stop()
     sent = rig.totals.sent * 2
@@ -121,7 +124,7 @@ async def _talk(
 
 
 async def _turn(
-    rig: Rig, clock: FastClock, rng: random.Random, turn_id: int
+    rig: Rig, clock: ScaledClock, rng: random.Random, turn_id: int
 ) -> None:
     metadata = {"session_id": "session", "turn_id": turn_id}
     await rig.send_cmd("flush")  # the user has spoken
@@ -135,12 +138,12 @@ async def _turn(
         await rig.send_frame(audio_frame(_FRAME, turn_id))
         due_s = began_s + at * FRAME_MS / 1000 / TTS_PACE
         if due_s > clock.monotonic():
-            await clock.sleep(due_s - clock.monotonic())
+            await sleep(clock, due_s - clock.monotonic())
     reason = 1 if cut_at < 0 else 2
     await rig.send_data(
         "tts_audio_end", {"reason": reason, "metadata": metadata}
     )
-    await clock.sleep(count * FRAME_MS / 1000 * (1 - 1 / TTS_PACE))
+    await sleep(clock, count * FRAME_MS / 1000 * (1 - 1 / TTS_PACE))
 
 
 def _memory() -> int:

@@ -10,7 +10,7 @@ Which harness to use when:
 `rig.Rig`
     The extension on the caller's event loop, no runtime at all: its handlers
     are awaited directly, its output is read from `rig.env`, its clock is
-    handed in (`FastClock`, `MovableClock`). The choice where time has to run
+    handed in (`MovableClock`, `VirtualClock`). The choice where time has to run
     faster or jump, where many extensions share one loop, or where a test
     looks inside: random walks, renewals, the soak. It says nothing about
     threads or delivery order.

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .. import package
-from ..motion_server.clock import PunctualTimer
 
 package.use_ten_runtime()
 _package = package.load()
@@ -37,27 +36,6 @@ from ten_runtime import (  # noqa: E402
 from .messages import data_with_json  # noqa: E402
 
 Payload = dict[str, Any]
-
-
-class FastClock:
-    """A clock that runs `speed` times as fast as the machine's."""
-
-    def __init__(self, speed: float) -> None:
-        self.speed = speed
-        self._began = time.monotonic()
-        self._began_epoch = time.time()
-
-    def monotonic(self) -> float:
-        return (time.monotonic() - self._began) * self.speed
-
-    def epoch(self) -> float:
-        return self._began_epoch + self.monotonic()
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        return PunctualTimer(self, self.speed, when, callback)
-
-    async def sleep(self, duration_s: float) -> None:
-        await asyncio.sleep(duration_s / self.speed)
 
 
 class MovableClock:

@@ -66,9 +66,14 @@ class ScaledClock:
         if speed <= 0:
             raise ValueError("speed must be above 0")
         self.speed = speed
+        self._zero_epoch_s = time.time() - self.monotonic()
 
     def monotonic(self) -> float:
         return time.monotonic() * self.speed
+
+    def epoch(self) -> float:
+        """Return the time since 1970 (UTC); it passes as fast."""
+        return self._zero_epoch_s + self.monotonic()
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         return PunctualTimer(self, self.speed, when, callback)
