@@ -141,9 +141,9 @@ async def scene(
         await rig.start()
         try:
             yield Scene(motion_server, rig, clock, talk)
-            assert unaccounted(rig) == 0
+            assert unaccounted(rig.totals) == 0
         finally:
             await rig.stop()
     assert motion_server.record.violations == []
-    assert unaccounted(rig) == 0
+    assert unaccounted(rig.totals) == 0
     assert unpaired(rig.env.reports) == []

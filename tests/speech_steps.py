@@ -1,5 +1,6 @@
 """Makes `Speech`, carries out its steps, and reads what came of it."""
 
+import dataclasses
 import itertools
 
 from spatius_avatar_python.speech import (
@@ -16,6 +17,8 @@ from spatius_avatar_python.speech.overflow import (
 )
 from spatius_avatar_python.speech.turn import Turn
 from spatius_avatar_python.speech.utterance import Summary
+
+from devkit.harness.conversation import unaccounted
 
 RATE = 24000
 BYTES_PER_MS = 48
@@ -76,16 +79,8 @@ def interrupts_of(steps: list[Step]) -> int:
 def check_sum(speech: Speech) -> None:
     """Check that each sample is accounted for, once."""
     totals = speech.totals
-    parts = (
-        totals.sent,
-        totals.voice,
-        totals.flushed,
-        totals.refused,
-        totals.lost,
-        totals.waiting,
-    )
-    assert totals.received == sum(parts)
-    assert min(parts) >= 0
+    assert unaccounted(totals) == 0
+    assert min(dataclasses.astuple(totals)) >= 0
 
 
 def take_events(speech: Speech) -> list:

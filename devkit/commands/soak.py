@@ -354,7 +354,7 @@ def _print_result(
 ) -> bool:
     record = server.record
     totals = rig.totals
-    balance = unaccounted(rig)
+    balance = unaccounted(rig.totals)
     table = Table(box=None, show_header=False)
     table.add_column(style="bold")
     table.add_column()

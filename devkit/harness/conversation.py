@@ -163,10 +163,9 @@ class Conversation:
             self.listener.voice_flushed(self._clock.monotonic())
 
 
-def unaccounted(rig: Rig) -> int:
-    """Return received - sent - voice - flushed - refused - lost - waiting, in
-    samples."""
-    totals = rig.totals
+def unaccounted(totals: Any) -> int:
+    """Return how many samples of a Speech's totals went nowhere: received -
+    sent - voice - flushed - refused - lost - waiting."""
     return totals.received - (
         totals.sent
         + totals.voice

@@ -189,7 +189,9 @@ class Walk:
         await choice()
         if self.rng.random() < 0.05:
             await self.send_hostile()
-        assert unaccounted(self.rig) == 0, "some audio is not accounted for"
+        assert unaccounted(self.rig.totals) == 0, (
+            "some audio is not accounted for"
+        )
 
     async def say(self) -> None:
         if self.said_ms > MAX_SAID_MS:
@@ -453,7 +455,7 @@ class Walk:
         record = self.server.record
         assert record.violations == []
         totals = self.rig.totals
-        assert unaccounted(self.rig) == 0
+        assert unaccounted(self.rig.totals) == 0
         assert totals.received == self.said_bytes // 2
         assert totals.waiting == 0
         assert unpaired(self.rig.env.reports) == []
