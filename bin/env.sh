@@ -1,6 +1,7 @@
-# Sourced by the commands beside it. `need EXTRAS` makes sure that a virtual
-# environment holds what these extras of pyproject.toml name (`dev` includes all
-# others), and sets $python.
+# Sourced by the commands beside it. `need EXTRAS "$@"` makes sure that a
+# virtual environment holds what these extras of pyproject.toml name (`dev`
+# includes all others), and sets $python. Where one of the command's arguments
+# is --help it installs nothing: it prints the help instead, and exits.
 # SPATIUS_AVATAR_VENV names its place; without it, .venv beside this folder.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -16,6 +17,7 @@ need() {
   local stamp=installed-${1//,/-} want
   want=$(cksum <"$root/pyproject.toml")
   _is_ready "$stamp" "$want" && return
+  case " ${*:2} " in *" --help "*) _print_help ;; esac
   trap _clean_up EXIT
   trap 'echo stopped >&2; exit 130' INT TERM HUP
   _take_lock
@@ -38,6 +40,12 @@ _is_ready() {
     [ "$(cat "$venv/$stamp" 2>/dev/null)" = "$2" ] && return
   done
   return 1
+}
+
+_print_help() {
+  local base
+  base=$(_base_python) || exit 1
+  exec "$base" -I "$root/devkit/plain_help.py" "$f"
 }
 
 # Built aside and moved into place: whatever ends this run, $venv is either

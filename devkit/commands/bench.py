@@ -27,7 +27,7 @@ from ..bench.apart import apart
 from ..bench.figures import Outcome, Settings
 from ..bench.table import as_json, heard_line, machine, notes, table
 from . import INTERRUPTED
-from .output import try_to_write, why_not_written
+from .output import print_whole, try_to_write, why_not_written
 
 BENCHMARKS: dict[str, Callable[[Settings], Outcome]] = {
     "cpu": cpu.run,
@@ -41,8 +41,6 @@ BENCHMARKS: dict[str, Callable[[Settings], Outcome]] = {
     "storm": storm.run,
     "workers": workers.run,
 }
-
-_WIDE = 120  # columns, where no terminal says how many it has
 
 
 class Name(str, Enum):
@@ -107,8 +105,6 @@ def main(
     except (OSError, ValueError) as error:
         raise typer.BadParameter(why_not_written(error)) from None
     console = Console(highlight=False, stderr=to_stdout)
-    if not console.is_terminal:
-        console = Console(highlight=False, stderr=to_stdout, width=_WIDE)
     os.environ.setdefault("TEN_STAND_IN_LOG", "error")
     settings = Settings(short, runs)
     names = [one.value for one in only] if only else list(BENCHMARKS)
@@ -124,7 +120,7 @@ def main(
         typer.echo("stopped", err=True)
         raise typer.Exit(INTERRUPTED) from None
     console.print()
-    console.print(table(outcomes))
+    print_whole(console, table(outcomes))
     for note in notes(outcomes):
         console.print(f"[dim]{note}[/]")
     console.print(", ".join(f"{k}: {v}" for k, v in machine().items()))

@@ -38,11 +38,17 @@ from ..web import (
 from ..window import Window, page_url
 from ..window.performer import Performer, report_to, voice_to
 from .acts import Played, in_words, play
-from .output import try_to_write, why_not_written
+from .output import is_same_file, try_to_write, why_not_written
 from .timeline import TimelinePrinter
 
 SENTENCE = package.ROOT / "devkit" / "assets" / "sentence_24k.wav"
 FAILED, UNUSABLE = 1, 2
+
+LONG_S = 60
+"""A WAV that is longer is announced with the time that it takes."""
+
+OTHER_ACTS_S = 10
+"""How long the second and the third answer take."""
 
 
 def main(
@@ -121,6 +127,8 @@ def main(
     try:
         pcm = read_speech(speech)
         if not window:
+            if is_same_file(heard, speech):
+                raise ValueError("it is the file that is spoken")
             try_to_write(heard)
     except SpeechFileError as error:
         _print_problem(console, error)
@@ -167,11 +175,27 @@ def _run(console: Console, pcm: bytes, speech: Path) -> Played:
     console.print(
         Text.assemble(
             (speech.name, "bold"),
-            f", {len(pcm) / 48000:.1f} s, as {FRAME_MS} ms frames\n",
+            f", {_length(len(pcm) / 48000)}, as {FRAME_MS} ms frames\n",
         ),
         soft_wrap=True,
     )
+    if len(pcm) / 48000 > LONG_S:
+        whole_s = len(pcm) / 48000 + OTHER_ACTS_S
+        console.print(
+            f"This takes about {_length(whole_s)}: the first answer is spoken "
+            "to its end. Ctrl-C stops it.\n",
+            soft_wrap=True,
+        )
     return play(console, pcm)
+
+
+def _length(seconds: float) -> str:
+    if seconds < LONG_S:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _show(

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import typer
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What writing can fail with after the file was opened."""
@@ -22,11 +25,31 @@ def try_to_write(path: Path) -> None:
         path.unlink()
 
 
+def is_same_file(path: Path, other: Path) -> bool:
+    """Return whether both name one existing file."""
+    try:
+        return path.samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
 def why_not_written(error: Exception, path: Path | None = None) -> str:
     """Return one line about what `try_to_write` raised, or a later write."""
     named = path or getattr(error, "filename", None) or "the file"
     reason = getattr(error, "strerror", None) or error
     return f"{named} cannot be written: {reason}"
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table whose columns are not cut, however wide the output is."""
+    unbounded = console.options.update(width=10_000)
+    wide = Console(
+        file=console.file,
+        force_terminal=console.is_terminal,
+        highlight=False,
+        width=Measurement.get(console, unbounded, table).maximum,
+    )
+    wide.print(table)
 
 
 def run(app: typer.Typer, name: str) -> NoReturn:

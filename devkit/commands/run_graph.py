@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 
 from .. import package
-from ..graph import FileError, Graph, read
+from ..graph import FileError, Graph, expand, read
+from ..graph.tree import leaves
 from ..harness.run_graph import GraphRun
 from ..motion_server import Event, MotionServer, Record, event_line
-from .output import try_to_write, why_not_written
+from .output import is_same_file, try_to_write, why_not_written
 
 package.use_ten_runtime()
 
@@ -56,6 +57,7 @@ def main(
         if len(graphs) != 1:
             raise FileError(f"{file} holds {len(graphs)} graphs; expected one")
         if heard is not None:
+            _refuse_input(heard, file, graphs[0])
             _try_to_write(heard)
         with _folder(file.parent):
             done = _run(console, graphs[0], Path.cwd(), heard, limit_s)
@@ -90,7 +92,8 @@ def _run(
         say(f"Motion Server at {server.ingress_url}")
         server.record.on_event(print_event)
         with GraphRun(graph, folder, server, print_report) as graph_run:
-            _wait_until_done(graph_run, server.record, limit_s)
+            if not _wait_until_done(graph_run, server.record, limit_s):
+                say(f"Stopped after {limit_s:g} s (--limit-s).")
         record = server.record
         audio_bytes = sum(request.audio_bytes for request in record.requests)
         say(
@@ -118,7 +121,8 @@ def _in_words(report: Data) -> str:
     return ", ".join(f"{k} {v}" for k, v in payload["metrics"].items())
 
 
-def _wait_until_done(run: GraphRun, record: Record, limit_s: float) -> None:
+def _wait_until_done(run: GraphRun, record: Record, limit_s: float) -> bool:
+    """Return whether the graph has finished within the limit."""
     now_s = time.monotonic()
     until_s = now_s + limit_s
     open_until_s = now_s
@@ -127,11 +131,26 @@ def _wait_until_done(run: GraphRun, record: Record, limit_s: float) -> None:
         if not all(request.closed for request in requests):
             open_until_s = now_s
         elif requests and now_s - open_until_s >= QUIET_S:
-            return
+            return True
         elif now_s - max(open_until_s, run.last_message_s) >= IDLE_S:
-            return
+            return True
         time.sleep(0.05)
         now_s = time.monotonic()
+    return bool(run.failure)
+
+
+def _refuse_input(heard: Path, file: Path, graph: Graph) -> None:
+    """Raise FileError where `heard` is the graph or a file that it names."""
+    named = [file]
+    for node in graph.nodes:
+        tree = expand(node.get("property") or {}, os.environ, {})
+        named += [
+            file.parent / value
+            for _, value in leaves(tree)
+            if isinstance(value, str) and value
+        ]
+    if any(is_same_file(heard, path) for path in named):
+        raise FileError(f"--heard {heard} is a file that the graph reads")
 
 
 def _try_to_write(path: Path) -> None:

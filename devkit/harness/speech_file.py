@@ -6,6 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE
+_AUDIO_MAGIC = (
+    *(b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"ID3"),
+    *(b"OggS", b"fLaC", b"wvpk", b"MAC ", b"#!AMR", b"\x1a\x45\xdf\xa3"),
+    b"\x30\x26\xb2\x75",
+)
+"""How audio files begin: WAV and its kin, AIFF, AU, CAF, MP3, Ogg, FLAC,
+WavPack, Monkey's Audio, AMR, Matroska, WMA."""
+
 _FORMATS = {_PCM: "PCM", 2: "ADPCM", 3: "float", 6: "A-law", 7: "mu-law"}
 
 
@@ -45,13 +53,24 @@ def read_speech(path: Path, sample_rate: int = 24000) -> bytes:
     try:
         wav = _parsed(data)
     except (ValueError, struct.error):
-        raise SpeechFileError(f"{path} is not a WAV file. {advice}") from None
+        text = f"{path} is not a WAV file"
+        if _is_audio(data):
+            text += f". {advice}"
+        raise SpeechFileError(text) from None
     expected = _Wav(_PCM, 1, sample_rate, 16, b"")
     if wav[:4] != expected[:4]:
         raise SpeechFileError(f"{path} is {wav}; expected {expected}. {advice}")
     if len(wav.samples) < 2:
         raise SpeechFileError(f"{path} holds no audio")
     return wav.samples[: len(wav.samples) // 2 * 2]
+
+
+def _is_audio(data: bytes) -> bool:
+    """Return whether the file begins as one that a converter reads."""
+    is_mpeg_frame = data[:1] == b"\xff" and data[1:2] >= b"\xe0"
+    return (
+        is_mpeg_frame or data.startswith(_AUDIO_MAGIC) or data[4:8] == b"ftyp"
+    )
 
 
 def _parsed(data: bytes) -> _Wav:

@@ -10,6 +10,7 @@ from typing import Any
 from .. import package
 from ..commands.client_token import TokenRefused, sign
 from ..graph import FileError, configure, read, resolve, with_source
+from ..graph.env_file import read_env_file
 from ..graph.product import config
 from ..graph.product import params as rules
 
@@ -23,30 +24,19 @@ class Unusable(RuntimeError):
 def variables(path: Path | None) -> dict[str, str]:
     """Return the variables of a `.env` file that are not set already.
 
-    Without `path` that of the current folder, if there is one. Lines are
-    `NAME=value`, also with `export`, quotes and comments. Raises `Unusable`.
+    Without `path` that of the current folder, if there is one. Raises
+    `Unusable`.
     """
     place = path or Path(_ENV_FILE)
     if path is None and not place.is_file():
         return {}
     try:
-        lines = place.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise Unusable(f"{place} cannot be read: {reason}") from error
-    found = {}
-    for line in lines:
-        name, equals, value = line.partition("=")
-        name = name.strip().removeprefix("export ").strip()
-        value = value.strip()
-        if not equals or not name.isidentifier() or os.environ.get(name):
-            continue
-        if value[:1] in ("'", '"'):
-            value = value[1:].partition(value[0])[0]
-        else:
-            value = value.partition(" #")[0].rstrip()
-        found[name] = value
-    return found
+        found, _ = read_env_file(place)
+    except FileError as error:
+        raise Unusable(str(error)) from error
+    return {
+        name: value for name, value in found.items() if not os.environ.get(name)
+    }
 
 
 def page_settings() -> Callable[[int | None], dict[str, Any]]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 from typer.testing import CliRunner
 
 if not getattr(pytest.importorskip("ten_runtime"), "IS_STAND_IN", False):
@@ -30,6 +31,7 @@ if not getattr(pytest.importorskip("ten_runtime"), "IS_STAND_IN", False):
 
 from devkit.commands import demo
 from devkit.commands.acts import resumed
+from devkit.commands.output import print_whole
 from devkit.commands.timeline import TimelinePrinter
 from devkit.credentials import CREDENTIALS
 from devkit.harness.speech_file import SpeechFileError, read_speech
@@ -141,8 +143,18 @@ def test_a_wav_of_the_right_kind_is_read(tmp_path: Path) -> None:
     ("data", "said"),
     [
         (b"", "is empty"),
-        (b"ID3 no sound at all", "is not a WAV file. Convert it with: sox "),
-        (b"RIFF\x00\x00\x00\x00WAVE", "is not a WAV file"),
+        *(
+            (
+                begin + b" no sound at all",
+                "is not a WAV file. Convert it with: ",
+            )
+            for begin in (b"ID3", b"\xff\xfb", b"OggS", b"fLaC", b"FORM")
+        ),
+        (b"\x00\x00\x00\x18ftypM4A ", "is not a WAV file. Convert it with: "),
+        (b"RIFF\x00\x00\x00\x00WAVE", "is not a WAV file. Convert it with: "),
+        (b"# A text\n", "is not a WAV file$"),
+        (b"\x7fELF\x02\x01", "is not a WAV file$"),
+        (b"\x89PNG\r\n", "is not a WAV file$"),
     ],
 )
 def test_a_file_without_speech_is_explained(
@@ -217,9 +229,7 @@ def test_the_face_needs_credentials(web: Web, tmp_path: Path) -> None:
         assert "SPATIUS_APP_ID" in output and "AGORA_AVATAR_UID" in output
         assert ("SPATIUS_API_KEY" in output) is not bool(text)
         assert ("AGORA_CHANNEL" in output) is not bool(text)
-    assert "no.env cannot be read: No such file" in web.run(
-        "--env-file", "no.env"
-    )
+    assert web.run("--env-file", "no.env") == "no.env does not exist"
 
 
 def test_the_face_needs_a_certificate_to_sign_with(
@@ -240,9 +250,7 @@ def test_variables_that_are_set_count_more_than_the_file(
 ) -> None:
     """As TEN's Taskfile has it."""
     path = tmp_path / ".env"
-    path.write_text(
-        "ONE=file\nTWO=file # and a comment\nnonsense\n3=x\nFOUR=\n"
-    )
+    path.write_text("ONE=file\nTWO=file # and a comment\nFOUR=\n")
     monkeypatch.setenv("ONE", "shell")
     monkeypatch.setenv("TWO", "")
     monkeypatch.delenv("FOUR", raising=False)
@@ -259,6 +267,64 @@ def test_the_client_is_built_before_anything_else(
 
     monkeypatch.setattr(demo, "build", build)
     assert web.run("no.wav") == "It needs what nobody has."
+
+
+def test_the_file_that_is_spoken_is_not_overwritten(
+    short: Path, tmp_path: Path
+) -> None:
+    """Also under another name."""
+    link = tmp_path / "link.wav"
+    link.symlink_to(short)
+    before = short.read_bytes()
+    for heard in (short, link):
+        result = CliRunner().invoke(
+            demo.app, [str(short), "--heard", str(heard)]
+        )
+        assert result.exit_code == 2
+        assert "cannot be written: it is the file that is spoken" in " ".join(
+            result.output.split()
+        )
+    assert short.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("length_s", "said"),
+    [
+        (61, "takes about 1 min"),
+        (1800, "takes about 30 min"),
+        (3600, "takes about 1 h 0 min"),
+        (5400, "takes about 1 h 30 min"),
+        (59, None),
+    ],
+)
+def test_a_long_file_is_announced_with_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    length_s: int,
+    said: str | None,
+) -> None:
+    """An hour is no surprise after a minute."""
+
+    def play(console: Console, pcm: bytes) -> None:
+        raise AssertionError("nobody listens that long")
+
+    monkeypatch.setattr(demo, "play", play)
+    path = write_wav(tmp_path / "long.wav", audio=bytes(48000 * length_s))
+    heard = str(tmp_path / "heard.wav")
+    result = CliRunner().invoke(demo.app, [str(path), "--heard", heard])
+    words = " ".join(result.output.split())
+    assert (said or "nobody listens") in words
+    assert ("takes about" in words) is (said is not None)
+
+
+def test_a_table_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """No column is cut, whatever the width of the output."""
+    table = Table(box=None)
+    for name in ("one", "two"):
+        table.add_column(name, no_wrap=True)
+    table.add_row("x" * 150, "y" * 90)
+    print_whole(Console(width=80), table)
+    assert f"{'x' * 150}  {'y' * 90}" in capsys.readouterr().out
 
 
 def test_a_host_that_is_none_is_explained() -> None:

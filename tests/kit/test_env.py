@@ -5,9 +5,11 @@ pip waits at a gate: no test needs the network.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,11 +74,11 @@ class Checkout:
         return self.log.read_text().splitlines()
 
     def start(
-        self, *, user: str | None = None, **environment: str
+        self, *arguments: str, user: str | None = None, **environment: str
     ) -> "subprocess.Popen[str]":
         """Start the command, in a process group of its own."""
         return subprocess.Popen(
-            [self.command],
+            [self.command, *arguments],
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHON": str(self.python),
@@ -91,10 +93,10 @@ class Checkout:
         )
 
     def run(
-        self, *, user: str | None = None, **environment: str
+        self, *arguments: str, user: str | None = None, **environment: str
     ) -> tuple[int, str, str]:
         """Run the command; its exit code, output and error output."""
-        done = self.start(user=user, **environment)
+        done = self.start(*arguments, user=user, **environment)
         output, errors = done.communicate(timeout=120)
         return done.returncode, output, errors
 
@@ -155,6 +157,33 @@ def test_environment_is_made_once(checkout, path):
     assert checkout.run(PATH=path) == (0, output, "")
     assert len(checkout.installations) == 1
     assert not checkout.leftovers()
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted({path.name for path in (ROOT / "bin").iterdir()} - {"env.sh"}),
+)
+def test_help_installs_nothing(tmp_path, path, name):
+    """It is printed by any Python, with each option of the command."""
+    place = tmp_path / "venv"
+    done = subprocess.run(
+        [ROOT / "bin" / name, "--help"],
+        env={"PATH": path, "SPATIUS_AVATAR_VENV": str(place)}
+        | {"PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not place.exists()
+    module = ROOT / "devkit" / "commands" / f"{name.replace('-', '_')}.py"
+    options = re.findall(
+        r'typer\.Option\(\s*"(--[\w-]+)"',
+        (module.read_text() if module.exists() else ""),
+    )
+    assert {option for option in options if option not in done.stdout} == set()
+    assert f"bin/{name}" in done.stdout or name == "test"
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_environment_knows_the_place_it_was_moved_to(checkout):

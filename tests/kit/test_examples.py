@@ -244,6 +244,37 @@ def test_graph_ends_when_its_player_cannot_play(tmp_path):
     assert "none.wav' cannot be played: No such file" in done.stdout
 
 
+def test_graph_ends_when_its_player_fails(tmp_path):
+    """Also by a mistake that it did not expect."""
+    speech = tmp_path / "slow.wav"
+    with wave.open(str(speech), "wb") as wav:
+        wav.setparams((1, 2, 1, 0, "NONE", ""))  # frames of no sample
+        wav.writeframes(bytes(20))
+    done = run(WAV_PLAYER, "--limit-s", "1000000", WAV_FILE=str(speech))
+    assert done.returncode == 1
+    assert "player: playing has failed: ValueError" in done.stdout
+
+
+def test_graph_that_is_stopped_by_the_limit_says_so(tmp_path):
+    """A long WAV has not been spoken to its end."""
+    speech = written(tmp_path, bytes(48000 * 30))
+    done = run(WAV_PLAYER, "--limit-s", "1", WAV_FILE=speech)
+    assert "Stopped after 1 s (--limit-s)." in done.stdout
+
+
+@pytest.mark.parametrize("name", ["property.json", "speech.wav"])
+def test_file_that_the_graph_reads_is_not_overwritten(tmp_path, name):
+    """Neither the graph nor what it plays, relative paths included."""
+    graph = copied(tmp_path, '"frame_ms"', '"x": "./speech.wav", "frame_ms"')
+    speech = written(tmp_path, bytes(9600))
+    before = (tmp_path / name).read_bytes()
+    for path in (tmp_path / name, tmp_path / "." / name):
+        done = run(graph, "--heard", path, WAV_FILE=speech)
+        assert done.returncode == 2
+        assert "is a file that the graph reads" in done.stdout
+    assert (tmp_path / name).read_bytes() == before
+
+
 @pytest.mark.takes_s(6)
 def test_graph_ends_when_no_speech_is_accepted(tmp_path):
     """A WAV of another rate: the avatar explains, then nothing follows."""

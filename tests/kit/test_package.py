@@ -123,6 +123,40 @@ def test_package_imports_where_nothing_else_is(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("missing", ["ten_runtime", "agora_token_builder"])
+def test_import_outside_ten_is_explained(tmp_path, missing):
+    """What is missing is TEN; another module is named by Python itself."""
+    code = (
+        "import importlib.util as u, sys\n"
+        "class Hidden:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {missing!r}:\n"
+        "            raise ModuleNotFoundError('No module', name=name)\n"
+        "sys.meta_path.insert(0, Hidden())\n"
+        f"sys.path.append({str(ROOT / 'devkit')!r})\n"
+        f"s = u.spec_from_file_location('spatius_avatar_python', {str(ROOT / '__init__.py')!r},"
+        f" submodule_search_locations=[{str(ROOT)!r}])\n"
+        "m = sys.modules[s.name] = u.module_from_spec(s)\n"
+        "s.loader.exec_module(m)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    is_ten = missing == "ten_runtime"
+    assert ("is a TEN extension" in done.stderr) is is_ten
+    assert done.returncode == (1 if is_ten else done.returncode)
+
+
+def test_package_is_typed():
+    """A type checker of an installed package reads its annotations."""
+    assert (ROOT / "py.typed").is_file()
+    assert "py.typed" in PYPROJECT
+
+
 def test_pip_installs_the_same_modules():
     """pyproject.toml names the folders that hold them."""
     (listed,) = re.findall(r"^packages = \[(.*?)\]", PYPROJECT, re.M | re.S)

@@ -44,6 +44,7 @@ class WavPlayerExtension(AsyncExtension):
     async def on_start(self, ten_env: AsyncTenEnv) -> None:
         # The graph starts when every on_start is done: play beside it.
         self._playing = asyncio.create_task(self._play(ten_env))
+        self._playing.add_done_callback(lambda task: _log_end(ten_env, task))
 
     async def on_stop(self, ten_env: AsyncTenEnv) -> None:
         if self._playing is not None:
@@ -80,6 +81,11 @@ class WavPlayerExtension(AsyncExtension):
                 "reason": REASON_FINISHED,
             },
         )
+
+
+def _log_end(ten_env: AsyncTenEnv, task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and task.exception() is not None:
+        ten_env.log_error(f"playing has failed: {task.exception()!r}")
 
 
 def _read(file: str) -> Speech:
