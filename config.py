@@ -48,10 +48,10 @@ class Config(BaseModel):
     dump: Flag = False
     dump_path: Folder = ""
     warnings: tuple[str, ...] = ()
-    """What is allowed but likely not meant, one sentence each."""
+    """Sentences about settings that are allowed but likely not intended."""
 
     def secrets(self) -> list[str]:
-        """Return all that no message may show, for a `Redactor`."""
+        """Return the texts that no message may show, for a `Redactor`."""
         return _secrets_in(vars(self.params))
 
     def summary(self) -> dict[str, Any]:
@@ -62,13 +62,13 @@ class Config(BaseModel):
             if name in SECRETS:
                 value = "set" if value else "not set"
             elif name in _IDS:
-                # Agora's stands in each token, of which no piece is ever
-                # shown; in the place of the other a key may stand.
+                # Agora's is a part of each token, and no part of a token is
+                # shown; the other may be a key in the wrong place.
                 value = f"{value[:4]}..."
             elif name in URLS and value:
                 value = bare_url(value)
             elif name == "extra_params":
-                value = sorted(value)  # nobody knows what these are
+                value = sorted(value)  # the values may be secrets
             shown[name] = value
         return {
             "auto_connect": self.auto_connect,
@@ -100,7 +100,7 @@ def load(tree: Any, now_s: float) -> Config:
         ]
     problems += _problems_between(given, now_s, malformed)
     if problems or loaded is None:
-        # What is missing may stand there under a name that was mistyped.
+        # A missing value may be there under a name that was mistyped.
         raise ConfigError(problems + _misplaced(given, hide))
     warnings = _misplaced(given, hide) + _warnings(loaded.params, given, now_s)
     return loaded.model_copy(update={"warnings": tuple(warnings)})
@@ -109,7 +109,7 @@ def load(tree: Any, now_s: float) -> Config:
 def _described(
     error: ValidationError, given: Given, hide: Callable[[str], str]
 ) -> dict[str, str]:
-    """Return the problem at each path that pydantic refuses."""
+    """Return a problem for each path of pydantic's errors."""
     schema = Config.model_json_schema()
     described: dict[str, str] = {}
     for item in error.errors(include_url=False):
@@ -210,7 +210,7 @@ def _token_problems(
 
 
 def _misplaced(given: Given, hide: Callable[[str], str]) -> list[str]:
-    """Return the sentences about names that mean nothing where they stand."""
+    """Return the sentences about names that are unknown or misplaced."""
     sentences = [
         f"params.{name}: not used under params; it belongs to the top level"
         for name in given.unknown
@@ -223,7 +223,7 @@ def _misplaced(given: Given, hide: Callable[[str], str]) -> list[str]:
     ]
     unknown = [name for name in given.unknown if name not in TOP_LEVEL]
     if unknown:
-        # Names only: a secret may stand behind a name that was mistyped.
+        # Names only: the value of one that was mistyped may be a secret.
         names = ", ".join(_shown_name(name, hide) for name in unknown)
         sentences.append(
             f"unknown params, not used: {names}; check the spelling"
@@ -248,7 +248,7 @@ def _hints(names: list[str], hide: Callable[[str], str]) -> str:
 
 
 def _shown_name(name: str, hide: Callable[[str], str]) -> str:
-    """Return a name for a message: a misplaced quote may have made a secret
+    """Return a name for a message; a misplaced quote can turn a secret into
     one."""
     if _NAME.fullmatch(name):
         return hide(name)
@@ -322,7 +322,7 @@ def _token_warnings(params: Params, path: str, now_s: float) -> list[str]:
 
 
 def _secrets_in(params: Mapping[str, Any]) -> list[str]:
-    """Return all that is to be hidden of params, valid or not."""
+    """Return the texts to hide of params, valid or not."""
     secrets = []
     for name in SECRETS:
         value = params.get(name)
@@ -335,10 +335,10 @@ def _secrets_in(params: Mapping[str, Any]) -> list[str]:
 
 
 def _without_comment(secret: str) -> list[str]:
-    """Return the words of a secret that are not just English.
+    """Return the words of a secret without those of plain English.
 
-    It may have been pasted with a label or a comment; with their words
-    hidden, the sentences of this package could not be read.
+    A secret may have been pasted with a label or a comment. If their words
+    were hidden too, messages of this package would be unreadable.
     """
     text = secret.strip()
     if label := _LABEL.match(text):

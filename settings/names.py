@@ -1,4 +1,4 @@
-"""Which property somebody means who writes another name."""
+"""Hints for the names of properties that do not exist."""
 
 import re
 from difflib import get_close_matches
@@ -37,7 +37,7 @@ _VENDOR = re.compile("^(spatius|spatialreal|spatialwalk|avatarkit)")
 
 
 def _plain(name: str) -> str:
-    """Return a name as it is compared: appId, app-id and app_id are one."""
+    """Return a name for comparison: appId, app-id and app_id are the same."""
     return re.sub(r"[\W_]", "", name).lower()
 
 
@@ -60,7 +60,7 @@ EXAMPLE_NAMES = frozenset(
     for name in names
     if "_" in name
 )
-"""Those that stand in place of a value where somebody forgot to fill it in."""
+"""Names that may have been left in place of a credential."""
 
 
 def did_you_mean(name: str) -> str:

@@ -36,10 +36,10 @@ RATES_HZ = {
 AUTO = "auto"
 
 REGIONS = ("us-west", "ap-northeast", "cn-beijing")
-"""Those that the vendor's documents name; there may be more."""
+"""The regions in the vendor's documents; there may be others."""
 
 SECRETS = ("spatius_api_key", "agora_token", "agora_appcert")
-"""Names of the params that nobody may see."""
+"""Names of the params whose values are never shown."""
 
 URLS = ("console_endpoint_url", "ingress_endpoint_url", "telemetry_endpoint")
 """Names of the params that can hold a password or a key."""
@@ -47,8 +47,6 @@ URLS = ("console_endpoint_url", "ingress_endpoint_url", "telemetry_endpoint")
 MAX_UID = 2**32 - 1
 MAX_SESSION_MINUTES = 24 * 60
 """Agora ends every token after 24 hours."""
-
-MAX_CHANNEL_BYTES = 64
 
 
 class Params(BaseModel):
@@ -72,7 +70,7 @@ class Params(BaseModel):
         str,
         Field(
             pattern=r"^[a-zA-Z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]{1,64}$",
-            description=f"1 to {MAX_CHANNEL_BYTES} of the characters that Agora "
+            description="1 to 64 of the characters that Agora "
             "allows in a channel name (a-z A-Z 0-9 space and "
             "!#$%&()+-:;<=.>?@[]^_{}|~,)",
         ),
@@ -117,7 +115,7 @@ class Params(BaseModel):
     one_request_at_a_time: Union[Flag, Auto] = AUTO
     """AUTO: once the service has replaced one request by another."""
     prebuffer_ms: Annotated[int, Field(ge=0, le=5000), NUMBER] = 0
-    # Nor are these: nobody knows what they are.
+    # Nor are these: a value may be a secret.
     extra_params: dict[str, str] = Field(default={}, repr=False)
     telemetry: Flag = False
     telemetry_endpoint: Annotated[

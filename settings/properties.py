@@ -1,4 +1,4 @@
-"""The merged property tree of a graph node, and where its params stand."""
+"""The merged property tree of a graph node, with the paths of its params."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -8,14 +8,14 @@ from .names import EXAMPLE_NAMES
 from .params import SECRETS, Params
 
 PLACEHOLDER = re.compile(r"\$\{env:([^|}]+)(?:\|(.*))?\}", re.DOTALL)
-"""A placeholder as TEN expands it where it is a whole value: the variable's
-name, and what stands in where it is unset."""
+"""A placeholder in the form that TEN expands, if it is the whole value: the
+name of a variable, and the default for one that is unset."""
 
 _PLACEHOLDER_BEGIN = "${env:"
 _VARIABLE = re.compile(
     r"\$[A-Z][A-Z0-9_]*|\$\{[A-Za-z_]\w*\}|%[A-Za-z_]\w*%", re.ASCII
 )
-"""How shells write a variable."""
+"""A variable in the notation of a shell."""
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 """No credential, id, channel or URL begins or ends with one of these."""
 _COMMENT = re.compile(r"\s#")
@@ -27,7 +27,7 @@ _EXAMPLE = re.compile(
     r"|placeholder|todo|tbd|none|null|nil|undefined",
     re.DOTALL | re.IGNORECASE,
 )
-"""What documents and templates write in place of a credential."""
+"""Placeholders for credentials, as documents and templates have them."""
 EXAMPLE = "an example from a document; replace it with your own value"
 _CREDENTIALS = (
     *SECRETS,
@@ -36,7 +36,7 @@ _CREDENTIALS = (
     "agora_appid",
 )
 _AGORA = tuple(name for name in Params.model_fields if name[:6] == "agora_")
-"""What TEN's bundled extension of this name takes beside `params`, too."""
+"""Params that TEN's bundled extension also takes at the top level."""
 
 
 class Given(NamedTuple):
@@ -44,21 +44,21 @@ class Given(NamedTuple):
 
     params: dict[str, Any]
     paths: dict[str, str]
-    """Where a param stands that is not under `params`."""
+    """The path of each param that is not under `params`."""
     ignored: list[str]
-    """Names that stand beside `params` and hold another value there."""
+    """Names at the top level with another value than under `params`."""
     top: dict[str, Any]
     unknown: list[str]
-    """Names under `params` that mean nothing."""
+    """Names under `params` that are no params."""
     unknown_top: list[str]
-    """Names beside `params` that mean nothing there."""
+    """Names at the top level that are no properties there."""
 
     def path(self, name: str) -> str:
         return self.paths.get(name, f"params.{name}")
 
     def malformed(self) -> Iterator[tuple[str, str]]:
-        """Yield path and problem of each value that was never filled in, or
-        that holds more than the value: quotes, a comment."""
+        """Yield path and problem of each value that was not filled in, or
+        that has quotes or a comment around it."""
         for name, value in self.params.items():
             if problem := _placeholder_problem(value) or _paste_problem(
                 name, value
@@ -85,7 +85,7 @@ class Given(NamedTuple):
 
 
 def is_example(value: Any) -> bool:
-    """Return whether documents write this in place of a credential."""
+    """Return whether a value is a placeholder from a document."""
     return isinstance(value, str) and bool(_EXAMPLE.fullmatch(value.strip()))
 
 
@@ -160,8 +160,8 @@ def _stripped(name: str, value: Any) -> Any:
 def _placeholder_problem(value: Any) -> str:
     if not isinstance(value, str) or _PLACEHOLDER_BEGIN not in value:
         return ""
-    # No more than the variable's name is shown, where it looks like one: what
-    # follows it is a default value, and what stands there may be one, too.
+    # Only the variable's name is shown, and only if it looks like one: the
+    # default behind it may be a secret, and so may text in the name's place.
     found = PLACEHOLDER.match(value, value.index(_PLACEHOLDER_BEGIN))
     name = ""
     if found is not None and re.fullmatch("[A-Z][A-Z0-9_]*", found[1]):
@@ -173,16 +173,16 @@ def _placeholder_problem(value: Any) -> str:
 
 
 def _paste_problem(name: str, value: Any) -> str:
-    """Return the problem of a value that was copied with its surroundings, or
-    never put in place of an example."""
+    """Return the problem of a value that was pasted with quotes or a comment,
+    or that is an example or a shell's variable; "" if there is none."""
     text = value.strip() if isinstance(value, str) else ""
     if not text:
         return ""
     if text[0] in _QUOTES or text[-1] in _QUOTES:
         return (
             "expected a value without quotes, got text that begins or ends "
-            "with a quotation mark; docker --env-file keeps the quotes of a "
-            "file: write the value there without them"
+            "with a quotation mark; docker --env-file keeps the quotes of its "
+            "file: remove the quotes there"
         )
     if name in ("agora_channel", "dump_path"):
         return ""  # Agora and file systems take all that follows

@@ -430,7 +430,6 @@ def test_validation_error_shows_no_secret(model, wrong):
     with pytest.raises(ValidationError) as caught:
         model.model_validate(params if model is Params else {"params": params})
     shown = f"{caught.value} {caught.value!r} {caught.value.args}"
-    shown += caught.value.json(include_input=False)
     assert not leaks(shown)
 
 
