@@ -39,7 +39,7 @@ from .link import (
 )
 from .playback import PlaybackReporter, PlaybackSignals
 from .record import Record
-from .session_config import ConfigError, Rules, read_config
+from .rules import ConfigError, Rules, read_config
 
 # Code of the server_error that ends an idle session (gRPC's
 # DEADLINE_EXCEEDED); clients know it by its text.

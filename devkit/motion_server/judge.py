@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .listener import Audible
-from .playout import BYTES_PER_SAMPLE
-from .ranges import Range, add, missing, overlap
+from .playback import BYTES_PER_SAMPLE
+
+Range = tuple[int, int]
+"""Begin and end. Sets of bytes are sorted lists of ranges that do not touch."""
 
 BLOCK_MS = 10
 # The bytes that a block is known by.
@@ -311,7 +313,7 @@ class Judge:
                 run = open_runs[piece.player] = _Run(piece)
                 runs.append(run)
             known = heard[piece.turn]
-            again = overlap(known, piece.begin, piece.end)
+            again = _overlap(known, piece.begin, piece.end)
             fresh = piece.end - piece.begin - sum(e - b for b, e in again)
             if again:
                 if run.repeats_from is None:
@@ -329,7 +331,7 @@ class Judge:
                     f"was audible after what begins at "
                     f"{self._ms(known[-1][0]):.0f} ms"
                 )
-            add(known, piece.begin, piece.end)
+            _add(known, piece.begin, piece.end)
             run.piece = _Piece(
                 piece.player,
                 piece.turn,
@@ -350,7 +352,7 @@ class Judge:
                 size = known[-1][1] if known else 0
             holes += [
                 Hole(turn.name, self._ms(begin), self._ms(end))
-                for begin, end in missing(known, size)
+                for begin, end in _missing(known, size)
             ]
         return holes
 
@@ -392,3 +394,35 @@ def _overlap_ms(played: list[Audible]) -> float:
                 overlap_s += max(0.0, min(end_s, one.end_s) - one.start_s)
         ends_s[player] = max(one.end_s, ends_s.get(player, one.end_s))
     return 1000 * overlap_s
+
+
+def _add(ranges: list[Range], begin: int, end: int) -> None:
+    """Add a range, joined with those that it touches."""
+    rest = []
+    for one in ranges:
+        if one[1] < begin or one[0] > end:
+            rest.append(one)
+        else:
+            begin, end = min(begin, one[0]), max(end, one[1])
+    ranges[:] = sorted([*rest, (begin, end)])
+
+
+def _overlap(ranges: list[Range], begin: int, end: int) -> list[Range]:
+    """The parts of a range that are in the set."""
+    return [
+        (max(begin, one[0]), min(end, one[1]))
+        for one in ranges
+        if one[0] < end and begin < one[1]
+    ]
+
+
+def _missing(ranges: list[Range], size: int) -> list[Range]:
+    """The parts of (0, size) that are not in the set."""
+    gaps, at = [], 0
+    for begin, end in ranges:
+        if begin > at:
+            gaps.append((at, min(begin, size)))
+        at = max(at, end)
+    if at < size:
+        gaps.append((at, size))
+    return gaps

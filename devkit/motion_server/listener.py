@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .model import AudioNotKept, Connection, Event, Request
-from .playout import Playout
+from .playback import Player
 from .record import Record
 
 Source = Literal["avatar", "voice"]
@@ -44,13 +44,13 @@ class Audible:
     audio: bytes = field(repr=False)
 
 
-class _Player:
+class _Output:
     """One source of sound: a connection of the avatar, or the voice."""
 
     def __init__(self, source: Source, connection: int, rate: int) -> None:
         self._source: Source = source
         self._connection = connection
-        self._playout = Playout(rate)
+        self._player = Player(rate)
         # Request -> its audio, and the byte at which that begins.
         self._audio: dict[str, tuple[int, bytearray]] = {}
         # Set when nothing that comes is audible any more.
@@ -60,11 +60,11 @@ class _Player:
 
     def write(self, req_id: str, audio: bytes, now_s: float) -> None:
         if not self.muted and req_id not in self._cut_off:
-            self._playout.write(req_id, len(audio), now_s)
+            self._player.write(req_id, len(audio), now_s)
             self._audio.setdefault(req_id, (0, bytearray()))[1].extend(audio)
 
     def cut(self, now_s: float) -> None:
-        self._playout.cut(now_s)
+        self._player.cut(now_s)
 
     def cut_off(self, req_id: str, now_s: float) -> None:
         """Cut all that plays, and ignore what follows of this request."""
@@ -77,7 +77,7 @@ class _Player:
 
     def take(self, until_s: float) -> list[Audible]:
         taken = []
-        for span in self._playout.take(until_s):
+        for span in self._player.take(until_s):
             first, audio = self._audio[span.req_id]
             piece = bytes(
                 audio[span.begin_byte - first : span.end_byte - first]
@@ -111,9 +111,9 @@ class Listener:
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
         self._lock = threading.RLock()
-        self._voice = _Player("voice", 0, sample_rate)
+        self._voice = _Output("voice", 0, sample_rate)
         # Connection number -> what its session plays.
-        self._avatars: dict[int, _Player] = {}
+        self._avatars: dict[int, _Output] = {}
         # Number of the latest connection that publishes.
         self._publisher = 0
         self._past: list[Audible] = []
@@ -184,7 +184,7 @@ class Listener:
         with self._lock:
             player = self._avatars.get(connection)
             if player is None:
-                player = _Player("avatar", connection, self._rate)
+                player = _Output("avatar", connection, self._rate)
                 # Audio may arrive after a black hole, too late.
                 player.muted = connection < self._publisher
                 self._avatars[connection] = player

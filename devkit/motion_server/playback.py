@@ -4,18 +4,86 @@
 server's settings have it.
 """
 
+import math
 import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from . import wire
 from .clock import Clock, Timer
 from .faults import CutReason
 from .model import Connection, SessionConfig
-from .playout import BYTES_PER_SAMPLE, Playout
 from .record import Record
+
+BYTES_PER_SAMPLE = 2
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a request that plays without a pause."""
+
+    req_id: str
+    begin_byte: int
+    end_byte: int
+    start_s: float
+    end_s: float
+
+
+class Player:
+    """Plays what it is given, in order and in real time, from its arrival on.
+
+    Pure: times are handed in, in seconds. Audio is 16-bit mono PCM.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self._bytes_per_s = sample_rate * BYTES_PER_SAMPLE
+        # When all that was written will have been played.
+        self.ends_at_s = -math.inf
+        self._spans: deque[Span] = deque()
+        # Request id -> bytes written.
+        self._written: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Player spans={len(self._spans)} until={self.ends_at_s:.3f}>"
+
+    def write(self, req_id: str, size: int, now_s: float) -> float:
+        """Play `size` more bytes of a request; return when they begin."""
+        start_s = max(self.ends_at_s, now_s)
+        end_s = self.ends_at_s = start_s + size / self._bytes_per_s
+        begin = self._written.get(req_id, 0)
+        end = self._written[req_id] = begin + size
+        last = self._spans[-1] if self._spans else None
+        # A request may go on right where its rest was cut.
+        if last and (last.req_id, last.end_byte, last.end_s) == (
+            req_id,
+            begin,
+            start_s,
+        ):
+            self._spans[-1] = replace(last, end_byte=end, end_s=end_s)
+        else:
+            self._spans.append(Span(req_id, begin, end, start_s, end_s))
+        return start_s
+
+    def cut(self, now_s: float) -> None:
+        """Discard what has not been played by `now_s`."""
+        self.ends_at_s = min(self.ends_at_s, now_s)
+        while self._spans and self._spans[-1].end_s > now_s:
+            span = self._spans.pop()
+            played = int((now_s - span.start_s) * self._bytes_per_s)
+            played -= played % BYTES_PER_SAMPLE
+            if played > 0:
+                end = span.begin_byte + played
+                self._spans.append(replace(span, end_byte=end, end_s=now_s))
+
+    def take(self, until_s: float = math.inf) -> list[Span]:
+        """Return what has been played by `until_s`, and forget it."""
+        taken = []
+        while self._spans and self._spans[0].end_s <= until_s:
+            taken.append(self._spans.popleft())
+        return taken
+
 
 State = Literal["playing", "ended", "interrupted"]
 
@@ -85,7 +153,7 @@ class Playback:
 
     def __init__(self, sample_rate: int) -> None:
         self._bytes_per_s = sample_rate * BYTES_PER_SAMPLE
-        self._playout = Playout(sample_rate)
+        self._player = Player(sample_rate)
         # By id, in the order of playing.
         self._playing: dict[str, _Playing] = {}
         # Ids of those that the service has cut: what follows of them is
@@ -109,13 +177,13 @@ class Playback:
         if req_id in self._cut:
             return
         if size:
-            start_s = self._playout.write(req_id, size, now_s + delay_s)
-            self._playout.take(now_s)
+            start_s = self._player.write(req_id, size, now_s + delay_s)
+            self._player.take(now_s)
             playing = self._playing.setdefault(
                 req_id,
                 _Playing(req_id, start_s, start_s, report_at_s=start_s),
             )
-            playing.until_s = self._playout.ends_at_s
+            playing.until_s = self._player.ends_at_s
             playing.duration_s += size / self._bytes_per_s
         if end and req_id in self._playing:
             self._playing[req_id].ended_at_s = now_s
@@ -126,7 +194,7 @@ class Playback:
         reason: CutReason | Literal["explicit"] = "explicit",
     ) -> list[Change]:
         """Discard what has not been played; what was cut by that."""
-        self._playout.cut(now_s)
+        self._player.cut(now_s)
         changes = [
             Change(one.req_id, "interrupted", one.played_ms(now_s), reason)
             for one in self._playing.values()

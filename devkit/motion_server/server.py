@@ -15,12 +15,11 @@ from .clock import Clock, ScaledClock
 from .console import SPATIALREAL_TOKEN_PATH, TOKEN_PATH, Console, SessionTokens
 from .control import Control
 from .faults import Faults, HttpFault, RuntimeFault, Unreachable
-from .host import Host
+from .host import Host, netloc, reachable_address
 from .ingress import Ingress, PlanLimits, ServiceSettings
 from .playback import PlaybackSignals
-from .port import netloc, reachable_address
 from .record import Record
-from .session_config import SAMPLE_RATES, Rules
+from .rules import SAMPLE_RATES, Rules
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -9,8 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ..motion_server.host import Host
-from ..motion_server.port import netloc
+from ..motion_server.host import Host, netloc
 from ..window.button import Button, Refused
 from ..window.feed import Feed
 from ..window.performer import Performer

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from devkit.motion_server.judge import Judge, Repeat, unique_pcm
 from devkit.motion_server.listener import Listener
 from devkit.motion_server.model import SessionConfig
-from devkit.motion_server.playout import Playout
+from devkit.motion_server.playback import Player
 from devkit.motion_server.record import Record
 
 RATE = 8000
@@ -50,12 +50,12 @@ def test_no_two_blocks_of_unique_pcm_are_alike():
 
 def test_audio_plays_in_real_time_from_its_first_byte():
     """One request behind the other; a pause where nothing has come."""
-    playout = Playout(RATE)
-    playout.write("a", 100 * BYTES_PER_MS, 1.0)
-    playout.write("a", 100 * BYTES_PER_MS, 1.05)
-    playout.write("b", 50 * BYTES_PER_MS, 1.1)
-    playout.write("b", 50 * BYTES_PER_MS, 2.0)
-    spans = [(s.req_id, s.start_s, s.end_s) for s in playout.take()]
+    player = Player(RATE)
+    player.write("a", 100 * BYTES_PER_MS, 1.0)
+    player.write("a", 100 * BYTES_PER_MS, 1.05)
+    player.write("b", 50 * BYTES_PER_MS, 1.1)
+    player.write("b", 50 * BYTES_PER_MS, 2.0)
+    spans = [(s.req_id, s.start_s, s.end_s) for s in player.take()]
     assert spans == [
         ("a", 1.0, pytest.approx(1.2)),
         ("b", pytest.approx(1.2), pytest.approx(1.25)),
@@ -65,14 +65,14 @@ def test_audio_plays_in_real_time_from_its_first_byte():
 
 def test_what_is_cut_was_not_played():
     """A cut ends what plays and discards what waits, in whole samples."""
-    playout = Playout(RATE)
-    playout.write("a", 100 * BYTES_PER_MS, 0.0)
-    playout.write("b", 100 * BYTES_PER_MS, 0.0)
-    playout.cut(0.0301)
-    (span,) = playout.take()
+    player = Player(RATE)
+    player.write("a", 100 * BYTES_PER_MS, 0.0)
+    player.write("b", 100 * BYTES_PER_MS, 0.0)
+    player.cut(0.0301)
+    (span,) = player.take()
     assert (span.end_byte, span.end_s) == (30 * BYTES_PER_MS, 0.0301)
-    playout.write("c", 10, 0.05)
-    assert playout.take()[0].start_s == 0.05
+    player.write("c", 10, 0.05)
+    assert player.take()[0].start_s == 0.05
 
 
 @UNTIMED
@@ -82,11 +82,11 @@ def test_what_is_cut_was_not_played():
 )
 def test_a_player_never_plays_two_things_at_once(sizes: list[int], cut_ms: int):
     """Nor more than it was given, whenever it is cut."""
-    playout = Playout(RATE)
+    player = Player(RATE)
     for at, size in enumerate(sizes):
-        playout.write(str(at % 3), 2 * size, at * 0.02)
-    playout.cut(cut_ms / 1000)
-    spans = playout.take()
+        player.write(str(at % 3), 2 * size, at * 0.02)
+    player.cut(cut_ms / 1000)
+    spans = player.take()
     for one, other in zip(spans, spans[1:]):
         assert one.end_s <= other.start_s + 1e-9
     assert sum(s.end_byte - s.begin_byte for s in spans) <= 2 * sum(sizes)
