@@ -46,7 +46,7 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MAX_CLOSE_REASON_BYTES = 123
 
 
-class Link:
+class ClientSocket:
     """The socket of one connection, and the faults that act on it."""
 
     def __init__(

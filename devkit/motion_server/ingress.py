@@ -9,6 +9,13 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from . import wire
+from .client_socket import (
+    ABNORMAL_CLOSURE,
+    CLOSE_REPLY_S,
+    MAX_MESSAGE_BYTES,
+    POLICY_VIOLATION,
+    ClientSocket,
+)
 from .clock import Clock, sleep
 from .console import SessionToken, SessionTokens, error_response, refusal
 from .faults import (
@@ -29,13 +36,6 @@ from .faults import (
     Slow,
     Stall,
     Trigger,
-)
-from .link import (
-    ABNORMAL_CLOSURE,
-    CLOSE_REPLY_S,
-    MAX_MESSAGE_BYTES,
-    POLICY_VIOLATION,
-    Link,
 )
 from .playback import PlaybackReporter, PlaybackSignals
 from .record import Record
@@ -108,12 +108,12 @@ class Ingress:
         self._clock = clock
         self._now = now
         # Connection number -> the open connection.
-        self._links: dict[int, Link] = {}
+        self._clients: dict[int, ClientSocket] = {}
         # Faults on their way; the loop itself holds tasks only weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
-        return f"<Ingress links={len(self._links)}>"
+        return f"<Ingress clients={len(self._clients)}>"
 
     def now(self, fault: RuntimeFault, connection: int | None) -> None:
         """Begin a fault on one open connection, or on all of them.
@@ -122,29 +122,29 @@ class Ingress:
         client (Reset, Stall, ...) is done on return. Raises KeyError.
         """
         if connection is None:
-            links = list(self._links.values())
-        elif connection in self._links:
-            links = [self._links[connection]]
+            clients = list(self._clients.values())
+        elif connection in self._clients:
+            clients = [self._clients[connection]]
         else:
             raise KeyError(f"no open connection {connection}")
-        for link in links:
-            self._start(link, fault)
+        for client in clients:
+            self._start(client, fault)
 
     def settings_changed(self) -> None:
         """Hold open sessions to the timeout and limits as they are now."""
-        for link in self._links.values():
-            if link.playback is not None:
-                self._watch_idle(link)
-                self._watch_time_limit(link)
+        for client in self._clients.values():
+            if client.playback is not None:
+                self._watch_idle(client)
+                self._watch_time_limit(client)
 
-    def _start(self, link: Link, *faults: RuntimeFault) -> None:
+    def _start(self, client: ClientSocket, *faults: RuntimeFault) -> None:
         """Let faults act one after the other, without waiting for them."""
 
         async def act() -> None:
             for fault in faults:
-                await link.act(fault)
+                await client.act(fault)
 
-        if len(faults) == 1 and link.act_at_once(faults[0]):
+        if len(faults) == 1 and client.act_at_once(faults[0]):
             return
         task = asyncio.get_running_loop().create_task(act())
         self._tasks.add(task)
@@ -208,15 +208,15 @@ class Ingress:
         connection = self._record.opened(
             app_id=app_id, avatar_id=avatar_id, session_token=token.number
         )
-        link = Link(
+        client = ClientSocket(
             request, websocket, connection, token, self._record, self._clock
         )
-        self._links[connection.number] = link
+        self._clients[connection.number] = client
         try:
-            await self._serve(link)
+            await self._serve(client)
         finally:
-            del self._links[connection.number]
-            link.stop()
+            del self._clients[connection.number]
+            client.stop()
             # A cancelled handler: the server is being stopped.
             self._record.closed(connection, "server", ABNORMAL_CLOSURE)
         return websocket
@@ -246,21 +246,21 @@ class Ingress:
             return 404, "avatar not found"
         return None
 
-    async def _serve(self, link: Link) -> None:
+    async def _serve(self, client: ClientSocket) -> None:
         """Handshake, then messages, until the websocket is closed."""
-        if not await self._handshake(link):
+        if not await self._handshake(client):
             return
-        playback = link.playback
+        playback = client.playback
         assert playback is not None
-        self._watch_idle(link)
-        self._watch_time_limit(link)
+        self._watch_idle(client)
+        self._watch_time_limit(client)
         # Where the loop writes at the end of its turn, as uvloop does, the
         # confirmation leaves now, and a Reset comes behind it.
         await asyncio.sleep(0)
-        await self._apply_faults(link, OnConfirm())
+        await self._apply_faults(client, OnConfirm())
         settings = self._settings
-        number = link.connection.number
-        while (message := await link.receive()) is not None:
+        number = client.connection.number
+        while (message := await client.receive()) is not None:
             if message.type == wire.AUDIO:
                 body = message.client_audio_input
                 audio, end = body.audio, body.end
@@ -268,103 +268,103 @@ class Ingress:
                     playback.supersede(body.req_id)
                 delay_s = settings.playback_delay_s
                 self._record.audio(
-                    link.connection, body.req_id, audio, end, delay_s
+                    client.connection, body.req_id, audio, end, delay_s
                 )
-                link.req_id = body.req_id
-                link.last_input_s = self._clock.monotonic()
+                client.req_id = body.req_id
+                client.last_input_s = self._clock.monotonic()
                 playback.audio(body.req_id, len(audio), end, delay_s)
-                await self._apply_faults(link, AudioBytes(len(audio)))
+                await self._apply_faults(client, AudioBytes(len(audio)))
                 if end:
-                    await self._apply_faults(link, OnEnd())
-                await link.keep_pace(len(audio))
+                    await self._apply_faults(client, OnEnd())
+                await client.keep_pace(len(audio))
             elif message.type == wire.INTERRUPT:
                 self._record.interrupt(
-                    link.connection, message.client_interrupt.req_id
+                    client.connection, message.client_interrupt.req_id
                 )
                 playback.interrupt()
-                await self._apply_faults(link, OnInterrupt())
+                await self._apply_faults(client, OnInterrupt())
             else:
                 self._record.violation(
                     f"connection {number}: a message of type {message.type}",
                     number,
                 )
-            self._watch_quiet(link)
+            self._watch_quiet(client)
 
-    async def _apply_faults(self, link: Link, event: Trigger) -> None:
-        for fault in self._faults.due(link.connection.number, event):
-            await link.act(fault)
+    async def _apply_faults(self, client: ClientSocket, event: Trigger) -> None:
+        for fault in self._faults.due(client.connection.number, event):
+            await client.act(fault)
 
-    def _watch_quiet(self, link: Link) -> None:
+    def _watch_quiet(self, client: ClientSocket) -> None:
         """Let the faults act that wait for the client to fall silent."""
-        number = link.connection.number
+        number = client.connection.number
         now_s = self._clock.monotonic()
 
         def act(quiet: Quiet) -> None:
             for fault in self._faults.due(number, quiet):
-                self._start(link, fault)
+                self._start(client, fault)
 
         for wait_s in self._faults.quiet_waits_s(number):
-            link.set_timer(
+            client.set_timer(
                 f"quiet {wait_s}",
                 now_s + wait_s,
                 functools.partial(act, Quiet(wait_s)),
             )
 
-    async def _handshake(self, link: Link) -> bool:
+    async def _handshake(self, client: ClientSocket) -> bool:
         """Take the configuration and confirm it; False: no session."""
-        message = await link.receive()
+        message = await client.receive()
         if message is None:
             return False
-        number = link.connection.number
+        number = client.connection.number
         if message.type != wire.CONFIGURE:
             self._record.violation(
                 f"connection {number}: no configuration came first", number
             )
-            await link.reject("expected ClientConfigureSession message")
+            await client.reject("expected ClientConfigureSession message")
             return False
-        link.agora_token = message.client_configure_session.agora_egress.token
+        client.agora_token = message.client_configure_session.agora_egress.token
         try:
             config = read_config(message, self._rules, self._now())
         except ConfigError as exc:
-            await link.reject(str(exc))
+            await client.reject(str(exc))
             return False
-        self._record.configured(link.connection, config)
+        self._record.configured(client.connection, config)
 
         fault = self._faults.next_handshake()
         if isinstance(fault, (Close, Reset)):
-            await link.act(fault)
+            await client.act(fault)
             return False
         if isinstance(fault, ServerError):
-            await link.act(fault)
+            await client.act(fault)
             if fault.then_silent:
-                await link.act(Silence())
-                while await link.receive() is not None:
+                await client.act(Silence())
+                while await client.receive() is not None:
                     pass
                 return False
-            await link.close(POLICY_VIOLATION)
+            await client.close(POLICY_VIOLATION)
             return False
         if isinstance(fault, Hang):
             self._record.fault("never confirms", number)
             # Still reads, so that the client's close gets its answer.
-            while await link.receive() is not None:
+            while await client.receive() is not None:
                 pass
             return False
         if isinstance(fault, Slow):
             self._record.fault(f"{fault}", number)
             await sleep(self._clock, fault.delay_s)
         if isinstance(fault, (Stall, BlackHole)):
-            await link.act(fault)
-            await link.until_reading()
+            await client.act(fault)
+            await client.until_reading()
 
         limit = self._settings.limits.sessions
         if limit is not None and len(self._record.live_connections) >= limit:
-            await link.close(TOO_MANY_SESSIONS, f"limit of {limit} sessions")
+            await client.close(TOO_MANY_SESSIONS, f"limit of {limit} sessions")
             return False
 
         connection_id = f"local-{number}-{secrets.token_hex(4)}"
         capabilities = self._settings.capabilities
-        link.playback = PlaybackReporter(
-            link,
+        client.playback = PlaybackReporter(
+            client,
             config,
             self._record,
             self._clock,
@@ -372,37 +372,37 @@ class Ingress:
             states="playback_state" in capabilities
             and wire.knows_playback_state,
         )
-        link.last_input_s = self._clock.monotonic()
+        client.last_input_s = self._clock.monotonic()
         # Noted first: the client may act on the answer at once.
-        self._record.confirmed(link.connection, connection_id)
-        await link.send(wire.confirm(connection_id, capabilities))
+        self._record.confirmed(client.connection, connection_id)
+        await client.send(wire.confirm(connection_id, capabilities))
         return True
 
-    def _watch_idle(self, link: Link) -> None:
+    def _watch_idle(self, client: ClientSocket) -> None:
         """End a session that gets no audio for the idle timeout."""
-        link.cancel_timer("idle")
+        client.cancel_timer("idle")
         timeout_s = self._settings.idle_timeout_s
-        if timeout_s is None or link.connection.closed_s is not None:
+        if timeout_s is None or client.connection.closed_s is not None:
             return
-        due_at_s = link.last_input_s + timeout_s
+        due_at_s = client.last_input_s + timeout_s
         if due_at_s > self._clock.monotonic():
-            link.set_timer("idle", due_at_s, lambda: self._watch_idle(link))
+            client.set_timer("idle", due_at_s, lambda: self._watch_idle(client))
             return
         text = f"no audio input for {timeout_s:g}s"
-        self._start(link, ServerError(IDLE, text), Close(1000, text))
+        self._start(client, ServerError(IDLE, text), Close(1000, text))
 
-    def _watch_time_limit(self, link: Link) -> None:
+    def _watch_time_limit(self, client: ClientSocket) -> None:
         """End a session when its time is up."""
-        link.cancel_timer("time limit")
+        client.cancel_timer("time limit")
         minutes = self._settings.limits.session_minutes
-        confirmed_s = link.connection.confirmed_s
+        confirmed_s = client.connection.confirmed_s
         if minutes is None or confirmed_s is None:
             return
         due_at_s = confirmed_s + 60 * minutes
         if due_at_s > self._clock.monotonic():
-            link.set_timer(
-                "time limit", due_at_s, lambda: self._watch_time_limit(link)
+            client.set_timer(
+                "time limit", due_at_s, lambda: self._watch_time_limit(client)
             )
             return
         text = f"session time limit of {minutes:g} minutes"
-        self._start(link, Close(SESSION_TIME_LIMIT, text))
+        self._start(client, Close(SESSION_TIME_LIMIT, text))

@@ -232,7 +232,7 @@ class Playback:
         return changes
 
 
-class PlaybackLink(Protocol):
+class SignalReceiver(Protocol):
     """The connection that the signals go to."""
 
     connection: Connection
@@ -245,7 +245,7 @@ class PlaybackReporter:
 
     def __init__(
         self,
-        link: PlaybackLink,
+        client: SignalReceiver,
         config: SessionConfig,
         record: Record,
         clock: Clock,
@@ -253,7 +253,7 @@ class PlaybackReporter:
         *,
         states: bool,
     ) -> None:
-        self._link = link
+        self._client = client
         # Only PCM says how long it plays.
         self._playback = (
             Playback(config.sample_rate)
@@ -301,7 +301,7 @@ class PlaybackReporter:
             now_s = self._clock.monotonic()
             for change in self._playback.interrupt(now_s, reason):
                 self._record.cut(
-                    self._link.connection.number,
+                    self._client.connection.number,
                     change.req_id,
                     f"{reason} at {change.played_ms:.0f} ms",
                 )
@@ -350,7 +350,7 @@ class PlaybackReporter:
         self._late_timers.add(timer)
 
     def _send(self, change: Change, signals: PlaybackSignals) -> None:
-        connection = self._link.connection
+        connection = self._client.connection
         self._send_one(connection.connection_id, change.req_id, change, signals)
         if signals.foreign:
             foreign_id = f"foreign-{secrets.token_hex(4)}"
@@ -385,15 +385,15 @@ class PlaybackReporter:
             )
         for message in messages * (2 if signals.doubled else 1):
             self._record.playback(
-                self._link.connection.number,
+                self._client.connection.number,
                 req_id,
                 f"{change.state} at {change.played_ms:.0f} ms",
             )
-            self._link.post(message)
+            self._client.post(message)
 
     def _older(self) -> tuple[str, str]:
         """Ids of an older connection and of a request of its."""
-        mine = self._link.connection.number
+        mine = self._client.connection.number
         for one in reversed(self._record.connections):
             if one.number < mine and one.connection_id and one.requests:
                 return one.connection_id, one.requests[-1].req_id

@@ -267,12 +267,12 @@ class HastyClock(ManualClock):
 
 def test_late_signals_keep_their_order():
     """Whichever of two timers goes off first."""
-    link, clock = Signals(), HastyClock()
+    client, clock = Signals(), HastyClock()
     config = SessionConfig(
         RATE, "pcm_s16le", 0, "channel", 1, "1", agora_token="-"
     )
     reporter = PlaybackReporter(
-        link,
+        client,
         config,
         Record(clock.monotonic),
         clock,
@@ -284,7 +284,7 @@ def test_late_signals_keep_their_order():
     reporter.audio("a", 0, True)
     for late in reversed(clock.callbacks):
         late()
-    assert link.ends == [False, True]
+    assert client.ends == [False, True]
 
 
 @pytest.mark.asyncio
