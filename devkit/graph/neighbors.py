@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from . import product
 from .channel import avatars_beside, channel_of, rtc_nodes_in, uid_of
@@ -26,13 +25,13 @@ _CHANNEL_PATHS = ("channel", "params.agora_channel")
 def check_neighbors(
     node: Node,
     resolved: Resolved,
-    sample_rate: Any,
+    rates_hz: tuple[int, ...],
     package_dir: Path,
     environ: Mapping[str, str],
 ) -> Findings:
     """Return the findings about `node` and the rest of its graph.
 
-    `sample_rate` is the avatar's, in Hz; without a number no rate is
+    `rates_hz` are those that the avatar takes; without one no rate is
     compared. `package_dir` is as in `resolve`.
     """
     graph = node.graph
@@ -45,8 +44,7 @@ def check_neighbors(
             'add "channel": ""'
         )
     _check_rtc_nodes(node, resolved, environ, found)
-    if isinstance(sample_rate, int):
-        _check_rates(graph, node.name, sample_rate, environ, found)
+    _check_rates(node, resolved, rates_hz, environ, found)
     _check_avatars(node, resolved, package_dir, environ, found)
     _check_variables(graph, node.name, environ, found)
     return found
@@ -130,26 +128,38 @@ def _check_rtc(
 
 
 def _check_rates(
-    graph: Graph,
-    name: str,
-    sample_rate: int,
+    node: Node,
+    resolved: Resolved,
+    rates_hz: tuple[int, ...],
     environ: Mapping[str, str],
     found: Findings,
 ) -> None:
+    """Compare the rates of the TTS with `rates_hz`, those of the avatar."""
+    graph, name = node.graph, node.name
+    assert graph is not None
+    audio_format = str(resolved.given.params.get("audio_format"))
+    known_hz = product.params.RATES_HZ.get(audio_format, ())
     sources = {
         wire.source
         for wire in graph.wires()
         if wire.dest == name and wire.carries("audio_frame", "pcm_frame")
     }
     for source in sorted(sources):
-        rates = rates_of(graph, source, environ)
-        if rates and sample_rate not in rates.values():
-            path, rate = next(iter(rates.items()))
-            found.errors.append(
-                f"params.sample_rate: {sample_rate} Hz, and {source} sends "
-                f"{rate} Hz ({path}); the avatar refuses frames of another "
-                "rate. Set both to the same rate"
-            )
+        sent = rates_of(graph, source, environ)
+        if not sent or not rates_hz or set(sent.values()) & set(rates_hz):
+            continue
+        path, rate = next(iter(sent.items()))
+        wanted = ", ".join(map(str, rates_hz))
+        text = (
+            f"params.sample_rate: {wanted} Hz, and {source} sends {rate} Hz "
+            f"({path}); the avatar refuses frames of another rate. "
+        )
+        if rate not in known_hz:
+            known = ", ".join(map(str, known_hz))
+            text += f"Have {source} send one of {known} Hz"
+        else:
+            text += "Set both to the same rate, or params.sample_rate to auto"
+        found.errors.append(text)
 
 
 def _check_avatars(

@@ -106,7 +106,7 @@ def examine(
         found.add(check_wiring(node.graph, node.name, manifest.get("api")))
         found.add(
             check_neighbors(
-                node, resolved, _sample_rate(report), package.ROOT, environ
+                node, resolved, _rates_hz(report), package.ROOT, environ
             )
         )
     report.rows = _rows(report)
@@ -144,13 +144,16 @@ def _add_values(report: NodeReport, now_s: float) -> None:
     ]
 
 
-def _sample_rate(report: NodeReport) -> Any:
-    """Return the avatar's rate in Hz, or the value in its place."""
+def _rates_hz(report: NodeReport) -> tuple[int, ...]:
+    """Return the rates that frames may have; none is an unusable value."""
     if report.config is not None:
-        return report.config.params.sample_rate
-    given = report.resolved.given.params.get("sample_rate")
-    text = str(given or params.Params.model_fields["sample_rate"].default)
-    return int(text) if text.strip().isdecimal() else None
+        return report.config.params.rates_hz
+    given = report.resolved.given.params
+    default = params.Params.model_fields["sample_rate"].default
+    rate = str(given.get("sample_rate", default)).strip().lower()
+    if rate == params.AUTO:
+        return params.RATES_HZ.get(str(given.get("audio_format")), ())
+    return (int(rate),) if re.fullmatch("[0-9]{4,6}", rate) else ()
 
 
 def _rows(report: NodeReport) -> list[PropertyRow]:

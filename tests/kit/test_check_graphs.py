@@ -495,6 +495,32 @@ def test_agent_that_names_the_avatar_needs_no_warning(tmp_path):
     assert "0 errors, 1 warning" in judge(tmp_path, editor.tree)[1]
 
 
+@pytest.mark.parametrize("audio_format", ["pcm_s16le", "ogg_opus"])
+@pytest.mark.parametrize("own", ["auto", 24000, "24000"])
+def test_rate_that_the_service_does_not_take_is_an_error(
+    own, audio_format, tmp_path
+):
+    """auto does not help: the TTS has to send another one."""
+    editor = Editor()
+    editor.params.update(sample_rate=own, audio_format=audio_format)
+    tts = editor.node("tts")["property"]
+    tts["params"]["output_format"] = "pcm_11025"
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 1
+    assert "and tts sends 11025 Hz (tts.params.output_format)" in words
+    few = "" if audio_format == "pcm_s16le" else "12000, "
+    assert f"Have tts send one of 8000, {few}16000, " in words
+    assert "auto" not in words.partition("11025 Hz")[2]
+
+
+def test_rate_that_auto_adapts_to_is_advised(tmp_path):
+    """Where it can."""
+    editor = Editor()
+    editor.node("tts")["property"]["params"]["output_format"] = "pcm_16000"
+    _, words = judge(tmp_path, editor.tree)
+    assert "Set both to the same rate, or params.sample_rate to auto" in words
+
+
 def test_rate_of_its_first_frame_fits_every_tts(tmp_path):
     """With sample_rate auto the rate of the TTS is the avatar's."""
     editor = Editor()
