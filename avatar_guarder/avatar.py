@@ -1,26 +1,46 @@
 """The avatar extension that a test holds to a rule."""
 
 import contextlib
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import copy
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from .graph import Graph, Payload, Script, play
-from .vendor import Vendor
+from . import cases
+from .graph import START_LIMIT_S, Graph, Payload, Played, Script, play
+from .hearing import Hearing
+from .loader import read_object
+from .vendor import Vendor, ask, prepare
 
-DEFAULT_RATE_HZ = 24000
-SECRET_WORDS = ("key", "secret", "token", "cert", "password")
-SHORTEST_SECRET = 8
-"""Characters. A part of a secret that is shorter than this may be shown, as
-TEN's own masking does."""
+EMPTY = "guard_empty"
+"""The addon of an extension that does nothing."""
 
-UNREACHABLE = "http://127.0.0.1:9"
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+NOWHERE = "http://127.0.0.1:9"
+LOOPBACK = "127.0.0.1,localhost,::1"
 
 
 class NoCase(LookupError):
     """The folder of configurations holds no such case."""
+
+
+def set_proxies(address: str, exempt: str = LOOPBACK) -> None:
+    """Lead the programs that honor these variables to an address.
+
+    Otherwise an extension without a configuration would connect to its real
+    vendor.
+    """
+    for name in PROXIES:
+        value = exempt if name == "no_proxy" else address
+        for spelling in (name, name.upper()):
+            os.environ.pop(spelling, None)
+            if value:
+                os.environ[spelling] = value
 
 
 @dataclass
@@ -40,46 +60,108 @@ class Stream:
             file.seek(self._begin)
             return file.read().decode(errors="replace")
 
+    def lines(self) -> list[str]:
+        return [line for line in self.text().splitlines() if line.strip()]
+
+
+class Listener:
+    """A port of loopback that takes connections and says nothing."""
+
+    def __init__(self, *, closes: bool) -> None:
+        self.count = 0
+        """How many connections came."""
+        self._closes = closes
+        self._kept: list[socket.socket] = []
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port: int = self._socket.getsockname()[1]
+
+    def __enter__(self) -> "Listener":
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        for link in self._kept:
+            link.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                link, _ = self._socket.accept()
+                self.count += 1
+                if self._closes:
+                    link.close()
+                else:
+                    self._kept.append(link)
+
 
 @dataclass
 class Avatar:
     """One extension, its configurations, and the vendor that it meets."""
 
     addon: str
-    manifest: Payload
+    api: Payload
+    """The manifest's, with the interfaces that it imports."""
     base: Payload
     """The extension's own property.json."""
     config_dir: Path | None
-    stream: Stream
+    stream: Stream = field(default_factory=lambda: Stream(Path(os.devnull)))
+    package: ModuleType | None = None
     make_vendor: Callable[[], Vendor] | None = None
     vendor: Vendor | None = None
-    _params: Payload | None = None
+    vendor_hz: int = 0
+    """The rate at which speech reaches the vendor; 0: as it was said."""
+    broken: frozenset[str] = field(default_factory=frozenset)
+    """The rules that are known to be broken."""
+    _settings: Mapping[str, Any] = field(default_factory=dict)
 
     def declares(self, message: str) -> bool:
         """Whether the manifest's api has it: `data_out/error`."""
         direction, name = message.split("/")
         if direction == "property":
-            declared = self.manifest.get("api", {}).get("property", {})
+            declared = self.api.get("property") or {}
             return name in declared.get("properties", declared)
-        entries = self.manifest.get("api", {}).get(direction) or []
+        entries = self.api.get(direction) or []
         return any(entry.get("name") == name for entry in entries)
 
-    def case(self, name: str, **params: Any) -> Payload:
+    @property
+    def end_name(self) -> str:
+        """The data message that ends speech for this extension."""
+        only_finalize = self.declares("data_in/finalize") and not (
+            self.declares("data_in/tts_audio_end")
+        )
+        return "finalize" if only_finalize else "tts_audio_end"
+
+    # Configurations
+
+    def case(self, name: str, **values: Any) -> Payload:
         """Return the node's property of a case.
 
-        The vendor's params are merged over it, then `params`; one that is
-        None is left out. Raises `NoCase`.
+        The vendor's settings are put into it, except where the case differs
+        on purpose from the basic one, then `values`; one that is None is
+        left out. Raises `NoCase`.
         """
         tree = self._read_case(name)
-        merged = {**tree.get("params", {}), **(self._params or {}), **params}
-        tree["params"] = {k: v for k, v in merged.items() if v is not None}
+        own: set[str] = set()
+        if name != "basic":
+            own = set(cases.differences(tree, self._read_case("basic")))
+        for key, value in self._settings.items():
+            if isinstance(value, dict):
+                tree[key] = {**tree.get(key, {}), **value}
+            elif key not in own:
+                cases.put(tree, self.base, key, value)
+        for key, value in values.items():
+            if value is None:
+                cases.drop(tree, key)
+            else:
+                cases.put(tree, self.base, key, value)
+        cases.set_placeholders(self.base, tree)
         return tree
 
     @property
     def is_configured(self) -> bool:
         """Whether `case("basic")` is one that was given."""
-        folder = self.config_dir
-        return folder is not None and (folder / "property_basic.json").is_file()
+        return cases.find_file(self.config_dir, "basic") is not None
 
     def has_case(self, name: str) -> bool:
         """Whether `case(name)` can be had."""
@@ -89,76 +171,115 @@ class Avatar:
             return False
         return True
 
+    def required(self) -> list[str]:
+        """Return the names of the properties that case `missing` lacks."""
+        tree = self._read_case("missing")
+        basic = self._read_case("basic")
+        names = {
+            *(
+                name
+                for name, value in cases.values(tree)
+                if value in ("", None)
+            ),
+            *cases.differences(basic, tree),
+            *(name for name, _ in cases.values(self.base.get("params", {}))),
+        }
+        declared = (self.api.get("property") or {}).get("properties", {})
+        return sorted(names or set(declared) or {"params"})
+
     def rate_hz(self, tree: Payload) -> int:
         """Return the sample rate that the case is configured for."""
-        for params in (tree.get("params", {}), self.base.get("params", {})):
-            rate = params.get("sample_rate")
-            if isinstance(rate, int):
-                return rate
-        return DEFAULT_RATE_HZ
+        return cases.rate_hz(tree, self.base)
+
+    def _read_case(self, name: str) -> Payload:
+        path = cases.find_file(self.config_dir, name)
+        if path is not None:
+            return read_object(path)
+        if name == "basic":
+            return {}
+        if name == "missing":
+            basic = self._read_case("basic")
+            return cases.emptied(basic or self.base)
+        if name == "dump" and self.is_configured:
+            return self._read_case("basic")
+        raise NoCase(f"no {cases.FILES[name][0]}")
+
+    # Running it
 
     def play(
         self,
         script: Script,
         case: str = "basic",
         *,
-        timeout_s: float = 20.0,
+        timeout_s: float = 25.0,
         tree: Payload | None = None,
-        **params: Any,
-    ) -> tuple[Graph, float]:
-        """Run `script` against a new extension; see `graph.play`."""
-        tree = tree or self.case(case, **params)
-        return play(self.addon, tree, script, self.rate_hz(tree), timeout_s)
+        early: bool = False,
+        addon: str = "",
+        start_limit_s: float = START_LIMIT_S,
+        **values: Any,
+    ) -> Played:
+        """Run `script` against a new extension; see `graph.play`.
 
-    def secrets(self, tree: Payload) -> list[str]:
-        """Return the values in `tree` whose names say that they are secret."""
-        return [
-            value
-            for name, value in _texts(tree)
-            if len(value) >= SHORTEST_SECRET
-            and any(word in name.lower() for word in SECRET_WORDS)
-        ]
+        With `early` it begins before on_start has returned.
+        """
+        tree = tree if tree is not None else self.case(case, **values)
+        graph = Graph(script, self.rate_hz(tree))
+        graph.end_name = self.end_name
+        graph.waits_for_start = not early
+        graph.start_limit_s = start_limit_s
+        vendor = self.vendor
+        if vendor is not None:
+            graph.progress = lambda: sum(map(len, vendor.received()))
+        return play(addon or self.addon, tree, graph, timeout_s)
+
+    def hearing(self, rate_hz: int) -> Hearing:
+        """Return how its speech is compared with what was said."""
+        return Hearing(rate_hz, self.vendor_hz or rate_hz)
 
     @contextlib.contextmanager
     def with_vendor(self) -> Iterator["Avatar"]:
         """Serve a new fake; cases lead to it while the context lasts."""
         assert self.make_vendor is not None
-        self.vendor = self.make_vendor()
-        with self.vendor.listen() as self._params:
+        vendor = self.make_vendor()
+        with vendor.listen() as settings:
+            self.meet(vendor, settings)
             try:
                 yield self
             finally:
-                self.vendor = self._params = None
+                self.vendor = None
+                self._settings = {}
 
-    def _read_case(self, name: str) -> Payload:
-        if self.config_dir is not None:
-            path = self.config_dir / f"property_{name}.json"
-            if path.is_file():
-                return json.loads(path.read_text(encoding="utf-8"))
-            basic = self.config_dir / "property_basic.json"
-            if basic.is_file() and name == "empty":
-                return _emptied(json.loads(basic.read_text(encoding="utf-8")))
-        if name == "empty":
-            return _emptied(self.base)
-        if name == "basic":
-            return {}
-        raise NoCase(f"no property_{name}.json")
+    def meet(self, vendor: Vendor, settings: Mapping[str, Any]) -> None:
+        """Have the cases lead to a fake that listens."""
+        self.vendor, self._settings = vendor, settings
+        if self.package is not None:
+            prepare(vendor, self.package)
 
+    def secrets(self, tree: Payload) -> list[str]:
+        """Return what must not be shown: configured, or issued in this run."""
+        found = cases.secrets(tree)
+        if self.vendor is not None:
+            with contextlib.suppress(NotImplementedError):
+                found += [
+                    text
+                    for text in ask(self.vendor, "secrets")
+                    if len(text) >= cases.SHORTEST_SECRET
+                ]
+        return list(dict.fromkeys(found))
 
-def _texts(tree: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _texts(value, key)
-    elif isinstance(tree, str):
-        yield name, tree
+    @contextlib.contextmanager
+    def facing(self, tree: Payload, *, closes: bool) -> Iterator[Any]:
+        """Have a listener in the place of each address of nowhere.
 
-
-def _emptied(tree: Payload) -> Payload:
-    """Return the tree's params with each text in them empty."""
-    params = tree.get("params", {})
-    return {
-        "params": {
-            name: "" if isinstance(value, str) else value
-            for name, value in params.items()
-        }
-    }
+        Yields the listener and the tree that leads to it; proxies of the
+        environment lead to it, too.
+        """
+        with Listener(closes=closes) as listener:
+            set_proxies(f"http://127.0.0.1:{listener.port}")
+            try:
+                yield (
+                    listener,
+                    cases.moved(copy.deepcopy(tree), listener.port),
+                )
+            finally:
+                set_proxies(NOWHERE)

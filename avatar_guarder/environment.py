@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -14,7 +15,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from .loader import Unusable
 
 SUITE_REQUIREMENTS = ("pytest>=8",)
-VENDOR_REQUIREMENTS = {"spatius": ("aiohttp>=3.9", "spatius>=1.1.1")}
+VENDOR_REQUIREMENTS = {
+    "spatius": ("aiohttp>=3.9",),
+    "rest": ("aiohttp>=3.9",),
+}
 COMPLETE = "complete"
 """A file in an environment whose installation has come to its end."""
 
@@ -28,19 +32,30 @@ def unmet(requirements: Path) -> list[str]:
     return [line for line in lines if line and not _is_met(line)]
 
 
-def python_for(name: str, folder: Path, vendor: str) -> str:
+def requirements_of(folder: Path, ten_packages: Path | None) -> list[Path]:
+    """Return the requirements files of an extension and of what it uses."""
+    paths = [folder / "requirements.txt"]
+    if ten_packages is not None:
+        base = ten_packages / "system" / "ten_ai_base"
+        paths += [base / "requirements.txt"]
+    return [path for path in paths if path.is_file()]
+
+
+def python_for(
+    name: str, folder: Path, vendor: str, ten_packages: Path | None = None
+) -> str:
     """Return the interpreter for an extension's folder.
 
-    This one where it has all of requirements.txt; otherwise that of an
+    This one where it has all that is required; otherwise that of an
     environment of its own, made on first use. Raises `Unusable`.
     """
-    requirements = folder / "requirements.txt"
-    if not unmet(requirements):
+    files = requirements_of(folder, ten_packages)
+    if not any(unmet(path) for path in files):
         return sys.executable
     own = (*SUITE_REQUIREMENTS, *VENDOR_REQUIREMENTS.get(vendor, ()))
-    key = hashlib.sha256(
-        requirements.read_bytes() + repr((own, sys.version)).encode()
-    )
+    key = hashlib.sha256(repr((own, sys.version)).encode())
+    for path in files:
+        key.update(path.read_bytes())
     home = _cache() / f"{name}-{key.hexdigest()[:12]}"
     python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
     if (home / COMPLETE).exists():
@@ -52,18 +67,24 @@ def python_for(name: str, folder: Path, vendor: str) -> str:
         raise Unusable(f"no environment can be made in {home}: {error}") from (
             error
         )
+    _install(python, files, own)
+    (home / COMPLETE).touch()
+    return str(python)
+
+
+def _install(python: Path, files: Sequence[Path], own: Sequence[str]) -> None:
     pip = [str(python), "-m", "pip", "install", "--quiet"]
+    named = [part for path in files for part in ("-r", str(path))]
     done = subprocess.run(
-        [*pip, "--disable-pip-version-check", "-r", str(requirements), *own],
+        [*pip, "--disable-pip-version-check", *named, *own],
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["pip failed"]
-        raise Unusable(f"{requirements} cannot be installed: {lines[-1]}")
-    (home / COMPLETE).touch()
-    return str(python)
+        names = " and ".join(str(path) for path in files)
+        raise Unusable(f"{names} cannot be installed: {lines[-1]}")
 
 
 def _cache() -> Path:

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 PACKAGES = "ten_packages.extension"
+AI_BASE = "ten_ai_base"
 
 
 class Unusable(ValueError):
@@ -49,18 +50,49 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def check_configs(config_dir: Path) -> None:
-    """Read each case. Raises `Unusable`."""
-    if not config_dir.is_dir():
-        raise Unusable(f"{config_dir} is no folder")
-    for path in sorted(config_dir.glob("property_*.json")):
-        tree = read_object(path)
-        if not isinstance(tree.get("params", {}), dict):
-            raise Unusable(f"{path}: params is no JSON object")
+def read_api(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the manifest's api, with the interfaces that it imports."""
+    api = manifest.get("api")
+    merged: dict[str, Any] = dict(api) if isinstance(api, dict) else {}
+    imports = merged.get("interface")
+    for entry in imports if isinstance(imports, list) else []:
+        path = folder / str(entry.get("import_uri", ""))
+        try:
+            other = read_object(path)
+        except Unusable:
+            continue  # TEN resolves it when the app is installed
+        for direction, messages in other.items():
+            if isinstance(messages, list):
+                merged[direction] = [*(merged.get(direction) or []), *messages]
+    return merged
 
 
-def load_addon(folder: Path, name: str) -> None:
-    """Import the package, which registers its addon. Raises `Unusable`."""
+def find_ten_packages(folder: Path) -> Path | None:
+    """Return the `ten_packages` that an extension's folder belongs to."""
+    candidates = [
+        *(parent for parent in folder.parents if parent.name == "ten_packages"),
+        folder / ".ten" / "app" / "ten_packages",
+    ]
+    return next((path for path in candidates if path.is_dir()), None)
+
+
+def interfaces(ten_packages: Path | None) -> list[Path]:
+    """Return what a TEN app puts on Python's path but for the runtime."""
+    if ten_packages is None:
+        return []
+    return sorted(
+        path
+        for path in (ten_packages / "system").glob("*/interface")
+        if path.parent.name != "ten_runtime_python"
+    )
+
+
+def load_addon(folder: Path, name: str) -> ModuleType:
+    """Import the package, which registers its addon, and return it.
+
+    A folder without `__init__.py` is a namespace package. Raises what the
+    import raises.
+    """
     full_name = f"{PACKAGES}.{name}"
     parent = ""
     for part in PACKAGES.split("."):
@@ -69,20 +101,30 @@ def load_addon(folder: Path, name: str) -> None:
             module = ModuleType(parent)
             module.__path__ = []
             sys.modules[parent] = module
-    spec = importlib.util.spec_from_file_location(
-        full_name,
-        folder / "__init__.py",
-        submodule_search_locations=[str(folder)],
-    )
-    assert spec is not None and spec.loader is not None
-    package = importlib.util.module_from_spec(spec)
-    sys.modules[full_name] = package
-    try:
+    init = folder / "__init__.py"
+    if init.is_file():
+        spec = importlib.util.spec_from_file_location(
+            full_name, init, submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None and spec.loader is not None
+        package = importlib.util.module_from_spec(spec)
+        sys.modules[full_name] = package
         spec.loader.exec_module(package)
-        if (folder / "addon.py").is_file():
-            importlib.import_module(f"{full_name}.addon")
-    except BaseException as error:  # SystemExit too: the code is foreign
-        raise Unusable(
-            f"the addon in {folder} does not load: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+    else:
+        package = ModuleType(full_name)
+        package.__path__ = [str(folder)]
+        sys.modules[full_name] = package
+    if (folder / "addon.py").is_file():
+        importlib.import_module(f"{full_name}.addon")
+    return package
+
+
+def hint(error: BaseException) -> str:
+    """Return what helps against an import error, "" where nothing is known."""
+    missing = getattr(error, "name", None) or ""
+    if isinstance(error, ImportError) and missing.split(".")[0] == AI_BASE:
+        return (
+            "; it needs ten_ai_base: name a TEN app's ten_packages with "
+            "--ten-packages DIR"
+        )
+    return ""

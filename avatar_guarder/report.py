@@ -1,24 +1,89 @@
-"""What a run of the suite comes to: as a table, JSON, a page, a document."""
+"""What a run of the suite comes to: as text, JSON, a page, a document."""
 
 import html
+import importlib.util
 import json
+import subprocess
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from typing import Any
 
+from .cases import FILES
+from .loader import read_manifest
 from .rules import RULES
-from .runner import BROKEN, KEPT, NOT_APPLICABLE, Subject, Verdict
+from .runner import (
+    BROKEN,
+    KEPT,
+    NOT_APPLICABLE,
+    NOT_TESTABLE,
+    OUTCOMES,
+    Subject,
+    Verdict,
+)
 
-OUTCOMES = (KEPT, BROKEN, NOT_APPLICABLE)
+
+@dataclass(frozen=True)
+class About:
+    """What was tested, with what, and when."""
+
+    extension: str
+    version: str
+    """The extension's, from its manifest."""
+    runtime: str
+    configuration: str
+    vendor: str
+    date: str
+    """UTC, to the second, as ISO 8601 has it."""
+
+    @classmethod
+    def of(cls, subject: Subject) -> "About":
+        manifest = read_manifest(subject.folder)
+        return cls(
+            subject.addon,
+            str(manifest.get("version", "without a version")),
+            runtime_of(subject.python),
+            str(subject.config_dir or "none"),
+            subject.vendor,
+            datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+
+
+def runtime_of(python: str) -> str:
+    """Return which runtime an interpreter has."""
+    code = (
+        "import ten_runtime, sys;"
+        "print(getattr(ten_runtime, 'IS_STAND_IN', False))"
+    )
+    if importlib.util.find_spec("ten_runtime") is None:
+        done = subprocess.run(
+            [python, "-c", code], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0 or done.stdout.strip() == "True":
+            return "stand-in for the TEN runtime"
+        return "TEN runtime"
+    import ten_runtime
+
+    is_stand_in = getattr(ten_runtime, "IS_STAND_IN", False)
+    return "stand-in for the TEN runtime" if is_stand_in else "TEN runtime"
+
+
+def ordered(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Return the verdicts with what is broken first."""
+    return sorted(verdicts, key=lambda found: OUTCOMES.index(found.outcome))
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
     """Return the numbers: `40 kept, 1 broken, 3 not applicable`."""
     counts = Counter(verdict.outcome for verdict in verdicts)
-    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES)
+    shown = [KEPT, BROKEN, NOT_APPLICABLE]
+    if counts[NOT_TESTABLE]:
+        shown.insert(2, NOT_TESTABLE)
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in shown)
 
 
-def as_json(subject: Subject, verdicts: Sequence[Verdict]) -> str:
+def as_json(about: About, verdicts: Sequence[Verdict]) -> str:
     """Return all that is known of a run, as JSON text."""
     rules: list[dict[str, Any]] = [
         {
@@ -27,62 +92,68 @@ def as_json(subject: Subject, verdicts: Sequence[Verdict]) -> str:
             "sentence": RULES[verdict.rule].sentence,
             "outcome": verdict.outcome,
             "how": verdict.how,
+            "detail": verdict.detail,
             "took_s": verdict.took_s,
         }
-        for verdict in verdicts
+        for verdict in ordered(verdicts)
     ]
-    tree = {
-        "extension": subject.addon,
-        "vendor": subject.vendor,
-        "summary": summary(verdicts),
-        "rules": rules,
-    }
+    tree = {**asdict(about), "summary": summary(verdicts), "rules": rules}
     return json.dumps(tree, indent=2) + "\n"
 
 
-def as_html(subject: Subject, verdicts: Sequence[Verdict]) -> str:
+def as_html(about: About, verdicts: Sequence[Verdict]) -> str:
     """Return one self-contained page."""
-    rows = "\n".join(_html_row(verdict) for verdict in verdicts)
-    title = html.escape(f"{subject.addon}: {summary(verdicts)}")
+    rows = "\n".join(_html_row(verdict) for verdict in ordered(verdicts))
+    title = html.escape(f"{about.extension}: {summary(verdicts)}")
+    facts = "\n".join(
+        f"<dt>{html.escape(name)}<dd>{html.escape(value)}"
+        for name, value in asdict(about).items()
+    )
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
   :root {{ color-scheme: light dark; }}
-  body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto;
-    max-width: 70rem; padding: 0 1rem; }}
-  table {{ border-collapse: collapse; width: 100%; }}
-  th, td {{ text-align: left; vertical-align: top; padding: .4rem .6rem;
-    border-bottom: 1px solid #8884; }}
-  code {{ font-size: .93em; }}
+  body {{ font: 16px/1.45 system-ui, sans-serif; margin: 1.5rem auto;
+    max-width: 60rem; padding: 0 1rem; overflow-wrap: anywhere; }}
+  dl {{ display: grid; grid-template-columns: max-content 1fr;
+    gap: .1rem 1rem; }}
+  dt {{ opacity: .75; }} dd {{ margin: 0; }}
+  article {{ border-top: 1px solid #8884; padding: .6rem 0; }}
+  h2 {{ font-size: 1rem; margin: 0; }}
+  p {{ margin: .2rem 0; }}
+  pre {{ font-size: .8rem; overflow-x: auto; white-space: pre; }}
   small {{ opacity: .75; }}
   .kept {{ color: #18794e; }} .broken {{ color: #cd2b31; }}
 </style>
-<h1>{html.escape(subject.addon)}</h1>
-<p>{html.escape(summary(verdicts))}; vendor:
-{html.escape(subject.vendor)}.</p>
-<table>
-<tr><th>Rule<th>Tier<th>Verdict<th>What it asks
+<h1>{html.escape(about.extension)}</h1>
+<p>{html.escape(summary(verdicts))}</p>
+<dl>
+{facts}
+</dl>
 {rows}
-</table>
 </html>
 """
 
 
 def _html_row(verdict: Verdict) -> str:
     rule = RULES[verdict.rule]
-    outcome = verdict.outcome
-    how = (
-        f"<br><small>{html.escape(verdict.how)}</small>" if verdict.how else ""
+    how = f"<p>{html.escape(verdict.how)}</p>" if verdict.how else ""
+    detail = (
+        f"<details><summary>Traceback</summary><pre>"
+        f"{html.escape(verdict.detail)}</pre></details>"
+        if verdict.detail
+        else ""
     )
-    style = outcome if outcome != NOT_APPLICABLE else ""
     return (
-        f"<tr><td><code>{html.escape(rule.name)}</code><td>{rule.tier}"
-        f'<td class="{style}">{html.escape(outcome)}{how}'
-        f"<td>{html.escape(rule.sentence)}"
-        f"<br><small>{html.escape(rule.why)}</small>"
+        f'<article><h2><span class="{verdict.outcome.replace(" ", "-")}">'
+        f"{html.escape(verdict.outcome)}</span> "
+        f"<code>{html.escape(rule.name)}</code></h2>{how}{detail}"
+        f"<p>{html.escape(rule.sentence)}</p>"
+        f"<p><small>Tier {rule.tier}. {html.escape(rule.why)}</small></p>"
+        "</article>"
     )
 
 
@@ -113,9 +184,9 @@ def _applies(rule: Any) -> str:
         names = ", ".join(f"`{message}`" for message in rule.declares)
         conditions.append(f"declares {names}")
     if rule.configured:
-        conditions.append("has `property_basic.json`")
-    if rule.case not in ("basic", "empty"):
-        conditions.append(f"has `property_{rule.case}.json`")
+        conditions.append(f"has `{FILES['basic'][0]}`")
+    if rule.case not in ("basic", "missing"):
+        conditions.append(f"has `{FILES[rule.case][0]}`")
     return ", ".join(conditions) or "always"
 
 

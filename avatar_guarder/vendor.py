@@ -1,15 +1,16 @@
-"""What tier 2 asks of a vendor's fake, and where fakes come from.
+"""The interface of a vendor's fake, and where fakes come from.
 
 A fake is a service on loopback that an extension takes for its vendor. It
 records what the extension does, and fails on demand. README.md says how to
-write one; vendors/toy.py is one in under 100 lines.
+write one.
 """
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 from .loader import Unusable
@@ -19,8 +20,9 @@ FAULTS = {
     "close": "end every open session with an error of the service",
     "leave": "end every open session with a normal close",
     "refuse": "refuse the next two attempts to connect as overloaded",
+    "down": "refuse every attempt to connect from now on as overloaded",
     "hang": "never answer the attempts to connect from now on",
-    "stall": "stop reading from every open connection",
+    "stall": "stop reading from every open connection, at once",
     "credits": "say that the credits are exhausted and end every session, "
     "and refuse every later attempt in the same way",
 }
@@ -28,17 +30,20 @@ FAULTS = {
 
 
 class Vendor(Protocol):
-    """A recording fake: six calls, from any thread, none of which blocks.
+    """A recording fake: calls from any thread, none of which blocks.
 
     Utterances are numbered from 0 in the order in which their first byte
-    arrived, over all sessions.
+    arrived, over all sessions. Audio behind the end of its utterance counts
+    as another one. Whatever the vendor does not have, such as a message for
+    an end, raises NotImplementedError; the rules about it do not apply.
     """
 
-    def listen(self) -> AbstractContextManager[dict[str, Any]]:
+    def listen(self) -> AbstractContextManager[Mapping[str, Any]]:
         """Serve on loopback while the context lasts.
 
-        It yields the `params` that lead an extension here: endpoints,
-        credentials, and so on. They are merged over those of the case.
+        It yields the properties that lead an extension here: endpoints,
+        credentials, and so on, by name. Each is set where the extension's
+        configuration has that name: in `params`, or flat.
         """
         ...
 
@@ -47,7 +52,7 @@ class Vendor(Protocol):
         ...
 
     def received(self) -> list[bytes]:
-        """Return the audio of each utterance so far."""
+        """Return the audio of each utterance so far, decoded to s16le."""
         ...
 
     def ends(self) -> list[int]:
@@ -59,12 +64,35 @@ class Vendor(Protocol):
         ...
 
     def fault(self, name: str) -> None:
-        """Fail as `FAULTS` says. NotImplementedError: cannot, the rule does
-        not apply."""
+        """Fail as `FAULTS` says."""
         ...
 
 
-BUILT_IN = ("spatius", "toy")
+# Calls that a fake may have besides; use `ask`.
+#
+# attempts() -> int     how many attempts to connect have come so far
+# closed() -> int       how many confirmed sessions have ended so far
+# secrets() -> list[str]    what was signed or issued in this run: tokens
+# prepare(package)      called once the extension's package is imported: the
+#                       place to patch an address that stands in code
+
+
+def ask(vendor: Any, name: str, *arguments: Any) -> Any:
+    """Call what not every fake has. Raises NotImplementedError."""
+    method = getattr(vendor, name, None)
+    if method is None:
+        raise NotImplementedError(f"the vendor's fake has no {name}()")
+    return method(*arguments)
+
+
+def prepare(vendor: Vendor, package: ModuleType) -> None:
+    """Let a fake patch the extension's package, if it does so."""
+    method = getattr(vendor, "prepare", None)
+    if method is not None:
+        method(package)
+
+
+BUILT_IN = ("spatius", "toy", "rest")
 
 
 def check_vendor(name: str) -> None:

@@ -1,17 +1,15 @@
-"""A pytest plugin: holds mutants to rules, all in one process.
+"""A pytest plugin: holds mutants to rules, each pair in its own process.
 
-For runtimes that raise where an extension would end the process, as the
-stand-in does. `--matrix` names a JSON file: mutant -> rules.
+`--matrix` names a JSON file: mutant -> rules.
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..collector import mutant_of
+from ..isolation import key_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,12 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def mutant(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """Have the honest avatar's addon make this mutant."""
-    monkeypatch.setenv("AVATAR_MUTANT", request.param)
-    yield
+def mutant(request: pytest.FixtureRequest) -> str:
+    """The mutant that the process of this test has."""
+    return request.param
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -38,5 +33,4 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # A rule that is asked of no mutant makes one test without a mutant.
-    items[:] = [item for item in items if mutant_of(item)]
-    items.sort(key=mutant_of)
+    items[:] = [item for item in items if key_of(item)[0]]

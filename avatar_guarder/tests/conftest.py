@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,9 +19,10 @@ sys.path.append(str(SUITE.parent))
 if importlib.util.find_spec("ten_runtime") is None:
     sys.path.append(str(SUITE.parent / "devkit"))
 
-from avatar_guarder import loader  # noqa: E402
+from avatar_guarder import cases, isolation, loader, worker  # noqa: E402
 from avatar_guarder.avatar import Avatar, Stream  # noqa: E402
-from avatar_guarder.collector import Collector, rule_of  # noqa: E402
+from avatar_guarder.hearing import Hearing  # noqa: E402
+from avatar_guarder.isolation import Isolation, rule_of  # noqa: E402
 from avatar_guarder.rules import RULES  # noqa: E402
 from avatar_guarder.vendor import Vendor, load_vendor  # noqa: E402
 
@@ -30,31 +32,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--extension_name", help="The addon's name.")
     add("--config_dir", help="A folder with one property_<case>.json a case.")
     add("--folder", type=Path, help="Import the extension from this folder.")
-    add("--vendor", default="none", help="spatius, toy, a .py file, or none.")
-    add("--stream", type=Path, help="The file that this process prints to.")
-    add("--results", type=Path, help="A file for the outcome of each rule.")
+    add("--ten-packages", type=Path, help="The ten_packages of a TEN app.")
+    add(
+        "--vendor", default="none", help="A built-in fake, a .py file, or none."
+    )
+    add("--jobs", type=int, default=4, help="How many tests run at a time.")
+    add("--limit", type=int, default=40, help="Seconds that a test may take.")
+    add("--results", type=Path, help="A file for the verdict on each rule.")
     add("--rules", default="", help="Only these, with commas between them.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    results = config.getoption("--results")
-    if results is not None:
-        config.pluginmanager.register(Collector(results), "collector")
-
-
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    names: Any = config.getoption("--rules")
-    wanted = [name for name in names.split(",") if name]
-    if wanted:
-        items[:] = [item for item in items if rule_of(item) in wanted]
-        items.sort(key=lambda item: wanted.index(rule_of(item)))
+    if importlib.util.find_spec("ten_runtime") is None:
+        raise pytest.UsageError(
+            "there is no ten_runtime: run in an app's folder with "
+            "tests/bin/start, or put the runtime's lib and interface on "
+            "PYTHONPATH"
+        )
+    config.pluginmanager.register(Isolation(config), "isolation")
+    vendor: Any = config.getoption("--vendor")
+    if not config.getoption("--extension_name"):
+        raise pytest.UsageError("--extension_name is missing")
+    if vendor != "none":
+        try:
+            load_vendor(vendor)
+        except loader.Unusable as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
-    """A fault that the vendor's fake cannot produce breaks no rule."""
+    """What the vendor's fake does not have breaks no rule."""
     try:
         return (yield)
     except NotImplementedError as error:
@@ -62,41 +70,36 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
 
 
 @pytest.fixture(scope="session")
-def extension_name(request: pytest.FixtureRequest) -> str:
-    name = request.config.getoption("--extension_name")
-    if not name:
-        raise pytest.UsageError("--extension_name is missing")
-    return name
+def folder(request: pytest.FixtureRequest) -> Path:
+    """The extension's folder."""
+    return isolation.folder_of(request.config)
 
 
 @pytest.fixture(scope="session")
-def config_dir(request: pytest.FixtureRequest) -> Path | None:
-    folder = request.config.getoption("--config_dir")
-    return Path(folder).resolve() if folder else None
+def package(request: pytest.FixtureRequest, folder: Path) -> ModuleType | None:
+    """Import the extension; None where the app does it."""
+    option: Any = request.config.getoption
+    plugin: Any = request.config.pluginmanager.get_plugin("isolation")
+    described = isolation.describe(request.config)
+    worker.follow(folder, plugin.escapes)
+    cases.set_placeholders(described.base)
+    if option("--folder") is None:
+        return None
+    packages = option("--ten-packages") or loader.find_ten_packages(folder)
+    # Behind all else: a module of the extension's own must not hide one of
+    # Python's.
+    for path in (*loader.interfaces(packages), folder):
+        sys.path.append(str(path))
+    name = loader.read_manifest(folder)["name"]
+    return loader.load_addon(folder, name)
 
 
 @pytest.fixture(scope="session")
-def loaded(
-    request: pytest.FixtureRequest,
-    extension_name: str,
-    config_dir: Path | None,
-) -> Path:
-    """Import the extension and return its folder."""
-    given = request.config.getoption("--folder")
-    folder = given or Path("ten_packages/extension", extension_name)
-    manifest = loader.read_manifest(folder.resolve())
-    if config_dir is not None:
-        loader.check_configs(config_dir)
-    if given is not None:
-        loader.load_addon(folder.resolve(), manifest["name"])
-    return folder.resolve()
-
-
-@pytest.fixture(scope="session")
-def ten_app(loaded: Path) -> Iterator[None]:
+def ten_app(package: ModuleType | None) -> Iterator[None]:
     """A running app, without which no extension can be tested."""
     from ten_runtime import App, TenEnv
 
+    loader.load_addon(SUITE / "empty", "guard_empty")
     ready = threading.Event()
     apps: list[App] = []
 
@@ -109,44 +112,40 @@ def ten_app(loaded: Path) -> Iterator[None]:
         apps.append(GuardApp())
         apps[0].run(False)
 
-    thread = threading.Thread(target=serve, name="app")
+    # A daemon: this process ends with the test, whatever still runs in it.
+    thread = threading.Thread(target=serve, name="app", daemon=True)
     thread.start()
     assert ready.wait(15), "the app did not start"
     yield
     apps[0].close()
-    thread.join()
+    thread.join(2)
+
+
+@pytest.fixture
+def avatar_alone(
+    request: pytest.FixtureRequest, package: ModuleType | None, ten_app: None
+) -> Avatar:
+    """The extension, without a vendor."""
+    plugin: Any = request.config.pluginmanager.get_plugin("isolation")
+    made = isolation.describe(request.config)
+    name = f"{loader.PACKAGES}.{made.addon}"
+    made.package = package or sys.modules.get(name)
+    made.stream = Stream(plugin.stream)
+    made.stream.mark()
+    made.vendor_hz, made.broken = plugin.vendor_hz, plugin.broken
+    return made
 
 
 @pytest.fixture
 def avatar(
-    request: pytest.FixtureRequest,
-    extension_name: str,
-    config_dir: Path | None,
-    loaded: Path,
-    ten_app: None,
+    request: pytest.FixtureRequest, avatar_alone: Avatar
 ) -> Iterator[Avatar]:
     """The extension; with a vendor where the rule is of tier 2."""
-    option: Any = request.config.getoption
-    rule = RULES[rule_of(request.node)]
-    base = loaded / "property.json"
-    found = Avatar(
-        addon=extension_name,
-        manifest=loader.read_manifest(loaded),
-        base=loader.read_object(base) if base.is_file() else {},
-        config_dir=config_dir,
-        stream=Stream(option("--stream") or Path("/dev/null")),
-    )
-    if option("--vendor") != "none":
-        found.make_vendor = load_vendor(option("--vendor"))
-    reason = rule.inapplicable(found)
-    if reason:
-        pytest.skip(reason)
-    found.stream.mark()
-    if rule.tier == 1:
-        yield found
+    if RULES[rule_of(request.node)].tier == 1:
+        yield avatar_alone
         return
-    with found.with_vendor():
-        yield found
+    with avatar_alone.with_vendor():
+        yield avatar_alone
 
 
 @pytest.fixture
@@ -154,3 +153,9 @@ def vendor(avatar: Avatar) -> Vendor:
     """The fake that serves the test of a rule of tier 2."""
     assert avatar.vendor is not None
     return avatar.vendor
+
+
+@pytest.fixture
+def hearing(avatar: Avatar) -> Hearing:
+    """How what the vendor received is compared with what was said."""
+    return avatar.hearing(avatar.rate_hz(avatar.case("basic")))

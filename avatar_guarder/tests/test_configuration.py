@@ -5,26 +5,34 @@ from typing import Any
 
 import pytest
 
+from avatar_guarder import cases
 from avatar_guarder.avatar import Avatar
-from avatar_guarder.graph import Broken, Graph, speech
+from avatar_guarder.graph import (
+    CONFIGURATION,
+    FATAL,
+    NON_FATAL,
+    Broken,
+    Graph,
+    Late,
+    speech,
+)
 from avatar_guarder.vendor import Vendor
 
-FATAL, NON_FATAL = -1000, 1000
 MAX_ERRORS = 3
 STATUSES = ("connecting", "connected", "disconnected")
+STATUS = "connection_status_changed"
 
 
 def check_fatal_error(avatar: Avatar, case: str, names: list[str]) -> None:
     """Hold the avatar to one fatal error that holds one of `names`."""
+    codes = (CONFIGURATION, FATAL)
 
     async def script(graph: Graph) -> None:
-        await graph.until(
-            lambda: graph.errors(FATAL), f"no error {FATAL} came", 3
-        )
-        count = await graph.until_quiet(lambda: len(graph.errors(FATAL)))
+        await graph.until_error(*codes)
+        count = await graph.until_quiet(lambda: len(graph.errors(*codes)))
         if count != 1:
-            raise Broken(f"{count} errors {FATAL} came")
-        message = str(graph.errors(FATAL)[0].get("message"))
+            raise Broken(f"{count} fatal errors came")
+        message = str(graph.errors(*codes)[0].get("message"))
         if not any(name in message for name in names):
             raise Broken(
                 f"the error names none of {', '.join(sorted(names))}: "
@@ -36,32 +44,27 @@ def check_fatal_error(avatar: Avatar, case: str, names: list[str]) -> None:
 
 @pytest.mark.rule("reports_missing_params")
 def test_missing_params(avatar: Avatar) -> None:
-    names = {*avatar.case("empty")["params"], *avatar.base.get("params", {})}
-    check_fatal_error(avatar, "empty", list(names) or ["params"])
+    check_fatal_error(avatar, "missing", avatar.required())
 
 
 @pytest.mark.rule("reports_invalid_params")
 def test_invalid_params(avatar: Avatar) -> None:
-    right = avatar.case("basic")["params"]
-    wrong = avatar.case("invalid")["params"]
-    names = [name for name in wrong if wrong[name] != right.get(name)]
-    check_fatal_error(avatar, "invalid", names)
+    names = cases.differences(avatar.case("wrong_value"), avatar.case("basic"))
+    check_fatal_error(avatar, "wrong_value", names)
 
 
 @pytest.mark.rule("reports_outages_sparingly")
 def test_outage(avatar: Avatar) -> None:
     async def script(graph: Graph) -> None:
-        await graph.until(
-            lambda: graph.errors(NON_FATAL), f"no error {NON_FATAL} came"
-        )
+        await graph.until_error(NON_FATAL)
         await asyncio.sleep(2)  # some attempts, whose errors would come
         count = len(graph.errors(NON_FATAL))
         if count > MAX_ERRORS:
             raise Broken(f"{count} errors {NON_FATAL} came in 2 s")
-        if graph.errors(FATAL):
-            raise Broken(f"an error {FATAL} came")
+        if graph.errors(FATAL, CONFIGURATION):
+            raise Broken("a fatal error came")
 
-    avatar.play(script)
+    avatar.play(script, early=True)
 
 
 def check_texts(payload: dict[str, Any], *names: str) -> None:
@@ -77,29 +80,39 @@ def check_vendor_info(payload: dict[str, Any]) -> None:
         raise Broken(f"vendor_info names no vendor: {info!r}")
 
 
+def check_vendor_metadata(payload: dict[str, Any]) -> None:
+    """Hold metadata.vendor_metadata to be an object."""
+    metadata = payload.get("metadata")
+    if not isinstance(metadata, dict):
+        raise Broken(f"metadata is no object: {metadata!r}")
+    details = metadata.get("vendor_metadata")
+    if not isinstance(details, dict):
+        raise Broken(f"metadata.vendor_metadata is no object: {details!r}")
+
+
 @pytest.mark.rule("shapes_errors")
 def test_error(avatar: Avatar) -> None:
     async def script(graph: Graph) -> None:
-        await graph.until(lambda: graph.sent("error"), "no error came", 3)
+        await graph.until(lambda: graph.sent("error"), "no error came", 5)
         for error in graph.sent("error"):
             check_texts(error, "id", "module", "message")
             check_vendor_info(error)
             check_texts(error["vendor_info"], "vendor", "code", "message")
+            check_vendor_metadata(error)
             if not error["module"] or not error["message"]:
                 raise Broken("module or message is empty")
             if not isinstance(error.get("code"), int):
                 raise Broken(f"code is no integer: {error.get('code')!r}")
 
-    avatar.play(script, "empty")
+    avatar.play(script, "missing", early=True)
 
 
 @pytest.mark.rule("shapes_connection_status")
 def test_connection_status(avatar: Avatar) -> None:
-    name = "connection_status_changed"
-
     async def script(graph: Graph) -> None:
-        await graph.until(lambda: graph.sent(name), f"no {name} came", 5)
-        for status in graph.sent(name):
+        await graph.until(lambda: graph.sent(STATUS), f"no {STATUS} came", 5)
+        await asyncio.sleep(1)
+        for status in graph.sent(STATUS):
             check_texts(status, "id", "module", "current", "last")
             check_vendor_info(status)
             if status["current"] not in STATUSES:
@@ -107,15 +120,38 @@ def test_connection_status(avatar: Avatar) -> None:
             if status["current"] == status["last"]:
                 raise Broken(f"no change: {status['current']!r} twice")
 
-    avatar.play(script)
+    avatar.play(script, early=True)
+
+
+@pytest.mark.rule("reports_each_attempt")
+def test_attempts(avatar: Avatar) -> None:
+    def attempts(graph: Graph) -> bool:
+        states = [status.get("current") for status in graph.sent(STATUS)]
+        if states.count("connecting") < 2:
+            return False
+        return any(
+            pair == ("disconnected", "connecting")
+            for pair in zip(states, states[1:])
+        )
+
+    async def script(graph: Graph) -> None:
+        try:
+            await graph.until(lambda: attempts(graph), "no second attempt", 8)
+        except Late:
+            states = [str(s.get("current")) for s in graph.sent(STATUS)]
+            raise Late(
+                f"no second attempt was reported within 8 s: "
+                f"{', '.join(states) or 'nothing came'}"
+            ) from None
+
+    avatar.play(script, early=True)
 
 
 @pytest.mark.rule("shapes_metrics")
 def test_metrics(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session")
+        await graph.until(vendor.confirmed, "no session", 10)
         await graph.utter(speech(200, graph.rate_hz))
-        await graph.until(vendor.ends, "the vendor has no end")
         await graph.until(lambda: graph.sent("metrics"), "no metrics came")
         await graph.until_quiet(lambda: len(graph.messages))
         for metrics in graph.sent("metrics"):

@@ -44,7 +44,7 @@ def check_pairs(graph: Graph, count: int) -> list[Payload]:
 @pytest.mark.rule("pairs_playback_events")
 def test_pairs(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session")
+        await graph.until(vendor.confirmed, "no session", 10)
         for turn_id in (1, 2):
             await graph.utter(speech(300, graph.rate_hz, turn_id), turn_id)
         await graph.until(lambda: len(graph.sent(END)) >= 2, f"no two {END}", 5)
@@ -63,7 +63,7 @@ def test_pairs(avatar: Avatar, vendor: Vendor) -> None:
 @pytest.mark.rule("reports_cut_playback")
 def test_cut(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session")
+        await graph.until(vendor.confirmed, "no session", 10)
         await graph.utter(speech(3000, graph.rate_hz))
         await graph.until(lambda: graph.sent(START), f"no {START}")
         began = time.monotonic()
@@ -87,7 +87,7 @@ def test_cut(avatar: Avatar, vendor: Vendor) -> None:
 @pytest.mark.rule("ends_playback_after_loss")
 def test_loss(avatar: Avatar, vendor: Vendor) -> None:
     async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session")
+        await graph.until(vendor.confirmed, "no session", 10)
         await graph.utter(speech(1000, graph.rate_hz))
         await graph.until(lambda: graph.sent(START), f"no {START}")
         vendor.fault("reset")

@@ -1,15 +1,16 @@
 """The vendor of mutants/honest: JSON lines over TCP, on loopback only.
 
 A client sends {"hello": key}, then {"audio": hex, "id": n}, {"end": n} and
-{"interrupt": n}; the service says {"ready": true} or {"error": reason}.
+{"interrupt": n}; the service says {"ready": token} or {"error": reason}.
 """
 
 import asyncio
 import contextlib
 import json
+import secrets
 import socket
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,9 +23,11 @@ class Vendor:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._sessions: list[Any] = []
-        # By session and id: audio, and the marks "end" and "interrupt".
-        self._audio: dict[tuple[int, int], bytearray] = defaultdict(bytearray)
-        self._marks: list[tuple[str, tuple[int, int]]] = []
+        self._tokens: list[str] = []
+        self._audio: list[bytearray] = []
+        self._open: dict[Any, int] = {}  # an id of an utterance -> its number
+        self._marks: list[tuple[str, int]] = []
+        self._attempts = self._closed = 0
         self._faults: Counter[str] = Counter()
 
     @contextlib.contextmanager
@@ -44,55 +47,73 @@ class Vendor:
         return len(self._sessions)
 
     def received(self) -> list[bytes]:
-        return [bytes(audio) for audio in list(self._audio.values())]
+        return [bytes(audio) for audio in self._audio]
 
     def ends(self) -> list[int]:
-        return self._numbers("end")
+        return [number for kind, number in list(self._marks) if kind == "end"]
 
     def interrupts(self) -> list[int]:
-        return self._numbers("interrupt")
+        return [number for kind, number in list(self._marks) if kind != "end"]
+
+    def attempts(self) -> int:
+        return self._attempts
+
+    def closed(self) -> int:
+        return self._closed
+
+    def secrets(self) -> list[str]:
+        return list(self._tokens)
 
     def fault(self, name: str) -> None:
         self._faults[name] = 2  # "refuse" counts down
-        if name not in ("refuse", "hang", "stall"):
-            self._loop.call_soon_threadsafe(self._drop, name)
+        self._loop.call_soon_threadsafe(self._act, name)
 
-    def _drop(self, name: str) -> None:
+    def _act(self, name: str) -> None:
         for writer in self._sessions:
-            if name in ("close", "credits"):
-                writer.write(b'{"error": "%s"}\n' % name.encode())
-            if name == "reset":
+            if name == "stall":
+                writer.transport.pause_reading()
+            elif name == "reset":
                 writer.transport.abort()
-            writer.close()
+            elif name in ("close", "leave", "credits"):
+                if name != "leave":
+                    writer.write(b'{"error": "%s"}\n' % name.encode())
+                writer.close()
 
     async def _serve(self, reader: Any, writer: Any) -> None:
+        self._attempts += 1
         with contextlib.suppress(ConnectionError, ValueError):
             hello = json.loads(await reader.readline())
             if self._faults["hang"]:
                 await asyncio.Event().wait()
-            elif self._faults["credits"]:
-                writer.write(b'{"error": "credits"}\n')
-            elif self._faults["refuse"]:
-                self._faults["refuse"] -= 1
-                writer.write(b'{"error": "busy"}\n')
-            elif hello["hello"] == API_KEY:
-                writer.write(b'{"ready": true}\n')
+            if reason := self._refusal(hello):
+                writer.write(b'{"error": "%s"}\n' % reason.encode())
+            else:
+                self._tokens.append(secrets.token_hex(8))
+                writer.write(b'{"ready": "%s"}\n' % self._tokens[-1].encode())
                 self._sessions.append(writer)
                 await self._record(reader, len(self._sessions))
+        self._closed += writer in self._sessions
         writer.close()
+
+    def _refusal(self, hello: dict[str, Any]) -> str:
+        if self._faults["credits"]:
+            return "credits"
+        if self._faults["down"] or self._faults["refuse"]:
+            self._faults["refuse"] = max(0, self._faults["refuse"] - 1)
+            return "busy"
+        return "" if hello["hello"] == API_KEY else "key"
 
     async def _record(self, reader: Any, session: int) -> None:
         while line := await reader.readline():
             message = json.loads(line)
-            for kind in {"end", "interrupt"} & message.keys():
-                self._marks.append((kind, (session, message[kind])))
             if "audio" in message:
-                audio = self._audio[session, message["id"]]
-                audio += bytes.fromhex(message["audio"])
-            if self._faults["stall"]:
-                await asyncio.Event().wait()
-
-    def _numbers(self, kind: str) -> list[int]:
-        known = list(self._audio)
-        marks = [key for marked, key in list(self._marks) if marked == kind]
-        return [known.index(key) if key in known else -1 for key in marks]
+                key = session, message["id"]
+                if key not in self._open:
+                    self._open[key] = len(self._audio)
+                    self._audio.append(bytearray())
+                self._audio[self._open[key]] += bytes.fromhex(message["audio"])
+            for kind in {"end", "interrupt"} & message.keys():
+                number = self._open.get((session, message[kind]), -1)
+                self._marks.append((kind, number))
+                if kind == "end":
+                    self._open.pop((session, message[kind]), None)

@@ -6,6 +6,9 @@ from ten_runtime import Addon, TenEnv, register_addon_as_extension
 
 from .extension import HonestExtension
 
+if os.environ.get("AVATAR_MUTANT") == "loads":
+    raise ImportError("this mutant does not load")
+
 
 def extension_class() -> type[HonestExtension]:
     """Return what to register: the honest one unless a mutant is named."""

@@ -17,7 +17,7 @@ from ten_runtime import (
 
 from .player import Player, Utterance
 
-FATAL, NON_FATAL = -1000, 1000
+CONFIGURATION, FATAL, NON_FATAL = -1012, -1000, 1000
 INTERRUPTED = 2
 
 
@@ -84,7 +84,7 @@ class HonestExtension(AsyncExtension):
         await self.answer(cmd, StatusCode.OK)
 
     async def on_unknown(self, cmd: Cmd) -> None:
-        await self.answer(cmd, StatusCode.ERROR)
+        await self.answer(cmd, StatusCode.OK)
 
     async def answer(self, cmd: Cmd, code: StatusCode) -> None:
         await self.env.return_result(CmdResult.create(code, cmd))
@@ -100,12 +100,20 @@ class HonestExtension(AsyncExtension):
             return
         if name == "tts_audio_start":
             self.request_id, _ = data.get_property_string("request_id")
-            self.player.begin()
+            self.player.begin(self.request_id)
         elif name == "tts_audio_end":
             reason, _ = data.get_property_int("reason")
-            self.on_end(reason)
+            request_id, _ = data.get_property_string("request_id")
+            if self.is_of_open(request_id):
+                self.on_end(reason)
         elif name == "finalize":
             self.player.end()
+
+    def is_of_open(self, request_id: str) -> bool:
+        """Whether an end is that of the open utterance, or names none."""
+        assert self.player is not None
+        spoken = self.player.open
+        return spoken is None or request_id in ("", spoken.request_id)
 
     def on_end(self, reason: int) -> None:
         assert self.player is not None
@@ -164,7 +172,7 @@ class HonestExtension(AsyncExtension):
         return ""
 
     def report_problem(self) -> None:
-        self.fail(self.problem, "invalidConfiguration")
+        self.error(CONFIGURATION, self.problem, "ValueError")
 
     def shown(self, params: dict[str, Any]) -> dict[str, Any]:
         """Return what may be logged of the params."""
@@ -194,7 +202,7 @@ class HonestExtension(AsyncExtension):
                 "code": code,
                 "message": message,
                 "vendor_info": self.vendor_info(vendor_code, message),
-                "metadata": {},
+                "metadata": {"vendor_metadata": {"name": "toy"}},
             },
         )
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 CONNECT_LIMIT_S = 2.0
-RETRY_S = 0.05
-MAX_WAITING_S = 30.0
+RETRY_S = 0.1
+MAX_RETRY_S = 2.0
+MAX_WAITING_S = 120.0
 MESSAGE_BYTES = 4800
 
 FINISHED, CUT, LOST = 1, 2, 3
@@ -61,10 +62,12 @@ class Player:
         self.count = 0
         self.stale: set[int | None] = set()
         """Turns that were flushed; None: speech without a turn."""
+        self.cut_requests: set[str] = set()
         self.heard: list[Utterance] = []
         """Written, and not over yet."""
         self.busy_until_s = 0.0
         self.connected = False
+        self.renewing = False
         self.failed = False
         self.overflows = False
         self.wake = asyncio.Event()
@@ -109,9 +112,11 @@ class Player:
         for at in range(0, len(pcm), MESSAGE_BYTES):
             self.put("audio", utterance, pcm[at : at + MESSAGE_BYTES])
 
-    def begin(self) -> None:
-        """A tts_audio_start: speech without a turn is fresh again."""
+    def begin(self, request_id: str) -> None:
+        """A tts_audio_start: what follows a request that is new is fresh."""
         self.stale.discard(None)
+        if request_id not in self.cut_requests:
+            self.stale.clear()
 
     def end(self) -> None:
         utterance, self.open = self.open, None
@@ -123,6 +128,8 @@ class Player:
         if self.open is not None:
             flushed.append(self.open)
         self.open = None
+        if flushed:
+            self.cut_requests = {one.request_id for one in flushed}
         self.forget_turns({utterance.turn_id for utterance in flushed})
         self.clear_queue()
         if self.heard:
@@ -153,7 +160,7 @@ class Player:
 
     def fall_back(self) -> None:
         """Speak what waits by the voice, as there is no session."""
-        if self.connected:
+        if self.connected or self.renewing:
             return
         for _, utterance, pcm in self.queue:
             utterance.by_voice = True
@@ -165,11 +172,12 @@ class Player:
 
     async def run(self) -> None:
         loses = False
+        pause_s = RETRY_S
         while True:
             self.host.status("connecting")
             try:
                 await asyncio.wait_for(self.connect(), CONNECT_LIMIT_S)
-                loses = False
+                loses, pause_s = False, RETRY_S
                 reason = await self.session()
             except (OSError, ValueError, asyncio.TimeoutError) as error:
                 reason = type(error).__name__
@@ -179,6 +187,7 @@ class Player:
                 self.connected = False
             if reason == "renew":
                 continue
+            self.renewing = False
             self.cut_playback(LOST)
             self.host.status("disconnected")
             if self.is_final(reason):
@@ -189,10 +198,14 @@ class Player:
             if not loses:
                 self.host.complain(f"no connection ({reason}); trying again")
             loses = True
-            await asyncio.sleep(RETRY_S)
+            await self.pause(pause_s)
+            pause_s = min(2 * pause_s, MAX_RETRY_S)
+
+    async def pause(self, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
 
     def is_final(self, reason: str) -> bool:
-        return reason == "credits"
+        return reason in ("credits", "key")
 
     async def connect(self) -> None:
         self.reader, self.writer = await asyncio.open_connection(
@@ -202,28 +215,43 @@ class Player:
         link = self.writer.get_extra_info("socket")
         link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         self.write(hello=self.params["api_key"])
-        answer = json.loads(await self.reader.readline() or "{}")
+        answer = await self.answer()
         if "ready" not in answer:
             raise VendorSaid(answer.get("error", "closed"))
-        self.connected = True
+        self.connected, self.renewing = True, False
         self.host.status("connected")
+
+    async def answer(self) -> dict[str, Any]:
+        return json.loads(await self.reader.readline() or "{}")
 
     async def session(self) -> str:
         """Serve until the session ends; return why."""
-        tasks = [
-            asyncio.ensure_future(part)
-            for part in (self.listen(), self.write_queue(), self.renew())
-        ]
+        listening = asyncio.ensure_future(self.listen())
+        renewal = asyncio.ensure_future(self.renew())
+        writing = asyncio.ensure_future(self.write_queue())
+        tasks = (listening, renewal, writing)
         try:
             done, _ = await asyncio.wait(
                 tasks, return_when=asyncio.FIRST_COMPLETED
             )
+            if done == {renewal}:
+                await self.hand_over()
+                return renewal.result()
             return done.pop().result() or "closed"
         finally:
             for task in tasks:
                 task.cancel()
+            self.connected = False
             with contextlib.suppress(Exception):
                 self.writer.transport.abort()
+
+    async def hand_over(self) -> None:
+        """Have the session take what was written; the rest waits."""
+        self.connected, self.renewing = False, True
+        while self.writer.transport.get_write_buffer_size():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        self.writer.write_eof()
+        await asyncio.sleep(0.05)
 
     async def listen(self) -> str:
         line = await self.reader.readline()
@@ -231,16 +259,11 @@ class Player:
 
     async def renew(self) -> str:
         await asyncio.sleep(self.params.get("renew_after_s", 3600))
-        while self.is_busy():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
         return "renew"
-
-    def is_busy(self) -> bool:
-        return bool(self.open or self.queue or self.heard)
 
     async def write_queue(self) -> str:
         while True:
-            while not self.queue:
+            while not (self.queue and self.connected):
                 self.wake.clear()
                 await self.wake.wait()
             kind, utterance, pcm = self.queue.popleft()

@@ -2,13 +2,49 @@
 
 import asyncio
 import struct
+import time
 from typing import Any
 
-from ten_runtime import AsyncTenEnv, AudioFrame, Cmd, Data
+from ten_runtime import AsyncTenEnv, AudioFrame, Cmd, Data, StatusCode
 
 from .extension import HonestExtension
 from .player import Player, Utterance
 from .registry import breaks
+
+# The baseline; the mutant that does not load is in addon.py
+
+
+@breaks("starts")
+class RaisesOnStart(HonestExtension):
+    async def on_start(self, ten_env: AsyncTenEnv) -> None:
+        raise ValueError("no start")
+
+
+@breaks("lives_without_vendor")
+class NeedsConnection(HonestExtension):
+    async def on_audio_frame(
+        self, ten_env: AsyncTenEnv, audio_frame: AudioFrame
+    ) -> None:
+        if self.player is not None and not self.player.connected:
+            raise RuntimeError("not connected")
+        await super().on_audio_frame(ten_env, audio_frame)
+
+
+@breaks("lives_when_misconfigured")
+class NeedsConfiguration(HonestExtension):
+    async def on_audio_frame(
+        self, ten_env: AsyncTenEnv, audio_frame: AudioFrame
+    ) -> None:
+        if self.player is None:
+            raise RuntimeError("not configured")
+        await super().on_audio_frame(ten_env, audio_frame)
+
+
+@breaks("answers_flush")
+class NeverAnswers(HonestExtension):
+    async def on_flush(self, cmd: Cmd) -> None:
+        pass
+
 
 # Life
 
@@ -47,6 +83,22 @@ class StopsAll(HonestExtension):
             await super().on_flush(cmd)
 
 
+@breaks("keeps_the_loop_free")
+class BlocksAtConnect(Player):
+    async def answer(self) -> dict[str, Any]:
+        answering = asyncio.ensure_future(super().answer())
+        done, _ = await asyncio.wait({answering}, timeout=0.1)
+        if not done:
+            time.sleep(0.8)  # noqa: ASYNC251
+        return await answering
+
+
+@breaks("pauses_between_attempts")
+class NeverPauses(Player):
+    async def pause(self, pause_s: float) -> None:
+        await asyncio.sleep(0.005)
+
+
 # Configuration
 
 
@@ -74,9 +126,16 @@ class ReportsEachAttempt(HonestExtension):
         if current == "connecting" and self.last_status == "disconnected":
             self.attempts += 1
             # Of a lost connection the first attempt succeeds as a rule.
-            if self.attempts > 2:
+            if self.attempts > 1:
                 self.complain("no connection")
         super().status(current)
+
+
+@breaks("reports_each_attempt")
+class ReportsOneAttempt(HonestExtension):
+    def status(self, current: str) -> None:
+        if self.last_status != "connecting" or current == "connected":
+            super().status(current)
 
 
 @breaks("shapes_errors")
@@ -99,7 +158,7 @@ class OwnStatus(HonestExtension):
 @breaks("answers_unknown_commands")
 class KnowsFlushOnly(HonestExtension):
     async def on_unknown(self, cmd: Cmd) -> None:
-        pass
+        await self.answer(cmd, StatusCode.ERROR)
 
 
 @breaks("answers_flush_while_connecting")
@@ -133,6 +192,15 @@ class OneFlushAtATime(HonestExtension):
 class KeepsFlush(HonestExtension):
     def pass_on_flush(self) -> None:
         pass
+
+
+@breaks("answers_flush_before_downstream")
+class WaitsForDownstream(HonestExtension):
+    async def on_flush(self, cmd: Cmd) -> None:
+        if self.player is not None:
+            self.player.flush()
+        await self.env.send_cmd(Cmd.create("flush"))
+        await self.answer(cmd, StatusCode.OK)
 
 
 # Messages of other nodes
@@ -241,3 +309,10 @@ class MuteWhenMisconfigured(HonestExtension):
 class WaitsInSilence(Player):
     def fall_back(self) -> None:
         pass
+
+
+@breaks("silences_the_voice")
+class KeepsVoiceOn(Player):
+    def forget_turns(self, turns: set[int | None]) -> None:
+        if self.connected:
+            super().forget_turns(turns)

@@ -1,6 +1,9 @@
 """Mutants that break a rule of tier 2."""
 
 import asyncio
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from ten_runtime import AsyncTenEnv, AudioFrame, Cmd, Data
@@ -8,6 +11,15 @@ from ten_runtime import AsyncTenEnv, AudioFrame, Cmd, Data
 from .extension import HonestExtension
 from .player import FINISHED, Player, Utterance
 from .registry import breaks
+
+# The baseline
+
+
+@breaks("lives_with_vendor")
+class NeverConnects(Player):
+    async def connect(self) -> None:
+        raise OSError("no connection")
+
 
 # Speech
 
@@ -37,10 +49,70 @@ class ForgetsTheFirst(Player):
             self.waiting_bytes -= len(pcm)
 
 
+@breaks("sends_speech_at_once")
+class HoldsBack(Player):
+    def put(self, kind: str, utterance: Utterance, pcm: bytes = b"") -> None:
+        put = super().put
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.8, lambda: put(kind, utterance, pcm))
+
+
+@breaks("takes_long_speech")
+class OneMinute(Player):
+    """What an utterance has beyond a minute is dropped."""
+
+    said = 0
+
+    def speak(self, pcm: bytes, turn_id: int | None, request_id: str) -> None:
+        self.said += len(pcm)
+        if self.said < 60 * self.bytes_per_s or not self.connected:
+            super().speak(pcm, turn_id, request_id)
+
+
 @breaks("joins_odd_frames")
 class PadsOddFrames(Player):
     def speak(self, pcm: bytes, turn_id: int | None, request_id: str) -> None:
         super().speak(pcm + bytes(len(pcm) % 2), turn_id, request_id)
+
+
+@breaks("speaks_without_metadata")
+class NeedsTurn(Player):
+    def speak(self, pcm: bytes, turn_id: int | None, request_id: str) -> None:
+        if turn_id is not None or not self.connected:
+            super().speak(pcm, turn_id, request_id)
+
+
+@breaks("speaks_through_a_proxy")
+class RefusesProxies(Player):
+    async def connect(self) -> None:
+        if os.environ.get("HTTP_PROXY") and not os.environ.get("NO_PROXY"):
+            raise OSError("proxies are not supported")
+        await super().connect()
+
+
+@breaks("reports_wrong_rate")
+class DropsWithoutAWord(HonestExtension):
+    def refuse_format(self) -> None:
+        pass
+
+
+@breaks("recovers_from_a_rate_change")
+class ForgivesNoRate(HonestExtension):
+    refuses = False
+
+    async def on_audio_frame(
+        self, ten_env: AsyncTenEnv, audio_frame: AudioFrame
+    ) -> None:
+        is_spoken = self.player is not None and self.player.count
+        if not self.refuses:
+            await super().on_audio_frame(ten_env, audio_frame)
+        self.refuses |= self.bad_format and bool(is_spoken)
+
+
+@breaks("ends_each_utterance")
+class NeverEnds(Player):
+    def end(self) -> None:
+        self.open = None
 
 
 @breaks("ends_each_utterance_once")
@@ -57,6 +129,14 @@ class EndsTwice(Player):
         super().end()
 
 
+@breaks("ends_behind_speech")
+class EndOvertakes(Player):
+    def put(self, kind: str, utterance: Utterance, pcm: bytes = b"") -> None:
+        super().put(kind, utterance, pcm)
+        if kind == "end" and len(self.queue) > 100:
+            self.queue.insert(1, self.queue.pop())
+
+
 @breaks("ends_on_finalize")
 class IgnoresFinalize(HonestExtension):
     async def on_data(self, ten_env: AsyncTenEnv, data: Data) -> None:
@@ -64,12 +144,18 @@ class IgnoresFinalize(HonestExtension):
             await super().on_data(ten_env, data)
 
 
+@breaks("ignores_late_ends")
+class TakesAnyEnd(HonestExtension):
+    def is_of_open(self, request_id: str) -> bool:
+        return True
+
+
 @breaks("sends_no_empty_utterance")
 class EndsWithoutAudio(Player):
     begun = False
 
-    def begin(self) -> None:
-        super().begin()
+    def begin(self, request_id: str) -> None:
+        super().begin(request_id)
         self.begun = True
 
     def speak(self, pcm: bytes, turn_id: int | None, request_id: str) -> None:
@@ -83,6 +169,26 @@ class EndsWithoutAudio(Player):
 
 
 # Barge-in
+
+
+@breaks("interrupts_speech")
+class NeverInterrupts(Player):
+    def put(self, kind: str, utterance: Utterance, pcm: bytes = b"") -> None:
+        if kind != "interrupt":
+            super().put(kind, utterance, pcm)
+
+
+@breaks("interrupts_after_the_end")
+class InterruptsOpenOnly(Player):
+    ended = 0
+
+    def end(self) -> None:
+        self.ended = self.open.number if self.open else self.ended
+        super().end()
+
+    def put(self, kind: str, utterance: Utterance, pcm: bytes = b"") -> None:
+        if kind != "interrupt" or utterance.number > self.ended:
+            super().put(kind, utterance, pcm)
 
 
 @breaks("interrupts_once")
@@ -133,6 +239,12 @@ class DropsTheNext(Player):
             super().speak(pcm, turn_id, request_id)
 
 
+@breaks("speaks_a_flushed_turn_again")
+class TurnsEnd(Player):
+    def begin(self, request_id: str) -> None:
+        self.stale.discard(None)
+
+
 # Sessions
 
 
@@ -162,7 +274,24 @@ class TriesOnce(Player):
 @breaks("gives_up_without_credits")
 class NeverGivesUp(Player):
     def is_final(self, reason: str) -> bool:
-        return False
+        return reason == "key"
+
+
+@breaks("reports_wrong_credentials")
+class TriesAnyKey(Player):
+    def is_final(self, reason: str) -> bool:
+        return reason == "credits"
+
+
+@breaks("renews_without_losing_speech")
+class DropsWhileRenewing(Player):
+    async def hand_over(self) -> None:
+        await super().hand_over()
+        await asyncio.sleep(0.2)
+
+    def speak(self, pcm: bytes, turn_id: int | None, request_id: str) -> None:
+        if not self.renewing:
+            super().speak(pcm, turn_id, request_id)
 
 
 @breaks("renews_before_expiry")
@@ -186,6 +315,23 @@ class LatestSpeaks(HonestExtension):
         if self.player and self.player.connected:
             self.player = LatestSpeaks.latest
         await super().on_audio_frame(ten_env, audio_frame)
+
+
+@breaks("workers_do_not_share")
+class OneSession(Player):
+    """The session's id stands in a file; a newer one ends the session."""
+
+    async def connect(self) -> None:
+        await super().connect()
+        self.file = Path(tempfile.gettempdir(), "honest_session")
+        self.file.write_text(str(os.getpid()))
+        self.watching = asyncio.ensure_future(self.watch())
+
+    async def watch(self) -> None:
+        while self.file.read_text() == str(os.getpid()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        self.writer.transport.abort()
+        await asyncio.sleep(0.5)
 
 
 # A vendor that hangs
@@ -240,6 +386,20 @@ class LogsWhatIsSent(Player):
     def write(self, **message: Any) -> None:
         print(f"sending {list(message)}")
         super().write(**message)
+
+
+@breaks("keeps_tokens_out_of_logs")
+class PrintsToken(Player):
+    async def answer(self) -> dict[str, Any]:
+        answer = await super().answer()
+        print(f"the vendor said {answer}")
+        return answer
+
+
+@breaks("keeps_secrets_out_of_vendor_errors")
+class QuotesRequest(HonestExtension):
+    def fail(self, message: str, vendor_code: str) -> None:
+        super().fail(f"{message} {self.params}", vendor_code)
 
 
 @breaks("shapes_metrics")

@@ -1,0 +1,572 @@
+"""A pytest plugin that runs each test in a process of its own.
+
+An extension may end its process, hang in it, or leave something behind in it.
+So this process loads neither an extension nor the runtime: it forks one for
+each test, several at a time, and gathers what they report. A rule whose
+baseline is broken is not run, and a break that only a busy machine may have
+caused is confirmed by a second run.
+"""
+
+import contextlib
+import faulthandler
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from . import cases, worker
+from .avatar import NOWHERE, Avatar, set_proxies
+from .graph import Late, WorkerEnded
+from .loader import Unusable, read_api, read_manifest, read_object
+from .rules import RULES
+from .vendor import load_vendor
+from .verdicts import (
+    BROKEN,
+    ENDED,
+    KEPT,
+    LATE,
+    NOT_APPLICABLE,
+    NOT_TESTABLE,
+    Break,
+    Verdict,
+    break_of_hang,
+    break_of_process,
+    one_line,
+)
+
+POLL_S = 0.01
+SLOW_FACTOR = 3
+LOAD_FACTOR = 0.5
+
+Key = tuple[str, str]
+"""A mutant, "" without mutants, and a rule."""
+
+
+@dataclass
+class Job:
+    """A test, and its process while it has one."""
+
+    item: pytest.Item
+    key: Key
+    repeats: bool = False
+    """Whether it confirms an earlier run."""
+    pid: int = 0
+    folder: Path = Path()
+    began_s: float = 0.0
+    limit_s: float = 0.0
+
+    @property
+    def rule(self) -> str:
+        return self.key[1]
+
+
+@dataclass
+class Progress:
+    """What is known of a rule so far."""
+
+    left: int = 0
+    """Tests that have no result yet."""
+    kept: bool = False
+    breaks: list[Break] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    """Why tests were skipped."""
+    untestable: str = ""
+    took_s: float = 0.0
+
+    def outcome(self) -> str:
+        if self.untestable:
+            return NOT_TESTABLE
+        if self.breaks:
+            return BROKEN
+        if self.kept:
+            return KEPT
+        if any(reason.startswith(NOT_TESTABLE) for reason in self.reasons):
+            return NOT_TESTABLE
+        return NOT_APPLICABLE
+
+    def how(self) -> str:
+        if self.untestable:
+            return self.untestable
+        if self.breaks:
+            return self.breaks[0].how
+        if self.kept:
+            return ""
+        reasons = sorted(
+            self.reasons, key=lambda text: not text.startswith(NOT_TESTABLE)
+        )
+        reason = reasons[0] if reasons else "no test"
+        return reason.removeprefix(f"{NOT_TESTABLE}: ")
+
+
+class Isolation:
+    """The plugin; in a forked process it only reports."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        option: Any = config.getoption
+        self.broken: frozenset[str] = frozenset()
+        """Rules that are known to be broken when a test begins."""
+        self.vendor_hz = 0
+        self.stream = Path(os.devnull)
+        self.escapes: Path | None = None
+        self._config = config
+        self._jobs: int = option("--jobs")
+        self._limit_s: float = option("--limit")
+        self._results: Path | None = option("--results")
+        self._folder: Path | None = option("--folder")
+        self._asked = [name for name in option("--rules").split(",") if name]
+        self._takes_needs = not option("--matrix", None)
+        self._progress: dict[Key, Progress] = {}
+        self._reports: dict[str, list[Any]] = {}
+        self._late: list[Job] = []
+        self._inapplicable: dict[str, str] = {}
+        self._temporary = Path()
+
+    # In the process of a test
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: "pytest.CallInfo[None]"
+    ) -> Any:
+        report = yield
+        if call.excinfo is not None and report.outcome != "passed":
+            error = call.excinfo.value
+            found = {"how": one_line(error), "kind": "", "cause": ""}
+            if isinstance(error, Late):
+                found["kind"] = LATE
+            elif isinstance(error, WorkerEnded):
+                found["kind"] = ENDED
+                found["cause"] = (
+                    error.escape.place if error.escape else found["how"]
+                )
+                found["detail"] = str(error.__cause__ or "")[-4000:]
+            elif isinstance(error, (pytest.skip.Exception, Unusable)):
+                found["how"] = str(error).strip().partition("\n")[0]
+            report.user_properties.append(("guard", found))
+        return report
+
+    # In the process that starts the others
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        self._inapplicable = self._find_inapplicable()
+        if not self._asked:
+            return
+        wanted = set(self._asked)
+        if self._takes_needs:
+            for name in self._asked:
+                if name not in self._inapplicable:
+                    wanted |= needs_of(name)
+        items[:] = [item for item in items if rule_of(item) in wanted]
+
+    def _find_inapplicable(self) -> dict[str, str]:
+        """Return why rules do not apply, by their names."""
+        try:
+            avatar = describe(self._config)
+        except Unusable:
+            return {}  # the test that loads the extension says why
+        reasons = {
+            name: rule.inapplicable(avatar) for name, rule in RULES.items()
+        }
+        return {name: reason for name, reason in reasons.items() if reason}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        if session.config.option.collectonly:
+            return None
+        if session.testsfailed:
+            raise session.Interrupted("errors during collection")
+        self._temporary = Path(tempfile.mkdtemp(prefix="avatar_guarder-"))
+        try:
+            self._run(session)
+        finally:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+        return True
+
+    def _run(self, session: pytest.Session) -> None:
+        waiting = [Job(item, key_of(item)) for item in session.items]
+        order = {name: number for number, name in enumerate(RULES)}
+        waiting.sort(
+            key=lambda job: (not RULES[job.rule].slow, order[job.rule])
+        )
+        for job in waiting:
+            self._progress.setdefault(job.key, Progress()).left += 1
+        items = [job.item for job in waiting]
+        running: list[Job] = []
+        try:
+            while waiting or running or self._late:
+                if not waiting and not running:
+                    # Alone, so that this machine is as idle as it can be.
+                    waiting, self._late = self._late, []
+                waiting = self._start_ready(waiting, running)
+                done = [job for job in running if self._is_done(job, waiting)]
+                running = [job for job in running if job not in done]
+                if not done:
+                    time.sleep(POLL_S)
+        finally:
+            for job in running:
+                self._kill(job)
+        self._merge_causes()
+        for item in items:
+            self._log(item)
+        self._write_verdicts()
+
+    def _start_ready(self, waiting: list[Job], running: list[Job]) -> list[Job]:
+        left: list[Job] = []
+        for job in waiting:
+            reason = self._inapplicable.get(job.rule)
+            if reason:
+                self._skip(job, reason)
+                continue
+            cause = self._cause_of_needs(job.key)
+            quick = [run for run in running if not RULES[run.rule].slow]
+            jobs = min(2, self._jobs) if job.repeats else self._jobs
+            if cause is None:
+                left.append(job)
+            elif cause:
+                self._progress[job.key].untestable = cause
+                self._progress[job.key].left -= 1
+                self._announce(job.key)
+            elif RULES[job.rule].slow or len(quick) < jobs:
+                self._fork(job)
+                running.append(job)
+            else:
+                left.append(job)
+        return left
+
+    def _skip(self, job: Job, reason: str) -> None:
+        progress = self._progress[job.key]
+        progress.left -= 1
+        progress.reasons.append(reason)
+        self._reports[job.item.nodeid] = [_skipped(job.item, reason)]
+        self._announce(job.key)
+
+    def _cause_of_needs(self, key: Key) -> str | None:
+        """Return why a rule cannot be tested, None where it is not known."""
+        if not self._takes_needs:
+            return ""
+        mutant, rule = key
+        unknown = False
+        needs = RULES[rule].needs
+        for need in (*needs, *RULES[rule].after):
+            progress = self._progress.get((mutant, need))
+            if progress is None:
+                continue
+            if progress.left:
+                unknown = True
+            elif need not in needs:
+                continue
+            elif progress.outcome() == BROKEN:
+                return f"{progress.how()} (see {need})"
+            elif progress.outcome() == NOT_TESTABLE:
+                return progress.how()
+        return None if unknown else ""
+
+    def _fork(self, job: Job) -> None:
+        job.folder = Path(tempfile.mkdtemp(dir=self._temporary))
+        (job.folder / "stream").touch()
+        job.began_s = time.monotonic()
+        job.limit_s = self._limit_of(job.rule)
+        mutant = job.key[0]
+        self.broken = frozenset(
+            rule
+            for (other, rule), progress in self._progress.items()
+            if other == mutant and not progress.left and progress.breaks
+        )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        job.pid = os.fork()
+        if job.pid:
+            return
+        code = 1
+        try:
+            self._be_worker(job)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _limit_of(self, rule: str) -> float:
+        if rule == "loads":
+            return LOAD_FACTOR * self._limit_s
+        return self._limit_s * (SLOW_FACTOR if RULES[rule].slow else 1)
+
+    def _be_worker(self, job: Job) -> None:
+        """Run the test in the process that was forked for it."""
+        os.setsid()
+        stream = os.open(job.folder / "stream", os.O_WRONLY | os.O_APPEND)
+        os.dup2(stream, 1)
+        os.dup2(stream, 2)
+        # Line by line: what is printed is read while this process runs.
+        sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+        faulthandler.enable(2)
+        faulthandler.dump_traceback_later(job.limit_s - 0.7, file=2)
+        self.stream = job.folder / "stream"
+        self.escapes = job.folder / "escapes"
+        if self._folder is not None:
+            os.chdir(job.folder)
+        os.environ["TMPDIR"] = str(job.folder)
+        tempfile.tempdir = None
+        os.environ.setdefault("TEN_STAND_IN_LOG", "debug")
+        if job.key[0]:
+            os.environ["AVATAR_MUTANT"] = job.key[0]
+        set_proxies(NOWHERE)
+        reports = runtestprotocol(job.item, log=False, nextitem=None)
+        hook = self._config.hook
+        texts = [
+            hook.pytest_report_to_serializable(
+                config=self._config, report=report
+            )
+            for report in reports
+        ]
+        part = job.folder / "reports.part"
+        part.write_text(json.dumps(texts), encoding="utf-8")
+        part.rename(job.folder / "reports")
+
+    def _is_done(self, job: Job, waiting: list[Job]) -> bool:
+        found, status = os.waitpid(job.pid, os.WNOHANG)
+        took_s = time.monotonic() - job.began_s
+        hangs = not found and took_s > job.limit_s
+        if not found and not hangs:
+            return False
+        if hangs:
+            self._kill(job)
+        progress = self._progress[job.key]
+        progress.left -= 1
+        progress.took_s += took_s
+        reports = self._read_reports(job)
+        failure = None
+        if hangs or reports is None:
+            escapes = worker.read_escapes(job.folder / "escapes")
+            stream = job.folder / "stream"
+            folder = folder_of(self._config)
+            failure = (
+                break_of_hang(job.limit_s, stream, folder)
+                if hangs
+                else break_of_process(
+                    os.waitstatus_to_exitcode(status), stream, escapes, folder
+                )
+            )
+            reports = [_failed(job.item, failure.how, stream)]
+        else:
+            failure = self._take(reports, progress)
+        self._reports[job.item.nodeid] = reports
+        if failure is not None:
+            is_late = failure.kind == LATE and not hangs
+            if is_late and not job.repeats:
+                self._repeat(job, waiting)
+            else:
+                progress.breaks.append(failure)
+        if not progress.left:
+            self._announce(job.key)
+        shutil.rmtree(job.folder, ignore_errors=True)
+        return True
+
+    def _repeat(self, job: Job, waiting: list[Job]) -> None:
+        self._progress[job.key].left += 1
+        again = Job(job.item, job.key, repeats=True)
+        if any(job.rule in needs_of(other.rule) for other in waiting):
+            waiting.append(again)
+        else:
+            self._late.append(again)
+
+    def _take(self, reports: list[Any], progress: Progress) -> Break | None:
+        """Read the reports of a test that came to its end."""
+        failure = None
+        skipped = False
+        for report in reports:
+            properties = dict(report.user_properties)
+            self.vendor_hz = properties.get("vendor_hz", self.vendor_hz)
+            found = properties.get("guard", {})
+            if report.failed and failure is None:
+                failure = Break(
+                    found.get("how", "") or str(report.longrepr)[:200],
+                    found.get("kind", ""),
+                    found.get("cause", ""),
+                    found.get("detail", ""),
+                )
+            elif report.skipped:
+                skipped = True
+                progress.reasons.append(found.get("how", ""))
+        progress.kept |= failure is None and not skipped
+        return failure
+
+    def _read_reports(self, job: Job) -> list[Any] | None:
+        path = job.folder / "reports"
+        if not path.is_file():
+            return None
+        hook = self._config.hook
+        return [
+            hook.pytest_report_from_serializable(config=self._config, data=data)
+            for data in json.loads(path.read_text(encoding="utf-8"))
+        ]
+
+    def _kill(self, job: Job) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(job.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(job.pid, 0)
+
+    # Verdicts
+
+    def _merge_causes(self) -> None:
+        """Leave one verdict for all workers that ended at the same line."""
+        seen: dict[tuple[str, str], str] = {}
+        for rule in RULES:
+            for (mutant, name), progress in self._progress.items():
+                if name != rule or progress.outcome() != BROKEN:
+                    continue
+                first = progress.breaks[0]
+                if first.kind != ENDED or not first.cause:
+                    continue
+                earlier = seen.setdefault((mutant, first.cause), rule)
+                if earlier != rule and self._takes_needs:
+                    progress.untestable = f"{first.how} (see {earlier})"
+
+    def _log(self, item: pytest.Item) -> None:
+        """Hand what became of a test to pytest."""
+        if self._asked and rule_of(item) not in self._asked:
+            return
+        progress = self._progress[key_of(item)]
+        reports = self._reports.get(item.nodeid, [])
+        if progress.untestable:
+            reason = f"{NOT_TESTABLE}: {progress.untestable}"
+            reports = [_skipped(item, reason)]
+        hook = item.ihook
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in reports:
+            hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(
+            nodeid=item.nodeid, location=item.location
+        )
+
+    def _announce(self, key: Key) -> None:
+        mutant, rule = key
+        if not self._asked or rule in self._asked:
+            self._write(event="done", rule=rule, mutant=mutant)
+
+    def _write_verdicts(self) -> None:
+        for (mutant, rule), progress in self._progress.items():
+            detail = progress.breaks[0].detail if progress.breaks else ""
+            verdict = Verdict(
+                rule,
+                progress.outcome(),
+                progress.how(),
+                detail,
+                round(progress.took_s, 2),
+            )
+            self._write(event="verdict", mutant=mutant, **vars(verdict))
+
+    def _write(self, **line: Any) -> None:
+        if self._results is not None:
+            with open(self._results, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def needs_of(rule: str) -> set[str]:
+    """Return the rules that a rule needs, and those that they need."""
+    found: set[str] = set()
+    for need in (*RULES[rule].needs, *RULES[rule].after):
+        found |= {need} | needs_of(need)
+    return found
+
+
+def folder_of(config: pytest.Config) -> Path:
+    """Return the folder of the extension that the options name."""
+    option: Any = config.getoption
+    given: Path | None = option("--folder")
+    if given is None:
+        given = Path("ten_packages/extension", option("--extension_name"))
+    return Path(config.invocation_params.dir, given).resolve()
+
+
+def config_dir_of(config: pytest.Config) -> Path | None:
+    """Return the folder of the configurations."""
+    given: Any = config.getoption("--config_dir")
+    return (
+        Path(config.invocation_params.dir, given).resolve() if given else None
+    )
+
+
+def describe(config: pytest.Config) -> Avatar:
+    """Return the extension as its files and the options describe it.
+
+    Raises `Unusable`.
+    """
+    option: Any = config.getoption
+    folder, config_dir = folder_of(config), config_dir_of(config)
+    manifest = read_manifest(folder)
+    if config_dir is not None:
+        cases.check_folder(config_dir)
+    base = folder / "property.json"
+    made = Avatar(
+        addon=option("--extension_name"),
+        api=read_api(folder, manifest),
+        base=read_object(base) if base.is_file() else {},
+        config_dir=config_dir,
+    )
+    if option("--vendor") != "none":
+        made.make_vendor = load_vendor(option("--vendor"))
+    return made
+
+
+def rule_of(item: pytest.Item) -> str:
+    """Return the rule that a test holds an extension to."""
+    marker = item.get_closest_marker("rule")
+    name = marker.args[0] if marker is not None and marker.args else ""
+    if name not in RULES:
+        raise pytest.UsageError(f"{item.nodeid} names no rule of rules.py")
+    return name
+
+
+def key_of(item: pytest.Item) -> Key:
+    """Return the mutant and the rule that a test is for."""
+    callspec = getattr(item, "callspec", None)
+    value = callspec.params.get("mutant") if callspec is not None else None
+    return (value if isinstance(value, str) else "", rule_of(item))
+
+
+def _failed(item: pytest.Item, how: str, stream: Path) -> pytest.TestReport:
+    text = stream.read_text(encoding="utf-8", errors="replace")
+    return pytest.TestReport(
+        item.nodeid,
+        item.location,
+        {},
+        "failed",
+        how,
+        "call",
+        sections=[("what the worker printed", text[-8000:])],
+    )
+
+
+def _skipped(item: pytest.Item, reason: str) -> pytest.TestReport:
+    path, line, _ = item.location
+    return pytest.TestReport(
+        item.nodeid,
+        item.location,
+        {},
+        "skipped",
+        (path, (line or 0) + 1, f"Skipped: {reason}"),
+        "call",
+    )
+
+
+def verdicts_in(lines: Iterator[str]) -> Iterator[tuple[str, Verdict]]:
+    """Yield the mutant and the verdict of each such line of `--results`."""
+    for text in lines:
+        line = json.loads(text)
+        if line.pop("event") == "verdict":
+            yield line.pop("mutant"), Verdict(**line)

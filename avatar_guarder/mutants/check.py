@@ -1,0 +1,88 @@
+"""Holds each mutant to its rule: the suite's own test.
+
+`python -m avatar_guarder.mutants` runs it where the folder stands alone.
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .. import isolation, runner
+from ..rules import RULES
+
+SUITE = Path(__file__).resolve().parents[1]
+HONEST = runner.Subject(
+    SUITE / "mutants" / "honest",
+    "honest_avatar_python",
+    SUITE / "configs" / "toy",
+    "toy",
+)
+NEIGHBORS = 2
+"""Other rules that each mutant is held to."""
+BASELINE = ("loads", "starts")
+"""Rules without which no other can be tested: their mutants break all."""
+
+
+def plan(*, full: bool = False) -> dict[str, list[str]]:
+    """Return the rules that each mutant is held to, its own first.
+
+    Rules that need the broken one are left out: they are not testable.
+    """
+    result = {}
+    names = list(RULES)
+    for at, name in enumerate(names):
+        others = [
+            other
+            for other in names[at + 1 :] + names[:at]
+            if name not in isolation.needs_of(other) and name not in BASELINE
+        ]
+        result[name] = [name, *(others if full else others[:NEIGHBORS])]
+    return result
+
+
+def hold(
+    mutants: Mapping[str, Sequence[str]], jobs: int = 8
+) -> dict[str, set[str]]:
+    """Return the rules that each mutant breaks. Blocks."""
+    with tempfile.TemporaryDirectory(prefix="avatar_guarder-") as folder:
+        results, order = Path(folder, "results"), Path(folder, "plan")
+        results.touch()
+        order.write_text(json.dumps(mutants))
+        done = subprocess.run(
+            [
+                *runner.command(HONEST, f"--results={results}"),
+                *("-p", "avatar_guarder.mutants.matrix"),
+                *(f"--matrix={order}", f"--jobs={jobs}"),
+            ],
+            cwd=folder,
+            env={
+                **runner.environment(HONEST),
+                "PYTHONPATH": os.pathsep.join(
+                    [
+                        runner.environment(HONEST)["PYTHONPATH"],
+                        str(SUITE.parent),
+                    ]
+                ).strip(os.pathsep),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        broken: dict[str, set[str]] = {name: set() for name in mutants}
+        seen = 0
+        with open(results, encoding="utf-8") as file:
+            for mutant, verdict in isolation.verdicts_in(file):
+                seen += 1
+                if verdict.outcome != runner.KEPT:
+                    broken[mutant].add(verdict.rule)
+        if seen != sum(map(len, mutants.values())):
+            raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
+        return broken
+
+
+def wrong(found: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Return the mutants that do not break their own rule alone."""
+    return {name: rules for name, rules in found.items() if rules != {name}}

@@ -1,0 +1,102 @@
+"""The baseline: an avatar that fails here cannot be judged further."""
+
+import asyncio
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from avatar_guarder import hearing as comparison
+from avatar_guarder import loader, worker
+from avatar_guarder.avatar import Avatar
+from avatar_guarder.graph import Broken, Graph, speech
+from avatar_guarder.vendor import Vendor
+
+IDLE_S = 1.0
+SESSION_LIMIT_S = 10.0
+
+
+@pytest.mark.rule("loads")
+def test_load(request: pytest.FixtureRequest, folder: Path) -> None:
+    try:
+        package: ModuleType | None = request.getfixturevalue("package")
+        request.getfixturevalue("ten_app")
+    except loader.Unusable as error:
+        raise Broken(str(error)) from error
+    except BaseException as error:  # SystemExit too: the code is foreign
+        place = worker.place_of(error, folder)
+        first = (str(error).strip() or "no text").splitlines()[0]
+        raise Broken(
+            f"the addon in {folder} does not load: "
+            f"{type(error).__name__}: {first} ({place}){loader.hint(error)}"
+        ) from error
+    avatar: Avatar = request.getfixturevalue("avatar")
+    assert package is None or avatar.package is package
+
+    async def script(graph: Graph) -> None:
+        """Nothing: to make the extension is enough."""
+
+    try:
+        avatar.play(script, early=True)
+    except loader.Unusable as error:
+        raise Broken(str(error)) from error
+    except Broken:
+        pass  # another rule's
+
+
+async def nothing(graph: Graph) -> None:
+    """Stop when on_start has returned."""
+
+
+@pytest.mark.rule("starts")
+def test_start(avatar: Avatar) -> None:
+    avatar.play(nothing)
+
+
+async def live(graph: Graph) -> None:
+    """Idle for a second, and take a plain frame."""
+    await asyncio.sleep(IDLE_S)
+    await graph.say(speech(10, graph.rate_hz))
+    await asyncio.sleep(0.3)  # for what works it off
+
+
+@pytest.mark.rule("lives_without_vendor")
+def test_life_without_vendor(avatar: Avatar) -> None:
+    avatar.play(live)
+
+
+@pytest.mark.rule("lives_when_misconfigured")
+def test_life_when_misconfigured(avatar: Avatar) -> None:
+    avatar.play(live, "missing")
+
+
+@pytest.mark.rule("answers_flush")
+def test_flush(avatar: Avatar) -> None:
+    async def script(graph: Graph) -> None:
+        await graph.flush(5.0)
+
+    avatar.play(script)
+
+
+@pytest.mark.rule("lives_with_vendor")
+def test_life_with_vendor(
+    avatar: Avatar, vendor: Vendor, record_property: Any
+) -> None:
+    async def script(graph: Graph) -> None:
+        pcm = speech(1000, graph.rate_hz)
+        await graph.until(vendor.confirmed, "no session", SESSION_LIMIT_S)
+        await graph.utter(pcm)
+        await graph.until(
+            lambda: sum(map(len, vendor.received())),
+            "no speech reached the vendor",
+        )
+        await graph.until_quiet(
+            lambda: sum(map(len, vendor.received())), 0.6, 10
+        )
+        heard = b"".join(vendor.received())
+        rate = comparison.rate_of(heard, pcm, graph.rate_hz)
+        if rate and rate != graph.rate_hz:
+            record_property("vendor_hz", rate)
+
+    avatar.play(script)
