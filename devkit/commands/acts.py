@@ -1,4 +1,4 @@
-"""The demo's three acts, and what must hold after each.
+"""The demo's three acts, and the checks after each.
 
 An answer is heard to its end, a second one is cut short by the user, and
 under a third one the connection breaks.
@@ -31,7 +31,7 @@ MAX_THIRD_MS = 4500
 """No more of the speech than this is the third answer."""
 
 MAX_TWICE_MS = 800
-"""The rewind of 500 ms, and 300 ms for not knowing what was heard."""
+"""The rewind of 500 ms, and 300 ms for the uncertain position."""
 
 MAX_BACK_MS = 2000
 
@@ -49,7 +49,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Played:
-    """What the acts left behind."""
+    """The results of the acts."""
 
     record: Record
     checks: Sequence[Check]
@@ -58,7 +58,7 @@ class Played:
 
 
 def play(console: Console, pcm: bytes) -> Played:
-    """Play the three acts. Raises AssertionError where one gets stuck."""
+    """Play the three acts. Raises AssertionError if one gets stuck."""
     say = TimelinePrinter(console).say
     ends = _Ends()
     listener = Listener(RATE)
@@ -168,7 +168,7 @@ class _Acts:
             ]
         ):
             self._say(who, what, at_s)
-        # Commands and frames arrive in order: what was stale has come by now.
+        # Commands and frames arrive in order: stale frames have come by now.
         stage.flush()
         return said
 
@@ -251,11 +251,11 @@ def _interrupted(stage: Stage, said: Said) -> Check:
 
 
 def resumed(parts: Sequence[Audible], said: bytes) -> list[Check]:
-    """Check what a listener heard of the answer whose connection broke."""
+    """Check the audible parts of the answer whose connection broke."""
     first = parts[0].connection
     before = b"".join(one.audio for one in parts if one.connection == first)
     after = b"".join(one.audio for one in parts if one.connection != first)
-    # What is said again is the answer's end: so its place is known.
+    # The repetition is the answer's end: so its place is known.
     resumed_at = len(said) - len(after)
     is_known = said.startswith(before) and said[resumed_at:] == after
     missing_ms = max(0, resumed_at - len(before)) / BYTES_PER_MS
@@ -330,7 +330,7 @@ def _delays_ms(request: Request, said: Said) -> list[float]:
 
 
 def in_words(report: SentReport) -> str:
-    """Say what the extension reports; "" where another report says it."""
+    """Describe a report of the extension; "" if another one says it."""
     payload = report.payload
     if report.name == "connection_status_changed":
         return ""

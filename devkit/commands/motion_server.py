@@ -30,7 +30,7 @@ _HEX_32 = re.compile("[0-9a-fA-F]{32}")
 
 def main(
     host: Annotated[
-        str, typer.Option(help="Where to listen; loopback only by default.")
+        str, typer.Option(help="Address to listen at; by default loopback.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=MAX_PORT, help="0: any free one.")
@@ -110,7 +110,7 @@ def main(
     no_window: Annotated[
         bool,
         typer.Option(
-            "--no-window", help="Serve no page that shows what happens."
+            "--no-window", help="Serve no page that shows the events."
         ),
     ] = False,
     quiet: Annotated[
@@ -123,7 +123,7 @@ def main(
     """Run a local Spatius service, console and ingress, until Ctrl-C.
 
     Point a TEN graph at it by the two endpoint URLs that it prints. A page
-    shows what it receives. docs/motion-server.md lists the faults that it
+    shows all that it receives. docs/motion-server.md lists the faults that it
     produces on demand.
     """
     host = host or "127.0.0.1"
@@ -179,10 +179,10 @@ def _certificate(text: str) -> tuple[str, str]:
     raise typer.BadParameter(problem, param_hint="--certificate")
 
 
-def _expected(what: str, got: str) -> str:
+def _expected(name: str, got: str) -> str:
     others = " that are not all such" if len(got) == 32 else ""
     return (
-        f"{what} has 32 hexadecimal digits, got {len(got)} characters{others}"
+        f"{name} has 32 hexadecimal digits, got {len(got)} characters{others}"
     )
 
 

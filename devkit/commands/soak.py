@@ -3,7 +3,7 @@
 The real extension and the real SDK against a local Motion Server in the same
 process; utterances, barge-ins, lost connections, outages, refused connections
 and renewals come at random, determined by a seed. A model of the listener
-judges what is audible.
+judges the audible speech.
 """
 
 import asyncio
@@ -68,14 +68,14 @@ MINUTE_S = 60.0
 
 @dataclass
 class Tally:
-    """What happened, and what came of it."""
+    """Counts of events, and the sums of their results."""
 
     utterances: int = 0
     barge_ins: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     heard_ms: float = 0.0
     missing_ms: float = 0.0
-    """But for what was flushed, refused or counted as lost."""
+    """Without speech that was flushed, refused or counted as lost."""
     repeats: int = 0
     repeated_ms: float = 0.0
     longest_repeat_ms: float = 0.0
@@ -110,7 +110,7 @@ class Talk:
         rng, talk = self._rng, self._conversation
         for _ in range(rng.randrange(1, 4)):  # speech recognition's results
             await talk.flush()
-        # What a service that preempts has cut is known by its signals only.
+        # Only its signals say which requests a preempting service has cut.
         signals = SIGNALS[1:] if self._server.preempts else SIGNALS
         self._server.playback_signals = rng.choice(signals)
         count = rng.choice((1, 1, 2, 3))
@@ -169,7 +169,7 @@ class Talk:
     async def _barge_in(self) -> None:
         for _ in range(self._rng.randrange(1, 6)):
             await self._conversation.flush()
-        for _ in range(self._rng.randrange(10)):  # what the TTS had under way
+        for _ in range(self._rng.randrange(10)):  # frames of the TTS in flight
             late = self._rng.randbytes(FRAME_MS * RATE // 1000 * 2)
             await self._rig.send_frame(audio_frame(late, self._turn_id))
         await self._conversation.end(self._turn_id, reason=2)
@@ -307,7 +307,7 @@ async def _soak(console: Console, duration_s: float, setting: Setting) -> bool:
 
 
 def _params(server: MotionServer, setting: Setting) -> dict[str, Any]:
-    # What a plan allows is to be learned from the first session that ends.
+    # The plan's limit is to be learned from the first session that ends.
     is_short = setting.session_minutes is None
     params = {
         "spatius_api_key": "soak-api-key",
@@ -322,7 +322,7 @@ def _params(server: MotionServer, setting: Setting) -> dict[str, Any]:
         "ingress_endpoint_url": server.ingress_url,
     }
     if setting.preempts and not wire.knows_playback_state:
-        # Without playback states nothing says what was cut.
+        # Without playback states nothing reports the cuts.
         params["one_request_at_a_time"] = True
     return params
 
@@ -458,7 +458,7 @@ def main(
 ) -> None:
     """Talk for an hour in virtual time while everything goes wrong.
 
-    Exit code 0 if the listener missed nothing but what was flushed or counted
+    Exit code 0 if the listener missed only speech that was flushed or counted
     as lost, every sample is accounted for, and the protocol was kept.
     """
     package.load()

@@ -32,7 +32,7 @@ CHANNEL_CHARACTERS = frozenset(
 JOIN_CHANNEL = 1
 PUBLISH_AUDIO = 2
 PUBLISH_VIDEO = 3
-# What a publisher of an avatar needs: its voice goes out as an audio track,
+# Privileges of a publisher: its voice goes out as an audio track,
 # its motion as a video track.
 NEEDED_PRIVILEGES = {
     JOIN_CHANNEL: "join the channel",

@@ -168,7 +168,7 @@ class ClientSocket:
             timer.cancel()
 
     def stop(self) -> None:
-        """End what goes on by itself."""
+        """End playback reports and timers."""
         if self.playback is not None:
             self.playback.stop()
         for name in list(self._timers):
@@ -296,7 +296,7 @@ class ClientSocket:
             transport.pause_reading()
 
     def _resume(self, stall: int | None = None) -> None:
-        """Read on, unless silent for good or in a later stall by now."""
+        """Read on, unless silent indefinitely or in a later stall by now."""
         if self._silent or self._reading.is_set():
             return
         if stall is not None and stall != self._stall:
@@ -314,7 +314,7 @@ class ClientSocket:
         if transport is None:
             return
         sock = transport.get_extra_info("socket")
-        # Linger on, for zero seconds: close() sends an RST and forgets what
+        # Linger on, for zero seconds: close() sends an RST and discards what
         # was still to be sent.
         sock.setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
@@ -333,7 +333,7 @@ class ClientSocket:
             agora_token=self.agora_token,
         )
 
-    async def _refuse_data(self, what: str) -> None:
+    async def _refuse_data(self, data_name: str) -> None:
         number = self.connection.number
-        self._record.violation(f"connection {number}: {what}", number)
+        self._record.violation(f"connection {number}: {data_name}", number)
         await self.close(UNSUPPORTED_DATA)

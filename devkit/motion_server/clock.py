@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Timer(Protocol):
-    """What `Clock.call_at` returns."""
+    """A scheduled callback of `Clock.call_at`."""
 
     def cancel(self) -> None: ...
 

@@ -33,7 +33,7 @@ MAX_TOKEN_LIFE_S = 24 * 3600
 class SessionToken:
     """A session token that was handed out."""
 
-    # 1, 2, 3 ...: what stands in the record in place of the text.
+    # 1, 2, 3 ...: stands in the record in place of the text.
     number: int
     # Epoch seconds.
     end_s: float
@@ -119,7 +119,7 @@ def fill(text: str, **own_secrets: str) -> str:
 class Console:
     """Answers POST {console}/session-tokens.
 
-    And what `spatialreal` calls in its place: the same request elsewhere, with
+    Also the endpoint of `spatialreal`: the same request at another path, with
     {"session_token"} for an answer.
     """
 
@@ -143,7 +143,7 @@ class Console:
         self._now = now
         # Whether as many sessions are live as the plan allows.
         self._refuses_tokens = refuses_tokens
-        # What every request meets while the console is down.
+        # The fault of every request while the console is down.
         self.outage: HttpFault | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

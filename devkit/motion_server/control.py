@@ -22,7 +22,7 @@ from .record import Record
 
 
 class Controlled(Protocol):
-    """What is needed of the `MotionServer`."""
+    """The methods of `MotionServer` that control needs."""
 
     clock: Clock
     record: Record
@@ -78,7 +78,7 @@ class Control:
         return await _act(request, self._plan)
 
     async def _get_settings(self, _: web.Request) -> web.Response:
-        """GET /control/set: what may be set, but for `console_down`."""
+        """GET /control/set: the settings, without `console_down`."""
         settings = {}
         for name in SETTINGS:
             value = getattr(self._server, name)
@@ -108,7 +108,7 @@ class Control:
         server = self._server
         at = spec["at"]
         if at == "port":
-            # Nobody could ask to open it again: this port is the closed one.
+            # A request to open it again would need the port that is closed.
             opens_s = server.clock.monotonic() + float(spec["closed_for_s"])
             server.pause_listening()
             server.clock.call_at(opens_s, self._reopen)

@@ -1,4 +1,4 @@
-"""Faults of the service on demand: what goes wrong, where, and when.
+"""Faults of the service on demand, each with its place and time.
 
 A fault is a small frozen value. `Faults` holds the plans: which fault comes
 at which point, and how often. Plans of one point are used up in the order
@@ -13,7 +13,7 @@ in which they were made, so a test can write down a whole course:
 Texts (`detail`, `message`, `reason`, `body`) may hold the placeholders
 {api_key}, {session_token} and {agora_token}; the service fills them in with
 the client's own secrets, so a test can find out whether the client leaks
-what a server echoes. The record keeps the text with the placeholder.
+secrets that a server echoes. The record keeps the text with the placeholder.
 """
 
 import threading
@@ -54,7 +54,7 @@ class Hang:
 
 @dataclass(frozen=True)
 class Unreachable:
-    """Break the connection without an answer: nobody is there."""
+    """Break the connection without an answer, as if no server ran."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Reset:
 class Stall:
     """Stop reading from the socket: no message, no pong, no close reply.
 
-    What the client sends fills the kernel's buffers, then blocks it.
+    The client's messages fill the kernel's buffers, then block it.
     """
 
     # After this many seconds reading goes on; None: when `Resume` comes.
@@ -109,8 +109,8 @@ class Stall:
 class BlackHole:
     """Lose every packet in both directions: no FIN, no RST, no pong.
 
-    The service plays on what it has received. What either side sends
-    meanwhile arrives when packets pass again.
+    The service goes on to play the audio that it has received. Messages of
+    either side arrive when packets pass again.
     """
 
     # After this many seconds packets pass again; None: when `Resume` comes.
@@ -131,7 +131,7 @@ class Resume:
 
 @dataclass(frozen=True)
 class Silence:
-    """Stop reading for good, and never close: a peer that is gone."""
+    """Stop reading permanently, and never close: a peer that is gone."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class SlowReader:
 
 @dataclass(frozen=True)
 class StopPlayback:
-    """Discard all audio that has not been played, and what follows of it.
+    """Discard all audio that has not been played, and the rest to come.
 
     The service does so of its own accord, for example after a long pause.
     """
@@ -321,7 +321,7 @@ class Faults:
         self._add(self._runtime, _RuntimePlan(fault, times, after, connection))
 
     def clear(self) -> None:
-        """Forget every plan. What has acted already stays as it is."""
+        """Remove every plan. Faults that have acted stay as they are."""
         with self._lock:
             for plans in (
                 self._console,
@@ -411,7 +411,7 @@ TRIGGERS_BY_NAME: dict[str, Any] = {
     "interrupt": OnInterrupt,
     "confirm": OnConfirm,
 }
-# Which faults make sense where.
+# Point -> faults that may be planned for it.
 ALLOWED: dict[str, tuple[type, ...]] = {
     "console": (Refuse, Malformed, Hang, Slow, Unreachable),
     "upgrade": (Refuse, Hang, Slow),

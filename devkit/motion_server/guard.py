@@ -1,4 +1,4 @@
-"""Keeps web pages from elsewhere away from what steers the server.
+"""Keeps pages of other sites away from the control of the server.
 
 A browser lets any page send requests to this machine. It names the page in
 `Origin`; and a foreign name that was made to point at this machine (DNS
@@ -13,7 +13,7 @@ LOCAL_NAMES = frozenset({"localhost"})
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine can reach what listens on `host`."""
+    """Return whether only this machine can reach a server at `host`."""
     address = _address(host)
     return host in LOCAL_NAMES or (address is not None and address.is_loopback)
 
@@ -21,7 +21,8 @@ def is_loopback(host: str) -> bool:
 def refusal(headers: Mapping[str, str], listens_on: str) -> str | None:
     """Say why a request must not steer the server; None: it may.
 
-    What is no browser sends no Origin and is taken: it could write any.
+    Clients other than browsers send no Origin and are accepted: they could
+    write any.
     """
     host = headers.get("Host", "")
     if not _is_own(host, listens_on):

@@ -1,4 +1,4 @@
-"""Serves routes on ports of their own, whatever hangs."""
+"""Serves routes on ports of their own; hanging handlers do not block it."""
 
 import asyncio
 import errno
@@ -32,7 +32,7 @@ def netloc(host: str, number: int) -> str:
 
 
 def reachable_address(host: str) -> str:
-    """Return an address at which others reach what listens on `host`.
+    """Return an address at which others reach a server at `host`.
 
     For 0.0.0.0 and ::, which are no addresses of any machine, this is the one
     from which this machine reaches others, or loopback.
@@ -56,7 +56,7 @@ def _is_ipv6(host: str) -> bool:
 class Port:
     """Takes connections of a server while it is open.
 
-    `number` is 0 until it is first open, where any free one was asked for.
+    `number` is 0 until it is first open, if any free one was asked for.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class Port:
         self._factory = factory
         self._receive_buffer_bytes = receive_buffer_bytes
         self._socket: socket.socket | None = None
-        # Bound but not listening: nobody else gets the port while it is
-        # closed. None where the system does not allow for it.
+        # Bound but not listening, so that no other process gets the port
+        # while it is closed. None if the system does not allow it.
         self._reserved: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._acceptor: asyncio.Task[None] | None = None
@@ -123,7 +123,7 @@ class Port:
         # Else _accept() closes the socket.
 
     async def stop(self) -> None:
-        """Close for good."""
+        """Close permanently."""
         if self._acceptor is not None:
             await asyncio.gather(self._acceptor, return_exceptions=True)
         self.close()
@@ -132,7 +132,7 @@ class Port:
             self._reserved = None
 
     def _reserve(self) -> None:
-        """Keep the port; impossible where somebody listens there."""
+        """Keep the port, unless another process listens there."""
         if self._reserved is not None:
             return
         sock = self._reusable_socket()
@@ -172,8 +172,8 @@ class Port:
 class Host:
     """An HTTP server on the loop that it was started on.
 
-    `public_paths`: what begins with one of them may be called under any name
-    for this machine; other web pages are kept away from all else.
+    `public_paths` are prefixes of paths that may be called under any name for
+    this machine; pages of other sites are kept away from all other paths.
     """
 
     def __init__(

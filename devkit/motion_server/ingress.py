@@ -53,7 +53,7 @@ TOO_MANY_SESSIONS = 4003
 
 @dataclass(frozen=True)
 class PlanLimits:
-    """What the customer's plan allows, whatever a session asks for."""
+    """Limits of the customer's plan, which no session can extend."""
 
     # Sessions end after this many of the clock's minutes with close 4002.
     session_minutes: float | None = None
@@ -71,11 +71,11 @@ class PlanLimits:
 
 @dataclass
 class ServiceSettings:
-    """What may be changed while the service runs."""
+    """Settings that may be changed while the service runs."""
 
     # None: it sends no playback signals.
     playback_signals: PlaybackSignals | None = None
-    # What the next handshakes declare.
+    # Capabilities that the next handshakes declare.
     capabilities: tuple[str, ...] = ()
     # Sessions without audio for so long are ended; None: never.
     idle_timeout_s: float | None = None
@@ -118,8 +118,9 @@ class Ingress:
     def now(self, fault: RuntimeFault, connection: int | None) -> None:
         """Begin a fault on one open connection, or on all of them.
 
-        To be called on the server's loop. What needs no answer from the
-        client (Reset, Stall, ...) is done on return. Raises KeyError.
+        To be called on the server's loop. Faults that need no answer
+        from the client (Reset, Stall, ...) have acted on return. Raises
+        KeyError.
         """
         if connection is None:
             clients = list(self._clients.values())
@@ -254,8 +255,8 @@ class Ingress:
         assert playback is not None
         self._watch_idle(client)
         self._watch_time_limit(client)
-        # Where the loop writes at the end of its turn, as uvloop does, the
-        # confirmation leaves now, and a Reset comes behind it.
+        # uvloop writes at the end of a turn: the confirmation leaves now,
+        # and a Reset comes behind it.
         await asyncio.sleep(0)
         await self._apply_faults(client, OnConfirm())
         settings = self._settings

@@ -1,8 +1,7 @@
-"""Judges what a listener heard by what the agent said.
+"""Compares the audio that a listener heard with the agent's speech.
 
 Audio is known by its content: speech in which no two blocks of 10 ms are
-alike (`unique_pcm`) says of every piece where it comes from, wherever it was
-cut.
+alike (`unique_pcm`) tells the origin of every piece, however it was cut.
 """
 
 import random
@@ -45,23 +44,23 @@ class Repeat:
     turn: str
     # Of the listener's time.
     at_s: float
-    # Where in the turn it begins.
+    # Its beginning within the turn.
     begin_ms: float
     repeated_ms: float
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the listener missed, heard twice, at once, or too late."""
+    """Speech that the listener missed, or heard twice, at once, or too late."""
 
     heard_ms: float
-    # Without what is excused.
+    # Without excused losses.
     missing_ms: float
     holes: list[Hole]
     repeats: list[Repeat]
     # Two sources were audible at the same time.
     overlap_ms: float
-    # Sentences about what was audible in the wrong order.
+    # Sentences about speech in the wrong order.
     order: list[str]
     # Audible after its flush.
     stale_ms: float
@@ -70,15 +69,16 @@ class Verdict:
 
     @property
     def longest_repeat_ms(self) -> float:
-        """Of any resumption; 0 where there was none."""
+        """Of any resumption; 0 if there was none."""
         return max((one.repeated_ms for one in self.repeats), default=0.0)
 
     def violations(
         self, *, max_repeat_ms: float = 0, tolerance_ms: float = 0
     ) -> list[str]:
-        """What is not allowed, one sentence each; empty: all is well.
+        """Return one sentence for each violation; empty: all is well.
 
-        `tolerance_ms` is for what is missing, overlaps, is stale or unknown.
+        `tolerance_ms` is for audio that is missing, overlaps, is stale or
+        unknown.
         """
         found = [
             f"{value:.1f} ms {what}"
@@ -129,7 +129,7 @@ class _Run:
 
 
 class Judge:
-    """Knows what the agent said, in order, and what need not be audible."""
+    """Knows the agent's speech, in order, and the parts that were flushed."""
 
     def __init__(self, sample_rate: int = 24000) -> None:
         self._bytes_per_ms = sample_rate * BYTES_PER_SAMPLE / 1000
@@ -171,7 +171,7 @@ class Judge:
     def verdict(
         self, audible: Iterable[Audible], *, flush_grace_ms: float = 0
     ) -> Verdict:
-        """Judge what was audible, given in the order of time.
+        """Judge audible parts, given in the order of time.
 
         `flush_grace_ms`: an interrupt takes so long to reach the service.
         """
@@ -204,7 +204,7 @@ class Judge:
     def _ms(self, size: int) -> float:
         return size / self._bytes_per_ms
 
-    # Where audio comes from.
+    # The origin of audio.
 
     def _find(self, played: list[Audible]) -> tuple[list[_Piece], int]:
         """Return pieces of turns, and the number of unknown bytes."""
@@ -245,11 +245,12 @@ class Judge:
         expected: tuple[int, int] | None,
         latest: tuple[int, int],
     ) -> tuple[int, int, int]:
-        """Find where known audio begins in `data`, from `at` on.
+        """Find the beginning of known audio in `data`, from `at` on.
 
-        `expected` is where this request would go on, `latest` where speech has
-        come to. Returns its beginning in `data`, its turn, and its place
-        there; the beginning is the end of `data` where there is none.
+        `expected` is the place at which this request would go on, `latest`
+        the one that speech has come to. Returns its beginning in `data`, its
+        turn, and its place there; the beginning is the end of `data` if there
+        is none.
         """
         left = len(data) - at
         if expected is not None:
@@ -293,12 +294,12 @@ class Judge:
                 place = one.pcm.find(data, place + 1)
         return found
 
-    # What is wrong with it.
+    # Violations.
 
     def _follow(
         self, pieces: list[_Piece], heard: list[list[Range]]
     ) -> tuple[list[_Run], list[str]]:
-        """Join pieces to runs, fill in what was heard, and check the order."""
+        """Join pieces to runs, note the heard ranges, and check the order."""
         runs: list[_Run] = []
         open_runs: dict[tuple[str, int], _Run] = {}
         order: list[str] = []
@@ -319,7 +320,7 @@ class Judge:
                 if run.repeats_from is None:
                     run.repeats_from = again[0][0]
                 run.repeated += sum(e - b for b, e in again)
-            # What was audible before may be: a resumption begins with it.
+            # Speech that was audible before may be: resumptions repeat it.
             if fresh and piece.turn < latest:
                 order.append(
                     f"{turn} was audible at {piece.start_s:.3f} s, after "
@@ -344,7 +345,7 @@ class Judge:
         return runs, order
 
     def _holes(self, heard: list[list[Range]]) -> list[Hole]:
-        """Find what was never audible, of a flushed turn up to its cut."""
+        """Find parts that were never audible, up to the cut of a flush."""
         holes = []
         for turn, known in zip(self._turns, heard):
             size = len(turn.pcm)
@@ -367,7 +368,7 @@ class Judge:
 
 
 def _common(data: bytes, at: int, pcm: bytearray, place: int) -> int:
-    """Length in bytes of what is alike from there on, in whole samples."""
+    """Return the length in bytes of the common beginning, in whole samples."""
     left, right = memoryview(data)[at:], memoryview(pcm)[place:]
     size = min(len(left), len(right))
     if left[:size] == right[:size]:

@@ -1,12 +1,11 @@
-"""What comes out of the listener's speaker, and when.
+"""The audio that comes out of the listener's speaker, with its times.
 
-A model without I/O: what a Motion Server receives and what the extension
-hands to the RTC extension go in with their times, and what would have been
-audible comes out. The avatar plays in real time, one request behind the
-other; an interrupt or the end of its connection discards the rest, and so
-do a service that cuts a request, a host that vanishes, and a newer connection
-that publishes under the same uid. The voice plays likewise; a flush discards
-the rest.
+A model without I/O: the messages of a Motion Server and the frames for the RTC
+extension go in with their times, and the audible parts come out. The avatar
+plays in real time, one request behind the other; an interrupt or the end of
+its connection discards the rest, and so do a service that cuts a request, a
+host that vanishes, and a newer connection that publishes under the same uid.
+The voice plays likewise; a flush discards the rest.
 
     listener = Listener(24000)
     listener.follow(server.record)
@@ -67,7 +66,7 @@ class _Output:
         self._player.cut(now_s)
 
     def cut_off(self, req_id: str, now_s: float) -> None:
-        """Cut all that plays, and ignore what follows of this request."""
+        """Cut all that plays, and ignore the rest of this request."""
         self.cut(now_s)
         self._cut_off.add(req_id)
 
@@ -82,7 +81,7 @@ class _Output:
             piece = bytes(
                 audio[span.begin_byte - first : span.end_byte - first]
             )
-            # What comes before it was taken or cut: not needed any more.
+            # Earlier audio was taken or cut: not needed any more.
             del audio[: span.end_byte - first]
             self._audio[span.req_id] = (span.end_byte, audio)
             taken.append(
@@ -112,7 +111,7 @@ class Listener:
         self._rate = sample_rate
         self._lock = threading.RLock()
         self._voice = _Output("voice", 0, sample_rate)
-        # Connection number -> what its session plays.
+        # Connection number -> the output of its session.
         self._avatars: dict[int, _Output] = {}
         # Number of the latest connection that publishes.
         self._publisher = 0
@@ -122,7 +121,7 @@ class Listener:
         return f"<Listener connections={len(self._avatars)}>"
 
     def follow(self, record: Record, delay_s: float = 0.0) -> None:
-        """Take what a server receives from now on; it need not keep audio.
+        """Take all that a server receives from now on; it need not keep audio.
 
         Audio is audible `delay_s` after the server plays it, no earlier.
         """
@@ -143,7 +142,7 @@ class Listener:
     def replay(self, record: Record) -> None:
         """Take all that a server has received so far.
 
-        Raises AudioNotKept where the record keeps no audio.
+        Raises AudioNotKept if the record keeps no audio.
         """
         if not record.keep_audio:
             raise AudioNotKept()
@@ -168,7 +167,7 @@ class Listener:
             else:
                 self._take_event(event)
 
-    # What the avatar's service receives.
+    # Events of the avatar's service.
 
     def avatar_started(self, connection: int, now_s: float) -> None:
         """A session is confirmed: it kicks the older ones out."""
@@ -206,10 +205,10 @@ class Listener:
             if connection in self._avatars:
                 self._avatars[connection].mute(now_s)
 
-    # What the RTC extension receives.
+    # Events of the RTC extension.
 
     def voice_audio(self, audio: bytes, now_s: float, name: str = "") -> None:
-        """Take a frame's PCM; `name` is only repeated in what is audible."""
+        """Take a frame's PCM; `name` is only repeated in audible parts."""
         with self._lock:
             self._voice.write(name, audio, now_s)
 
@@ -217,13 +216,14 @@ class Listener:
         with self._lock:
             self._voice.cut(now_s)
 
-    # What came of it.
+    # Results.
 
     def audible(self, until_s: float = math.inf) -> list[Audible]:
         """Return all that has been played by `until_s`, in order of time.
 
-        With the default, as if nothing else happened from now on. What is
-        returned once counts as played: a later interrupt does not undo it.
+        With the default, as if nothing else happened from now on. Parts that
+        were returned once count as played: a later interrupt does not undo
+        them.
         """
         with self._lock:
             for player in (self._voice, *self._avatars.values()):
@@ -232,7 +232,7 @@ class Listener:
             return list(self._past)
 
     def take(self, until_s: float) -> list[Audible]:
-        """Do what `audible` does and forget it, for long runs."""
+        """Return the result of `audible` and forget it, for long runs."""
         with self._lock:
             taken = self.audible(until_s)
             self._past.clear()

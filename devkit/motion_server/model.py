@@ -1,6 +1,6 @@
-"""What a Motion Server records: plain values, without the rules.
+"""The values that a Motion Server records, without the rules.
 
-No secret is kept where it could be printed: session tokens are numbered, API
+No secret is kept that could be printed: session tokens are numbered, API
 keys are not kept at all, and an Agora token stays out of every repr.
 """
 
@@ -80,7 +80,7 @@ class Upgrade:
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """What client_configure_session said."""
+    """The contents of client_configure_session."""
 
     # Hz.
     sample_rate: int
@@ -191,7 +191,7 @@ class Connection:
         return self._by_id.get(req_id)
 
     def credits(self, now_s: float) -> int:
-        """Return what the session costs, or has cost by `now_s`."""
+        """Return the price of the session, or its price by `now_s`."""
         if self.confirmed_s is None:
             return 0
         end_s = now_s if self.closed_s is None else self.closed_s
@@ -229,7 +229,7 @@ class Connection:
         request._digest.update(message.audio)
 
     def clear(self) -> None:
-        """Forget what was received."""
+        """Forget all requests, messages and interrupts."""
         self.requests.clear()
         self.interrupts.clear()
         self.messages.clear()

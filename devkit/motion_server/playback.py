@@ -1,4 +1,4 @@
-"""Plays what a session receives, in real time, and reports it to the client.
+"""Plays the audio of a session in real time and reports it to the client.
 
 `Playback` is pure; `PlaybackReporter` sends its changes to the client as the
 server's settings have it.
@@ -32,7 +32,7 @@ class Span:
 
 
 class Player:
-    """Plays what it is given, in order and in real time, from its arrival on.
+    """Plays audio in order and in real time, from its arrival on.
 
     Pure: times are handed in, in seconds. Audio is 16-bit mono PCM.
     """
@@ -55,7 +55,7 @@ class Player:
         begin = self._written.get(req_id, 0)
         end = self._written[req_id] = begin + size
         last = self._spans[-1] if self._spans else None
-        # A request may go on right where its rest was cut.
+        # A request may go on right at the place of a cut.
         if last and (last.req_id, last.end_byte, last.end_s) == (
             req_id,
             begin,
@@ -67,7 +67,7 @@ class Player:
         return start_s
 
     def cut(self, now_s: float) -> None:
-        """Discard what has not been played by `now_s`."""
+        """Discard the audio that has not been played by `now_s`."""
         self.ends_at_s = min(self.ends_at_s, now_s)
         while self._spans and self._spans[-1].end_s > now_s:
             span = self._spans.pop()
@@ -78,7 +78,7 @@ class Player:
                 self._spans.append(replace(span, end_byte=end, end_s=now_s))
 
     def take(self, until_s: float = math.inf) -> list[Span]:
-        """Return what has been played by `until_s`, and forget it."""
+        """Return the spans that were played by `until_s`, and forget them."""
         taken = []
         while self._spans and self._spans[0].end_s <= until_s:
             taken.append(self._spans.popleft())
@@ -156,8 +156,8 @@ class Playback:
         self._player = Player(sample_rate)
         # By id, in the order of playing.
         self._playing: dict[str, _Playing] = {}
-        # Ids of those that the service has cut: what follows of them is
-        # discarded, too.
+        # Ids of those that the service has cut: their rest is discarded,
+        # too.
         self._cut: set[str] = set()
 
     def has_others(self, req_id: str) -> bool:
@@ -193,7 +193,7 @@ class Playback:
         now_s: float,
         reason: CutReason | Literal["explicit"] = "explicit",
     ) -> list[Change]:
-        """Discard what has not been played; what was cut by that."""
+        """Discard unplayed audio; return the requests that this cuts."""
         self._player.cut(now_s)
         changes = [
             Change(one.req_id, "interrupted", one.played_ms(now_s), reason)

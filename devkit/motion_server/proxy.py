@@ -114,7 +114,7 @@ class DelayingProxy:
         *,
         extra_s: float = 0,
     ) -> None:
-        """Pass on what comes, then its end. Raises ConnectionError."""
+        """Pass on all data, then the end of it. Raises ConnectionError."""
         chunks: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_MAX_CHUNKS)
         began_s = self._clock.monotonic()
 
@@ -141,7 +141,7 @@ class DelayingProxy:
 
 
 async def _together(*parts: Awaitable[None]) -> None:
-    """Run parts to their ends; what ends one of them badly ends them all."""
+    """Run parts to their ends; an error of one of them ends them all."""
     tasks = [asyncio.ensure_future(part) for part in parts]
     try:
         await asyncio.gather(*tasks)

@@ -1,4 +1,4 @@
-"""What a Motion Server saw, with times.
+"""The events of a Motion Server, with their times.
 
 The server's loop writes, tests and printers read, all of them under the
 timeline's lock.
@@ -59,7 +59,7 @@ class Record:
         self.connections: list[Connection] = []
         # Sentences about broken rules of the protocol.
         self.violations: list[str] = []
-        # Sentences about what is unusual, but allowed.
+        # Sentences about unusual but allowed messages.
         self.notes: list[str] = []
 
     def __repr__(self) -> str:
@@ -94,7 +94,7 @@ class Record:
 
     @property
     def credits(self) -> int:
-        """What all sessions cost so far, in Spatius credits."""
+        """The price of all sessions so far, in Spatius credits."""
         with self._lock:
             now_s = self._clock()
             return sum(c.credits(now_s) for c in self.connections)
@@ -196,7 +196,7 @@ class Record:
     async def until(
         self, predicate: Callable[[Self], T], timeout_s: float = 30.0
     ) -> T:
-        """Do what `wait_for` does on any event loop. Raises WaitTimeout."""
+        """Wait as `wait_for` does, on any event loop. Raises WaitTimeout."""
         return await self._timeline.until(lambda: predicate(self), timeout_s)
 
     def timeline(self) -> str:
@@ -243,7 +243,7 @@ class Record:
             return self.connections
         return [self.connection(connection)]
 
-    # What the server notes.
+    # Notes of the server.
 
     def listening(self, listening: bool) -> None:
         self._add_event("listening" if listening else "paused")

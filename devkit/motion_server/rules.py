@@ -1,4 +1,4 @@
-"""What the service demands of a client: its configuration, and its messages.
+"""The rules for a client's configuration and messages.
 
 All functions are pure.
 """
@@ -21,7 +21,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Rules:
-    """What the service knows of its customers. None: takes anybody."""
+    """The known customers of the service. None: all are accepted."""
 
     app_ids: Collection[str] | None = None
     avatar_ids: Collection[str] | None = None
@@ -131,7 +131,10 @@ def judge_size(
 def judge_interrupt(
     connection: Connection, request: Request | None
 ) -> Iterator[str]:
-    """Yield the rules that an interrupt breaks; `request` None: an unknown id."""
+    """Yield the rules that an interrupt breaks.
+
+    `request` is None for an unknown id.
+    """
     if request is None:
         yield (
             f"connection {connection.number}: interrupt of a request that "

@@ -46,12 +46,12 @@ class MotionServer:
     `api_keys`, `app_ids` and `avatar_ids` are the known ones, None takes any
     that is not empty. `certificates` maps Agora App IDs to App Certificates,
     to check signatures of tokens with. `routes` are served beside the
-    service's own. `receive_buffer_bytes` makes the kernel's buffer for what
-    clients send small, so that back-pressure sets in early. The console has a
+    service's own. `receive_buffer_bytes` makes the kernel's receive buffer
+    small, so that back-pressure sets in early. The console has a
     port of its own, so that it can be down while the ingress is not;
     `console_port=None`: it has not. (`port` serves it in either case.)
     `limits` are those of a plan. A service that `preempts` cuts the request
-    that plays when a newer one begins, where others let it wait; it plays
+    that plays when a newer one begins; others let the newer one wait. It plays
     `playback_delay_s` later than it receives.
     `clock` gives the record's seconds and times playback, idle sessions and
     slow answers; `ScaledClock(20)` runs them 20 times as fast. `now` gives the
@@ -83,7 +83,7 @@ class MotionServer:
         playback_delay_s: float = 0.0,
     ) -> None:
         self.host = host
-        # 0 until the port is open, where any free one was asked for.
+        # 0 until the port is open, if any free one was asked for.
         self.port = port
         # The port of `console_url`.
         self.console_port = port if console_port is None else console_port
@@ -131,7 +131,7 @@ class MotionServer:
 
     @property
     def base_url(self) -> str:
-        """The root of what the main port serves."""
+        """The root URL of the main port."""
         return f"http://{self._netloc(self.port)}"
 
     @property
@@ -146,7 +146,7 @@ class MotionServer:
 
     @property
     def control_url(self) -> str:
-        """Where /record, /fault, /set and /reset stand."""
+        """The URL above /record, /fault, /set and /reset."""
         return f"{self.base_url}/control"
 
     def session_tokens(self) -> list[str]:
@@ -177,7 +177,7 @@ class MotionServer:
             raise
 
     async def stop(self) -> None:
-        """Close the port and every connection, whatever hangs."""
+        """Close the port and every connection, even those that hang."""
         await self._ingress.stop()
         await self._http.stop()
 
@@ -246,7 +246,7 @@ class MotionServer:
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        """What the next handshakes declare. May be set."""
+        """Capabilities that the next handshakes declare. May be set."""
         return self._settings.capabilities
 
     @capabilities.setter
@@ -307,7 +307,7 @@ class MotionServer:
     ) -> T:
         """Block until `predicate(record)` is true; return its value.
 
-        From any thread but the server's own, where `until` is the way.
+        From any thread but the server's own, which has `until`.
         Raises WaitTimeout, with the timeline in its text.
         """
         if self._http.is_on_own_thread:

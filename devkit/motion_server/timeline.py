@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class WaitTimeout(AssertionError):
-    """What was waited for did not happen in time."""
+    """An expected event did not happen in time."""
 
 
 class Timeline:
-    """Keeps events, passes them on, and wakes whoever waits for one.
+    """Keeps events, passes them on, and wakes the tasks that wait for one.
 
-    `lock` guards whatever the events report, too: a reader that holds it sees
-    whole events.
+    `lock` guards the state that the events report, too: a reader that holds
+    it sees whole events.
     """
 
     def __init__(self, started_s: float) -> None:

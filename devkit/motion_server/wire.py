@@ -4,7 +4,7 @@ The one module here that imports a Spatius SDK. `avatarkit` and `spatius`
 register the same `message.proto`, so a process can hold only one of them: the
 one that is already imported. `spatialreal` has a file of its own with the same
 numbers and can stand beside either. Otherwise the environment variable
-SPATIUS_SDK decides, else what is installed, in the order of `SDK_NAMES`.
+SPATIUS_SDK decides, else the first installed one, in the order of `SDK_NAMES`.
 """
 
 import importlib
@@ -97,7 +97,7 @@ def audio_format(value: int) -> str:
 def confirm(connection_id: str, capabilities: Collection[str] = ()) -> bytes:
     """Make a server_confirm_session.
 
-    Capabilities are left out where the SDK's protocol has no field for them.
+    Capabilities are left out if the SDK's protocol has no field for them.
     """
     message = _pb.Message(type=_pb.MESSAGE_SERVER_CONFIRM_SESSION)
     message.server_confirm_session.connection_id = connection_id
@@ -134,7 +134,7 @@ def playback_state(
 ) -> bytes:
     """Make a server_playback_state; `state` as the SDK's PlaybackState.
 
-    Only where `knows_playback_state`.
+    Only if `knows_playback_state`.
     """
     message = _pb.Message(type=_pb.MESSAGE_SERVER_PLAYBACK_STATE)
     body = message.server_playback_state
