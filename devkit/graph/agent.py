@@ -1,11 +1,12 @@
 """Reads from an agent's source to which nodes it sends flush by name."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .model import Graph
+from .model import RTC_ADDON, Graph
 from .packages import folder_of
 
 STOCK_AGENTS = (
@@ -20,8 +21,8 @@ _NAMES = ("main", "main_control")
 """The usual names of the agent's node in TEN's graphs."""
 
 _SUFFIXES = (".py", ".ts", ".mts", ".js", ".mjs", ".go", ".cc", ".cpp", ".rs")
-_FOREIGN = ("node_modules", "tests", "test", "build", "dist", "__pycache__")
-_MAX_BYTES = 1_000_000
+_FOREIGN = {"node_modules", "tests", "test", "build", "dist", "__pycache__"}
+_MAX_CHARACTERS = 1_000_000
 
 _TEXT = r"""(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)"""
 _HASH_COMMENT = re.compile(rf"({_TEXT})|\#[^\n]*")
@@ -74,12 +75,16 @@ def flush_of(graph: Graph, name: str) -> Flush:
     addon = str(graph.named(name).get("addon"))
     folder = folder_of(addon, graph.app_dir)
     source = "\n".join(_sources(folder)) if folder else ""
-    receivers, is_wired = _flush_in(source)
+    named, is_wired = _flush_in(source)
+    # A list of messages looks like a message and its receiver.
+    receivers = frozenset(
+        each for each in named if graph.named(each) or each == RTC_ADDON
+    )
     if receivers or is_wired:
         where = f"{addon}, as its source beside the graph says,"
         return Flush(receivers, is_wired, where)
     if addon in STOCK_AGENTS:
-        return Flush(frozenset({"agora_rtc"}), False, f"TEN's stock {addon}")
+        return Flush(frozenset({RTC_ADDON}), False, f"TEN's stock {addon}")
     return Flush(frozenset(), False, "")
 
 
@@ -105,7 +110,8 @@ def line_for(addon: str, name: str) -> str:
     )
 
 
-def _flush_in(source: str) -> tuple[frozenset[str], bool]:
+def _flush_in(source: str) -> tuple[set[str], bool]:
+    """Return the receivers, and whether flush is sent without one, too."""
     for name, value in _CONSTANT.findall(source):
         source = re.sub(rf"(?:\b\w+\.)?\b{name}\b(?!\s*[:=])", value, source)
     without, count = _INLINE.subn("", source)
@@ -118,25 +124,21 @@ def _flush_in(source: str) -> tuple[frozenset[str], bool]:
         named = destinations and re.findall(_NODE, destinations[1])
         receivers.update(named or [])
         is_wired = is_wired or not destinations
-    return frozenset(receivers), is_wired
+    return receivers, is_wired
 
 
 def _sources(folder: Path) -> Iterator[str]:
     """Yield the text of each source file without its comments."""
-    try:
-        paths = sorted(folder.rglob("*"))
-    except OSError:
-        return
-    for path in paths:
-        inner = path.relative_to(folder).parts
-        if path.suffix not in _SUFFIXES or not set(_FOREIGN).isdisjoint(inner):
-            continue
-        try:
-            if path.stat().st_size > _MAX_BYTES:
+    for here, folders, names in os.walk(folder):
+        folders[:] = sorted(set(folders) - _FOREIGN)
+        for path in (Path(here, name) for name in sorted(names)):
+            if path.suffix not in _SUFFIXES:
                 continue
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        is_python = path.suffix == ".py"
-        comment = _HASH_COMMENT if is_python else _SLASH_COMMENT
-        yield comment.sub(lambda match: match[1] or " ", text)
+            try:
+                with path.open(encoding="utf-8", errors="replace") as file:
+                    text = file.read(_MAX_CHARACTERS)
+            except OSError:
+                continue
+            is_python = path.suffix == ".py"
+            comment = _HASH_COMMENT if is_python else _SLASH_COMMENT
+            yield comment.sub(lambda match: match[1] or " ", text)

@@ -138,7 +138,8 @@ def _check_rates(
     graph, name = node.graph, node.name
     assert graph is not None
     audio_format = str(resolved.given.params.get("audio_format"))
-    known_hz = product.params.RATES_HZ.get(audio_format, ())
+    known = product.params.RATES_HZ
+    known_hz = known.get(audio_format, known["pcm_s16le"])
     sources = {
         wire.source
         for wire in graph.wires()
@@ -155,8 +156,8 @@ def _check_rates(
             f"({path}); the avatar refuses frames of another rate. "
         )
         if rate not in known_hz:
-            known = ", ".join(map(str, known_hz))
-            text += f"Have {source} send one of {known} Hz"
+            listed = ", ".join(map(str, known_hz))
+            text += f"Have {source} send one of {listed} Hz"
         else:
             text += "Set both to the same rate, or params.sample_rate to auto"
         found.errors.append(text)

@@ -184,6 +184,14 @@ def test_flush_without_a_receiver_follows_the_wires(name, text, more, tmp_path):
     assert words.strip().endswith("No problems."), words
 
 
+def test_list_of_messages_names_no_receiver(tmp_path):
+    """It only looks like one."""
+    text = 'if name in ("flush", "on_user_joined"):\n    pass\n'
+    editor = with_agent(tmp_path, "my_main", "extension.py", text)
+    words = judge(tmp_path, editor.tree)[1]
+    assert words.strip().endswith("No problems."), words
+
+
 def test_agent_that_names_the_avatar_needs_no_wire(tmp_path):
     """As that of TEN's voice-assistant-advanced does."""
     text = BY_NAME + NAMES_THE_AVATAR
