@@ -1,4 +1,4 @@
-/** The drawn face: a mouth that follows, eyes that blink, a head that nods. */
+/** The drawn face: its mouth follows what is heard; CSS moves the rest. */
 
 import { clamp } from "./envelope.js";
 
@@ -6,26 +6,21 @@ const MOUTH = { x: 160, y: 205 };
 // Time constants: a mouth opens faster than it closes.
 const OPENING_S = 0.025;
 const CLOSING_S = 0.06;
-const BLINK_S = 0.16;
+const WIDENING_S = 0.07;
+const EFFORT_S = 0.5;
 
 export class Face {
-  constructor(root, { calm }) {
-    const find = (id) => root.querySelector(`#${id}`);
+  constructor(root) {
+    this.root = root;
     this.parts = Object.fromEntries(
       ["jaw", "lips", "mouth", "mouth-clip", "teeth", "tongue"].map((id) => [
         id,
-        find(id),
+        root.querySelector(`#${id}`),
       ]),
     );
-    this.root = root;
-    this.head = find("head");
-    this.brows = find("brows");
-    this.eyes = [...root.querySelectorAll(".eye")];
-    this.calm = calm; // () => whether motion is to be kept to a minimum
     this.open = 0;
     this.wide = 0.5;
     this.effort = 0;
-    this.blinkAt = 2;
     this.drawn = "";
   }
 
@@ -33,16 +28,15 @@ export class Face {
   draw(shape, now) {
     const step = clamp(now - (this.last ?? now), 0, 0.1);
     this.last = now;
+    const near = (from, to, tau) => from + (to - from) * (1 - Math.exp(-step / tau));
     const tau = shape.open > this.open ? OPENING_S : CLOSING_S;
-    this.open += (shape.open - this.open) * (1 - Math.exp(-step / tau));
-    this.wide += (shape.wide - this.wide) * (1 - Math.exp(-step / 0.07));
-    this.effort += (shape.open - this.effort) * (1 - Math.exp(-step / 0.5));
+    this.open = near(this.open, shape.open, tau);
+    this.wide = near(this.wide, shape.wide, WIDENING_S);
+    this.effort = near(this.effort, shape.open, EFFORT_S);
     if (this.open < 0.004) this.open = 0;
     this.root.style.setProperty("--level", Math.min(1, 2.5 * shape.level));
+    this.root.style.setProperty("--effort", clamp(1.6 * this.effort).toFixed(2));
     this.drawMouth();
-    if (this.calm()) return;
-    this.drawEyes(now);
-    this.drawHead(now);
   }
 
   drawMouth() {
@@ -56,53 +50,26 @@ export class Face {
     if (inner === this.drawn) return;
     this.drawn = inner;
     const { parts } = this;
-    const closed = this.open === 0;
-    parts.mouth.setAttribute("d", inner);
-    parts["mouth-clip"].setAttribute("d", inner);
-    parts.lips.setAttribute(
-      "d",
-      mouthPath(x, half + 4, corner, y - up - 5, y + 7 + down * 1.06),
-    );
-    parts.teeth.setAttribute("y", y - up - 4.5);
-    parts.tongue.setAttribute("cy", y + down + 1);
-    parts.tongue.style.opacity = clamp(this.open * 2 - 0.3);
-    parts.teeth.style.opacity = closed ? 0 : clamp(this.open * 4);
+    const set = (part, name, value) => parts[part].setAttribute(name, value);
+    set("mouth", "d", inner);
+    set("mouth-clip", "d", inner);
+    set("lips", "d", mouthPath(x, half + 4, corner, y - up - 5, y + 7 + down * 1.06));
+    set("teeth", "y", y - up - 4.5);
+    set("teeth", "opacity", clamp(this.open * 4));
+    set("tongue", "cy", y + down + 1);
+    set("tongue", "opacity", clamp(this.open * 2 - 0.3));
     const chin = 237 + 9 * this.open;
-    parts.jaw.setAttribute(
+    set(
+      "jaw",
       "d",
       "M94 142c0-56 29-82 66-82s66 26 66 82" +
-        `C226 ${chin - 42} 192 ${chin} 160 ${chin}` +
-        `S94 ${chin - 42} 94 142z`,
+        `C226 ${chin - 42} 192 ${chin} 160 ${chin}S94 ${chin - 42} 94 142z`,
     );
-  }
-
-  drawEyes(now) {
-    let lid = 1;
-    if (now >= this.blinkAt + BLINK_S) {
-      this.blinkAt = now + 2.2 + 3.5 * Math.random();
-    } else if (now >= this.blinkAt) {
-      const part = (now - this.blinkAt) / BLINK_S;
-      lid = Math.abs(2 * part - 1) ** 0.7;
-    }
-    for (const eye of this.eyes) {
-      eye.style.transform = lid < 1 ? `scaleY(${Math.max(0.08, lid)})` : "";
-    }
-  }
-
-  drawHead(now) {
-    const sway = 0.8 * Math.sin(now * 0.7) + 1.6 * this.effort * Math.sin(now * 2.3);
-    const nod = 1.2 * Math.sin(now * 0.9) + 2.5 * this.effort * Math.sin(now * 3.1);
-    this.head.style.transform =
-      `translateY(${nod.toFixed(2)}px) rotate(${sway.toFixed(2)}deg)`;
-    this.brows.style.transform =
-      `translateY(${(-4 * clamp(this.effort * 1.6)).toFixed(2)}px)`;
   }
 }
 
 function mouthPath(x, half, corner, top, bottom) {
-  const left = x - half;
-  const right = x + half;
-  const pull = half * 0.62;
+  const [left, right, pull] = [x - half, x + half, half * 0.62];
   const at = (...numbers) => numbers.map((n) => n.toFixed(2)).join(" ");
   // Control points a third further out than the curve is to reach.
   const high = corner + (top - corner) * (4 / 3);

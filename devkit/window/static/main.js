@@ -9,8 +9,7 @@ import { REST, Voice } from "./voice.js";
 
 const find = (id) => document.getElementById(id);
 
-const motion = matchMedia("(prefers-reduced-motion: reduce)");
-const face = new Face(find("face"), { calm: () => motion.matches });
+const face = new Face(find("face"));
 const timeline = new Timeline({
   list: find("timeline"),
   followButton: find("follow"),

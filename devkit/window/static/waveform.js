@@ -32,7 +32,7 @@ export class Waveform {
     canvas.style.width = `${width}px`;
     canvas.width = Math.round(width * scale);
     canvas.height = Math.round(HEIGHT_PX * scale);
-    const colours = getComputedStyle(canvas);
+    const { color, borderColor, outlineColor } = getComputedStyle(canvas);
     const context = canvas.getContext("2d");
     context.scale(scale, scale);
     const perBar = this.peaks.length / bars || 1;
@@ -44,14 +44,13 @@ export class Waveform {
       );
       const peak = Math.max(0, ...part) / 255;
       const height = Math.max(2, Math.sqrt(peak) * HEIGHT_PX);
-      const name = bar < played ? "--wave" : "--wave-unheard";
-      context.fillStyle = colours.getPropertyValue(name);
+      context.fillStyle = bar < played ? color : borderColor;
       const top = (HEIGHT_PX - height) / 2;
       context.beginPath();
       context.roundRect(bar * BAR_PX, top, BAR_PX - 1, height, 1);
       context.fill();
     }
-    context.fillStyle = colours.getPropertyValue("--gap");
+    context.fillStyle = outlineColor;
     for (const { atMs } of this.utterance.gaps) {
       const x = (atMs / PEAK_MS / perBar) * BAR_PX;
       context.fillRect(Math.min(width - 2, Math.max(0, x - 1)), 0, 2, HEIGHT_PX);
