@@ -36,7 +36,7 @@ from devkit import package
 package.load()
 from spatius_avatar_python import clock
 from spatius_avatar_python.settings import params
-from spatius_avatar_python.session import failures, sdk
+from spatius_avatar_python.session import errors, sdk
 report = {"package": sdk.package(), "problem": sdk.problem()}
 report["opus_problem"] = sdk.problem(True)
 report["loaded"] = [name for name in sdk.PACKAGES if name in sys.modules]
@@ -54,7 +54,7 @@ try:
         clock.SystemClock(),
         lambda secrets: None,
     )(None, 24000)
-except failures.SessionError as error:
+except errors.SessionError as error:
     report["fatal"] = error.failure.fatal
     report["failure"] = error.failure.message
 print(json.dumps(report))
