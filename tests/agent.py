@@ -8,7 +8,6 @@ fails in it fails the test.
 import asyncio
 import contextlib
 import json
-import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Optional, Protocol
@@ -29,6 +28,7 @@ from ten_runtime import (
 from devkit.harness.messages import audio_frame, data_with_json, tts_data
 from devkit.harness.rig import Rig
 from devkit.motion_server import MotionServer
+from devkit.motion_server.judge import unique_pcm
 
 ADDON = "spatius_avatar_python"
 APP_ID = "0123456789abcdef0123456789abcdef"
@@ -89,7 +89,7 @@ def properties(server: MotionServer, **params: Any) -> Payload:
 
 def speech(duration_ms: float, seed: int = 1) -> bytes:
     """Return noise that no other seed gives: any part of it can be found."""
-    return random.Random(seed).randbytes(int(RATE * duration_ms / 1000) * 2)
+    return unique_pcm(duration_ms, RATE, seed)
 
 
 class Env(Protocol):

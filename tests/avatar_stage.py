@@ -20,10 +20,9 @@ from spatius_avatar_python.session.errors import Failure
 from spatius_avatar_python.session.link import Lifetime
 from spatius_avatar_python.speech import Limits, Speech, Turn
 from spatius_avatar_python.speech.limits import MESSAGE_MS
-from speech_steps import check_sum
+from speech_steps import BYTES_PER_MS, check_sum, pcm
 
 RATE_HZ = 24000
-BYTES_PER_MS = 48
 MESSAGE = MESSAGE_MS * BYTES_PER_MS
 
 FIRST = Turn("session", 1)
@@ -47,13 +46,6 @@ REJECTED = Failure(
 SERVICE_ERROR = Failure("upstream", code="upstreamError", ends_session=False)
 
 FALLBACK_AFTER_S = 1.5
-
-_random = random.Random(1)
-
-
-def pcm(ms: int) -> bytes:
-    """Return this much random audio."""
-    return _random.randbytes(ms * BYTES_PER_MS)
 
 
 @dataclass

@@ -1,7 +1,5 @@
 """A Speech with its writers, for tests of what the listener hears."""
 
-import itertools
-from array import array
 from typing import Optional, Union
 
 from spatius_avatar_python.speech import (
@@ -15,22 +13,9 @@ from spatius_avatar_python.speech import (
     Summary,
     Turn,
 )
-from speech_steps import check_sum
+from speech_steps import RATE, check_sum, pcm
 
-RATE = 24000
-BYTES_PER_MS = 48
 TURN = Turn("session", 1)
-
-_audio = array("H", range(1 << 16)).tobytes()
-_offsets = itertools.cycle(range(0, 1 << 17, 2 * 4801))
-
-
-def pcm(ms: float) -> bytes:
-    """Return so much audio, different from what was made just before."""
-    size = int(ms * BYTES_PER_MS)
-    offset = next(_offsets)
-    times = (offset + size) // len(_audio) + 1
-    return (_audio * times)[offset : offset + size]
 
 
 def audio_of(steps: Union[list[Step], list[Say]]) -> bytes:

@@ -19,6 +19,7 @@ from spatius_avatar_python.speech.turn import Turn
 from spatius_avatar_python.speech.utterance import Summary
 
 from devkit.harness.conversation import unaccounted
+from devkit.motion_server.judge import unique_pcm
 
 RATE = 24000
 BYTES_PER_MS = 48
@@ -27,15 +28,12 @@ FIRST = Turn("session", 1)
 SECOND = Turn("session", 2)
 THIRD = Turn("session", 3)
 
-_samples = itertools.count()
+_seeds = itertools.count()
 
 
 def pcm(ms: float) -> bytes:
     """Return so much audio, different from all that was made before."""
-    return b"".join(
-        (next(_samples) % 65536).to_bytes(2, "little")
-        for _ in range(int(ms * BYTES_PER_MS) // 2)
-    )
+    return unique_pcm(ms, RATE, next(_seeds))
 
 
 def make(max_buffered_s: float = 60.0, end_timeout_s: float = 1.5) -> Speech:

@@ -10,7 +10,7 @@ import random
 from typing import Any
 
 from ..motion_server import MotionServer
-from ..motion_server.judge import Judge, Verdict
+from ..motion_server.judge import Judge, Verdict, unique_pcm
 from ..motion_server.listener import Listener
 from .messages import audio_frame, metadata
 from .rig import Rig
@@ -105,7 +105,7 @@ class Conversation:
 
     def speech(self, name: object, duration_ms: float) -> bytes:
         """Make speech that the listener is to hear, as a part of a turn."""
-        pcm = self._rng.randbytes(int(duration_ms * RATE / 1000) * 2)
+        pcm = unique_pcm(duration_ms, RATE, self._rng.getrandbits(32))
         self.expect(name, pcm)
         return pcm
 

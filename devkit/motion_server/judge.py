@@ -19,13 +19,13 @@ BLOCK_MS = 10
 _KEY_BYTES = 8
 
 
-def unique_pcm(duration_ms: int, rate: int = 24000, seed: int = 0) -> bytes:
+def unique_pcm(duration_ms: float, rate: int = 24000, seed: int = 0) -> bytes:
     """Make 16-bit mono PCM (noise) of which no two blocks are alike.
 
     Another seed, other blocks.
     """
-    size = duration_ms * rate // 1000 * BYTES_PER_SAMPLE
-    return random.Random(seed).randbytes(size)
+    samples = int(duration_ms * rate / 1000)
+    return random.Random(seed).randbytes(samples * BYTES_PER_SAMPLE)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from spatius_avatar_python.speech.playout import (
     MAX_START_DELAY_S,
 )
 from spatius_avatar_python.speech.utterance import CUT, LOST, PLAYED
-from speaking import BYTES_PER_MS, TURN, Speaking, pcm
+from speaking import TURN, Speaking
+from speech_steps import BYTES_PER_MS, pcm
 
 
 def position_ms(speaking: Speaking) -> float:

@@ -3,7 +3,8 @@
 import pytest
 from spatius_avatar_python.speech import Interrupt, Send
 from spatius_avatar_python.speech.utterance import CUT, LOST, PLAYED
-from speaking import BYTES_PER_MS, TURN, Speaking, audio_of
+from speaking import TURN, Speaking, audio_of
+from speech_steps import BYTES_PER_MS
 
 
 def lost_at(speaking: Speaking, seconds: float) -> None:
