@@ -8,6 +8,7 @@ exception escaped one of its methods, and how long its event loop stood still.
 import asyncio
 import functools
 import json
+import sys
 import threading
 import time
 import traceback
@@ -87,6 +88,9 @@ LIVES: list[Life] = []
 
 ESCAPES: list[Escape] = []
 
+ADDONS: set[str] = set()
+"""Names under which addons have been registered."""
+
 _folder = Path("/")
 _report: Path | None = None
 
@@ -101,6 +105,7 @@ def follow(folder: Path, report: Path | None) -> None:
     from ten_runtime import AsyncExtension
 
     _folder, _report = folder, report
+    _follow_addons()
     make: Any = AsyncExtension.__init__
     if getattr(make, "is_followed", False):
         return
@@ -112,6 +117,21 @@ def follow(folder: Path, report: Path | None) -> None:
 
     init.is_followed = True  # type: ignore[attr-defined]
     AsyncExtension.__init__ = init  # type: ignore[method-assign]
+
+
+def _follow_addons() -> None:
+    import ten_runtime
+
+    register: Any = ten_runtime.register_addon_as_extension
+
+    def note_name(name: str, *args: Any, **kwargs: Any) -> Any:
+        ADDONS.add(name)
+        return register(name, *args, **kwargs)
+
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == ten_runtime.__name__:
+            if getattr(module, register.__name__, None) is register:
+                setattr(module, register.__name__, note_name)
 
 
 def _attach(extension: Any) -> None:
