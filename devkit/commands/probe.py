@@ -3,16 +3,19 @@
 import asyncio
 import contextlib
 import logging
+import os
 import re
 import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from .. import loopback
 from ..graph.product import clock, failures, redact, sdk
 from ..graph.report import NodeReport
 
@@ -24,7 +27,8 @@ LISTEN_S = 0.5
 AUTO_RATE_HZ = 24000
 """The rate of the silence where the first frame of speech decides."""
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_OF_THE_NETWORK = ("connectionFailed", "proxyRefused", "proxyFailed")
 
 
 class _Events:
@@ -53,6 +57,7 @@ def keep_logs_out() -> None:
 async def connect(console: Console, report: NodeReport) -> bool:
     """Open a session, send silence, close; say how it went."""
     keep_logs_out()
+    loopback.bypass_proxies()
     params = report.config.params
     hide = redact.Redactor(report.config.secrets())
 
@@ -123,26 +128,8 @@ def _explain(
 
 
 def _advice(report: NodeReport, failure: Any) -> list[str]:
-    facts = dict(report.facts)
-    if failure.code == "connectionFailed":
-        is_ingress = failure.phase.startswith("websocket")
-        target = facts["ingress" if is_ingress else "console"]
-        host = urlsplit(target).hostname
-        if host in LOOPBACK:
-            port = urlsplit(facts["console"]).port or 80
-            return [
-                f"Nothing answers at {target}. Is the local Motion Server "
-                f"running? bin/motion-server --port {port}"
-            ]
-        if not host:
-            target = "https://console.us-west.spatius.ai"
-        target = re.sub("^ws", "http", target)  # which curl knows better
-        return [
-            f"Try from this machine: curl -sv {target}",
-            "No address: check the region's spelling and the DNS. No "
-            "connection: a firewall or proxy must let HTTPS and secure "
-            "WebSockets (port 443) out.",
-        ]
+    if failure.code in _OF_THE_NETWORK:
+        return _advice_on_network(dict(report.facts), failure)
     if failure.fatal:
         return [
             "An agent would stop here and not try again. Correct it, then "
@@ -152,3 +139,47 @@ def _advice(report: NodeReport, failure: Any) -> list[str]:
         "An agent would retry by itself. Run this command again in a minute, "
         "and check Spatius's status if the error persists."
     ]
+
+
+def _advice_on_network(facts: dict[str, str], failure: Any) -> list[str]:
+    is_ingress = failure.phase.startswith("websocket")
+    target = facts["ingress" if is_ingress else "console"]
+    host = urlsplit(target).hostname
+    if host in loopback.NAMES:
+        port = urlsplit(facts["console"]).port or 80
+        hint = (
+            "The console has answered: check params.ingress_endpoint_url"
+            if is_ingress
+            else "Is the local Motion Server running? bin/motion-server --port "
+            f"{port}"
+        )
+        return [f"Nothing answers at {target}. {hint}"]
+    if not host:
+        host = "console.us-west.spatius.ai"
+        target = f"https://{host}"
+    target = re.sub("^ws", "http", target)  # which curl knows better
+    about_proxy = _advice_on_proxy(urlsplit(target).scheme, host)
+    if failure.code != "connectionFailed":
+        return about_proxy
+    return [
+        f"Try from this machine: curl -sv {target}",
+        "No address: check the region's spelling and the DNS. No "
+        "connection: a firewall must let HTTPS and secure WebSockets (port "
+        "443) out.",
+        *about_proxy,
+    ]
+
+
+def _advice_on_proxy(scheme: str, host: str) -> list[str]:
+    """Return the line about the proxy on the way to a host, if there is one."""
+    if proxy_bypass(host):
+        return []
+    names = [f"{scheme}_proxy", "all_proxy"]
+    for variable in (v for name in names for v in (name, name.upper())):
+        if address := os.environ.get(variable):
+            return [
+                f"The environment variable {variable} leads through the proxy "
+                f"{redact.bare_url(address)}: it must be reachable from here "
+                f"and let through to {host}. NO_PROXY={host} goes past it."
+            ]
+    return []

@@ -456,6 +456,51 @@ def test_connect_names_who_does_not_answer(
     assert code == 3
     assert f"Nothing answers at {nowhere}" in words
     assert "The SDK says: " in words
+    is_console = missing == "console"
+    assert ("bin/motion-server --port" in words) == is_console
+    assert ("The console has answered" in words) != is_console
+
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+NO_PROXIES: dict[str, str | None] = {
+    variable: None
+    for name in (*PROXIES, "NO_PROXY")
+    for variable in (name, name.lower())
+}
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("lower", [False, True])
+def test_connect_reaches_this_machine_past_any_proxy(
+    tmp_path, motion_server, closed_port, lower
+):
+    """A proxy is for other machines, whatever the variables say."""
+    proxies = {
+        name.lower() if lower else name: f"http://127.0.0.1:{closed_port}"
+        for name in PROXIES
+    }
+    code, words = connect(tmp_path, motion_server, **NO_PROXIES | proxies)
+    assert code == 0, words
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_connect_names_the_variable_of_a_proxy(tmp_path, closed_port, variable):
+    """With the proxy's address, and without its password."""
+    params = {
+        "console_endpoint_url": "http://console.invalid/v1",
+        "ingress_endpoint_url": "ws://ingress.invalid/v2",
+    }
+    path = write(tmp_path, graph({"params": params}))
+    proxy = f"http://me:hush-hush@127.0.0.1:{closed_port}"
+    code, words = check(path, "--connect", **NO_PROXIES | {variable: proxy})
+    assert code == 3
+    assert variable in words
+    assert f"http://127.0.0.1:{closed_port}" in words
+    assert "NO_PROXY=console.invalid" in words
+    assert "hush" not in words
+    _, words = check(path, "--connect", **NO_PROXIES)
+    assert "proxy" not in words.lower()
 
 
 @pytest.mark.wire
