@@ -177,6 +177,8 @@ def _advice_on_proxy(scheme: str, host: str) -> list[str]:
     names = [f"{scheme}_proxy", "all_proxy"]
     for variable in (v for name in names for v in (name, name.upper())):
         if address := os.environ.get(variable):
+            if "://" not in address:
+                address = f"http://{address}"
             return [
                 f"The environment variable {variable} leads through the proxy "
                 f"{redact.bare_url(address)}: it must be reachable from here "

@@ -484,15 +484,20 @@ def test_connect_reaches_this_machine_past_any_proxy(
 
 
 @pytest.mark.wire
-@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-def test_connect_names_the_variable_of_a_proxy(tmp_path, closed_port, variable):
+@pytest.mark.parametrize(
+    ("variable", "scheme"),
+    [("HTTP_PROXY", "http://"), ("http_proxy", ""), ("ALL_PROXY", "http://")],
+)
+def test_connect_names_the_variable_of_a_proxy(
+    tmp_path, closed_port, variable, scheme
+):
     """With the proxy's address, and without its password."""
     params = {
         "console_endpoint_url": "http://console.invalid/v1",
         "ingress_endpoint_url": "ws://ingress.invalid/v2",
     }
     path = write(tmp_path, graph({"params": params}))
-    proxy = f"http://me:hush-hush@127.0.0.1:{closed_port}"
+    proxy = f"{scheme}me:hush-hush@127.0.0.1:{closed_port}"
     code, words = check(path, "--connect", **NO_PROXIES | {variable: proxy})
     assert code == 3
     assert variable in words
