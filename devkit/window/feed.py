@@ -10,10 +10,21 @@ from typing import Any
 
 from ..motion_server import Connection, Event, Record, Request
 from . import words
-from .board import Board
+from .board import Board, Who
 from .session import Session
 from .speech import SpeechOnBoard
 from .viewers import Viewer
+from .words import Kind
+
+_LINES: dict[str, tuple[Kind, Who, str]] = {
+    "paused": ("fault", "service", "The port is closed"),
+    "upgrade": ("loss", "service", "Connection refused"),
+    "rejected": ("fatal", "service", "Session refused"),
+    "violation": ("broken", "client", "A rule of the protocol is broken"),
+    "note": ("note", "client", "Unusual"),
+    "vanished": ("fault", "service", "The service's host is gone"),
+}
+"""Events that are a line with their own detail."""
 
 
 class Feed:
@@ -184,13 +195,21 @@ class Feed:
 
     def _take_event(self, event: Event) -> None:
         take = getattr(self, f"_on_{event.kind}", None)
-        if take is None:
-            return
         connection = None
         if event.connection is not None and self._record is not None:
             connection = self._record.connection(event.connection)
         with self._lock:
-            take(event, connection)
+            if event.kind in _LINES:
+                self._say(event, *_LINES[event.kind], event.detail)
+            if take is not None:
+                take(event, connection)
+            if event.kind != "audio":
+                self._board.show_session()
+
+    def _say(
+        self, event: Event, kind: Kind, who: Who, title: str, detail: str = ""
+    ) -> None:
+        self._board.add(kind, who, title, detail, event.time_s)
 
     def _take_audio(
         self, connection: Connection, request: Request, audio: bytes
@@ -198,41 +217,21 @@ class Feed:
         with self._lock:
             self._speech.take(connection, request, audio)
 
-    def _on_paused(self, event: Event, _: Connection | None) -> None:
-        self._board.add(
-            "fault", "service", "The port is closed", time_s=event.time_s
-        )
-
     def _on_token(self, event: Event, _: Connection | None) -> None:
         if words.refused_token(event):
-            self._board.add(
-                "loss",
-                "service",
-                "Session token refused",
-                event.detail,
-                event.time_s,
-            )
+            title = "Session token refused"
+            self._say(event, "loss", "service", title, event.detail)
 
     def _on_upgrade(self, event: Event, _: Connection | None) -> None:
         session = self._session
         if self._refusal and event.detail.endswith(self._refusal):
             session.refusals_planned = max(0, session.refusals_planned - 1)
-        self._board.add(
-            "loss", "service", "Connection refused", event.detail, event.time_s
-        )
-        self._board.show_session()
 
-    def _on_opened(self, event: Event, connection: Connection | None) -> None:
-        assert connection is not None and self._record is not None
+    def _on_opened(self, _: Event, connection: Connection) -> None:
+        assert self._record is not None
         session = self._session
-        session.counts["connections"] += 1
-        session.connection = connection.number
-        session.connection_id = ""
-        session.is_open = True
-        session.is_live = session.is_stalled = False
-        session.app_id = connection.app_id
-        session.avatar_id = connection.avatar_id
-        session.session_token = connection.session_token
+        session.latest = connection
+        session.is_stalled = False
         session.session_token_end = next(
             (
                 request.expire_at
@@ -241,51 +240,20 @@ class Feed:
             ),
             None,
         )
-        if not self._has_reports:
-            session.state = "connecting"
-        self._board.show_session()
+        self._infer("connecting")
 
-    def _on_configured(
-        self, event: Event, connection: Connection | None
-    ) -> None:
-        assert connection is not None and connection.config is not None
-        config = connection.config
-        session = self._session
-        session.channel = config.channel
-        session.uid = config.uid
-        session.sample_rate = config.sample_rate
-        session.audio_format = config.audio_format
-        session.agora_token_end = config.agora_token_end_s
-        self._board.show_session()
-
-    def _on_rejected(self, event: Event, connection: Connection | None) -> None:
-        self._board.add(
-            "fatal", "service", "Session refused", event.detail, event.time_s
-        )
-
-    def _on_confirmed(
-        self, event: Event, connection: Connection | None
-    ) -> None:
-        assert connection is not None and connection.config is not None
-        number = connection.number
-        title = f"Connection {number} is live"
+    def _on_confirmed(self, event: Event, connection: Connection) -> None:
+        assert connection.config is not None
+        title = f"Connection {connection.number} is live"
         if self._ended_s is not None:
             after = f"{event.time_s - self._ended_s:.2f} s after the last one"
             verb = "recovered" if self._was_lost else "renewed"
-            title = f"Connection {number}: {verb}, {after}"
-        self._board.add(
-            "session" if self._ended_s is None else "good",
-            "service",
-            title,
-            words.publishing(connection.config),
-            event.time_s,
-        )
+            title = f"Connection {connection.number}: {verb}, {after}"
+        kind: Kind = "session" if self._ended_s is None else "good"
+        detail = words.publishing(connection.config)
+        self._say(event, kind, "service", title, detail)
         self._was_lost = False
-        self._session.connection_id = connection.connection_id
-        self._session.is_live = True
-        if not self._has_reports:
-            self._session.state = "ready"
-        self._board.show_session()
+        self._infer("ready")
 
     def _on_end(self, event: Event, _: Connection | None) -> None:
         self._speech.finish(
@@ -300,59 +268,53 @@ class Feed:
         detail = event.req_id
         if utterance is not None:
             detail = f"utterance {utterance.number} stops"
-        self._board.add(
-            "interrupt", "client", "Interrupt", detail, event.time_s
-        )
+        self._say(event, "interrupt", "client", "Interrupt", detail)
         self._board.silence()
-        self._board.show_session()
 
-    def _on_fault(self, event: Event, _: Connection | None) -> None:
+    def _on_cut(self, event: Event, _: Connection | None) -> None:
+        self._speech.finish(
+            event.connection or 0, event.req_id, "interrupted", event.time_s
+        )
+        title = "The service cuts the request"
+        self._say(event, "interrupt", "service", title, event.detail)
+        self._board.silence()
+
+    def _on_fault(self, event: Event, connection: Connection | None) -> None:
         title, detail = words.fault(event.detail)
-        self._board.add("fault", "service", title, detail, event.time_s)
+        self._say(event, "fault", "service", title, detail)
         # Not from the connection: it has not been stalled yet.
         name = words.fault_name(event.detail)
-        if event.connection == self._session.connection:
-            if name in ("Stall", "Silence"):
+        if connection is not None and connection is self._session.latest:
+            if name in ("Stall", "Silence", "BlackHole"):
                 self._session.is_stalled = True
             elif name in ("Resume", "Reset", "Close"):
                 self._session.is_stalled = False
-        self._board.show_session()
 
-    def _on_closed(self, event: Event, connection: Connection | None) -> None:
-        assert connection is not None
+    def _on_closed(self, event: Event, connection: Connection) -> None:
         session = self._session
         closing = words.closing(connection)
         lost = words.was_lost(connection)
-        self._board.add(
+        self._say(
+            event,
             "loss" if lost else "session",
             "client" if connection.closed_by == "client" else "service",
-            f"Connection {connection.number} "
-            + ("is lost" if lost else "is closed"),
+            f"Connection {connection.number} is {'lost' if lost else 'closed'}",
             closing,
-            event.time_s,
         )
         self._speech.end_connection(connection.number, event.time_s)
-        if connection.number == session.connection:
-            session.is_open = session.is_live = session.is_stalled = False
+        if connection is session.latest:
+            session.is_stalled = False
             session.last_close = f"{connection.number}: {closing}"
             self._ended_s = event.time_s
             self._was_lost = lost
-            if not self._has_reports:
-                session.state = "closed"
+            self._infer("closed")
             if not self._speech.is_voice:
                 self._board.silence()
-        self._board.show_session()
 
-    def _on_violation(self, event: Event, _: Connection | None) -> None:
+    def _on_violation(self, _: Event, __: Connection | None) -> None:
         self._session.counts["violations"] += 1
-        self._board.add(
-            "broken",
-            "client",
-            "A rule of the protocol is broken",
-            event.detail,
-            event.time_s,
-        )
-        self._board.show_session()
 
-    def _on_note(self, event: Event, _: Connection | None) -> None:
-        self._board.add("note", "client", "Unusual", event.detail, event.time_s)
+    def _infer(self, state: str) -> None:
+        """Without an extension on the stage the connection tells the state."""
+        if not self._has_reports:
+            self._session.state = state

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..motion_server import Connection
+
 
 @dataclass
 class Session:
@@ -10,29 +12,14 @@ class Session:
 
     state: str = "waiting"
     """Of the avatar, as the extension reports it; without one on the stage,
-    what its connection tells."""
+    as its connection shows it."""
 
-    connection: int = 0
-    connection_id: str = ""
-    is_open: bool = False
-    is_live: bool = False
-    """Open, and its session is confirmed."""
-
+    latest: Connection | None = None
     is_stalled: bool = False
     refusals_planned: int = 0
-    app_id: str = ""
-    avatar_id: str = ""
-    channel: str = ""
-    uid: int | None = None
-    sample_rate: int | None = None
-    audio_format: str = ""
-    session_token: int = 0
-    """Number of the session token that opened the connection."""
-
     session_token_end: float | None = None
-    """Epoch seconds, as `agora_token_end`."""
+    """Epoch seconds."""
 
-    agora_token_end: float | None = None
     last_close: str = ""
     problem: str = ""
     """The latest error since the avatar was ready."""
@@ -53,14 +40,7 @@ class Session:
 
     speech: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(
-            (
-                "heardMs",
-                "resumedMs",
-                "voiceMs",
-                "cutMs",
-                "lostMs",
-            ),
-            0,
+            ("heardMs", "resumedMs", "voiceMs", "cutMs", "lostMs"), 0
         )
     )
     """What the listener got, as the extension reports it, in milliseconds.
@@ -68,21 +48,32 @@ class Session:
 
     counts: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(
-            (
-                "connections",
-                "utterances",
-                "interrupts",
-                "gaps",
-                "violations",
-                "audioMs",
-            ),
-            0,
+            ("utterances", "interrupts", "gaps", "violations", "audioMs"), 0
         )
     )
 
     def as_json(self) -> dict[str, Any]:
-        """The session as JSON values, named as JavaScript has it."""
-        return {_camel(name): value for name, value in vars(self).items()}
+        """Return the session as JSON values, named as JavaScript has it."""
+        values = {_camel(k): v for k, v in vars(self).items() if k != "latest"}
+        latest = self.latest
+        values["isOpen"] = latest is not None and latest.closed_s is None
+        values["isLive"] = latest is not None and latest.live
+        if latest is not None:
+            values |= {
+                "connection": latest.number,
+                "connectionId": latest.connection_id,
+                "avatarId": latest.avatar_id,
+                "sessionToken": latest.session_token,
+            }
+        if latest is not None and latest.config is not None:
+            values |= {
+                "channel": latest.config.channel,
+                "uid": latest.config.uid,
+                "sampleRate": latest.config.sample_rate,
+                "audioFormat": latest.config.audio_format,
+                "agoraTokenEnd": latest.config.agora_token_end_s,
+            }
+        return values
 
 
 def _camel(name: str) -> str:

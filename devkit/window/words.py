@@ -37,6 +37,7 @@ class Words:
 # Class of the fault -> title, and detail made of the fault's values.
 _FAULTS = {
     "Animate": ("The service sends an animation", ""),
+    "BlackHole": ("The network loses all packets", ""),
     "Close": ("The service closes the connection", "code {code}"),
     "Hang": ("The service does not answer", ""),
     "Malformed": ("The console's answer is not JSON", ""),

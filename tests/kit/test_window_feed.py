@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from devkit.motion_server import (
+    BlackHole,
     Close,
     Hang,
     Malformed,
@@ -196,6 +197,7 @@ def test_audio_of_a_connection_that_has_ended_is_no_utterance() -> None:
 @pytest.mark.parametrize(
     "fault",
     [
+        BlackHole(),
         Close(1011, "why"),
         Hang(),
         Malformed(),
