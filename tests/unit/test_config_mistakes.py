@@ -157,6 +157,8 @@ def test_variable_of_a_shell_is_not_filled_in(name, text):
         ("spatius_apikey", "spatius_api_key"),
         ("spatiusApiKey", "spatius_api_key"),
         ("app_id", "spatius_app_id or agora_appid"),
+        ("spatialreal_app_id", "spatius_app_id or agora_appid"),
+        ("avatarkit_ingress_url", "ingress_endpoint_url"),
         ("appId", "spatius_app_id or agora_appid"),
         ("avatar_id", "spatius_avatar_id"),
         ("agora_avatar_uid", "agora_uid"),
@@ -380,8 +382,14 @@ def test_everything_that_is_wrong_with_a_token_is_reported():
 
 def test_token_is_not_judged_by_what_is_wrong_itself():
     """A channel or uid that is none makes no second problem."""
-    for wrong in ({"agora_uid": -1}, {"agora_uid": "$UID"}):
-        assert only(problems(GIVEN, **wrong)).startswith("params.agora_uid: ")
+    for name, wrong in (
+        ("agora_uid", -1),
+        ("agora_uid", "$UID"),
+        ("agora_channel", "${env:ROOM}-1"),
+        ("agora_appid", "<App ID>"),
+    ):
+        problem = only(problems(GIVEN, **{name: wrong}))
+        assert problem.startswith(f"params.{name}: ")
 
 
 @pytest.mark.parametrize("cut", [1, 10, 40])
@@ -399,6 +407,26 @@ def test_token_without_the_privilege_to_publish():
         "without the privilege to publish audio and to publish video; sign it "
         "for the role publisher"
     ) in settings.warnings
+
+
+# Secrets that stand in another place, too
+
+
+def test_short_secret_in_another_field():
+    """Texts of eight characters are shown, but not if one is a secret."""
+    found = problems(spatius_api_key="K3y-9xZq", telemetry="K3y-9xZq")
+    assert only(found) == (
+        "params.telemetry: expected true or false, got '***'"
+    )
+
+
+def test_name_of_an_extra_param_is_shown_unless_it_is_secret():
+    """The sentence says which of them is no text."""
+    assert only(problems(extra_params={"a": "1", "b": 2})) == (
+        "params.extra_params: expected text for 'b', got a value of type int"
+    )
+    found = problems(spatius_api_key="K3y-9xZq", extra_params={"K3y-9xZq": 1})
+    assert "for '***', got" in only(found)
 
 
 # Nothing that validation itself says shows a secret
