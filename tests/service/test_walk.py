@@ -41,6 +41,7 @@ from devkit.motion_server import (
     OnConfirm,
     OnEnd,
     OnInterrupt,
+    PlanLimits,
     PlaybackSignals,
     Quiet,
     Refuse,
@@ -74,13 +75,13 @@ LOSSES = (
     Reset(),
     ServerError(13, ECHO),
 )
-SIGNALS: tuple[dict[str, Any] | None, ...] = (
+SIGNALS = (
     None,
-    {},
-    {"late_ms": 200},
-    {"doubled": True},
-    {"foreign": True, "older": True},
-    {"progress_ms": 100, "end_when_interrupted": True},
+    PlaybackSignals(),
+    PlaybackSignals(late_ms=200),
+    PlaybackSignals(doubled=True),
+    PlaybackSignals(foreign=True, older=True),
+    PlaybackSignals(progress_ms=100, end_when_interrupted=True),
 )
 
 
@@ -114,6 +115,7 @@ class Walk:
         self.is_wired = rng.random() < 0.5
         self.delay_s = rng.choice((0.0, 0.0, 0.2))
         self.signals = rng.choice(SIGNALS)
+        self.limits = PlanLimits(rng.choice((None, None, 0.5)))
         self.resume_within_s = rng.choice((2, 15, 15))
         self.is_open = False
 
@@ -121,15 +123,13 @@ class Walk:
         key, certificate = secrets.token_hex(20), secrets.token_hex(16)
         self.canaries = [key, certificate]
         clock = self.clock = virtual_time.VirtualClock()
-        signals = None
-        if self.signals is not None:
-            late_ms = 1000 * self.delay_s + self.signals.get("late_ms", 0)
-            signals = PlaybackSignals(**{**self.signals, "late_ms": late_ms})
         async with MotionServer(
             certificates={APP_ID: certificate},
             clock=clock,
             now=clock.epoch,
-            playback_signals=signals,
+            playback_signals=self.signals,
+            playback_delay_s=self.delay_s,
+            limits=self.limits,
             idle_timeout_s=self.rng.choice((None, None, 4)),
         ) as server:
             self.server = server
@@ -139,9 +139,7 @@ class Walk:
                 voice_wired=self.is_wired,
                 flush_wired=self.is_wired,
             )
-            self.talk = Conversation(
-                self.rig, server, clock, seed=self.seed, delay_s=self.delay_s
-            )
+            self.talk = Conversation(self.rig, server, clock, seed=self.seed)
             if self.rng.random() < 0.3:
                 self.fault_at_start()
             try:
@@ -414,8 +412,15 @@ class Walk:
                 lambda: self.server.faults.upgrade(Slow(0.5)),
                 lambda: self.server.faults.handshake(ServerError(14, ECHO)),
                 lambda: self.server.faults.handshake(Close(1011, ECHO)),
+                self.open_slowly,
             )
         )()
+
+    def open_slowly(self) -> None:
+        """Let each step take less than 10 s, and all together more."""
+        self.server.faults.console(Slow(6))
+        self.server.faults.upgrade(Slow(5))
+        self.server.faults.handshake(Slow(4))
 
     async def come_to_rest(self) -> None:
         """End all faults; a last utterance must be heard in full."""
