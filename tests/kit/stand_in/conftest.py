@@ -5,6 +5,13 @@ import json
 import pytest
 
 
+def skip_with_the_real_runtime():
+    from scripted import IS_STAND_IN, WHY_SKIPPED
+
+    if not IS_STAND_IN:
+        pytest.skip(WHY_SKIPPED)
+
+
 @pytest.fixture(params=["asyncio", "uvloop"])
 def loop_kind(request, monkeypatch):
     """The kind of event loop that the extensions share."""
@@ -18,6 +25,8 @@ def loop_kind(request, monkeypatch):
 def host_of(tmp_path, loop_kind):
     """Makes started hosts in a package folder of their own; stops them."""
     from scripted import register
+
+    skip_with_the_real_runtime()
     from ten_runtime._host import ExtensionHost
 
     hosts = []
@@ -70,6 +79,7 @@ def live_through(host_of):
 @pytest.fixture
 def log_lines():
     """What is logged during the test."""
+    skip_with_the_real_runtime()
     from ten_runtime import _log as log_module
 
     lines = []
@@ -81,6 +91,7 @@ def log_lines():
 @pytest.fixture(scope="module")
 def app():
     """The App that testers need: the one that runs, or one of our own."""
+    skip_with_the_real_runtime()
     from ten_runtime import App
     from ten_runtime import _app as app_module
 

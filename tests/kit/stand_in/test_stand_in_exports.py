@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import ten_runtime
-from scripted import WAIT_S, run_script
+from scripted import WAIT_S, HandlerFailed, ProcessAborted, run_script
 from ten_runtime import (
     Addon,
     Cmd,
@@ -24,7 +24,6 @@ from ten_runtime import (
     VideoFrame,
     register_addon_as_extension,
 )
-from ten_runtime._process import HandlerFailed, ProcessAborted
 
 MODULES = {
     "addon": "Addon",
@@ -169,10 +168,14 @@ class Echo(Extension):
         ten_env.send_video_frame(video_frame)
 
 
-@register_addon_as_extension("echo")
-class EchoAddon(Addon):
-    def on_create_instance(self, ten_env, name, context):
-        ten_env.on_create_instance_done(Echo(name), context)
+@pytest.fixture
+def echo(app):
+    """An addon of that name."""
+
+    @register_addon_as_extension("echo")
+    class EchoAddon(Addon):
+        def on_create_instance(self, ten_env, name, context):
+            ten_env.on_create_instance_done(Echo(name), context)
 
 
 class Script(ExtensionTester):
@@ -234,12 +237,12 @@ def run(sent, wanted):
     ],
     ids=["command", "command of its own", "data", "video"],
 )
-def test_an_extension_without_coroutines_runs(app, sent, wanted):
+def test_an_extension_without_coroutines_runs(echo, sent, wanted):
     """Its properties, sends and handlers of results work, as its tester's."""
     run(sent(), wanted)
 
 
-def test_an_extension_without_coroutines_has_one_thread(app):
+def test_an_extension_without_coroutines_has_one_thread(echo):
     """Its steps and messages follow one another there."""
     while not Echo.calls.empty():
         Echo.calls.get()
@@ -254,13 +257,13 @@ def test_an_extension_without_coroutines_has_one_thread(app):
         ("abort", ProcessAborted, "clone"),
     ],
 )
-def test_run_raises_where_its_process_ends(app, name, failure, text):
+def test_run_raises_where_its_process_ends(echo, name, failure, text):
     """As for one with coroutines."""
     with pytest.raises(failure, match=text):
         run([Data.create(name)], ["never"])
 
 
-def test_a_tester_without_coroutines_gives_the_error_of_stop_test(app):
+def test_a_tester_without_coroutines_gives_the_error_of_stop_test(echo):
     """The first call counts."""
 
     class Stopping(ExtensionTester):

@@ -8,12 +8,15 @@ import threading
 import pytest
 from scripted import (
     WAIT_S,
+    HandlerFailed,
+    ProcessAborted,
     ScriptedTester,
     aborted,
     data_of,
     register,
     run_script,
     run_tester,
+    stand_in_only,
 )
 from ten_runtime import (
     AsyncExtension,
@@ -23,7 +26,6 @@ from ten_runtime import (
     Data,
     StatusCode,
 )
-from ten_runtime._process import HandlerFailed, ProcessAborted
 
 # Life and delivery
 
@@ -258,6 +260,7 @@ def test_left_over_tasks_are_cancelled_with_the_last_extension(host_of):
     assert cancelled.is_set()
 
 
+@stand_in_only
 def test_the_constructor_takes_the_name_only():
     """AsyncExtension.__new__ refuses a second argument and none."""
 
