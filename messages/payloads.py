@@ -92,6 +92,9 @@ def utterance(summary: Summary, connection_id: str) -> Payload:
             "audio_ms": _tidy(summary.audio_ms),
             "sent_ms": _tidy(summary.sent_ms),
             "voice_ms": _tidy(summary.voice_ms),
+            "voice_heard_ms": _tidy(summary.voice_heard_ms)
+            if summary.voice_ms
+            else None,
             "resent_ms": _tidy(summary.resent_ms),
             "lost_ms": _tidy(summary.lost_ms),
             "dropped_ms": _tidy(summary.dropped_ms),

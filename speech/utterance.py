@@ -35,6 +35,9 @@ class Summary:
     avatar, to the first message out; None if none was."""
     interrupted: bool
     voice_ms: float = 0.0
+    """Handed to the voice."""
+    voice_heard_ms: float = 0.0
+    """What of that was heard: a flush cuts the rest."""
     lost_ms: float = 0.0
     resent_ms: float = 0.0
 
@@ -106,6 +109,11 @@ class Utterance(Tape):
         self.message_size = self.size_of(MESSAGE_MS)
 
     @property
+    def voice_heard(self) -> int:
+        """What was heard of the voice, which says an utterance's last part."""
+        return max(0, self.counts.voice - max(0, self.reached - self.heard))
+
+    @property
     def sent(self) -> int:
         """What the avatar was sent, without what was lost."""
         return self.reached - self.counts.voice
@@ -132,6 +140,7 @@ class Utterance(Tape):
             else (first - self.opened_at) * 1000,
             interrupted=self.flushed,
             voice_ms=self.ms(self.counts.voice),
+            voice_heard_ms=self.ms(self.voice_heard),
             lost_ms=self.ms(self.counts.lost),
             resent_ms=self.ms(self.counts.resent),
         )

@@ -22,6 +22,7 @@ def summary(**changed: Any) -> Summary:
         "first_audio_delay_ms": 1.26,
         "interrupted": True,
         "voice_ms": 30.0,
+        "voice_heard_ms": 25.0,
         "lost_ms": 10.0,
         "resent_ms": 20.0,
     }
@@ -235,6 +236,7 @@ def test_utterance_is_measured():
             "audio_ms": 1000,
             "sent_ms": 700,
             "voice_ms": 30,
+            "voice_heard_ms": 25,
             "resent_ms": 20,
             "lost_ms": 10,
             "dropped_ms": 300,

@@ -41,6 +41,7 @@ def test_what_the_voice_said_is_counted_and_reported():
     assert (end.reason, end.playback_position_ms) == (PLAYED, 1000)
     summary = speaking.summary()
     assert (summary.voice_ms, summary.sent_ms) == (1000, 0)
+    assert summary.voice_heard_ms == 1000
 
 
 def test_an_id_that_comes_after_the_start_does_not_part_start_and_end():
@@ -203,6 +204,7 @@ def test_a_flush_cuts_the_voice():
     assert (end.reason, end.playback_position_ms) == (CUT, 200)
     summary = speaking.summary()
     assert (summary.voice_ms, summary.flushed_ms) == (500, 500)
+    assert summary.voice_heard_ms == 200
 
 
 def test_a_flush_of_the_voice_interrupts_no_request():
