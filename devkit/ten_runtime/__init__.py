@@ -28,7 +28,7 @@ variables `TEN_STAND_IN_LOOP` and `TEN_STAND_IN_LOG`.
 import sys
 
 from . import _submodules
-from ._app import Addon, App, register_addon_as_extension
+from ._app import Addon, App, _AddonManager, register_addon_as_extension
 from ._env import AsyncTenEnv, TenEnv
 from ._extension import AsyncExtension, Extension
 from ._messages import (
@@ -96,6 +96,7 @@ __all__ = [
     "Value",
     "ValueType",
     "VideoFrame",
+    "_AddonManager",
     "register_addon_as_extension",
 ]
 

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from ._env import TenEnv
 from ._extension import AsyncExtension, Extension
@@ -57,7 +57,10 @@ class RegisteredAddon:
         return ten_env._instance
 
 
-_registered: dict[str, RegisteredAddon] = {}
+class _AddonManager:
+    """The addons that were registered in this process, by name."""
+
+    _registry: ClassVar[dict[str, RegisteredAddon]] = {}
 
 
 def register_addon_as_extension(
@@ -73,7 +76,7 @@ def register_addon_as_extension(
     def decorate(cls: _A) -> _A:
         inside = base_dir or sys._getframe(1).f_code.co_filename
         folder = os.path.dirname(os.path.abspath(inside))
-        _registered[name] = RegisteredAddon(name, cls, folder)
+        _AddonManager._registry[name] = RegisteredAddon(name, cls, folder)
         return cls
 
     return decorate
@@ -81,9 +84,9 @@ def register_addon_as_extension(
 
 def find_addon(name: str) -> RegisteredAddon:
     """Return the addon of that name; without one the process ends."""
-    addon = _registered.get(name)
+    addon = _AddonManager._registry.get(name)
     if addon is None:
-        known = ", ".join(sorted(_registered)) or "none"
+        known = ", ".join(sorted(_AddonManager._registry)) or "none"
         _abort(
             f"no addon '{name}' is registered (registered: {known}); import "
             "the package whose addon.py registers it"

@@ -14,7 +14,7 @@ from ._values import _TenError
 
 _NAMES = {
     "addon": "Addon",
-    "addon_manager": "register_addon_as_extension",
+    "addon_manager": "_AddonManager register_addon_as_extension",
     "app": "App",
     "async_extension": "AsyncExtension",
     "async_ten_env": "AsyncTenEnv",

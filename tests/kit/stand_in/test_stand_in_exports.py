@@ -27,7 +27,7 @@ from ten_runtime import (
 
 MODULES = {
     "addon": "Addon",
-    "addon_manager": "register_addon_as_extension",
+    "addon_manager": "_AddonManager register_addon_as_extension",
     "app": "App",
     "async_extension": "AsyncExtension",
     "async_ten_env": "AsyncTenEnv",
