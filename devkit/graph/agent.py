@@ -114,12 +114,11 @@ def _flush_in(source: str) -> tuple[set[str], bool]:
     """Return the receivers, and whether flush is sent without one, too."""
     for name, value in _CONSTANT.findall(source):
         source = re.sub(rf"(?:\b\w+\.)?\b{name}\b(?!\s*[:=])", value, source)
-    without, count = _INLINE.subn("", source)
     receivers = {
         found for pattern in _NAMED for found in pattern.findall(source)
     }
-    is_wired = count > 0 or _UNNAMED.search(source) is not None
-    for between in _CREATED.findall(without):
+    is_wired = bool(_UNNAMED.search(source) or _INLINE.search(source))
+    for between in _CREATED.findall(source):
         destinations = _DESTINATIONS.search(between)
         named = destinations and re.findall(_NODE, destinations[1])
         receivers.update(named or [])

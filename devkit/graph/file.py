@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .findings import nearest
 from .json_file import FileError, defects, read_json
-from .model import RTC_ADDON, Graph, Node
+from .model import Graph, Node
 from .tree import Tree, as_object, joined, kind, objects
 
 _OWN_PROPERTIES = ("params", "channel", "dump", "dump_path")
@@ -55,15 +55,13 @@ class Contents:
 
     def start_in(self, channel: str) -> None:
         """Put `channel` where TEN's agent server puts a session's channel:
-        into agora_rtc, and into each node that has one at the top level."""
+        into each node that has one at the top level."""
         if self.own is not None:
             self.own["channel"] = channel
         for graph in self.graphs:
             for node in graph.own_nodes:
                 given = node.get("property")
-                if isinstance(given, dict) and (
-                    "channel" in given or node.get("name") == RTC_ADDON
-                ):
+                if isinstance(given, dict) and "channel" in given:
                     given["channel"] = channel
 
     def _no_such_node(

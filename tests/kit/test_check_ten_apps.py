@@ -314,6 +314,17 @@ def test_mistake_in_an_app_of_tens_form_is_named(edit, said, form, tmp_path):
     assert said in judge(tmp_path, tree)[1]
 
 
+def test_speech_recognition_is_known_by_its_name(tmp_path):
+    """Where its audio does not come from agora_rtc."""
+    tree = APPS["telephone"]()
+    (entry,) = tree["ten"]["predefined_graphs"]
+    echo = send("avatar", "audio_frame", "pcm_frame", to="stt")
+    entry["graph"]["connections"].append(echo)
+    code, words = judge(tmp_path, tree)
+    assert code == 1
+    assert "pcm_frame of avatar goes to stt, which listens to the user" in words
+
+
 # What no file may do: end the command with a traceback
 
 

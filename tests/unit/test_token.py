@@ -323,6 +323,8 @@ def damaged_007(content: bytes) -> str:
         damaged_007(struct.pack("<H", 65535) + b"too short"),
         VECTOR_007[:-8],
         VECTOR_007 + "A",
+        "007"
+        + base64.b64encode(base64.b64decode(VECTOR_007[3:]) + b"m").decode(),
         VECTOR_007_ANY_UID[:-4],
         "007" + base64.b64encode(zlib.compress(bytes(10**6))).decode(),
     ],
