@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from devkit.commands import check
 from devkit.credentials import APP_ID, CERTIFICATE
 from devkit.graph import read
 from devkit.graph.report import examine
@@ -240,6 +242,28 @@ def test_steps_lead_to_a_graph_without_problems(tmp_path: Path) -> None:
     assert found.errors == [] and found.notes == []
     # A line that was changed in a main's source need not be seen.
     assert all('"flush", "avatar"' in text for text in found.warnings)
+
+
+def test_check_takes_what_the_agent_server_takes(tmp_path: Path) -> None:
+    """The variables of .env, and the channel of a session."""
+    agents = Agents(tmp_path)
+    for step in STEPS[1:]:
+        getattr(agents, step)()
+    agents.extension.rename(agents.agents / "away")
+    shutil.copytree(
+        ROOT,
+        agents.extension,
+        ignore=lambda _, names: {
+            name for name in names if name[0] == "." or name == "node_modules"
+        },
+    )
+    env_file = agents.root / ".env"
+    lines = (f"{name}={value}" for name, value in environment().items())
+    env_file.write_text("\n".join(lines))
+    arguments = [str(agents.write()), "--env-file", str(env_file)]
+    result = CliRunner().invoke(check.app, [*arguments, "--channel", "my_room"])
+    assert result.exit_code == 0, result.output
+    assert "my_room" in result.output
 
 
 @pytest.mark.parametrize(
