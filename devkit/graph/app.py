@@ -33,17 +33,17 @@ def _check_starts(
     TEN's agent server keeps the graph that is asked for, so most apps never
     start two of them.
     """
-    by_place: dict[tuple[str, str], dict[str, Node]] = {}
+    by_place: dict[tuple[str, str], list[Node]] = {}
     for node in avatars:
         if node.graph is not None and node.graph.auto_start:
             if place := _place(node, environ):
-                by_place.setdefault(place, {}).setdefault(node.graph.path, node)
+                nodes = by_place.setdefault(place, [])
+                if all(other.graph is not node.graph for other in nodes):
+                    nodes.append(node)
+    graphs = {id(node.graph) for node in checked}
     for (channel, uid), nodes in by_place.items():
-        if len(nodes) > 1 and any(
-            node.graph in [found.graph for found in nodes.values()]
-            for node in checked
-        ):
-            names = [str(node) for node in nodes.values()]
+        if len(nodes) > 1 and any(id(node.graph) in graphs for node in nodes):
+            names = [str(node) for node in nodes]
             more = len(names) - _MAX_NAMES
             return [
                 f"auto_start: {'; '.join(names[:_MAX_NAMES])}"

@@ -1,5 +1,6 @@
 """bin/check on apps with several graphs."""
 
+import json
 from typing import Any
 
 import pytest
@@ -29,6 +30,16 @@ def test_graphs_that_start_together_are_one_warning(tmp_path):
         f"auto_start: graph a, node avatar; graph b, node avatar: {SAME_UID}"
         in words
     )
+    assert words.strip().endswith("0 errors, 1 warning")
+
+
+def test_graphs_of_files_of_their_own_are_compared(tmp_path):
+    """Two files, or twice the same."""
+    (tmp_path / "a.json").write_text(json.dumps(graph({})))
+    imported = {"graph": {"import_uri": "a.json"}}
+    code, words = check(write(tmp_path, app(imported, imported)))
+    assert code == 0
+    assert SAME_UID in words
     assert words.strip().endswith("0 errors, 1 warning")
 
 
