@@ -3,8 +3,11 @@
 import string
 
 import pytest
+from access_tokens import JOIN, built_007, rtc_service
 from configured import (
+    APP_ID,
     GIVEN,
+    NOW_S,
     OTHER_APP_ID,
     OWN_SERVICE,
     loaded,
@@ -175,6 +178,30 @@ def test_given_token_has_expired(over_s, words):
     problem = only(problems(GIVEN, agora_token=signed(-over_s)))
     assert problem.startswith("params.agora_token: ")
     assert f"expired {words} ago" in problem
+
+
+@pytest.mark.parametrize(
+    ("ends_in_s", "app_id", "words"),
+    [
+        (-3600, APP_ID, "expired 60 min ago"),
+        (3600, OTHER_APP_ID, "another App ID"),
+    ],
+)
+def test_given_token_of_version_007_is_read_too(ends_in_s, app_id, words):
+    """Its App ID and its end are compressed, and no secret."""
+    given = built_007(int(NOW_S) - 9000, 9000 + ends_in_s, app_id=app_id)
+    problem = only(problems(GIVEN, agora_token=given))
+    assert problem.startswith("params.agora_token: ")
+    assert words in problem
+
+
+def test_right_to_join_of_version_007_ends_before_the_token():
+    """The warning names the earlier of the two."""
+    issued_at_s = int(NOW_S)
+    service = rtc_service({JOIN: 600})
+    given = built_007(issued_at_s, 86_400, service, app_id=APP_ID)
+    (warning,) = loaded(GIVEN, agora_token=given).warnings
+    assert warning.startswith("params.agora_token expires in 10 min")
 
 
 def test_given_token_has_expired_and_for_another_app():
