@@ -180,6 +180,11 @@ def test_given_token_has_expired(over_s, words):
     assert f"expired {words} ago" in problem
 
 
+def publisher(join_s: int) -> bytes:
+    """Return a publisher's part of a version-007 token."""
+    return rtc_service({JOIN: join_s, 2: 0, 3: 0}, "room", "1001")
+
+
 @pytest.mark.parametrize(
     ("ends_in_s", "app_id", "words"),
     [
@@ -189,7 +194,8 @@ def test_given_token_has_expired(over_s, words):
 )
 def test_given_token_of_version_007_is_read_too(ends_in_s, app_id, words):
     """Its App ID and its end are compressed, and no secret."""
-    given = built_007(int(NOW_S) - 9000, 9000 + ends_in_s, app_id=app_id)
+    issued_at_s, service = int(NOW_S) - 9000, publisher(join_s=0)
+    given = built_007(issued_at_s, 9000 + ends_in_s, service, app_id=app_id)
     problem = only(problems(GIVEN, agora_token=given))
     assert problem.startswith("params.agora_token: ")
     assert words in problem
@@ -198,7 +204,7 @@ def test_given_token_of_version_007_is_read_too(ends_in_s, app_id, words):
 def test_right_to_join_of_version_007_ends_before_the_token():
     """The warning names the earlier of the two."""
     issued_at_s = int(NOW_S)
-    service = rtc_service({JOIN: 600})
+    service = publisher(join_s=600)
     given = built_007(issued_at_s, 86_400, service, app_id=APP_ID)
     (warning,) = loaded(GIVEN, agora_token=given).warnings
     assert warning.startswith("params.agora_token expires in 10 min")
