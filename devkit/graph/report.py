@@ -26,6 +26,8 @@ from .wiring import check_wiring
 
 SEE_BELOW = "see below"
 
+_OTHER_CHANNEL = "for another channel"
+
 SESSION_CHANNEL = "channel-of-the-session"
 """Stands for a channel that TEN's agent server fills in."""
 
@@ -87,10 +89,15 @@ def examine(
             resolved, now_s, SESSION_CHANNEL if report.is_channel_open else ""
         )
     except config.ConfigError as error:
-        found.errors += [
-            with_source(problem, resolved)
-            for problem in _own_words(error.problems)
-        ]
+        for problem in _own_words(error.problems):
+            if report.is_channel_open and problem.endswith(_OTHER_CHANNEL):
+                found.warnings.append(
+                    f"{paths_of(problem)[0]}: made for one channel, and TEN's "
+                    "agent server names one for each session; --channel NAME "
+                    "checks with one"
+                )
+            else:
+                found.errors.append(with_source(problem, resolved))
     else:
         found.warnings += _own_words(report.config.warnings)
         if report.config.dump:

@@ -6,7 +6,7 @@ import pytest
 from access_tokens import built_007, rtc_service
 from agent import APP_ID, CERTIFICATE
 from agora_token_builder.AccessToken import AccessToken
-from test_check import ROOT, check
+from test_check import ROOT, check, graph, write
 
 DAMAGED = "params.agora_token: cannot be read: it is cut or damaged"
 OTHER_CHANNEL = "token for the channel in params.agora_channel, got one for"
@@ -108,6 +108,22 @@ def test_token_for_another_uid_is_an_error(version):
     code, words = check_token(signed(version, uid=1000))
     assert code == 1
     assert OTHER_UID in words and OTHER_CHANNEL not in words
+
+
+@VERSIONS
+def test_token_beside_a_channel_of_each_session_is_a_warning(version, tmp_path):
+    """It fits one channel, and nobody knows yet which one that will be."""
+    path = write(tmp_path, graph({}))
+    unset = {"AGORA_TOKEN": signed(version), "AGORA_CHANNEL": None}
+    code, words = check(path, **unset)
+    assert code == 0, words
+    assert "params.agora_token: made for one channel, and TEN's agent" in words
+    assert words.strip().endswith("0 errors, 1 warning, 1 note")
+    code, words = check(path, "--channel", "room", **unset)
+    assert words.strip().endswith("No problems.")
+    code, words = check(path, "--channel", "lobby", **unset)
+    assert code == 1
+    assert "got one for another channel" in words
 
 
 @VERSIONS
