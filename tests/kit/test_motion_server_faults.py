@@ -13,6 +13,7 @@ from sdk_client import (
     failure,
     opened,
 )
+from websockets.protocol import State
 
 from devkit.motion_server import (
     Animate,
@@ -34,6 +35,7 @@ from devkit.motion_server import (
     SlowReader,
     Stall,
 )
+from devkit.motion_server.client_socket import CLOSE_REPLY_S
 from devkit.motion_server.listener import Listener
 
 
@@ -312,12 +314,15 @@ async def test_a_close_is_lost_in_a_black_hole(fault: Any):
         await server.until(lambda r: r.connections[0].closed_s is not None)
         closed = asyncio.ensure_future(client.until(lambda: client.closes))
         assert await is_pending(closed)
+        assert client.session._connection.state is State.OPEN
         clock.advance(5)
         if fault == BlackHole(for_s=5):
             await closed
             assert client.errors[0].close_code == 1011
         else:
-            assert await is_pending(closed)
+            # Nor does TCP end when the server has waited for an answer.
+            await asyncio.sleep(CLOSE_REPLY_S + 0.1)
+            assert client.session._connection.state is State.OPEN
     await closed
 
 
@@ -420,6 +425,24 @@ async def test_a_slow_reader_keeps_its_pace():
         assert times_s[-1] - times_s[0] >= 3 * 0.5 * 0.9
         server.now(Resume())
         await client.session.close()
+
+
+@pytest.mark.asyncio
+async def test_a_ping_that_waits_behind_a_reset_is_dropped(
+    caplog: pytest.LogCaptureFixture,
+):
+    """Its answer finds no connection, which is no error of the server."""
+    clock = ManualClock()
+    async with MotionServer(clock=clock) as server:
+        client = await opened(server)
+        server.now(SlowReader(bytes_per_s=len(FRAME)))
+        await client.say(FRAME)
+        await server.until(lambda r: r.received())
+        assert await is_pending(await client.session._connection.ping())
+        server.now(Reset())
+        clock.advance(1)
+        await client.until(lambda: client.closes)
+    assert caplog.text == ""
 
 
 @pytest.mark.asyncio
