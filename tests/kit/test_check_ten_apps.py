@@ -221,7 +221,7 @@ APPS: dict[str, Callable[[], Tree]] = {
     "by source": lambda: app(copied(by_source)),
     "singleton": lambda: app(copied(cascade), singleton=True),
     "demo": lambda: app(
-        *(copied(make) for make in (cascade, realtime, by_source) * 6)
+        *(copied(make) for make in (cascade, realtime, by_source) * 2)
     ),
     "flat": lambda: {
         "ten": {"predefined_graphs": [{"name": "a", **copied(cascade)}]}
@@ -375,7 +375,7 @@ def replaced(tree: Any, at: tuple[Any, ...], value: Any) -> Any:
 
 
 @settings(
-    max_examples=80,
+    max_examples=50,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
