@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from .session import Session
 from .utterance import Utterance
-from .viewers import Sound, Viewer
+from .viewers import Viewer
 from .words import Kind
 
 MAX_ENTRIES = 300
@@ -118,7 +118,20 @@ class Board:
         """Have pages stop playing."""
         self.publish({"type": "silence"})
 
-    def publish(self, message: dict[str, Any] | Sound) -> None:
+    def play(self, utterance: Utterance, peaks: bytes, pcm: bytes) -> None:
+        """Have pages draw and play an utterance's latest audio."""
+        if self._viewers:
+            self.publish(
+                {
+                    "type": "sound",
+                    "utterance": utterance.number,
+                    "rate": utterance.sample_rate,
+                    "peaks": _base64(peaks),
+                    "pcm": _base64(pcm),
+                }
+            )
+
+    def publish(self, message: dict[str, Any]) -> None:
         for viewer in self._viewers:
             viewer.put(message)
 
@@ -139,7 +152,9 @@ class Board:
         if utterance is not None:
             values["utterance"] = utterance.as_json()
             if with_peaks:
-                values["utterance"]["peaks"] = base64.b64encode(
-                    utterance.peaks
-                ).decode()
+                values["utterance"]["peaks"] = _base64(utterance.peaks)
         return values
+
+
+def _base64(data: bytes | bytearray) -> str:
+    return base64.b64encode(data).decode()

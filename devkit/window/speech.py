@@ -3,7 +3,6 @@
 from ..motion_server import Connection, Request
 from .board import Board, Entry
 from .utterance import Outcome, Utterance
-from .viewers import Sound
 
 VOICE = 0
 """Stands in the place of a connection's number."""
@@ -150,11 +149,4 @@ class SpeechOnBoard:
             self._board.show_entry(entry)
             self._board.show_session()
         if heard.pcm:
-            self._board.publish(
-                Sound(
-                    utterance.number,
-                    utterance.sample_rate,
-                    heard.peaks,
-                    heard.pcm,
-                )
-            )
+            self._board.play(utterance, heard.peaks, heard.pcm)

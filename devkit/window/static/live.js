@@ -1,7 +1,5 @@
 /** The page's websocket: what the service tells, as it happens. */
 
-const SOUND = 1;
-const HEADER_BYTES = 16;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 5000;
 
@@ -16,16 +14,14 @@ export function follow(on) {
     const url = new URL("window/live", document.baseURI);
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);
-    socket.binaryType = "arraybuffer";
     socket.addEventListener("message", ({ data }) => {
-      if (typeof data !== "string") {
-        const sound = readSound(data);
-        if (sound) on.sound(sound);
-        return;
-      }
       const message = JSON.parse(data);
       if (message.type === "hello") pauseMs = FIRST_PAUSE_MS;
-      on[message.type]?.(message);
+      if (message.type === "sound") {
+        message.peaks = bytes(message.peaks);
+        message.pcm = new Int16Array(bytes(message.pcm).buffer);
+      }
+      on[message.type](message);
     });
     socket.addEventListener("close", () => {
       on.gone();
@@ -37,17 +33,7 @@ export function follow(on) {
   open();
 }
 
-/** Reads one frame of sound; see viewers.py for its layout. */
-function readSound(data) {
-  const header = new DataView(data, 0, HEADER_BYTES);
-  if (header.getUint8(0) !== SOUND) return null;
-  const peakCount = header.getUint16(2, true);
-  const pcmAt = HEADER_BYTES + peakCount + (peakCount % 2);
-  return {
-    utterance: header.getUint32(4, true),
-    rate: header.getUint32(8, true),
-    missingMs: header.getUint32(12, true),
-    peaks: new Uint8Array(data, HEADER_BYTES, peakCount),
-    pcm: new Int16Array(data, pcmAt),
-  };
+/** Returns what is written in base64. */
+export function bytes(text) {
+  return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 }

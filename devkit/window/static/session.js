@@ -104,9 +104,9 @@ export class SessionPanel {
   }
 
   /** Counts speech between two messages about the whole session. */
-  hear({ pcm, rate, missingMs }) {
+  hear({ pcm, rate }) {
     if (!this.session) return;
-    this.session.counts.audioMs += (1000 * pcm.length) / rate + missingMs;
+    this.session.counts.audioMs += (1000 * pcm.length) / rate;
     this.showCounts();
   }
 

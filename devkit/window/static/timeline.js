@@ -1,5 +1,6 @@
 /** The list of what happened, latest last. */
 
+import { bytes } from "./live.js";
 import { Waveform } from "./waveform.js";
 
 const MAX_ENTRIES = 300;
@@ -65,18 +66,12 @@ export class Timeline {
   }
 
   /** Adds to the waveform of an utterance. */
-  hear({ utterance, peaks, missingMs }) {
+  hear({ utterance, peaks }) {
     const wave = this.waves.get(utterance);
     if (!wave) return;
     wave.waveform.add(peaks);
     wave.heardAtMs = performance.now();
     wave.badge.textContent = badge(wave.waveform.utterance);
-    if (missingMs) {
-      wave.missingMs += missingMs;
-      wave.missing.hidden = false;
-      wave.missing.textContent =
-        `This page was too slow: ${seconds(wave.missingMs)} were not played.`;
-    }
     wave.length.textContent = seconds(wave.waveform.audioMs);
     this.stale.add(wave.waveform);
   }
@@ -188,32 +183,23 @@ export class Timeline {
     const length = element("span", { className: "length" });
     const badge = element("span", { className: "badge" });
     const facts = element("p", { className: "facts" });
-    const missing = element("p", { className: "facts warn", hidden: true });
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `Waveform of ${entry.title}`);
     line.append(" ", length, " ", badge);
     const waveform = new Waveform(canvas);
     const { number, peaks } = entry.utterance;
     if (peaks) {
-      waveform.add(Uint8Array.from(atob(peaks), (c) => c.charCodeAt(0)));
+      waveform.add(bytes(peaks));
       // It was heard before this page was opened, as far as it came.
       waveform.playedMs = waveform.audioMs;
       this.stale.add(waveform);
     }
-    const wave = {
-      waveform,
-      length,
-      badge,
-      facts,
-      missing,
-      missingMs: 0,
-      heardAtMs: performance.now(),
-    };
-    this.waves.set(number, wave);
+    const heardAtMs = performance.now();
+    this.waves.set(number, { waveform, length, badge, facts, heardAtMs });
     const box = element("div", { className: "wave-box" });
     box.append(canvas);
     box.hidden = !entry.utterance.isPcm;
-    return [box, facts, missing];
+    return [box, facts];
   }
 
   showUtterance(item, utterance) {
