@@ -1,6 +1,7 @@
 """README's steps, tried in a folder that is laid out as TEN's repository."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -129,9 +130,13 @@ class Agents:
             pytest.skip("needs git, and a checkout")
         commands = indented(MIGRATION, "mv")
         commands = commands.replace("REPOSITORY_URL", str(ROOT))
+        # In a container the checkout may be another user's.
+        home = self.root.parent
+        (home / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")
         subprocess.run(
             ["bash", "-euc", commands],
             cwd=self.agents,
+            env={**os.environ, "HOME": str(home)},
             check=True,
             capture_output=True,
         )
