@@ -30,6 +30,7 @@ from ..graph.channel import (
     rtc_nodes_in,
     uid_of,
 )
+from ..graph.env_file import read_env_file
 from ..graph.product import config, token
 from ..graph.product import params as rules
 from .output import run
@@ -68,6 +69,14 @@ def main(
             metavar="NAME", help="The node, where a graph has several avatars."
         ),
     ] = None,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Read environment variables from this file, such as "
+            "ai_agents/.env.",
+        ),
+    ] = None,
     channel: Annotated[
         str | None,
         typer.Option(
@@ -98,6 +107,8 @@ def main(
     """
     errors = Console(stderr=True, highlight=False)
     try:
+        if env_file is not None:
+            os.environ.update(read_env_file(env_file)[0])
         contents = read(file)
         if channel is not None:
             contents.start_in(channel)

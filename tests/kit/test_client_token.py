@@ -55,6 +55,22 @@ def test_answer_is_what_player_connect_takes():
     )
 
 
+def test_variables_may_stand_in_a_file(tmp_path, monkeypatch):
+    """As bin/check takes them; one that is not there is named."""
+    path = tmp_path / ".env"
+    path.write_text("AGORA_CHANNEL=another\n")
+    for name, value in ENVIRONMENT.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    result = client_token("--uid", "1001", "--env-file", path)
+    assert json.loads(result.stdout)["channel"] == "another"
+    missing = client_token("--uid", "1001", "--env-file", tmp_path / "no.env")
+    assert missing.exit_code == 2
+    assert "no.env does not exist" in missing.stderr
+
+
 def test_expiry_is_shown_twice_and_is_the_tokens_own():
     """ISO time and epoch agree, and lie as far ahead as was asked."""
     answer = json.loads(client_token("--uid", "1", "--minutes", "5").stdout)
