@@ -82,7 +82,7 @@ def main(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Where --web reads variables that are not set.",
+            help="Where --web reads environment variables.",
             show_default=".env, if it is there",
         ),
     ] = None,

@@ -22,10 +22,11 @@ class Unusable(RuntimeError):
 
 
 def variables(path: Path | None) -> dict[str, str]:
-    """Return the variables of a `.env` file that are not set already.
+    """Return the environment variables to set from a file.
 
-    Without `path` that of the current folder, if there is one. Raises
-    `Unusable`.
+    As with bin/check, those of a `path` that was given count more than what
+    is set; without one those of a `.env` in the current folder, if it is
+    there, less. Raises `Unusable`.
     """
     place = path or Path(_ENV_FILE)
     if path is None and not place.is_file():
@@ -35,7 +36,9 @@ def variables(path: Path | None) -> dict[str, str]:
     except FileError as error:
         raise Unusable(str(error)) from error
     return {
-        name: value for name, value in found.items() if not os.environ.get(name)
+        name: value
+        for name, value in found.items()
+        if path is not None or not os.environ.get(name)
     }
 
 

@@ -252,16 +252,18 @@ def test_the_face_needs_a_certificate_to_sign_with(
     assert "agora_appcert: needed to sign" in web.run("--env-file", "my.env")
 
 
-def test_variables_that_are_set_count_more_than_the_file(
+def test_variables_of_a_file_that_was_named_count_more_than_set_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As TEN's Taskfile has it."""
+    """As with bin/check; those of a .env that is just there count less."""
     path = tmp_path / ".env"
     path.write_text("ONE=file\nTWO=file # and a comment\nFOUR=\n")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ONE", "shell")
     monkeypatch.setenv("TWO", "")
     monkeypatch.delenv("FOUR", raising=False)
-    assert variables(path) == {"TWO": "file", "FOUR": ""}
+    assert variables(None) == {"TWO": "file", "FOUR": ""}
+    assert variables(path) == {"ONE": "file", "TWO": "file", "FOUR": ""}
 
 
 def test_the_client_is_built_before_anything_else(
