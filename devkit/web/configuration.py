@@ -1,4 +1,4 @@
-"""The user's credentials, and what of them goes to the page."""
+"""The user's configuration, and the part of it that the page gets."""
 
 import os
 import random

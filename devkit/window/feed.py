@@ -46,7 +46,7 @@ class Feed:
         self._has_reports = False
         self._record: Record | None = None
         self._refusal = ""
-        # Milliseconds lost of each turn, by who told of it.
+        # Milliseconds lost of each turn, by the message that reports it.
         self._lost: dict[Any, dict[str, float]] = {}
         # When the latest connection ended, and whether it was lost.
         self._ended_s: float | None = None
@@ -182,13 +182,13 @@ class Feed:
     def _lose(
         self, payload: dict[str, Any], source: str, lost_ms: float
     ) -> None:
-        """Count what was lost of a turn; metrics and the end of its audio may
-        both tell of it."""
+        """Count speech that was lost of a turn; `metrics` and the end of its
+        audio may both report it."""
         turn = payload.get("metadata", {}).get("turn_id")
-        told = self._lost.setdefault(turn, {"metrics": 0, "end": 0})
-        self._session.speech["lostMs"] -= max(told.values())
-        told[source] += lost_ms
-        self._session.speech["lostMs"] += max(told.values())
+        reported = self._lost.setdefault(turn, {"metrics": 0, "end": 0})
+        self._session.speech["lostMs"] -= max(reported.values())
+        reported[source] += lost_ms
+        self._session.speech["lostMs"] += max(reported.values())
 
     # The record's listeners. The record's lock is held here, and never
     # asked for while only the feed's is.
