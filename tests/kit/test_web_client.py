@@ -333,21 +333,30 @@ def test_avatar_that_leaves_is_waited_for(page: Page) -> None:
 
 
 @needs_chromium
-@pytest.mark.parametrize("event", ["stalled", "disconnected"])
-def test_lost_stream_is_joined_again(page: Page, event: str) -> None:
+def test_stalled_stream_is_joined_again(page: Page) -> None:
     """One attempt at a time, until one succeeds."""
     page.enter()
     page.js("fake.failures.reconnect = ['Error: no network']")
-    page.emit(event)
-    page.emit(event)
+    page.emit("stalled")
+    page.emit("stalled")
     page.until(
         lambda: page.text("status") == "Reconnecting, attempt 2", "a failure"
     )
     assert "No network" in page.text("hint")
-    if event == "stalled":
-        page.look_at("reconnecting")
+    page.look_at("reconnecting")
     page.until_state("live")
     assert page.calls()[4:] == ["reconnect", "reconnect"]
+
+
+@needs_chromium
+def test_lost_channel_is_joined_again(page: Page) -> None:
+    """As a stream that has stalled."""
+    page.enter()
+    page.js("fake.pending.add('reconnect')")
+    page.emit("disconnected")
+    page.until_state("reconnecting")
+    assert page.text("hint") == "The channel was lost."
+    assert page.calls()[4:] == ["reconnect"]
 
 
 @needs_chromium
