@@ -88,6 +88,7 @@ export class Client {
   private view?: AvatarView;
   private player?: AvatarPlayer;
   private agora?: IAgoraRTCClient;
+  /** The one that the player has, and joins again with. */
   private joinedToken = "";
   private waitingSinceMs = 0;
   private isReconnecting = false;
@@ -162,9 +163,13 @@ export class Client {
 
   private async connect(): Promise<void> {
     const { appId, channel, token, uid } = this.token;
+    const { player } = this;
+    await player?.connect({ appId, channel, token, uid });
     this.joinedToken = token;
-    await this.player?.connect({ appId, channel, token, uid });
-    if (this.hasLeft) return;
+    if (this.hasLeft) {
+      await player?.disconnect(); // it was too early before
+      return;
+    }
     const agora = this.player?.getNativeClient();
     if (agora && agora !== this.agora) {
       this.agora = agora;
@@ -214,7 +219,7 @@ export class Client {
     this.enter({ name: "reconnecting", attempt: 1, reason });
     for (let attempt = 2; !this.hasLeft; attempt += 1) {
       try {
-        if (isExpired(this.token) && !(await this.renew())) break;
+        if (isExpired(this.token) && !(await this.fetchToken())) break;
         if (this.token.token === this.joinedToken) {
           await this.player?.reconnect();
         } else {
@@ -232,12 +237,21 @@ export class Client {
     this.isReconnecting = false;
   }
 
+  /** Hands Agora a new token before the one in use expires. */
+  private async renew(): Promise<void> {
+    if (!(await this.fetchToken())) return;
+    try {
+      await this.player?.getNativeClient()?.renewToken(this.token.token);
+    } catch (error) {
+      this.listener.onProblem(`The token was not renewed: ${describe(error)}`);
+    }
+  }
+
   /** Gets a new token; returns whether there is one. */
-  private async renew(): Promise<boolean> {
+  private async fetchToken(): Promise<boolean> {
     try {
       if (!this.settings.renewToken) throw new Error("no backend signs tokens");
       this.token = await this.settings.renewToken();
-      await this.player?.getNativeClient()?.renewToken(this.token.token);
       return true;
     } catch (error) {
       if (isExpired(this.token)) this.enter({ name: "expired" });
@@ -247,7 +261,7 @@ export class Client {
   }
 
   private async expire(): Promise<void> {
-    if (await this.renew()) void this.reconnect("the token has expired");
+    if (await this.fetchToken()) void this.reconnect("the token has expired");
     else this.enter({ name: "expired" });
   }
 

@@ -278,6 +278,11 @@ def test_loading_and_joining_are_shown(page: Page) -> None:
     page.element("join").click()
     page.until_state("joining")
     page.look_at("joining")
+    page.element("leave").click()
+    page.until_state("idle")
+    page.js("fake.settle('connect')")
+    page.until(lambda: page.calls()[-1] == "disconnect", "it leaves again")
+    assert page.state() == "idle"
 
 
 @needs_chromium
@@ -525,6 +530,12 @@ def test_face_speaks_after_one_click(
 
         page.js("fake.emit('token-privilege-will-expire')")
         page.until(lambda: "renewToken" in page.calls(), "a new token")
+        page.until_state("live")
+        page.emit("stalled")  # reconnect() would take the former token
+        page.until(
+            lambda: page.calls()[-2:] == ["disconnect", "connect"],
+            "it joins with the new one",
+        )
         everything = driver.page_source + page.js(
             "return fetch('demo/settings').then((answer) => answer.text())"
         )
@@ -570,6 +581,7 @@ def test_new_token_is_taken_when_the_former_one_has_expired(
         page.element("join").click()
         page.until_state("live")
         time.sleep(1)  # another second, another token
+        page.js("fake.failures.renewToken = ['Error: it has expired']")
         page.emit("token-privilege-did-expire")
         page.until(lambda: page.calls().count("connect") == 2, "joined again")
         page.until_state("live")

@@ -24,10 +24,18 @@ export const fake = {
     for (const listener of this.listeners[event] ?? []) listener(value);
   },
 
+  /** Lets a pending call return. */
+  settle(method: string): void {
+    this.pending.delete(method);
+    this.emit(`settle ${method}`);
+  },
+
   async call(method: string, ...given: unknown[]): Promise<void> {
     this.calls.push([method, ...given]);
     await null;
-    if (this.pending.has(method)) await new Promise(() => undefined);
+    if (this.pending.has(method)) {
+      await new Promise<void>((settle) => this.on(`settle ${method}`, () => settle()));
+    }
     const failure = this.failures[method]?.shift();
     if (failure === undefined) return;
     const [name = "", message = ""] = failure.split(": ", 2);
