@@ -87,20 +87,11 @@ export class SessionPanel {
 
   /** What became of the speech, as the extension reports it. */
   showSpeech() {
-    this.speech.replaceChildren(
-      ...Object.entries(SPEECH).map(([name, label]) => {
-        const figure = element("div");
-        figure.append(
-          element("dt", { textContent: label }),
-          element("dd", {
-            textContent: seconds(
-              this.session.speech[name] + (this.playing[name] ?? 0),
-            ),
-          }),
-        );
-        return figure;
-      }),
-    );
+    const { speech } = this.session;
+    for (const [name, label] of Object.entries(SPEECH)) {
+      const ms = speech[name] + (this.playing[name] ?? 0);
+      this.set(label, seconds(ms), this.speech);
+    }
   }
 
   /** Counts speech between two messages about the whole session. */
@@ -175,15 +166,15 @@ export class SessionPanel {
     return `ends in ${minutes}:${String(leftS % 60).padStart(2, "0")}`;
   }
 
-  set(label, value) {
+  set(label, value, list = this.list) {
     let shown = this.values.get(label);
     if (!shown) {
       shown = element("dd");
       this.values.set(label, shown);
       const row = element("div");
       row.append(element("dt", { textContent: label }), shown);
-      this.list.append(row);
+      list.append(row);
     }
-    shown.textContent = value;
+    if (shown.textContent !== `${value}`) shown.textContent = value;
   }
 }
