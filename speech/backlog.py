@@ -6,12 +6,21 @@ The rules that are quoted are those of docs/design.md.
 from collections import deque
 from typing import Optional, Union
 
-from .limits import KEPT_FACTOR, Limits, size_of
 from .overflow import Overflow
 from .playout import Playout, Request
 from .staleness import TurnIdReused
-from .totals import Totals
-from .utterance import LOST, PLAYED, AudioEnd, AudioStart, Summary, Utterance
+from .utterance import (
+    KEPT_FACTOR,
+    LOST,
+    PLAYED,
+    AudioEnd,
+    AudioStart,
+    Limits,
+    Summary,
+    Totals,
+    Utterance,
+    size_of,
+)
 
 Event = Union[Summary, AudioStart, AudioEnd, Overflow, TurnIdReused]
 

@@ -5,12 +5,16 @@ The rules that are quoted by number are the rules of speech in docs/design.md.
 
 from typing import Any, Optional
 
-from .limits import Limits, size_of
 from .overflow import OverflowEpisode
 from .staleness import Staleness
-from .totals import BYTES_PER_SAMPLE, Totals
-from .turn import Turn
-from .utterance import Utterance
+from .utterance import (
+    BYTES_PER_SAMPLE,
+    Limits,
+    Totals,
+    Turn,
+    Utterance,
+    size_of,
+)
 
 MAX_PAUSE_S = 10.0
 """How long a pause in the middle of a sample may be. What comes later is

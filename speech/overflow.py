@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Optional
 
-from .turn import Turn
+from .utterance import Turn
 
 OVERFLOW_PAUSE_S = 1.0
 OVERFLOW_LIMIT_S = 10.0

@@ -10,8 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
-from .turn import Turn
-from .utterance import Source, Utterance
+from .utterance import Source, Turn, Utterance
 
 PLAYBACK_MARGIN_S = 1.0
 """How much later than its length in audio an utterance may still be heard:

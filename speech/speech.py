@@ -13,12 +13,9 @@ from typing import Optional
 
 from .backlog import Backlog, Event
 from .intake import Intake
-from .limits import Limits
 from .playout import Playout
 from .steps import AvatarSteps
-from .totals import BYTES_PER_SAMPLE
-from .turn import Turn
-from .utterance import CUT, LOST, Utterance
+from .utterance import BYTES_PER_SAMPLE, CUT, LOST, Limits, Turn, Utterance
 from .voice import VoiceSteps
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Optional
 
-from .turn import Turn
+from .utterance import Turn
 
 STALE_LIMIT_S = 1.0
 """How long audio without a turn is taken for the rest of a flushed one."""

@@ -6,9 +6,8 @@ The rules that are quoted are those of docs/design.md.
 from typing import NamedTuple, Optional, Union
 
 from .backlog import Backlog
-from .limits import KEPT_MARGIN_S
 from .playout import Playout
-from .utterance import Utterance
+from .utterance import KEPT_MARGIN_S, Utterance
 
 
 class Send(NamedTuple):

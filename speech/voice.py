@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple, Optional
 
 from .backlog import Backlog
-from .limits import VOICE_FRAME_MS
 from .playout import Playout
-from .utterance import Utterance
+from .utterance import VOICE_FRAME_MS, Utterance
 
 
 class Say(NamedTuple):

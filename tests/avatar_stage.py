@@ -19,7 +19,7 @@ from spatius_avatar_python.avatar.supervisor import Plan
 from spatius_avatar_python.session.errors import Failure
 from spatius_avatar_python.session.link import Lifetime
 from spatius_avatar_python.speech import Limits, Speech, Turn
-from spatius_avatar_python.speech.limits import MESSAGE_MS
+from spatius_avatar_python.speech.utterance import MESSAGE_MS
 from speech_steps import check_sum
 
 RATE_HZ = 24000

@@ -14,8 +14,7 @@ from spatius_avatar_python.speech import (
 from spatius_avatar_python.speech.overflow import (
     Overflow,
 )
-from spatius_avatar_python.speech.turn import Turn
-from spatius_avatar_python.speech.utterance import Summary
+from spatius_avatar_python.speech.utterance import Summary, Turn
 
 RATE = 24000
 BYTES_PER_MS = 48

@@ -21,8 +21,8 @@ from spatius_avatar_python.avatar.fallback import FRAMES_A_TURN, Fallback
 from spatius_avatar_python.messages import payloads as reports
 from spatius_avatar_python.session.errors import Failure
 from spatius_avatar_python.speech import Speech
-from spatius_avatar_python.speech.limits import VOICE_FRAME_MS
 from spatius_avatar_python.speech.playout import END_MARGIN_S
+from spatius_avatar_python.speech.utterance import VOICE_FRAME_MS
 
 LOST_AND_BACK = ["recovering", "fallback", "ready"]
 

@@ -9,7 +9,7 @@ from spatius_avatar_python.speech import (
     Speech,
 )
 from spatius_avatar_python.speech.intake import MAX_PAUSE_S
-from spatius_avatar_python.speech.limits import MESSAGE_MS
+from spatius_avatar_python.speech.utterance import MESSAGE_MS
 from speech_steps import (
     BYTES_PER_MS,
     FIRST,

@@ -25,8 +25,7 @@ from spatius_avatar_python.speech.playout import (
     SENTENCE_GAP_S,
 )
 from spatius_avatar_python.speech.staleness import STALE_LIMIT_S, TurnIdReused
-from spatius_avatar_python.speech.turn import Turn
-from spatius_avatar_python.speech.utterance import Summary
+from spatius_avatar_python.speech.utterance import Summary, Turn
 from speech_steps import check_sum
 
 RATE = 100  # few samples per second, so that each has a number of its own

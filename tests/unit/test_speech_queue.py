@@ -7,14 +7,12 @@ import pytest
 from spatius_avatar_python.speech import (
     Send,
 )
-from spatius_avatar_python.speech.limits import MESSAGE_MS
 from spatius_avatar_python.speech.overflow import (
     OVERFLOW_LIMIT_S,
     OVERFLOW_PAUSE_S,
 )
 from spatius_avatar_python.speech.playout import END_MARGIN_S, PLAYBACK_MARGIN_S
-from spatius_avatar_python.speech.turn import Turn
-from spatius_avatar_python.speech.utterance import Summary
+from spatius_avatar_python.speech.utterance import MESSAGE_MS, Summary, Turn
 from speech_steps import (
     BYTES_PER_MS,
     FIRST,

@@ -19,8 +19,8 @@ from fakes import LOST, settle
 from spatius_avatar_python.avatar.avatar import BURST_GAP_S
 from spatius_avatar_python.session.errors import Failure
 from spatius_avatar_python.session.link import STALL_LIMIT_S
-from spatius_avatar_python.speech.limits import MESSAGE_MS
 from spatius_avatar_python.speech.playout import END_MARGIN_S
+from spatius_avatar_python.speech.utterance import MESSAGE_MS
 
 
 async def test_one_call_at_a_time():
