@@ -15,7 +15,7 @@ from ..session.errors import Failure
 from ..session.link import Link
 from ..session.retry import BACKOFF_RESET_S
 from ..speech import AudioEnd, AudioStart, Event, Overflow, Turn, TurnIdReused
-from ..speech.staleness import TURN_REUSE_LIMIT_S
+from ..speech.intake import TURN_REUSE_LIMIT_S
 
 SERVICE_ERROR_DELAY_S = 0.5
 """A non-fatal service error is reported this much later: it may be the reason

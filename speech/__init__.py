@@ -1,11 +1,11 @@
 """What has been said and what goes next: pure, without I/O or a clock."""
 
 from .backlog import Event as Event
-from .overflow import Overflow as Overflow
+from .intake import Overflow as Overflow
+from .intake import TurnIdReused as TurnIdReused
 from .playout import Mark as Mark
 from .playout import Playout as Playout
 from .speech import Speech as Speech
-from .staleness import TurnIdReused as TurnIdReused
 from .steps import Interrupt as Interrupt
 from .steps import Send as Send
 from .steps import Step as Step

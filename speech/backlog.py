@@ -6,9 +6,8 @@ The rules that are quoted are those of docs/design.md.
 from collections import deque
 from typing import Optional, Union
 
-from .overflow import Overflow
+from .intake import Overflow, TurnIdReused
 from .playout import Playout, Request
-from .staleness import TurnIdReused
 from .utterance import (
     KEPT_FACTOR,
     LOST,

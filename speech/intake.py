@@ -3,10 +3,9 @@
 The rules that are quoted by number are the rules of speech in docs/design.md.
 """
 
+from dataclasses import dataclass
 from typing import Any, Optional
 
-from .overflow import OverflowEpisode
-from .staleness import Staleness
 from .utterance import (
     BYTES_PER_SAMPLE,
     Limits,
@@ -15,6 +14,156 @@ from .utterance import (
     Utterance,
     size_of,
 )
+
+OVERFLOW_PAUSE_S = 1.0
+OVERFLOW_LIMIT_S = 10.0
+"""Refused audio is reported once none has come for a pause, or when it has
+been coming for the limit: one report with most of it, yet not too late."""
+
+
+@dataclass(frozen=True)
+class Overflow:
+    """Audio was refused because `max_buffered_s` of it already waited."""
+
+    refused_s: float
+    turn: Optional[Turn]
+    is_continuation: bool = False
+    """An earlier event has reported this episode; this is what came after."""
+
+
+class OverflowEpisode:
+    """Counts what is refused, from the high watermark down to the low one.
+
+    Between them all is refused, so that what the listener hears has few gaps
+    and there is one report for all of it.
+    """
+
+    def __init__(self) -> None:
+        self.is_refusing = False
+        self.report_at: Optional[float] = None
+        """When `report` is due, None while there is nothing to report."""
+        self._refused_s = 0.0
+        self._since: Optional[float] = None
+        self._turn: Optional[Turn] = None
+
+    def refuse(
+        self, refused_s: float, turn: Optional[Turn], now: float
+    ) -> None:
+        """Count so many seconds of audio as refused."""
+        self.is_refusing = True
+        self._refused_s += refused_s
+        self._turn = turn
+        if self._since is None:
+            self._since = now
+            self.report_at = now
+        if self.report_at is not None:  # not reported yet
+            self.report_at = min(
+                now + OVERFLOW_PAUSE_S, self._since + OVERFLOW_LIMIT_S
+            )
+
+    def report(self) -> Overflow:
+        """Return what has been refused since the last report."""
+        event = Overflow(
+            self._refused_s,
+            self._turn,
+            is_continuation=self.report_at is None,
+        )
+        self.report_at = None
+        self._refused_s = 0.0
+        return event
+
+    def end(self) -> Optional[Overflow]:
+        """End the episode; return what has not been reported yet."""
+        event = self.report() if self._refused_s else None
+        self.is_refusing = False
+        self._since = None
+        return event
+
+    def cancel(self) -> None:
+        """Report nothing any more."""
+        self.report_at = None
+
+
+STALE_LIMIT_S = 1.0
+"""How long audio without a turn is taken for the rest of a flushed one."""
+
+TURN_REUSE_LIMIT_S = 10.0
+"""A turn that still speaks so long after its flush does not trail behind:
+more likely all turns go by one id."""
+
+_MAX_TURNS = 64  # a flushed turn's frames arrive within seconds or never
+
+
+@dataclass(frozen=True)
+class TurnIdReused:
+    """A turn goes on long after its flush, and is dropped. Reported once."""
+
+    turn: Turn
+
+
+class Staleness:
+    """Knows the flushed turns, and until when audio without one is stale.
+
+    All times are monotonic seconds, handed in.
+    """
+
+    def __init__(self) -> None:
+        self.started_turn: Optional[Turn] = None
+        """Of a request that has begun and not ended since."""
+        self._until: Optional[float] = None
+        self._flushed_turns: dict[Turn, float] = {}  # when, the latest last
+        self._reuse_reported = False
+
+    def is_stale(self, turn: Optional[Turn], now: float) -> bool:
+        """Return whether audio of this turn must not be spoken."""
+        if turn is not None:
+            return self.is_flushed(turn)
+        if self._until is None:
+            return False
+        if now < self._until:
+            return True
+        self._until = None
+        return False
+
+    def is_flushed(self, turn: Optional[Turn]) -> bool:
+        return self._flushed_at(turn) is not None
+
+    def mark_flushed(self, turn: Optional[Turn], now: float) -> None:
+        if turn is None:
+            return
+        self._flushed_turns.pop(turn, None)
+        self._flushed_turns[turn] = now
+        if len(self._flushed_turns) > _MAX_TURNS:
+            del self._flushed_turns[next(iter(self._flushed_turns))]
+
+    def begin(self, now: float) -> None:
+        """An utterance was flushed before its end: the rest is to come."""
+        self._until = now + STALE_LIMIT_S
+
+    def end(self) -> None:
+        """What comes from here on is not the rest of a flushed utterance."""
+        self._until = None
+
+    def reused(self, turn: Optional[Turn], now: float) -> list[TurnIdReused]:
+        """Return the event for stale audio that cannot be a rest, once."""
+        if turn is None or self._reuse_reported:
+            return []
+        at = self._flushed_at(turn)
+        if at is None or now < at + TURN_REUSE_LIMIT_S:
+            return []
+        self._reuse_reported = True
+        return [TurnIdReused(turn)]
+
+    def _flushed_at(self, turn: Optional[Turn]) -> Optional[float]:
+        if turn is None:
+            return None
+        if turn in self._flushed_turns:  # as nearly all that are asked for
+            return self._flushed_turns[turn]
+        for flushed, at in self._flushed_turns.items():
+            if turn.matches(flushed):
+                return at
+        return None
+
 
 MAX_PAUSE_S = 10.0
 """How long a pause in the middle of a sample may be. What comes later is

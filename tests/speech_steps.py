@@ -11,7 +11,7 @@ from spatius_avatar_python.speech import (
     Speech,
     Step,
 )
-from spatius_avatar_python.speech.overflow import (
+from spatius_avatar_python.speech.intake import (
     Overflow,
 )
 from spatius_avatar_python.speech.utterance import Summary, Turn

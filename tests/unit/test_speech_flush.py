@@ -8,8 +8,8 @@ from spatius_avatar_python.speech import (
     Send,
     Speech,
 )
+from spatius_avatar_python.speech.intake import STALE_LIMIT_S, TurnIdReused
 from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
-from spatius_avatar_python.speech.staleness import STALE_LIMIT_S, TurnIdReused
 from spatius_avatar_python.speech.utterance import MESSAGE_MS, Turn
 from speech_steps import (
     BYTES_PER_MS,

@@ -18,13 +18,16 @@ from hypothesis.stateful import (
     rule,
 )
 from spatius_avatar_python.speech import Interrupt, Limits, Send, Speech, Step
-from spatius_avatar_python.speech.intake import MAX_PAUSE_S
-from spatius_avatar_python.speech.overflow import Overflow
+from spatius_avatar_python.speech.intake import (
+    MAX_PAUSE_S,
+    STALE_LIMIT_S,
+    Overflow,
+    TurnIdReused,
+)
 from spatius_avatar_python.speech.playout import (
     PLAYBACK_MARGIN_S,
     SENTENCE_GAP_S,
 )
-from spatius_avatar_python.speech.staleness import STALE_LIMIT_S, TurnIdReused
 from spatius_avatar_python.speech.utterance import Summary, Turn
 from speech_steps import check_sum
 

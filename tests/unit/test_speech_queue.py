@@ -7,7 +7,7 @@ import pytest
 from spatius_avatar_python.speech import (
     Send,
 )
-from spatius_avatar_python.speech.overflow import (
+from spatius_avatar_python.speech.intake import (
     OVERFLOW_LIMIT_S,
     OVERFLOW_PAUSE_S,
 )
