@@ -11,12 +11,10 @@ that goes on with it.
 
 from typing import Optional
 
-from .backlog import Backlog, Event
 from .intake import Intake
+from .outputs import AvatarSteps, Backlog, Event, VoiceSteps
 from .playout import Playout
-from .steps import AvatarSteps
 from .utterance import BYTES_PER_SAMPLE, CUT, LOST, Limits, Turn, Utterance
-from .voice import VoiceSteps
 
 
 class Speech:
