@@ -11,7 +11,7 @@ from typing import Optional
 
 from ..clock import Clock
 from ..session.link import Link
-from ..speech import Mark, Playout
+from ..speech import Mark, Speech
 
 PING_INTERVAL_S = 0.25
 """How long after an answer the next ping goes out, if anything was written."""
@@ -25,22 +25,21 @@ which this process cannot notice an answer."""
 
 
 class Delivery:
-    """Asks `link` by pings what has arrived, and has `playout` know it.
+    """Asks `link` by pings what has arrived, and has `speech` know it.
 
     `on_answer` is called when more has arrived.
     """
 
     def __init__(
         self,
-        playout: Playout,
+        speech: Speech,
         clock: Clock,
         *,
         on_answer: Callable[[], None],
     ) -> None:
-        playout.is_acknowledged = True
         self.check_at: Optional[float] = None
         """When `check` is due, None for not before something is written."""
-        self._playout = playout
+        self._speech = speech
         self._clock = clock
         self._on_answer = on_answer
         self._link: Optional[Link] = None
@@ -62,7 +61,7 @@ class Delivery:
         if self._is_waiting:
             self._miss(link, now)
             return
-        mark = self._playout.mark()
+        mark = self._speech.mark()
         if mark is None:
             self.check_at = None
         else:
@@ -78,7 +77,7 @@ class Delivery:
     def _miss(self, link: Link, now: float) -> None:
         self._missed += 1
         self.check_at = now + MISSED_AFTER_S
-        self._playout.doubt()
+        self._speech.doubt(now)
         if self._missed >= LOST_AT:
             link.silent_for(LOST_AT * MISSED_AFTER_S)
 
@@ -86,5 +85,5 @@ class Delivery:
         self._is_waiting = False
         now = self._clock.monotonic()
         self.check_at = now + PING_INTERVAL_S
-        self._playout.arrived(mark, now)
+        self._speech.arrived(mark, now)
         self._on_answer()

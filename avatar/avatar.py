@@ -50,9 +50,7 @@ class Avatar:
             on_end=lambda: self._supervisor.wake(),
             on_done=self._tend,
         )
-        self._delivery = Delivery(
-            speech.steps.playout, clock, on_answer=self._on_answer
-        )
+        self._delivery = Delivery(speech, clock, on_answer=self._on_answer)
         self._fallback = Fallback(
             speech,
             voice,
@@ -91,7 +89,7 @@ class Avatar:
         """
         self._reporter.failed(failure)
         if not self._writer.is_writing:  # as always, but for a defect of ours
-            self._speech.steps.connection_lost(self._clock.monotonic())
+            self._speech.connection_lost(self._clock.monotonic())
             if self._fallback.is_missing:
                 self._speech.give_up(self._clock.monotonic())
         self._fallback.switch_on()
@@ -118,7 +116,7 @@ class Avatar:
         """Take a `tts_audio_start`."""
         woken = self._supervisor.need()
         now = self._clock.monotonic()
-        self._speech.start(turn, request_id, now if woken else None)
+        self._speech.start(now, turn, request_id, now if woken else None)
 
     def speech_ends(
         self,
@@ -235,7 +233,7 @@ class Avatar:
         if self.state != "failed":
             soonest = self._clock.monotonic() + STALL_LIMIT_S / 3
         for at in (
-            self._speech.deadline(),
+            self._speech.due_at,
             self._fallback.deadline(),
             self._delivery.check_at,
             self._supervisor.wake_at,

@@ -75,7 +75,7 @@ class Fallback:
         elif self._after_s:
             self._watch()
         if not self._is_speaking and (
-            self._is_on or self._speech.voice.has_begun
+            self._is_on or self._speech.voice_has_begun
         ):
             self._task = run_eagerly(self._speak())
             if self._task is not None:
@@ -98,12 +98,12 @@ class Fallback:
             self._is_on = True
 
     async def _speak(self) -> None:
-        steps = self._speech.voice
+        speech = self._speech
         frames = 0
         self._is_speaking = True
         try:
             while True:
-                say = steps.next(self._clock.monotonic(), self._is_on)
+                say = speech.next_voice(self._clock.monotonic(), self._is_on)
                 if say is None:
                     break
                 utterance = say.utterance
@@ -116,11 +116,11 @@ class Fallback:
                 except BaseException as error:  # it must not end the avatar
                     is_connected, problem = False, repr(error)
                 if not is_connected:
-                    steps.failed(say)
+                    speech.voice_failed(say)
                     self.is_missing = True
                     self._on_missing(problem)
                     break
-                steps.said(say, self._clock.monotonic())
+                speech.said(say, self._clock.monotonic())
                 if self._is_on and not self._has_started:
                     self._has_started = True
                     self._on_start()

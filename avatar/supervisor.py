@@ -236,7 +236,7 @@ class Supervisor:
         self._backoff.lasted(duration_s)
         if duration_s >= BACKOFF_RESET_S:
             self._rejected_upgrades = 0  # its session token was taken
-        self._speech.steps.connection_lost(now)
+        self._speech.connection_lost(now)
         return reason
 
     def _reason_to_end(self, link: Link, now: float) -> tuple[str, float]:
@@ -252,7 +252,7 @@ class Supervisor:
             return "renewal", now
         until = renew_at if now < renew_at else now + IDLE_POLL_S
         if speech.next_sample_rate not in (None, link.sample_rate):
-            if speech.steps.is_idle and not speech.steps.playout.requests:
+            if speech.is_settled and speech.is_silent:
                 return "renewal", now
             until = min(until, now + IDLE_POLL_S)
         if plan.idle_disconnect_s:
@@ -302,7 +302,9 @@ class Supervisor:
             await self._wait(at)
 
     def _take_playback(self, signal: PlaybackSignal) -> None:
-        self._speech.playback(*signal, self._clock.monotonic())
+        req_id, state, played_ms = signal
+        now = self._clock.monotonic()
+        self._speech.playback(req_id, state, played_ms, "", now)
         self._tend()
 
     async def _sleep(self, reason: str) -> None:

@@ -50,17 +50,19 @@ class Writer:
                 self._task.add_done_callback(lambda _: self._on_done())
 
     async def _write(self, link: Link) -> None:
-        steps = self._speech.steps
+        speech = self._speech
         self.is_writing = True
         try:
             while link.is_ready:
                 # What goes on with a request has the rate of that, and an
                 # interrupt has none.
                 if not (
-                    steps.in_request or steps.interrupt_due or self._fits(link)
+                    speech.is_mid_request
+                    or speech.interrupt_due
+                    or self._fits(link)
                 ):
                     break
-                step = steps.next()
+                step = speech.next(self._clock.monotonic())
                 if step is None:
                     break
                 try:
@@ -69,17 +71,17 @@ class Writer:
                     else:
                         req_id = await link.send(step.audio, step.end)
                 except SessionError:
-                    steps.failed()
+                    speech.failed()
                     break
                 except BaseException as error:  # nothing may go by in silence
-                    steps.failed()
+                    speech.failed()
                     link.lose(Failure(f"a call to Spatius failed: {error!r}"))
                     break
-                if not steps.written(
+                if not speech.written(
                     self._clock.monotonic(), req_id, link.connection_id
                 ):
                     break
-                if steps.left:
+                if speech.has_waiting:
                     # In a backlog, others have their turn after each message.
                     await asyncio.sleep(0)
         finally:

@@ -8,7 +8,6 @@ from .outputs import Say as Say
 from .outputs import Send as Send
 from .outputs import Step as Step
 from .playout import Mark as Mark
-from .playout import Playout as Playout
 from .speech import Speech as Speech
 from .utterance import BYTES_PER_SAMPLE as BYTES_PER_SAMPLE
 from .utterance import AudioEnd as AudioEnd

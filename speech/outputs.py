@@ -144,7 +144,7 @@ class Interrupt(NamedTuple):
 Step = Union[Send, Interrupt]
 
 
-class AvatarSteps:
+class AvatarOutput:
     """The writer's steps, and what is known of the connection's requests.
 
     The writer asks `next` for a step, carries it out, and reports with
@@ -156,7 +156,7 @@ class AvatarSteps:
         backlog: Backlog,
         other: Playout,
     ) -> None:
-        self.playout = Playout()
+        self.playout = Playout(is_acknowledged=True)
         self.step: Optional[Step] = None
         """The step in progress."""
         self.owner: Optional[Utterance] = None
@@ -175,13 +175,7 @@ class AvatarSteps:
         return len(self.step.audio) if isinstance(self.step, Send) else 0
 
     @property
-    def left(self) -> int:
-        """How much is to be written of the first utterance, in bytes."""
-        queue = self._backlog.queue
-        return queue[0].left if queue else 0
-
-    @property
-    def is_idle(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether the service holds nothing open and nothing is due."""
         return (
             self.step is None and not self.interrupt_due and not self.in_request
@@ -198,37 +192,27 @@ class AvatarSteps:
         """Have an interrupt be the next step."""
         self.interrupt_due = not isinstance(self.step, Interrupt)
 
+    @property
+    def has_step(self) -> bool:
+        """Whether `next` would return a step."""
+        return self.step is None and (
+            self.interrupt_due or self._has_audio_step()
+        )
+
     def next(self) -> Optional[Step]:
         """Return the writer's next step, None if there is none now."""
         assert self.step is None, "the step before is not settled"
         if self.interrupt_due:
             self.interrupt_due = False
             self.step = Interrupt()
-            return self.step
-        queue = self._backlog.queue
-        while queue:
-            utterance = queue[0]
-            if utterance.output == "voice" or self._other.requests:
-                return None  # one output at a time
-            if utterance.left:
-                if not self.in_request and self._is_too_short(utterance):
-                    return None
-                audio = utterance.take(utterance.message_size)
-                self.step = Send(audio, utterance.ended and not utterance.left)
-            elif not utterance.ended:
-                return None
-            elif self.in_request:
-                self.step = Send(b"", True)
-            else:
-                # Its audio went out on a connection that is gone: an end of
-                # its own would make an empty request.
-                queue.popleft()
-                self._backlog.close(utterance)
-                continue
+        elif self._has_audio_step():
+            utterance = self.owner = self._backlog.queue[0]
             utterance.output = "avatar"
-            self.owner = utterance
-            return self.step
-        return None
+            audio = b""
+            if utterance.left:
+                audio = utterance.take(utterance.message_size)
+            self.step = Send(audio, utterance.ended and not utterance.left)
+        return self.step
 
     def written(
         self, now: float, req_id: str = "", connection_id: str = ""
@@ -286,6 +270,8 @@ class AvatarSteps:
             return
         if step.audio:
             utterance.put_back(step.audio)
+        if not self.in_request:
+            utterance.output = None
 
     def connection_lost(self, now: float) -> None:
         """Nothing plays any more. What was written and not heard goes first
@@ -333,6 +319,16 @@ class AvatarSteps:
         self.step = self.owner = None
         return step, utterance
 
+    def _has_audio_step(self) -> bool:
+        """Return whether audio, or the end of a request, is to be sent."""
+        queue = self._backlog.queue
+        if not queue or queue[0].output == "voice" or self._other.requests:
+            return False  # one output at a time
+        utterance = queue[0]
+        if not utterance.left:
+            return utterance.ended and self.in_request
+        return self.in_request or not self._is_too_short(utterance)
+
     def _is_too_short(self, utterance: Utterance) -> bool:
         """Return whether the encoder needs more to begin a request with."""
         least_ms = self._backlog.limits.first_message_ms
@@ -350,7 +346,7 @@ class Say(NamedTuple):
     utterance: Utterance
 
 
-class VoiceSteps:
+class VoiceOutput:
     """The voice's writer asks `next` for what to say, and reports with `said`
     or `failed` how it went."""
 
