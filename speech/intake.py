@@ -110,7 +110,7 @@ class Staleness:
     def __init__(self) -> None:
         self.started_turn: Optional[Turn] = None
         """Of a request that has begun and not ended since."""
-        self._until: Optional[float] = None
+        self._until = float("-inf")
         self._flushed_turns: dict[Turn, float] = {}  # when, the latest last
         self._reuse_reported = False
 
@@ -118,12 +118,7 @@ class Staleness:
         """Return whether audio of this turn must not be spoken."""
         if turn is not None:
             return self.is_flushed(turn)
-        if self._until is None:
-            return False
-        if now < self._until:
-            return True
-        self._until = None
-        return False
+        return now < self._until
 
     def is_flushed(self, turn: Optional[Turn]) -> bool:
         return self._flushed_at(turn) is not None
@@ -142,7 +137,7 @@ class Staleness:
 
     def end(self) -> None:
         """What comes from here on is not the rest of a flushed utterance."""
-        self._until = None
+        self._until = float("-inf")
 
     def reused(self, turn: Optional[Turn], now: float) -> list[TurnIdReused]:
         """Return the event for stale audio that cannot be a rest, once."""
@@ -192,19 +187,24 @@ class Intake:
         self._request_id = ""  # of the TTS's request that has begun
         self._high = 0  # watermark, in bytes at the latest utterance's rate
 
-    def utterance_of(
-        self, turn: Optional[Turn], size: int, now: float, bytes_per_s: int
-    ) -> Optional[Utterance]:
-        """Return the utterance that a frame belongs to, a new one if need
-        be; None where it is not spoken."""
-        if self.staleness.is_stale(turn, now):
-            self._totals.flush_unqueued(size)
-            self._events += self.staleness.reused(turn, now)
-            return None
-        utterance = self.open
-        if utterance is not None and _goes_on(utterance, turn, bytes_per_s):
-            utterance.turn = utterance.turn or turn
-            return utterance
+    def is_stale(self, turn: Optional[Turn], now: float) -> bool:
+        """Return whether audio of this turn must not be spoken (rule 5)."""
+        return self.staleness.is_stale(turn, now)
+
+    def drop_stale(self, turn: Optional[Turn], size: int, now: float) -> None:
+        """Drop a frame's audio."""
+        self._totals.flush_unqueued(size)
+        self._events += self.staleness.reused(turn, now)
+
+    def goes_on(self, turn: Optional[Turn], bytes_per_s: int) -> bool:
+        """Return whether audio of this turn and rate belongs to the open
+        utterance (rule 9)."""
+        return self.open is not None and _goes_on(self.open, turn, bytes_per_s)
+
+    def open_utterance(
+        self, turn: Optional[Turn], now: float, bytes_per_s: int
+    ) -> Utterance:
+        """Open an utterance; the one before must have ended."""
         request_id, opened_at = "", now
         started = self.staleness.started_turn
         if turn is None or started is None or started.matches(turn):
@@ -220,10 +220,20 @@ class Intake:
         ):
             utterance.odd_byte = before.odd_byte
         self._high = size_of(self._limits.max_buffered_s, bytes_per_s)
+        self.open = utterance
         return utterance
 
-    def add(self, utterance: Utterance, pcm: bytes, now: float) -> None:
-        """Add a frame's audio to an utterance, as far as there is room."""
+    def add(
+        self,
+        utterance: Utterance,
+        pcm: bytes,
+        now: float,
+        turn: Optional[Turn],
+    ) -> None:
+        """Add a frame's audio to the open utterance, as far as there is
+        room."""
+        if utterance.turn is None:
+            utterance.turn = turn
         utterance.last_audio_at = now
         if utterance.odd_byte or len(pcm) & 1:
             pcm = utterance.join(pcm)
@@ -254,12 +264,23 @@ class Intake:
             self._request_id = request_id
             self.woken_at = woken_at
 
-    def is_end_of_open(self, turn: Optional[Turn], request_id: str) -> bool:
-        """Take an end of speech; return whether it is the open utterance's.
+    def is_end_of_open(self, turn: Optional[Turn]) -> bool:
+        """Return whether an end of speech is the open utterance's.
 
         The end of another turn came late: that utterance has been ended
         already, and this one goes on.
         """
+        utterance = self.open
+        if utterance is None or self.staleness.is_flushed(turn):
+            return False
+        return (
+            turn is None
+            or utterance.turn is None
+            or turn.matches(utterance.turn)
+        )
+
+    def end(self, turn: Optional[Turn], request_id: str) -> None:
+        """Take an end of speech: what follows is not stale (rule 5)."""
         self.timed_out = None
         self.staleness.end()
         if turn is None or self._is_of_begun(turn, request_id):
@@ -267,13 +288,13 @@ class Intake:
             self._request_id = ""
             self.woken_at = None
         utterance = self.open
-        if utterance is None or self.staleness.is_flushed(turn):
-            return False
-        if turn and utterance.turn and not turn.matches(utterance.turn):
-            return False
-        if not utterance.started:
-            utterance.request_id = utterance.request_id or request_id
-        return True
+        if (
+            utterance is not None
+            and not utterance.started
+            and not utterance.request_id
+            and self.is_end_of_open(turn)
+        ):
+            utterance.request_id = request_id
 
     def has_timed_out(self, now: float) -> bool:
         """Return whether the open utterance's end is overdue (rule 9)."""

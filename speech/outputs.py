@@ -388,7 +388,9 @@ class VoiceOutput:
             if not utterance.ended:
                 return None
             queue.popleft()
-            if not self.playout.complete(utterance):
+            if self.playout.plays_last(utterance):
+                self.playout.complete()
+            else:
                 self._backlog.close(utterance)
         return None
 

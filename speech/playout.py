@@ -140,18 +140,17 @@ class Playout:
         self.last_turn = utterance.turn
         self.last_turn_ends_at = self._ends_at
 
-    def complete(self, utterance: Utterance) -> bool:
-        """Nothing will be added to an utterance; return False where none of
-        it is heard here."""
-        request = self.requests[-1] if self.requests else None
-        if request is None or request.utterance is not utterance:
-            return False
-        request.is_complete = True
-        return True
+    def plays_last(self, utterance: Utterance) -> bool:
+        """Return whether an utterance is what was written last."""
+        return bool(self.requests) and self.requests[-1].utterance is utterance
+
+    def complete(self) -> None:
+        """Nothing will be added to the utterance that was written last."""
+        self.requests[-1].is_complete = True
 
     def leave(self, utterance: Utterance) -> None:
         """Another output goes on with an utterance, after this one."""
-        if self.requests and self.requests[-1].utterance is utterance:
+        if self.plays_last(utterance):
             self.requests.pop().update_heard(self._ends_at)
             self._ends_at = float("-inf")
 

@@ -70,16 +70,16 @@ class Speech:
             if self._is_closed:
                 self._backlog.totals.refuse_unqueued(len(pcm))
                 return False
-            found = self._intake.utterance_of(turn, len(pcm), now, bytes_per_s)
-            if found is None:
+            if self._intake.is_stale(turn, now):
+                self._intake.drop_stale(turn, len(pcm), now)
                 return False
-            opens = found is not utterance
+            opens = not self._intake.goes_on(turn, bytes_per_s)
             if opens:
                 self._end_open()
-                self._intake.open = found
-                self._backlog.queue.append(found)
-            utterance = found
-        self._intake.add(utterance, pcm, now)
+                utterance = self._intake.open_utterance(turn, now, bytes_per_s)
+                self._backlog.queue.append(utterance)
+        assert utterance is not None
+        self._intake.add(utterance, pcm, now, turn)
         return opens
 
     def start(
@@ -110,7 +110,8 @@ class Speech:
 
         Return whether it acted as a flush.
         """
-        if not self._intake.is_end_of_open(turn, request_id):
+        self._intake.end(turn, request_id)
+        if not self._intake.is_end_of_open(turn):
             return False
         if cut:
             self.flush(now)
