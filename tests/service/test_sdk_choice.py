@@ -36,25 +36,26 @@ from devkit import package
 package.load()
 from spatius_avatar_python import clock
 from spatius_avatar_python.settings import params
-from spatius_avatar_python.session import failures, sdk
+from spatius_avatar_python.session import errors, sdk
 report = {"package": sdk.package(), "problem": sdk.problem()}
 report["opus_problem"] = sdk.problem(True)
 report["loaded"] = [name for name in sdk.PACKAGES if name in sys.modules]
+session = sdk.opener(
+    params.Params(
+        spatius_api_key="key",
+        spatius_app_id="app",
+        spatius_avatar_id="avatar",
+        agora_token="token",
+        agora_appid="agora",
+        agora_channel="room",
+        agora_uid=1,
+    ),
+    clock.SystemClock(),
+    lambda secrets: None,
+)(None, 24000)
 try:
-    sdk.opener(
-        params.Params(
-            spatius_api_key="key",
-            spatius_app_id="app",
-            spatius_avatar_id="avatar",
-            agora_token="token",
-            agora_appid="agora",
-            agora_channel="room",
-            agora_uid=1,
-        ),
-        clock.SystemClock(),
-        lambda secrets: None,
-    )(None, 24000)
-except failures.SessionError as error:
+    session._make()
+except errors.SessionError as error:
     report["fatal"] = error.failure.fatal
     report["failure"] = error.failure.message
 print(json.dumps(report))

@@ -161,6 +161,7 @@ class Stage:
         self.preloads = 0
         self.problem: Optional[Failure] = None
         self.sdks: list[Any] = []
+        self._methods: dict[str, Any] = {}
         self.session = Session(
             lambda **kwargs: self._make(FakeSdkSession(hangs, fails, **kwargs)),
             wake=self._wake,
@@ -206,8 +207,6 @@ class Stage:
     def replace(self, **methods: Callable[..., Any]) -> None:
         """Have the next SDK session behave like this."""
         self._methods = methods
-
-    _methods: dict[str, Any] = {}
 
     def _make(self, sdk: FakeSdkSession) -> FakeSdkSession:
         for name, method in self._methods.items():
@@ -756,7 +755,7 @@ async def test_call_that_is_cancelled_loses_the_session():
 async def test_loss_ends_a_call_that_waits():
     """It might wait for long; an idle connection needs no abort."""
     service = FakeService()
-    session, call = await held(service)
+    _, call = await held(service)
     service.session.on_failure(LOST)
     assert service.session.aborts == 1
     with pytest.raises(SessionError):
@@ -770,7 +769,7 @@ async def test_loss_ends_a_call_that_waits():
 async def test_call_that_ends_well_on_a_lost_session():
     """It is unknown how much of it was sent."""
     service = FakeService()
-    session, call = await held(service)
+    _, call = await held(service)
     service.session.release()
     service.session.on_failure(LOST)
     with pytest.raises(SessionError) as caught:
