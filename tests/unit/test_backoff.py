@@ -122,13 +122,16 @@ def test_slow_retry_waits_for_long_at_once(backoff, rng, was_ready):
 def test_wait_that_the_service_asks_for_is_the_least(asked_s, least_s):
     """`Retry-After`, up to 5 min, and not to the second: all that were
     refused were told the same."""
+    waits = set()
     for seed in range(20):
         backoff = Backoff(random.Random(seed))
         failure = Failure("busy", retry_after_s=asked_s)
         wait_s = backoff.next_s(failure, was_ready=False)
         assert least_s <= wait_s <= max(1.0, least_s) + RESTART_SPREAD_S
+        waits.add(wait_s)
         slow = Failure("busy", retry_slowly=True, retry_after_s=asked_s)
         assert backoff.next_s(slow, was_ready=False) >= MAX_BACKOFF_S / 2
+    assert len(waits) == 20
 
 
 # Lifetimes

@@ -931,6 +931,27 @@ async def test_close_drops_a_call_that_waits():
     assert service.clock.pending() == 0
 
 
+async def test_close_waits_for_the_call_that_it_has_dropped():
+    """The SDK sees one call after the other, however slow the first."""
+    stage = await Stage().ready()
+    may_end = asyncio.Event()
+
+    async def send_audio(audio: bytes, end: bool) -> str:
+        await may_end.wait()
+        return "req-1"
+
+    stage.sdk.send_audio = send_audio
+    call = asyncio.ensure_future(stage.session.send(b"ab", False))
+    await settle()
+    stage.session.close()
+    await settle()
+    assert stage.sdk.calls == ["init", "start"]
+    may_end.set()
+    await settle()
+    assert call.done()
+    assert stage.sdk.calls == ["init", "start", "close"]
+
+
 async def test_close_of_a_session_that_opens():
     """The SDK asks for a close after a start that was cancelled."""
     logged = logged_by_the_loop()
@@ -1081,6 +1102,15 @@ async def test_connection_ends_soon_after_its_close_frame():
     assert (stage.loss.code, stage.loss.fatal) == ("4001", True)
     await reporting
     assert stage.clock.pending() == 0
+
+
+async def test_peer_that_ends_tcp_behind_its_close_frame():
+    """As most do: nothing is left to be dropped."""
+    stage = await closing()
+    stage.sdk.on_close()
+    assert stage.session.state is State.LOST
+    assert stage.clock.pending() == 0
+    assert not stage.held.transport.aborted.is_set()
 
 
 async def test_close_that_the_peer_has_begun_before_it_was_watched():
@@ -1261,6 +1291,8 @@ async def test_service_error_leaves_the_session_ready():
     assert session.is_ready
     service.session.on_failure(LOST)
     assert session.loss == LOST
+    service.session.on_failure(SERVICE_ERROR)
+    assert session.take_events() == []
 
 
 async def test_playback_is_an_event():
