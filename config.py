@@ -91,9 +91,9 @@ def load(tree: Any, now_s: float) -> Config:
     problems: list[str] = []
     given = read(tree, _TOP_LEVEL, problems)
     redact = Redactor(given.secrets())
-    unexpanded = given.unexpanded()
-    problems += map(redact, unexpanded)
-    broken = {problem.partition(":")[0] for problem in unexpanded}
+    malformed = given.malformed()
+    problems += map(redact, malformed)
+    broken = {problem.partition(":")[0] for problem in malformed}
 
     params: Optional[Params] = None
     try:

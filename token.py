@@ -31,8 +31,22 @@ ROLE_PUBLISHER = 1
 """Agora's role of a participant that may send audio, video and data."""
 
 _JOIN_CHANNEL = 1  # the privilege whose expiry counts as the token's
+_PUBLISHER_PRIVILEGES = {
+    _JOIN_CHANNEL: "join the channel",
+    2: "publish audio",
+    3: "publish video",
+}
+"""The avatar's voice is an audio track, its motion a video track."""
+
+_ANY_CHANNEL = "*"  # of a wildcard token
 _ANY_UID = ""  # what is signed in place of uid 0
 _SIGNATURE_BYTES = 32  # of HMAC-SHA256
+_MAX_CONTENT_BYTES = 2**16
+
+_RTC = 1
+_SERVICE_TEXTS = {_RTC: 2, 2: 1, 3: 2, 4: 0, 5: 1}
+"""The number of texts behind a service's privileges, by its type: RTC, RTM,
+streaming, FPA and chat."""
 
 
 class TokenFacts(NamedTuple):
@@ -45,18 +59,36 @@ class TokenFacts(NamedTuple):
     is_damaged: bool = False
     """What follows the App ID cannot be unpacked."""
     channel_crc: Optional[int] = None
-    """CRC-32 of the channel's name, in version 006."""
+    """CRC-32 of the channel's name."""
     uid_crc: Optional[int] = None
     """CRC-32 of the uid in decimal digits, or of no text for any uid."""
+    privileges: Optional[dict[int, Optional[int]]] = None
+    """When each privilege expires, in seconds since the epoch; None: never."""
 
     def is_for_channel(self, channel: str) -> bool:
         """Return whether it can have been signed for `channel`."""
-        return self.channel_crc in (None, _crc(channel))
+        return self.channel_crc in (None, _crc(_ANY_CHANNEL), _crc(channel))
 
     def is_for_uid(self, uid: int) -> bool:
         """Return whether it can have been signed for `uid`."""
         own = str(uid) if uid else _ANY_UID
         return self.uid_crc in (None, _crc(_ANY_UID), _crc(own))
+
+    def missing_privileges(self, now_s: float) -> list[str]:
+        """Return the names of what a publisher needs and this lacks at
+        `now_s`, seconds since the epoch."""
+        if self.privileges is None:
+            return []
+        valid = {
+            privilege
+            for privilege, expires_at_s in self.privileges.items()
+            if expires_at_s is None or expires_at_s > now_s
+        }
+        return [
+            name
+            for privilege, name in _PUBLISHER_PRIVILEGES.items()
+            if privilege not in valid
+        ]
 
 
 def sign(
@@ -93,8 +125,10 @@ def _read_006(app_id: str, text: str) -> TokenFacts:
         message = _Unpacker(content.string())
         message.uint32()  # the salt
         message.uint32()  # the time of its making, and a day
+        # A privilege with expiry 0 never expires.
         privileges = {
-            message.uint16(): message.uint32() for _ in range(message.uint16())
+            privilege: expires_at_s or None
+            for privilege, expires_at_s in message.privileges().items()
         }
         content.end()
         message.end()
@@ -105,25 +139,80 @@ def _read_006(app_id: str, text: str) -> TokenFacts:
     return TokenFacts(
         "006",
         app_id,
-        # A privilege with expiry 0 never expires.
-        privileges.get(_JOIN_CHANNEL) or None,
+        privileges.get(_JOIN_CHANNEL),
         channel_crc=channel_crc,
         uid_crc=uid_crc,
+        privileges=privileges,
     )
 
 
 def _read_007(text: str) -> Optional[TokenFacts]:
+    """Return the facts of an AccessToken2, None if its App ID is unreadable.
+
+    All that follows "007" is compressed: signature, App ID, time of issue,
+    lifetime, salt, and the services that it opens. The privileges of a
+    service expire so many seconds after the issue, 0 with the token.
+    """
     try:
         content = _Unpacker(
-            zlib.decompress(base64.b64decode(text, validate=True))
+            _decompressed(base64.b64decode(text, validate=True))
         )
-        content.string()  # the signature
+        signature = content.string()
         app_id = content.string().decode("ascii")
         issued_at_s = content.uint32()
         lifetime_s = content.uint32()
     except (binascii.Error, struct.error, ValueError, zlib.error):
         return None
-    return TokenFacts("007", app_id, issued_at_s + lifetime_s)
+    facts = TokenFacts("007", app_id, issued_at_s + lifetime_s)
+    try:
+        if len(signature) != _SIGNATURE_BYTES:
+            raise ValueError("the signature is of another length")
+        content.uint32()  # the salt
+        found = _rtc_service(content)
+    except (struct.error, ValueError):
+        return facts._replace(expires_at_s=None, is_damaged=True)
+    if found is None:
+        return facts
+    lifetimes_s, channel, uid = found
+    privileges: dict[int, Optional[int]] = {
+        privilege: issued_at_s + min(own_s or lifetime_s, lifetime_s)
+        for privilege, own_s in lifetimes_s.items()
+    }
+    return facts._replace(
+        expires_at_s=privileges.get(_JOIN_CHANNEL) or facts.expires_at_s,
+        channel_crc=zlib.crc32(channel) if privileges else None,
+        uid_crc=zlib.crc32(uid),
+        privileges=privileges,
+    )
+
+
+def _rtc_service(
+    content: "_Unpacker",
+) -> Optional[tuple[dict[int, int], bytes, bytes]]:
+    """Return privileges, channel and uid of the service RTC.
+
+    Without one they are empty; None where a service of an unknown type hides
+    whether there is one.
+    """
+    found: tuple[dict[int, int], bytes, bytes] = ({}, b"", b"")
+    for _ in range(content.uint16()):
+        service = content.uint16()
+        privileges = content.privileges()
+        if service not in _SERVICE_TEXTS:
+            return found if found[0] else None
+        texts = [content.string() for _ in range(_SERVICE_TEXTS[service])]
+        if service == _RTC:
+            found = (privileges, texts[0], texts[1])
+    content.end()
+    return found
+
+
+def _decompressed(data: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    content = unpacker.decompress(data, _MAX_CONTENT_BYTES)
+    if not unpacker.eof or unpacker.unused_data:
+        raise ValueError("there is less or more than was compressed")
+    return content
 
 
 def _crc(text: str) -> int:
@@ -150,6 +239,10 @@ class _Unpacker:
         if self._position > len(self._data):
             raise ValueError("the string is longer than the buffer")
         return self._data[start : self._position]
+
+    def privileges(self) -> dict[int, int]:
+        """Return each privilege's number with its expiry."""
+        return {self.uint16(): self.uint32() for _ in range(self.uint16())}
 
     def end(self) -> None:
         if self._position != len(self._data):

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from .loopback import bypass_proxies
+
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "spatius_avatar_python"
 
@@ -20,9 +22,13 @@ def use_ten_runtime() -> None:
 
 
 def load() -> ModuleType:
-    """Return the package, which registers its addon when it is loaded."""
+    """Return the package, which registers its addon when it is loaded.
+
+    A session of it reaches a local service past any proxy.
+    """
     if NAME in sys.modules:
         return sys.modules[NAME]
+    bypass_proxies()
     use_ten_runtime()
     spec = importlib.util.spec_from_file_location(
         NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]

@@ -15,6 +15,8 @@ from .redact import Redactor
 
 DRAIN_LIMIT_S = 0.1
 
+_INT64 = range(-(2**63), 2**63)
+
 # Values of a report that nobody outside had a hand in, or that must go back
 # as they came.
 _PLAIN = frozenset(
@@ -32,23 +34,15 @@ def _caller_option(skip: int) -> dict[str, Any]:
     return {}
 
 
-def _value_of(fields: Any) -> Any:
-    """Return TEN's typed value of an object of plain values; raises where the
-    runtime has none."""
-    value = ten_runtime.Value
-    makers = {
-        bool: value.create_bool,
-        int: value.create_int,
-        float: value.create_float,
-        str: value.create_string,
+def _loggable(fields: payloads.Payload) -> dict[str, Any]:
+    """Return the fields as TEN's log calls take them: it loses the line of an
+    integer beyond 64 bits, so that one is text; lists and the like are left
+    out."""
+    return {
+        name: item if type(item) is not int or item in _INT64 else str(item)
+        for name, item in fields.items()
+        if type(item) in (bool, int, float, str)
     }
-    return value.create_object(
-        {
-            name: makers[type(item)](item)
-            for name, item in fields.items()
-            if type(item) in makers
-        }
-    )
 
 
 class TenOutbox:
@@ -103,9 +97,11 @@ class TenOutbox:
         # is better than none.
         with contextlib.suppress(Exception):
             if fields:
-                value = _value_of(self._clean(fields))
-                log(text, category or None, value, **self._log_option)
-                return
+                loggable = _loggable(self._clean(fields))
+                if not log(
+                    text, category or None, loggable, **self._log_option
+                ):
+                    return
         with contextlib.suppress(Exception):
             log(text, category or None, **self._log_option)
             return

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 MAX_SHOWN = 8  # characters of an invalid text
 MAX_DIGITS = 20
+_DIGITS = re.compile(f"[+-]?[0-9]{{1,{MAX_DIGITS}}}")
 
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
@@ -30,8 +31,10 @@ def invalid(expected: str, got: object = None) -> PydanticCustomError:
 
 def _safe_repr(value: object) -> str:
     """Return what a message may say of a value that is in the wrong place:
-    a long text may be a secret that was meant for another property."""
-    if isinstance(value, str) and len(value) > MAX_SHOWN:
+    a long text may be a secret that was meant for another property. Digits
+    alone are a uid or another number, and no secret of these services."""
+    is_number = isinstance(value, str) and _DIGITS.fullmatch(value)
+    if isinstance(value, str) and len(value) > MAX_SHOWN and not is_number:
         return f"text of {len(value)} characters"
     if isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:
         return f"a number of more than {MAX_DIGITS} digits"
@@ -91,6 +94,20 @@ def flag(value: Any) -> bool:
     if word in _FALSE:
         return False
     raise invalid("true or false", value)
+
+
+def flag_or(word: str) -> BeforeValidator:
+    """Take a boolean, or the one text that may stand for it."""
+
+    def check(value: Any) -> Union[bool, str]:
+        if isinstance(value, str) and value.strip().lower() == word:
+            return word
+        try:
+            return flag(value)
+        except PydanticCustomError:
+            raise invalid(f"true, false or {word}", value) from None
+
+    return BeforeValidator(check)
 
 
 def _text(value: Any) -> Any:

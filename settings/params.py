@@ -24,6 +24,7 @@ from .fields import (
     Text,
     Texts,
     decimal,
+    flag_or,
     header_safe,
     hex_32,
     invalid,
@@ -88,7 +89,16 @@ class Params(BaseModel):
     resume_rewind_ms: Annotated[int, whole(0, 5000, " ms")] = 500
     resume_within_s: Annotated[float, decimal(0, 3600, " s")] = 15
     fallback_after_ms: Annotated[int, whole(0, 60_000, " ms")] = 1500
-    idle_disconnect_s: Annotated[float, decimal(0, 86_400, " s")] = 0
+    idle_disconnect_s: Annotated[float, decimal(0, 86_400, " s")] = 120
+    max_session_minutes: Annotated[
+        Optional[float], decimal(1, MAX_SESSION_MINUTES, " minutes")
+    ] = None
+    """None: the plan's limit, learned when it ends a session."""
+    one_request_at_a_time: Annotated[
+        Union[bool, Literal["auto"]], flag_or(AUTO)
+    ] = AUTO
+    """AUTO: once the service has replaced one request by another."""
+    prebuffer_ms: Annotated[int, whole(0, 5000, " ms")] = 0
     # Nor are these: nobody knows what they are.
     extra_params: Texts = Field(default={}, repr=False)
     telemetry: Flag = False

@@ -11,6 +11,8 @@ PLACEHOLDER = re.compile(r"\$\{env:([^|}]+)(?:\|(.*))?\}", re.DOTALL)
 name, and what stands in where it is unset."""
 
 _PLACEHOLDER_BEGIN = "${env:"
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d"
+"""No credential, id, channel or URL begins or ends with one of these."""
 _AGORA = tuple(name for name in Params.model_fields if name[:6] == "agora_")
 """What TEN's bundled extension of this name takes beside `params`, too."""
 
@@ -30,9 +32,15 @@ class Given(NamedTuple):
     def path(self, name: str) -> str:
         return self.paths.get(name, f"params.{name}")
 
-    def unexpanded(self) -> list[str]:
-        """Return the problems of values that are placeholders still."""
+    def malformed(self) -> list[str]:
+        """Return the problems of values that an environment was to fill in:
+        placeholders still, or in the quotes of an environment file."""
         values = {self.path(name): self.params[name] for name in self.params}
+        quoted = {
+            path: problem
+            for path, value in values.items()
+            if (problem := _quotes_problem(path, value))
+        }
         values.update(self.top)
         extra = self.params.get("extra_params")
         if isinstance(extra, Mapping):
@@ -42,6 +50,7 @@ class Given(NamedTuple):
             problem
             for path, value in values.items()
             for problem in _placeholder_problem(path, value)
+            or quoted.get(path, [])
         ]
 
     def secrets(self) -> list[str]:
@@ -116,4 +125,15 @@ def _placeholder_problem(path: str, value: Any) -> list[str]:
     return [
         f"{path}: expected a value, got an unexpanded placeholder{name}; TEN "
         "expands a placeholder only where it is the whole value"
+    ]
+
+
+def _quotes_problem(path: str, value: Any) -> list[str]:
+    text = value.strip() if isinstance(value, str) else ""
+    if not text or (text[0] not in _QUOTES and text[-1] not in _QUOTES):
+        return []
+    return [
+        f"{path}: expected a value without quotes, got text that begins or "
+        "ends with a quotation mark; docker --env-file keeps the quotes of a "
+        "file: write the value there without them"
     ]

@@ -12,6 +12,8 @@ from rich.table import Table
 
 from .. import package
 from ..graph import FileError, read
+from ..graph.app import check_file
+from ..graph.env_file import hint_at_env_file, read_env_file, warn_of_quotes
 from ..graph.report import SEE_BELOW, NodeReport, examine
 from .output import run
 from .probe import connect as connect_session
@@ -36,6 +38,22 @@ def main(
             help="Check this node only; otherwise every one with the addon.",
         ),
     ] = None,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Read environment variables from this file, as TEN's "
+            "Taskfile and docker compose read ai_agents/.env.",
+        ),
+    ] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Check with this channel where TEN's agent server puts that "
+            "of a session.",
+        ),
+    ] = None,
     connect: Annotated[
         bool,
         typer.Option(
@@ -57,30 +75,51 @@ def main(
     """
     console = Console(highlight=False)
     try:
+        environ, quoted = dict(os.environ), set[str]()
+        if env_file is not None:
+            values, quoted = read_env_file(env_file)
+            environ.update(values)
         contents = read(file)
-        avatars = contents.nodes(package.NAME)
-        reports = [
-            examine(found, contents.defects, os.environ, time.time(), avatars)
-            for found in contents.nodes(package.NAME, node)
-        ]
+        if channel is not None:
+            contents.start_in(channel)
+        found = contents.nodes(package.NAME, node)
+        whole = check_file(contents, found, environ)
+        now_s = time.time()
+        reports = [examine(each, [], environ, now_s) for each in found]
     except FileError as error:
         Console(stderr=True, highlight=False).print(
             str(error), style="red", markup=False, soft_wrap=True
         )
         raise typer.Exit(UNUSABLE) from None
+    if env_file is None:
+        whole.notes += hint_at_env_file(file, reports)
+    else:
+        whole.warnings += warn_of_quotes(env_file, quoted, reports)
+    reports[0].findings.add(whole)
 
     exit_code = refused = 0
     for report in reports:
         _print(console, file, report)
-        if report.findings.errors:
+        if report.findings.errors or whole.errors:
             exit_code = exit_code or PROBLEMS
-        elif connect and not asyncio.run(connect_session(console, report)):
+        elif connect and not _connect(console, report):
             exit_code = NOT_CONNECTED
             refused += 1
     if connect and exit_code == PROBLEMS:
         console.print("Not connected: correct the errors first.")
     _print_count(console, reports, refused)
     raise typer.Exit(exit_code)
+
+
+def _connect(console: Console, report: NodeReport) -> bool:
+    if report.is_channel_open:
+        console.print(
+            "No session: the channel is left to TEN's agent server. Name one "
+            "with --channel NAME.",
+            style="red",
+        )
+        return False
+    return asyncio.run(connect_session(console, report))
 
 
 def _print(console: Console, file: Path, report: NodeReport) -> None:
@@ -131,11 +170,13 @@ def _print_count(
     """Print the last line; `refused` is the number of failed sessions."""
     errors = sum(len(report.findings.errors) for report in reports) + refused
     warnings = sum(len(report.findings.warnings) for report in reports)
-    if errors or warnings:
-        console.print(
-            f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}",
-            style="red" if errors else "yellow",
-        )
+    notes = sum(len(report.findings.notes) for report in reports)
+    if errors or warnings or notes:
+        counts = [_counted(errors, "error"), _counted(warnings, "warning")]
+        if notes:
+            counts.append(_counted(notes, "note"))
+        style = "red" if errors else "yellow" if warnings else "none"
+        console.print(", ".join(counts), style=style)
     else:
         console.print("No problems.", style="green")
 

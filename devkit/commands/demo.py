@@ -6,6 +6,7 @@ the local Motion Server recorded is compared with what was sent.
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -149,7 +150,7 @@ def _show(
             markup=False,
             soft_wrap=True,
         )
-    window = Window()
+    window = Window(shlex.join(["bin/demo", *sys.argv[1:]]))
     asked_to_end = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked_to_end.set())

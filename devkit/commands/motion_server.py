@@ -11,14 +11,19 @@ from typing import Annotated
 
 import typer
 
+from ..motion_server import (
+    Event,
+    MotionServer,
+    PlanLimits,
+    PlaybackSignals,
+    event_line,
+)
 from ..motion_server.guard import is_loopback
-from ..motion_server.model import Event
-from ..motion_server.server import MotionServer
-from ..motion_server.views import event_line
 from ..window import Window, page_url
 
 CERTIFICATE_VARIABLE = "AGORA_APP_CERTIFICATE"
 MAX_PORT = 65535
+CONTAINER_HOST = "host.docker.internal"
 
 _HEX_32 = re.compile("[0-9a-fA-F]{32}")
 
@@ -57,6 +62,45 @@ def main(
             f"=CERTIFICATE it is read from {CERTIFICATE_VARIABLE}.",
         ),
     ] = None,
+    signals: Annotated[
+        bool,
+        typer.Option(
+            "--signals",
+            help="Report playback to clients, and to those of spatialreal "
+            "with positions.",
+        ),
+    ] = False,
+    preempts: Annotated[
+        bool,
+        typer.Option(
+            "--preempts",
+            help="Let a newer request cut the one that plays; by default it "
+            "waits for its end.",
+        ),
+    ] = False,
+    play_after: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0, help="Play this long after receipt."
+        ),
+    ] = 0.0,
+    session_minutes: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            min=0.01,
+            help="End sessions after this time with close 4002, as a plan "
+            "of Spatius does.",
+        ),
+    ] = None,
+    max_sessions: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COUNT",
+            min=1,
+            help="Refuse more live sessions than this with close 4003.",
+        ),
+    ] = None,
     no_audio: Annotated[
         bool,
         typer.Option(
@@ -79,7 +123,8 @@ def main(
     """Run a local Spatius service, console and ingress, until Ctrl-C.
 
     Point a TEN graph at it by the two endpoint URLs that it prints. A page
-    shows what it receives.
+    shows what it receives. docs/motion-server.md lists the faults that it
+    produces on demand.
     """
     host = host or "127.0.0.1"
     window = None if no_window else Window()
@@ -92,6 +137,11 @@ def main(
         avatar_ids=avatar_id,
         certificates=dict(map(_certificate, certificate or [])),
         keep_audio=not no_audio,
+        playback_signals=PlaybackSignals() if signals else None,
+        capabilities=("playback_state",) if signals else (),
+        preempts=preempts,
+        playback_delay_s=play_after,
+        limits=PlanLimits(session_minutes, max_sessions),
         routes=() if window is None else window.routes,
     )
     if window is not None:
@@ -151,6 +201,12 @@ async def _run(
                 f"warning: {server.host} is not loopback: whoever reaches "
                 "this machine can use the service, listen, and press the "
                 "buttons",
+                file=sys.stderr,
+            )
+            print(
+                "A container on this machine reaches it as "
+                f"{CONTAINER_HOST}:{server.port} in place of the address "
+                f"below (docker run --add-host {CONTAINER_HOST}:host-gateway)",
                 file=sys.stderr,
             )
         urls = {

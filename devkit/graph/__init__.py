@@ -2,7 +2,7 @@
 
 from .file import Contents, read
 from .json_file import FileError, read_json
-from .model import Graph, Node, Wire
+from .model import RTC_ADDON, Graph, Node, Wire
 from .resolve import (
     Resolved,
     configure,
@@ -11,7 +11,6 @@ from .resolve import (
     resolve,
     with_source,
 )
-from .wiring import RTC_ADDON
 
 __all__ = [
     "RTC_ADDON",

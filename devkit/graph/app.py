@@ -1,47 +1,64 @@
-"""Checks an avatar against those of the other graphs of its app."""
+"""Checks what concerns a file as a whole: its app, and graphs that start
+together."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
+from .. import package
 from .channel import channel_of, uid_of
+from .file import Contents
 from .findings import Findings
 from .model import Node
-from .resolve import Resolved, resolve
+from .packages import check_dependencies
+from .resolve import resolve
+
+_MAX_NAMES = 4
 
 
-def check_app(
-    node: Node,
-    resolved: Resolved,
-    avatars: Iterable[Node],
-    package_dir: Path,
-    environ: Mapping[str, str],
+def check_file(
+    contents: Contents, checked: Iterable[Node], environ: Mapping[str, str]
 ) -> Findings:
-    """Return the uids that graphs which start together use twice.
-
-    `avatars` are all those of the file; `package_dir` is as in `resolve`.
-    """
-    found = Findings()
-    place = _place(resolved)
-    if place is None or not _starts_with_app(node):
-        return found
-    for other in avatars:
-        if other.graph is node.graph or not _starts_with_app(other):
-            continue
-        if _place(resolve(other, package_dir, environ)) == place:
-            found.errors.append(
-                f"{resolved.given.path('agora_uid')}: {place[1]} is also that "
-                f"of {other}, in the same channel, and the app starts both "
-                "graphs (auto_start); every participant needs its own uid"
-            )
+    """Return what is wrong with the file whose nodes are `checked`."""
+    found = Findings(list(contents.defects), list(contents.unread))
+    if contents.graphs:
+        found.errors += check_dependencies(package.NAME, contents.path.parent)
+        avatars = contents.nodes(package.NAME)
+        found.warnings += _check_starts(avatars, checked, environ)
     return found
 
 
-def _starts_with_app(node: Node) -> bool:
-    return node.graph is not None and node.graph.auto_start
+def _check_starts(
+    avatars: Iterable[Node], checked: Iterable[Node], environ: Mapping[str, str]
+) -> list[str]:
+    """Return one warning about graphs whose avatars have one uid.
+
+    TEN's agent server keeps the graph that is asked for, so most apps never
+    start two of them.
+    """
+    by_place: dict[tuple[str, str], dict[str, Node]] = {}
+    for node in avatars:
+        if node.graph is not None and node.graph.auto_start:
+            if place := _place(node, environ):
+                by_place.setdefault(place, {}).setdefault(node.graph.path, node)
+    for (channel, uid), nodes in by_place.items():
+        if len(nodes) > 1 and any(
+            node.graph in [found.graph for found in nodes.values()]
+            for node in checked
+        ):
+            names = [str(node) for node in nodes.values()]
+            more = len(names) - _MAX_NAMES
+            return [
+                f"auto_start: {'; '.join(names[:_MAX_NAMES])}"
+                + (f"; and {more} more" if more > 0 else "")
+                + f": all have the uid {uid} in the channel {channel}, and an "
+                "app that is started without TEN's agent server starts these "
+                "graphs together; the server keeps the one that is asked for"
+            ]
+    return []
 
 
-def _place(resolved: Resolved) -> tuple[str, str] | None:
+def _place(node: Node, environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Return channel and uid, None where they cannot collide."""
+    resolved = resolve(node, package.ROOT, environ)
     channel = channel_of(resolved)
     uid = uid_of(resolved.given.params.get("agora_uid", ""))
     return (str(channel), uid) if channel and uid else None

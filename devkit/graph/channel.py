@@ -28,6 +28,17 @@ def channel_of(resolved: Resolved) -> Any:
     return resolved.given.params.get("agora_channel")
 
 
+def is_filled_in(node: Node, resolved: Resolved) -> bool:
+    """Return whether the channel is left to TEN's agent server, which puts
+    each session's into the nodes that have a top-level `channel`."""
+    return (
+        node.graph is not None
+        and "channel" in node.property
+        and "channel" not in resolved.problems
+        and channel_of(resolved) is None
+    )
+
+
 def avatars_beside(
     node: Node,
     resolved: Resolved,

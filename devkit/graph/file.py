@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .findings import nearest
 from .json_file import FileError, defects, read_json
-from .model import Graph, Node
+from .model import RTC_ADDON, Graph, Node
 from .tree import Tree, as_object, joined, kind, objects
 
 _OWN_PROPERTIES = ("params", "channel", "dump", "dump_path")
@@ -22,6 +22,8 @@ class Contents:
     graphs: list[Graph]
     defects: list[str]
     """What JSON allows and TEN does not, each with its path."""
+    unread: list[str]
+    """The graphs that are on another machine, one sentence each."""
 
     def nodes(self, addon: str, name: str | None = None) -> list[Node]:
         """Return the nodes that `addon` makes, of that name if one is given.
@@ -48,8 +50,21 @@ class Contents:
         wanted = [node for node in found if name in (None, node.name)]
         if not wanted:
             text = self._no_such_node(addon, name, found)
-            raise FileError("\n".join((text, *self.defects)))
+            raise FileError("\n".join((text, *self.defects, *self.unread)))
         return wanted
+
+    def start_in(self, channel: str) -> None:
+        """Put `channel` where TEN's agent server puts a session's channel:
+        into agora_rtc, and into each node that has one at the top level."""
+        if self.own is not None:
+            self.own["channel"] = channel
+        for graph in self.graphs:
+            for node in graph.own_nodes:
+                given = node.get("property")
+                if isinstance(given, dict) and (
+                    "channel" in given or node.get("name") == RTC_ADDON
+                ):
+                    given["channel"] = channel
 
     def _no_such_node(
         self, addon: str, name: str | None, found: list[Node]
@@ -89,34 +104,44 @@ def read(path: Path) -> Contents:
 
 
 def _contents(tree: Tree, path: Path) -> Contents:
-    graphs = list(_graphs_of(tree, path))
-    if graphs:
-        found = defects(tree)
+    found, unread = defects(tree), []
+    graphs = list(_graphs_of(tree, path, found, unread))
+    if graphs or unread:
         for file in sorted(set(_files_of(graphs)) - {path}):
             found += [f"{file}: {text}" for text in defects(read_json(file))]
-        return Contents(path, None, graphs, found)
+        return Contents(path, None, graphs, found, unread)
     if not any(name in tree for name in _OWN_PROPERTIES):
         raise FileError(
             f"{path} is neither of these: an extension's property.json (with "
             "params), a TEN app's property.json (with "
             "ten.predefined_graphs), a graph file (with nodes)"
         )
-    return Contents(path, tree, [], defects(tree))
+    return Contents(path, tree, [], found, [])
 
 
-def _graphs_of(tree: Tree, file: Path) -> Iterator[Graph]:
+def _graphs_of(
+    tree: Tree, file: Path, found: list[str], unread: list[str]
+) -> Iterator[Graph]:
+    """Yield the graphs; add to `found` and `unread` as `Contents` has them."""
+    if "_ten" in tree:
+        found.append(
+            "_ten: TEN 0.11 reads this section under the name ten only; "
+            + ("move it there" if "ten" in tree else "rename it")
+        )
     for key in ("ten", "_ten"):
         inner = as_object(tree.get(key))
         if "predefined_graphs" in inner:
-            yield from _predefined(inner, f"{key}.", file)
+            yield from _predefined(inner, f"{key}.", file, found, unread)
             return
     if "predefined_graphs" in tree:
-        yield from _predefined(tree, "", file)
+        yield from _predefined(tree, "", file, found, unread)
     elif "nodes" in tree or "graph" in tree:
-        yield _graph_of(tree, str(tree.get("name", "")), "", file)
+        yield from _graph_of(tree, str(tree.get("name", "")), "", file, unread)
 
 
-def _predefined(inner: Tree, prefix: str, file: Path) -> Iterator[Graph]:
+def _predefined(
+    inner: Tree, prefix: str, file: Path, found: list[str], unread: list[str]
+) -> Iterator[Graph]:
     entries = inner["predefined_graphs"]
     if not isinstance(entries, list):
         raise FileError(
@@ -125,24 +150,31 @@ def _predefined(inner: Tree, prefix: str, file: Path) -> Iterator[Graph]:
         )
     for index, entry in enumerate(entries):
         path = f"{prefix}predefined_graphs[{index}]"
-        entry = as_object(entry)
-        graph = _graph_of(entry, str(entry.get("name", index)), path, file)
-        yield replace(graph, auto_start=entry.get("auto_start") is True)
+        if not isinstance(entry, dict):
+            found.append(f"{path}: expected an object, got {kind(entry)}")
+            continue
+        name = str(entry.get("name", index))
+        for graph in _graph_of(entry, name, path, file, unread):
+            yield replace(graph, auto_start=entry.get("auto_start") is True)
 
 
-def _graph_of(tree: Tree, name: str, path: str, file: Path) -> Graph:
+def _graph_of(
+    tree: Tree, name: str, path: str, file: Path, unread: list[str]
+) -> Iterator[Graph]:
     inner, origin, files = tree, "", (file,)
     if isinstance(tree.get("graph"), dict):
         inner, path = tree["graph"], joined(path, "graph")
     imported = inner.get("import_uri") or tree.get("import_uri")
     if isinstance(imported, str) and "nodes" not in inner:
         if _is_elsewhere(imported):
-            raise FileError(
-                f"{file} imports {imported}; check the graph's own file"
+            unread.append(
+                f"{file} imports {imported}, which is not on this machine and "
+                "was not checked; check the graph's own file"
             )
+            return
         inner, own_file = _imported(imported, file)
         path, origin, files = "", f"{own_file.name}: ", (file, own_file)
-    return _loaded(inner, name, path, origin, files)
+    yield _loaded(inner, name, path, origin, files)
 
 
 def _loaded(

@@ -14,7 +14,7 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
     """Allowed, and probably not intended."""
     notes: list[str] = field(default_factory=list)
-    """What else could be configured."""
+    """What else could be configured, or what another part provides."""
 
     def add(self, other: "Findings") -> None:
         """Append all of `other`."""

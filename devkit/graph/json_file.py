@@ -49,7 +49,7 @@ class _Object(Tree):
 
 def read_json(path: Path) -> Any:
     """Return the parsed file. Raises `FileError`, with line and column."""
-    text = _decoded(path, _bytes_of(path))
+    text = read_text(path)
     if not text.strip():
         raise FileError(f"{path} is empty; expected a JSON object")
     try:
@@ -65,6 +65,11 @@ def read_json(path: Path) -> Any:
     if _is_too_deep(tree):
         raise _depth_error(path)
     return tree
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file. Raises `FileError`."""
+    return _decoded(path, _bytes_of(path))
 
 
 def defects(tree: Any) -> list[str]:

@@ -11,6 +11,9 @@ from .tree import Tree, as_list, as_object, joined, objects
 
 KINDS = ("cmd", "data", "audio_frame", "video_frame")
 
+RTC_ADDON = "agora_rtc"
+"""TEN's graphs call its node so, too."""
+
 _INDIRECT = ("subgraph", "selector")
 _JOINT = "_"
 _OTHER = {"in": "out", "out": "in"}

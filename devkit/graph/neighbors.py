@@ -1,13 +1,13 @@
 """Checks a node against the nodes beside it: RTC, TTS, other avatars."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .channel import avatars_beside, channel_of, rtc_nodes_in, uid_of
 from .findings import Findings
-from .model import Graph, Node
+from .model import RTC_ADDON, Graph, Node
+from .rates import rates_of
 from .resolve import (
     Resolved,
     expand,
@@ -15,16 +15,9 @@ from .resolve import (
     taken_literally,
     with_source,
 )
-from .tree import Tree, joined, leaves
-from .wiring import RTC_ADDON
+from .tree import Tree, leaves
 
-_RATE_KEY = re.compile("sampl(e|ing)rate(hz|hertz)?$")
-"""How a rate's key ends, in small letters and without underscores."""
-_FORMAT_KEY = re.compile("format|encoding")
 _CHANNEL_PATHS = ("channel", "params.agora_channel")
-_PCM = re.compile("pcm|raw|riff|linear|s16")
-_RATE = re.compile(r"(?<!\d)(\d{4,5})(?!\d)")
-_RATE_IN_KHZ = re.compile(r"(\d{1,2}(?:\.\d+)?)khz")
 
 
 def check_neighbors(
@@ -48,7 +41,7 @@ def check_neighbors(
             "server puts a session's channel only into nodes that have it; "
             'add "channel": ""'
         )
-    _check_rtc_nodes(graph, resolved, environ, found)
+    _check_rtc_nodes(node, resolved, environ, found)
     if isinstance(sample_rate, int):
         _check_rates(graph, node.name, sample_rate, environ, found)
     _check_avatars(node, resolved, package_dir, environ, found)
@@ -57,12 +50,14 @@ def check_neighbors(
 
 
 def _check_rtc_nodes(
-    graph: Graph,
+    node: Node,
     resolved: Resolved,
     environ: Mapping[str, str],
     found: Findings,
 ) -> None:
     """Compare the avatar with the RTC nodes that join its channel."""
+    graph = node.graph
+    assert graph is not None
     rtc_nodes = {
         name: expand(graph.property_of(name), environ, {})
         for name in graph.made_by(RTC_ADDON)
@@ -83,10 +78,18 @@ def _check_rtc_nodes(
         )
         text = (
             f"{resolved.given.path('agora_channel')}: the avatar joins "
-            f"{channel!r} and {others}; user and avatar meet only in the same "
-            "channel"
+            f"{channel!r} and {others}"
         )
-        found.errors.append(with_source(text, resolved))
+        if "channel" in node.property:
+            text += (
+                "; TEN's agent server puts each session's channel into all of "
+                "them, and without it user and avatar do not meet. --channel "
+                "NAME checks what it starts"
+            )
+            found.notes.append(with_source(text, resolved))
+        else:
+            text += "; user and avatar meet only in the same channel"
+            found.errors.append(with_source(text, resolved))
     for rtc in beside or rtc_nodes:
         _check_rtc(rtc, rtc_nodes[rtc], resolved, found)
 
@@ -130,8 +133,7 @@ def _check_rates(
         if wire.dest == name and wire.carries("audio_frame", "pcm_frame")
     }
     for source in sorted(sources):
-        properties = expand(graph.property_of(source), environ, {})
-        rates = dict(_rates(properties, source))
+        rates = rates_of(graph, source, environ)
         if rates and sample_rate not in rates.values():
             path, rate = next(iter(rates.items()))
             found.errors.append(
@@ -139,34 +141,6 @@ def _check_rates(
                 f"{rate} Hz ({path}); the avatar refuses frames of another "
                 "rate. Set both to the same rate"
             )
-
-
-def _rates(value: Any, path: str) -> Iterator[tuple[str, int]]:
-    """Yield path and rate of each output rate in a TTS's properties."""
-    if not isinstance(value, dict):
-        return
-    for key, item in value.items():
-        inner, name = joined(path, key), key.lower()
-        if name.startswith(("input", "asr")):
-            continue  # of a model that listens, too
-        if _RATE_KEY.search(name.replace("_", "")):
-            if re.fullmatch("[0-9]{4,6}", str(item)):
-                yield inner, int(item)
-        elif isinstance(item, str) and _FORMAT_KEY.search(name):
-            if rate := _rate_in(item.lower()):
-                yield inner, rate
-        else:
-            yield from _rates(item, inner)
-
-
-def _rate_in(audio_format: str) -> int | None:
-    """Return the rate in a name such as pcm_24000 or raw-24khz-16bit."""
-    if not _PCM.search(audio_format):
-        return None
-    if found := _RATE_IN_KHZ.search(audio_format):
-        return round(float(found.group(1)) * 1000)
-    found = _RATE.search(audio_format)
-    return int(found.group(1)) if found else None
 
 
 def _check_avatars(

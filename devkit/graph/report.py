@@ -1,12 +1,13 @@
 """All there is to say about one node without opening a connection."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from .. import package
-from .app import check_app
+from .channel import is_filled_in
 from .dump_folder import check_dump_folder
 from .findings import Findings
 from .json_file import read_json
@@ -25,10 +26,16 @@ from .wiring import check_wiring
 
 SEE_BELOW = "see below"
 
+SESSION_CHANNEL = "channel-of-the-session"
+"""What stands for a channel that TEN's agent server fills in."""
+
 _IDS = ("agora_appid", "spatius_app_id", "spatius_avatar_id")
 _HEAD, _TAIL = 8, 4
 """How much of an id is shown: enough to compare it, but not all of it, as a
 key may stand in its place."""
+
+
+_UID = re.compile("-?[0-9]{1,20}")  # digits alone are no secret
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class NodeReport:
 
     node: Node
     resolved: Resolved
+    is_channel_open: bool = False
+    """Its channel is named when a session starts."""
     config: Any = None
     """None where there are problems."""
     rows: list[PropertyRow] = field(default_factory=list)
@@ -55,28 +64,35 @@ class NodeReport:
 
 def examine(
     node: Node,
-    defects: list[str],
+    errors: list[str],
     environ: Mapping[str, str],
     now_s: float,
-    avatars: Iterable[Node] = (),
 ) -> NodeReport:
     """Return all there is to say about `node` without a connection.
 
-    `defects` are those of its file, and so are `avatars`, its nodes of this
-    kind; `now_s` is in seconds since the epoch.
+    `errors` are known before; `now_s` is in seconds since the epoch.
     """
     resolved = resolve(node, package.ROOT, environ)
-    report = NodeReport(node, resolved)
+    report = NodeReport(node, resolved, is_filled_in(node, resolved))
     found = report.findings
-    found.errors += defects
+    found.errors += errors
+    if report.is_channel_open:
+        found.notes.append(
+            "channel: empty; TEN's agent server fills in the channel of each "
+            "session. Without it set params.agora_channel; --channel NAME "
+            "checks with one"
+        )
     try:
-        report.config = configure(resolved, now_s)
+        report.config = configure(
+            resolved, now_s, SESSION_CHANNEL if report.is_channel_open else ""
+        )
     except config.ConfigError as error:
         found.errors += [
-            with_source(problem, resolved) for problem in error.problems
+            with_source(problem, resolved)
+            for problem in _own_words(error.problems)
         ]
     else:
-        found.warnings += report.config.warnings
+        found.warnings += _own_words(report.config.warnings)
         if report.config.dump:
             found.warnings += check_dump_folder(report.config.dump_path)
         report.facts = _facts(report, now_s)
@@ -84,7 +100,7 @@ def examine(
         is_opus = loaded.audio_format == "ogg_opus"
         if problem := sdk.problem(is_opus, bool(loaded.extra_params)):
             found.errors.append(problem)
-    _add_values(report)
+    _add_values(report, now_s)
     if node.graph is not None:
         manifest = read_json(package.ROOT / "manifest.json")
         found.add(check_wiring(node.graph, node.name, manifest.get("api")))
@@ -93,14 +109,19 @@ def examine(
                 node, resolved, _sample_rate(report), package.ROOT, environ
             )
         )
-        found.add(check_app(node, resolved, avatars, package.ROOT, environ))
     report.rows = _rows(report)
     return report
 
 
-def _add_values(report: NodeReport) -> None:
+def _own_words(sentences: Iterable[str]) -> list[str]:
+    """Leave out the package's sentence about names that it does not know:
+    `check_values` has one for each, with what was meant."""
+    return [text for text in sentences if not text.startswith("unknown params")]
+
+
+def _add_values(report: NodeReport, now_s: float) -> None:
     """Add what `check_values` finds, without what config.load has said."""
-    found, known = check_values(report.resolved), report.findings
+    found, known = check_values(report.resolved, now_s), report.findings
     said = {path for text in known.errors for path in paths_of(text)}
     known.errors += [
         text for text in found.errors if said.isdisjoint(paths_of(text))
@@ -134,6 +155,10 @@ def _rows(report: NodeReport) -> list[PropertyRow]:
         value = loaded["params"][name] if loaded else given
         if name in _IDS:
             value = _short(given)
+        if name == "agora_channel" and report.is_channel_open:
+            row = PropertyRow(name, "of each session", "TEN's agent server")
+            rows.append(row)
+            continue
         rows.append(_row(report.resolved, path, given, value, default, broken))
     for name, model_field in config.Config.model_fields.items():
         if name in ("params", "warnings"):
@@ -164,6 +189,8 @@ def _row(
         shown = f"missing, {SEE_BELOW}" if missing else f"invalid, {SEE_BELOW}"
         if name in _IDS and not missing and "${" not in str(given):
             shown = f"{_short(given)}, {SEE_BELOW}"
+        if name == "agora_uid" and _UID.fullmatch(str(given).strip()):
+            shown = f"{given}, {SEE_BELOW}"
     return PropertyRow(name, shown, _source(resolved, path, missing, default))
 
 
@@ -213,7 +240,20 @@ def _facts(report: NodeReport, now_s: float) -> list[tuple[str, str]]:
         ("console", console),
         ("ingress", ingress),
         ("Agora token", _agora_token(loaded, now_s)),
+        ("idle sessions", _idle(loaded.idle_disconnect_s)),
     ]
+
+
+def _idle(after_s: float) -> str:
+    if not after_s:
+        return (
+            "stay open (idle_disconnect_s 0): silence is billed, 10 credits a "
+            "minute"
+        )
+    return (
+        f"are closed after {after_s:g} s of silence, which saves 10 credits a "
+        "minute and costs one connect before the next answer"
+    )
 
 
 def _endpoints(loaded: Any) -> tuple[str, str]:

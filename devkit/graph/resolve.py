@@ -118,15 +118,19 @@ def resolve(
     return resolved
 
 
-def configure(resolved: Resolved, now_s: float) -> Any:
+def configure(resolved: Resolved, now_s: float, channel: str = "") -> Any:
     """Return the `config.Config` of what was resolved.
 
-    `now_s` is in seconds since the epoch. Raises the package's
-    `ConfigError`, with TEN's problems before its own.
+    `now_s` is in seconds since the epoch; `channel` is put in place of one
+    that is to be filled in. Raises the package's `ConfigError`, with TEN's
+    problems before its own.
     """
     problems = [f"{path}: {text}" for path, text in resolved.problems.items()]
     try:
-        loaded = config.load(resolved.tree, now_s)
+        tree = resolved.tree
+        loaded = config.load(
+            {**tree, "channel": channel} if channel else tree, now_s
+        )
     except config.ConfigError as error:
         # A value that is wrong for TEN already needs no second sentence.
         problems += [

@@ -74,12 +74,20 @@ def _nodes(graph: Graph) -> Iterator[str]:
 
 
 def _connections(graph: Graph) -> Iterator[str]:
+    sections: dict[tuple[str, ...], str] = {}
     for index, connection in enumerate(as_list(graph.tree.get("connections"))):
         path = f"{graph.connections_path}[{index}]"
         if not isinstance(connection, dict):
             yield f"{path}: expected an object, got {kind(connection)}"
             continue
         yield from _misspelled(path, connection, _CONNECTION_KEYS)
+        end = tuple(str(connection.get(key, "")) for key in (*_ENDS, "app"))
+        first = sections.setdefault(end, path)
+        if first != path and any(end):
+            yield (
+                f"{path}: {' '.join(filter(None, end))} has a section already, "
+                f"{first}; TEN's check of graphs refuses two: merge them"
+            )
         for key in KINDS:
             flows = connection.get(key, [])
             if not isinstance(flows, list):

@@ -3,16 +3,17 @@
 import re
 from typing import Any
 
+from .agent import agents_of, flush_of, line_for
 from .findings import Findings, nearest
-from .model import KINDS, Graph, Wire
+from .model import KINDS, RTC_ADDON, Graph, Wire
 from .shape import check_shape
 from .tree import objects
 
-RTC_ADDON = "agora_rtc"
 USER_AUDIO_ADDONS = (RTC_ADDON, "streamid_adapter")
 """What they send as pcm_frame is the user's own voice."""
 
-STOCK_AGENT_ADDON = "main_python"
+_RECOGNITION = re.compile(r"(?<![a-z])(asr|stt|vad)(?![a-z])")
+"""In the name of a node or an addon that listens to the user."""
 
 _VOICE, _FLUSH = ("audio_frame", "pcm_frame"), ("cmd", "flush")
 
@@ -46,8 +47,8 @@ def check_wiring(graph: Graph, name: str, api: Any) -> Findings:
         )
     else:
         _check_arrivals(graph, name, arriving, found)
+        _check_flush(graph, name, arriving, found)
     _check_speech(graph, name, wires, arriving, found)
-    _check_flush(graph, name, arriving, found)
     _check_fallback(graph, name, wires, found)
     return found
 
@@ -117,20 +118,23 @@ def _check_arrivals(
             "the avatar gets nothing to say. Wire the audio_frame pcm_frame of "
             "the TTS to it"
         )
+    data = [wire for wire in arriving if wire.kind == "data"]
     if not any(
-        wire.carries("data", "tts_audio_end", "finalize") for wire in arriving
+        wire.carries("data", "tts_audio_end", "finalize") for wire in data
     ):
         found.warnings.append(
             f"{graph.connections_path}: tts_audio_end is not wired to {name}: "
             "an utterance ends only after end_of_speech_timeout_ms without "
             "audio. Wire the data tts_audio_end of the TTS to it"
         )
-    if not any(wire.carries(*_FLUSH) for wire in arriving):
-        found.warnings.append(
-            f"{graph.connections_path}: flush is not wired to {name}: the "
-            "avatar keeps speaking when the user interrupts, unless the agent "
-            "sends flush to this node by its name. Wire the cmd flush of the "
-            "agent to it"
+    elif not any(
+        wire.carries("data", "tts_audio_start", "finalize") for wire in data
+    ):
+        found.notes.append(
+            f"{graph.connections_path}: tts_audio_start is not wired to "
+            f"{name}: a pause within an answer may be taken for its end, and "
+            "a late frame of an interrupted answer for the next one. Wire the "
+            "data tts_audio_start of the TTS to it"
         )
 
 
@@ -146,6 +150,16 @@ def _check_speech(
         if wire.source == wire.dest == name and wire.carries(*_VOICE):
             found.errors.append(
                 f"{wire.path}: {name} takes pcm_frame from itself. Remove the "
+                "connection"
+            )
+        if (
+            wire.source == name != wire.dest
+            and wire.carries(*_VOICE)
+            and _hears_user(graph, wires, wire.dest)
+        ):
+            found.errors.append(
+                f"{wire.path}: pcm_frame of {name} goes to {wire.dest}, which "
+                "listens to the user: the agent would hear itself. Remove the "
                 "connection"
             )
     for wire in arriving:
@@ -174,29 +188,55 @@ def _check_speech(
 def _check_flush(
     graph: Graph, name: str, arriving: list[Wire], found: Findings
 ) -> None:
-    sources = {wire.source for wire in arriving if wire.carries(*_FLUSH)}
-    if not sources or not sources <= set(graph.made_by(STOCK_AGENT_ADDON)):
+    """Report that no flush reaches the avatar, by a wire or by its name."""
+    wired = {wire.source for wire in arriving if wire.carries(*_FLUSH)}
+    agents = {
+        agent: flush_of(graph, agent)
+        for agent in sorted(wired | set(agents_of(graph)))
+        if agent != name
+    }
+    if any(name in flush.receivers for flush in agents.values()):
         return
-    agent = (
-        graph.app_dir
-        / f"ten_packages/extension/{STOCK_AGENT_ADDON}/extension.py"
+    past = [agent for agent in agents if agents[agent].is_past_connections]
+    if wired - set(past):
+        return
+    if not past:
+        found.warnings.append(
+            f"{graph.connections_path}: flush is not wired to {name}: the "
+            "avatar keeps speaking when the user interrupts, unless the agent "
+            "sends flush to this node by its name. Wire the cmd flush of the "
+            "agent to it"
+        )
+        return
+    agent = next((agent for agent in past if agent in wired), past[0])
+    flush = agents[agent]
+    how = (
+        f"flush reaches {name} only by the connection from {agent}"
+        if wired
+        else f"flush is not wired to {name}"
     )
-    try:
-        text = agent.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    by_name = rf"""["']flush["']\s*,\s*["']{re.escape(name)}["']"""
-    if re.search(rf"^[^#\n]*{by_name}", text, re.MULTILINE):
-        return
-    source = min(sources)
     found.warnings.append(
-        f"{graph.connections_path}: flush reaches {name} only by the "
-        f"connection from {source}, and TEN's stock {STOCK_AGENT_ADDON} sends "
-        "flush to agora_rtc by name, bypassing the connections: the avatar "
-        "would keep speaking when the user interrupts. In _interrupt of its "
-        "extension.py write: "
-        f'await _send_cmd(self.ten_env, "flush", "{name}"). An agent that '
-        "sends flush without a receiver needs no change"
+        f"{graph.connections_path}: {how}, and {flush.where} sends flush to "
+        f"{' and '.join(sorted(flush.receivers))} by name, bypassing the "
+        "connections: the avatar would keep speaking when the user "
+        f"interrupts. {line_for(str(graph.named(agent).get('addon')), name)}. "
+        "An agent that sends flush without a receiver needs no change"
+    )
+
+
+def _hears_user(graph: Graph, wires: list[Wire], name: str) -> bool:
+    """Return whether a node takes the user's voice, for speech recognition
+    for example; an RTC node plays what it takes."""
+    addon = str(graph.named(name).get("addon"))
+    if addon == RTC_ADDON:
+        return False
+    if addon in USER_AUDIO_ADDONS or _RECOGNITION.search(f"{name} {addon}"):
+        return True
+    return any(
+        wire.dest == name
+        and wire.carries(*_VOICE)
+        and graph.named(wire.source).get("addon") in USER_AUDIO_ADDONS
+        for wire in wires
     )
 
 

@@ -6,6 +6,7 @@ the soak.
 """
 
 import asyncio
+import functools
 import heapq
 import json
 import time
@@ -202,29 +203,21 @@ class RigEnv:
     ) -> None:
         self.last_result = result
 
-    def _log(self, level: str, text: str, category: Any, fields: Any) -> None:
+    def _log(
+        self,
+        level: str,
+        text: str,
+        category: str | None = None,
+        fields: Any = None,
+        option: Any = None,
+    ) -> None:
         if self.keeps_lines:
             self.lines.append(LogEntry(level, text, category, fields))
 
-    def log_debug(
-        self, text: str, category: str | None = None, fields: Any = None
-    ) -> None:
-        self._log("debug", text, category, fields)
-
-    def log_info(
-        self, text: str, category: str | None = None, fields: Any = None
-    ) -> None:
-        self._log("info", text, category, fields)
-
-    def log_warn(
-        self, text: str, category: str | None = None, fields: Any = None
-    ) -> None:
-        self._log("warn", text, category, fields)
-
-    def log_error(
-        self, text: str, category: str | None = None, fields: Any = None
-    ) -> None:
-        self._log("error", text, category, fields)
+    log_debug = functools.partialmethod(_log, "debug")
+    log_info = functools.partialmethod(_log, "info")
+    log_warn = functools.partialmethod(_log, "warn")
+    log_error = functools.partialmethod(_log, "error")
 
 
 def _error(text: str) -> TenError:

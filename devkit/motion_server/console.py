@@ -73,6 +73,7 @@ def error_response(
     detail: str = "",
     code: str = "",
     body: str | None = None,
+    retry_after_s: float | None = None,
 ) -> web.Response:
     """Answer with the JSON errors object of the real service.
 
@@ -90,6 +91,9 @@ def error_response(
         status=status,
         text=json.dumps({"errors": [error]}) if body is None else body,
         content_type="application/json",
+        headers=None
+        if retry_after_s is None
+        else {"Retry-After": f"{retry_after_s:g}"},
     )
 
 
@@ -101,6 +105,7 @@ def refusal(fault: Refuse, **own_secrets: str) -> web.Response:
         fill(fault.detail, **own_secrets),
         fault.code,
         None if fault.body is None else fill(fault.body, **own_secrets),
+        fault.retry_after_s,
     )
 
 
@@ -127,6 +132,7 @@ class Console:
         api_keys: Collection[str] | None,
         clock: Clock,
         now: Callable[[], float],
+        refuses_tokens: Callable[[], bool] = lambda: False,
     ) -> None:
         self._record = record
         self._faults = faults
@@ -135,6 +141,8 @@ class Console:
         self._api_keys = api_keys
         self._clock = clock
         self._now = now
+        # Whether as many sessions are live as the plan allows.
+        self._refuses_tokens = refuses_tokens
         # What every request meets while the console is down.
         self.outage: HttpFault | None = None
 
@@ -190,6 +198,9 @@ class Console:
         if left_s > MAX_TOKEN_LIFE_S:
             answered(400)
             return error_response(400, detail="expireAt is over 24 h away")
+        if self._refuses_tokens():
+            answered(429)
+            return error_response(429, detail="too many sessions at once")
         token = self._tokens.issue(expire_at, api_key)
         answered(200, token.number)
         return web.json_response({_answer_field(request.path): token.text})

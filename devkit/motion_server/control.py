@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from .faults import (
     fault_from_json,
     trigger_from_json,
 )
+from .ingress import PlanLimits
 from .playback import PlaybackSignals
 from .record import Record
 
@@ -52,6 +54,7 @@ class Control:
         return [
             web.get("/control/record", self._get_record),
             web.post("/control/fault", self._post_fault),
+            web.get("/control/set", self._get_settings),
             web.post("/control/set", self._post_set),
             web.post("/control/reset", self._post_reset),
         ]
@@ -66,19 +69,32 @@ class Control:
 
         {"at": "console" | "upgrade" | "handshake", "fault": {...},
          "times": 1 | null}, {"at": "runtime", "fault": {...}, "after":
-        "end" | "interrupt" | {"audio_messages": n} | {"audio_bytes": n},
+        "end" | "interrupt" | "confirm" | {"audio_messages": n} |
+        {"audio_bytes": n} | {"quiet_s": s},
         "connection": n, "times": 1 | null}, {"at": "now", "fault": {...},
         "connection": n}, or {"at": "port", "closed_for_s": s}. A fault is
         {"name": "close", "code": 1011} and the like.
         """
         return await _act(request, self._plan)
 
+    async def _get_settings(self, _: web.Request) -> web.Response:
+        """GET /control/set: what may be set, but for `console_down`."""
+        settings = {}
+        for name in SETTINGS:
+            value = getattr(self._server, name)
+            settings[name] = (
+                asdict(value) if is_dataclass(type(value)) else value
+            )
+        return web.json_response(settings)
+
     async def _post_set(self, request: web.Request) -> web.Response:
         """POST /control/set, with any of these.
 
         {"console_down": {"name": "unreachable"} | null, "playback_signals":
         {"late_ms": 500, ...} | null, "capabilities": ["playback_state"],
-        "idle_timeout_s": 60 | null}.
+        "idle_timeout_s": 60 | null, "limits": {"session_minutes": 10,
+        "sessions": 2, "refuses_tokens": true} | null, "preempts": true,
+        "playback_delay_s": 3.5}.
         """
         return await _act(request, self._set)
 
@@ -131,8 +147,8 @@ class Control:
                 else:
                     fault: Any = fault_from_json("console", value)
                     self._server.console_down(fault)
-            elif name in _SETTINGS:
-                convert = _SETTINGS[name]
+            elif name in SETTINGS:
+                convert = SETTINGS[name]
                 value = None if value is None else convert(value)
                 setattr(self._server, name, value)
             else:
@@ -140,10 +156,13 @@ class Control:
 
 
 # Attributes of the server that may be set, and how to read their values.
-_SETTINGS: dict[str, Callable[[Any], Any]] = {
+SETTINGS: dict[str, Callable[[Any], Any]] = {
     "playback_signals": lambda fields: PlaybackSignals(**fields),
     "capabilities": tuple,
     "idle_timeout_s": float,
+    "limits": lambda fields: PlanLimits(**fields),
+    "preempts": bool,
+    "playback_delay_s": float,
 }
 
 

@@ -19,7 +19,10 @@ what a server echoes. The record keeps the text with the placeholder.
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, get_args
+
+# Why the service itself cuts playback.
+CutReason = Literal["preempted", "pause_timeout"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Refuse:
     code: str = ""
     # Sent as it is in place of the JSON errors object.
     body: str | None = None
+    # Value of the Retry-After header; left out when None.
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -101,8 +106,27 @@ class Stall:
 
 
 @dataclass(frozen=True)
+class BlackHole:
+    """Lose every packet in both directions: no FIN, no RST, no pong.
+
+    The service plays on what it has received. What either side sends
+    meanwhile arrives when packets pass again.
+    """
+
+    # After this many seconds packets pass again; None: when `Resume` comes.
+    for_s: float | None = None
+    # The service's host has vanished: playback stops at this moment, and
+    # neither `Resume` nor anything else brings the host back.
+    host_vanishes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.host_vanishes and self.for_s is not None:
+            raise ValueError("a host that vanishes does not return: no for_s")
+
+
+@dataclass(frozen=True)
 class Resume:
-    """Read on after a `Stall`, and at full speed after `SlowReader`."""
+    """End a `Stall` or `BlackHole`; read at full speed after `SlowReader`."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +142,21 @@ class SlowReader:
 
 
 @dataclass(frozen=True)
+class StopPlayback:
+    """Discard all audio that has not been played, and what follows of it.
+
+    The service does so of its own accord, for example after a long pause.
+    """
+
+    # Reason of the ServerPlaybackState INTERRUPTED.
+    reason: CutReason = "pause_timeout"
+
+    def __post_init__(self) -> None:
+        if self.reason not in get_args(CutReason):
+            raise ValueError(f"reason must be one of {get_args(CutReason)}")
+
+
+@dataclass(frozen=True)
 class Animate:
     """Send a server_response_animation for the latest request. No fault."""
 
@@ -125,15 +164,17 @@ class Animate:
 
 
 HttpFault = Refuse | Malformed | Hang | Slow | Unreachable
-HandshakeFault = Hang | Slow | ServerError | Close | Reset
+HandshakeFault = Hang | Slow | ServerError | Close | Reset | Stall | BlackHole
 RuntimeFault = (
     ServerError
     | Close
     | Reset
     | Stall
+    | BlackHole
     | Resume
     | Silence
     | SlowReader
+    | StopPlayback
     | Animate
 )
 Fault = HttpFault | HandshakeFault | RuntimeFault
@@ -163,7 +204,22 @@ class OnInterrupt:
     """When an interrupt has been read."""
 
 
-Trigger = AudioMessages | AudioBytes | OnEnd | OnInterrupt
+@dataclass(frozen=True)
+class OnConfirm:
+    """When the confirmation of a session has been sent."""
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """When nothing has been read for this long behind the latest message.
+
+    The message counts that is read first after the plan was made.
+    """
+
+    for_s: float
+
+
+Trigger = AudioMessages | AudioBytes | OnEnd | OnInterrupt | OnConfirm | Quiet
 
 
 @dataclass
@@ -186,7 +242,7 @@ class _Plan:
 
 @dataclass
 class _RuntimePlan(_Plan):
-    """A fault that waits for something to be read from a connection."""
+    """A fault that waits for an event of a connection."""
 
     trigger: Trigger
     # Number of the connection it is meant for; None: whichever comes first.
@@ -194,19 +250,19 @@ class _RuntimePlan(_Plan):
     # Connection number -> messages or bytes of audio it has sent.
     counts: dict[int, int] = field(default_factory=dict)
 
-    def matches(self, connection: int, seen: str, audio_bytes: int) -> bool:
-        """Say whether this is the moment, and count audio."""
-        if self.connection not in (None, connection):
+    def is_for(self, connection: int) -> bool:
+        return self.connection in (None, connection)
+
+    def meets(self, connection: int, event: Trigger) -> bool:
+        """Count audio; return whether the plan is due with this event."""
+        if not self.is_for(connection):
             return False
-        if isinstance(self.trigger, OnEnd):
-            return seen == "end"
-        if isinstance(self.trigger, OnInterrupt):
-            return seen == "interrupt"
-        if seen != "audio":
+        if not isinstance(self.trigger, (AudioMessages, AudioBytes)):
+            return event == self.trigger
+        if not isinstance(event, AudioBytes):
             return False
-        step = audio_bytes
-        if isinstance(self.trigger, AudioMessages):
-            step = 1
+        is_count = isinstance(self.trigger, AudioMessages)
+        step = 1 if is_count else event.count
         before = self.counts.get(connection, 0)
         self.counts[connection] = before + step
         return before < self.trigger.count <= before + step
@@ -255,7 +311,7 @@ class Faults:
         connection: int | None = None,
         times: int | None = 1,
     ) -> None:
-        """Plan a fault for the moment at which `after` has been read.
+        """Plan a fault for the moment at which `after` has happened.
 
         Nothing else is read from the connection before the fault has acted.
         Several plans for one moment act in the order they were made. Audio
@@ -284,12 +340,21 @@ class Faults:
     def next_handshake(self) -> HandshakeFault | None:
         return self._next(self._handshake)
 
-    def due(
-        self, connection: int, seen: str, audio_bytes: int = 0
-    ) -> list[RuntimeFault]:
-        """Take the faults of this moment.
+    def quiet_waits_s(self, connection: int) -> set[float]:
+        """Return for which silences of a connection a fault is planned."""
+        if not self._runtime:
+            return set()
+        with self._lock:
+            return {
+                plan.trigger.for_s
+                for plan in self._runtime
+                if isinstance(plan.trigger, Quiet) and plan.is_for(connection)
+            }
 
-        `seen` is what was just read: "audio", "end" or "interrupt".
+    def due(self, connection: int, event: Trigger) -> list[RuntimeFault]:
+        """Take the faults that are due with an event.
+
+        An audio message is an event `AudioBytes`.
         """
         # Looked at without the lock, for each message: a plan made at this
         # very moment may as well have been made just after it.
@@ -299,7 +364,7 @@ class Faults:
             faults = [
                 plan.use()
                 for plan in self._runtime
-                if plan.matches(connection, seen, audio_bytes)
+                if plan.meets(connection, event)
             ]
             # In place: `_add` may hold this very list already.
             self._runtime[:] = [p for p in self._runtime if not p.used_up]
@@ -321,7 +386,7 @@ class Faults:
             return fault
 
 
-_FAULTS_BY_NAME: dict[str, Any] = {
+FAULTS_BY_NAME: dict[str, Any] = {
     "refuse": Refuse,
     "malformed": Malformed,
     "hang": Hang,
@@ -331,30 +396,36 @@ _FAULTS_BY_NAME: dict[str, Any] = {
     "close": Close,
     "reset": Reset,
     "stall": Stall,
+    "black_hole": BlackHole,
     "resume": Resume,
     "silence": Silence,
     "slow_reader": SlowReader,
+    "stop_playback": StopPlayback,
     "animate": Animate,
 }
-_TRIGGERS_BY_NAME: dict[str, Any] = {
-    "audio_messages": AudioMessages,
-    "audio_bytes": AudioBytes,
+TRIGGERS_BY_NAME: dict[str, Any] = {
+    "audio_messages": lambda count: AudioMessages(int(count)),
+    "audio_bytes": lambda count: AudioBytes(int(count)),
+    "quiet_s": lambda duration_s: Quiet(float(duration_s)),
     "end": OnEnd,
     "interrupt": OnInterrupt,
+    "confirm": OnConfirm,
 }
 # Which faults make sense where.
 ALLOWED: dict[str, tuple[type, ...]] = {
     "console": (Refuse, Malformed, Hang, Slow, Unreachable),
     "upgrade": (Refuse, Hang, Slow),
-    "handshake": (Hang, Slow, ServerError, Close, Reset),
+    "handshake": (Hang, Slow, ServerError, Close, Reset, Stall, BlackHole),
     "runtime": (
         ServerError,
         Close,
         Reset,
         Stall,
+        BlackHole,
         Resume,
         Silence,
         SlowReader,
+        StopPlayback,
         Animate,
     ),
 }
@@ -367,9 +438,9 @@ def fault_from_json(point: str, spec: Mapping[str, Any]) -> Fault:
     """
     values = dict(spec)
     name = values.pop("name", None)
-    kind = _FAULTS_BY_NAME.get(str(name))
+    kind = FAULTS_BY_NAME.get(str(name))
     if kind is None:
-        raise ValueError(f"unknown fault, expected {sorted(_FAULTS_BY_NAME)}")
+        raise ValueError(f"unknown fault, expected {sorted(FAULTS_BY_NAME)}")
     if kind not in ALLOWED[point]:
         raise ValueError(f"{name} is no fault for {point}")
     known = {one.name for one in fields(kind)}
@@ -382,17 +453,17 @@ def fault_from_json(point: str, spec: Mapping[str, Any]) -> Fault:
 
 
 def trigger_from_json(spec: Any) -> Trigger:
-    """Build a trigger from {"audio_messages": 5}, "end" or "interrupt".
+    """Build a trigger from {"audio_messages": 5}, "end" and the like.
 
     Raises ValueError.
     """
     try:
         if isinstance(spec, str):
-            return _TRIGGERS_BY_NAME[spec]()
+            return TRIGGERS_BY_NAME[spec]()
         ((name, count),) = spec.items()
-        return _TRIGGERS_BY_NAME[name](int(count))
+        return TRIGGERS_BY_NAME[name](count)
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise ValueError(
-            'after must be "end", "interrupt", {"audio_messages": n} '
-            'or {"audio_bytes": n}'
+            'after must be "end", "interrupt", "confirm", '
+            '{"audio_messages": n}, {"audio_bytes": n} or {"quiet_s": s}'
         ) from exc

@@ -1,6 +1,7 @@
 """The ingress: one websocket per avatar session."""
 
 import asyncio
+import functools
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,15 +12,23 @@ from . import wire
 from .clock import Clock, sleep
 from .console import SessionToken, SessionTokens, error_response, refusal
 from .faults import (
+    AudioBytes,
+    BlackHole,
     Close,
     Faults,
     Hang,
+    OnConfirm,
+    OnEnd,
+    OnInterrupt,
+    Quiet,
     Refuse,
     Reset,
     RuntimeFault,
     ServerError,
     Silence,
     Slow,
+    Stall,
+    Trigger,
 )
 from .link import (
     ABNORMAL_CLOSURE,
@@ -37,6 +46,29 @@ from .session_config import ConfigError, Rules, read_config
 IDLE = 4
 
 
+# Close codes of the plan's limits.
+SESSION_TIME_LIMIT = 4002
+TOO_MANY_SESSIONS = 4003
+
+
+@dataclass(frozen=True)
+class PlanLimits:
+    """What the customer's plan allows, whatever a session asks for."""
+
+    # Sessions end after this many of the clock's minutes with close 4002.
+    session_minutes: float | None = None
+    # So many sessions may be live at once; one more ends with close 4003.
+    sessions: int | None = None
+    # The console refuses one more already, with status 429.
+    refuses_tokens: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("session_minutes", "sessions"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be above 0")
+
+
 @dataclass
 class ServiceSettings:
     """What may be changed while the service runs."""
@@ -47,6 +79,11 @@ class ServiceSettings:
     capabilities: tuple[str, ...] = ()
     # Sessions without audio for so long are ended; None: never.
     idle_timeout_s: float | None = None
+    limits: PlanLimits = PlanLimits()
+    # A request cuts the one that plays in place of following it.
+    preempts: bool = False
+    # How much later than they arrive the next requests are played.
+    playback_delay_s: float = 0.0
 
 
 class Ingress:
@@ -94,10 +131,11 @@ class Ingress:
             self._start(link, fault)
 
     def settings_changed(self) -> None:
-        """Hold open sessions to the idle timeout as it is now."""
+        """Hold open sessions to the timeout and limits as they are now."""
         for link in self._links.values():
             if link.playback is not None:
                 self._watch_idle(link)
+                self._watch_time_limit(link)
 
     def _start(self, link: Link, *faults: RuntimeFault) -> None:
         """Let faults act one after the other, without waiting for them."""
@@ -215,37 +253,62 @@ class Ingress:
         playback = link.playback
         assert playback is not None
         self._watch_idle(link)
+        self._watch_time_limit(link)
+        # Where the loop writes at the end of its turn, as uvloop does, the
+        # confirmation leaves now, and a Reset comes behind it.
+        await asyncio.sleep(0)
+        await self._apply_faults(link, OnConfirm())
+        settings = self._settings
         number = link.connection.number
         while (message := await link.receive()) is not None:
             if message.type == wire.AUDIO:
                 body = message.client_audio_input
                 audio, end = body.audio, body.end
-                self._record.audio(link.connection, body.req_id, audio, end)
+                if audio and settings.preempts:
+                    playback.supersede(body.req_id)
+                delay_s = settings.playback_delay_s
+                self._record.audio(
+                    link.connection, body.req_id, audio, end, delay_s
+                )
                 link.req_id = body.req_id
                 link.last_input_s = self._clock.monotonic()
-                playback.audio(body.req_id, len(audio), end)
-                await self._apply_faults(link, "audio", len(audio))
+                playback.audio(body.req_id, len(audio), end, delay_s)
+                await self._apply_faults(link, AudioBytes(len(audio)))
                 if end:
-                    await self._apply_faults(link, "end")
+                    await self._apply_faults(link, OnEnd())
                 await link.keep_pace(len(audio))
             elif message.type == wire.INTERRUPT:
                 self._record.interrupt(
                     link.connection, message.client_interrupt.req_id
                 )
                 playback.interrupt()
-                await self._apply_faults(link, "interrupt")
+                await self._apply_faults(link, OnInterrupt())
             else:
                 self._record.violation(
                     f"connection {number}: a message of type {message.type}",
                     number,
                 )
+            self._watch_quiet(link)
 
-    async def _apply_faults(
-        self, link: Link, seen: str, audio_bytes: int = 0
-    ) -> None:
-        number = link.connection.number
-        for fault in self._faults.due(number, seen, audio_bytes):
+    async def _apply_faults(self, link: Link, event: Trigger) -> None:
+        for fault in self._faults.due(link.connection.number, event):
             await link.act(fault)
+
+    def _watch_quiet(self, link: Link) -> None:
+        """Let the faults act that wait for the client to fall silent."""
+        number = link.connection.number
+        now_s = self._clock.monotonic()
+
+        def act(quiet: Quiet) -> None:
+            for fault in self._faults.due(number, quiet):
+                self._start(link, fault)
+
+        for wait_s in self._faults.quiet_waits_s(number):
+            link.set_timer(
+                f"quiet {wait_s}",
+                now_s + wait_s,
+                functools.partial(act, Quiet(wait_s)),
+            )
 
     async def _handshake(self, link: Link) -> bool:
         """Take the configuration and confirm it; False: no session."""
@@ -289,6 +352,14 @@ class Ingress:
         if isinstance(fault, Slow):
             self._record.fault(f"{fault}", number)
             await sleep(self._clock, fault.delay_s)
+        if isinstance(fault, (Stall, BlackHole)):
+            await link.act(fault)
+            await link.until_reading()
+
+        limit = self._settings.limits.sessions
+        if limit is not None and len(self._record.live_connections) >= limit:
+            await link.close(TOO_MANY_SESSIONS, f"limit of {limit} sessions")
+            return False
 
         connection_id = f"local-{number}-{secrets.token_hex(4)}"
         capabilities = self._settings.capabilities
@@ -309,16 +380,29 @@ class Ingress:
 
     def _watch_idle(self, link: Link) -> None:
         """End a session that gets no audio for the idle timeout."""
-        if link.idle_timer is not None:
-            link.idle_timer.cancel()
+        link.cancel_timer("idle")
         timeout_s = self._settings.idle_timeout_s
         if timeout_s is None or link.connection.closed_s is not None:
             return
         due_at_s = link.last_input_s + timeout_s
         if due_at_s > self._clock.monotonic():
-            link.idle_timer = self._clock.call_at(
-                due_at_s, lambda: self._watch_idle(link)
-            )
+            link.set_timer("idle", due_at_s, lambda: self._watch_idle(link))
             return
         text = f"no audio input for {timeout_s:g}s"
         self._start(link, ServerError(IDLE, text), Close(1000, text))
+
+    def _watch_time_limit(self, link: Link) -> None:
+        """End a session when its time is up."""
+        link.cancel_timer("time limit")
+        minutes = self._settings.limits.session_minutes
+        confirmed_s = link.connection.confirmed_s
+        if minutes is None or confirmed_s is None:
+            return
+        due_at_s = confirmed_s + 60 * minutes
+        if due_at_s > self._clock.monotonic():
+            link.set_timer(
+                "time limit", due_at_s, lambda: self._watch_time_limit(link)
+            )
+            return
+        text = f"session time limit of {minutes:g} minutes"
+        self._start(link, Close(SESSION_TIME_LIMIT, text))

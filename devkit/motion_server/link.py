@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -14,14 +15,15 @@ from .clock import Clock, Timer, sleep
 from .console import SessionToken, fill
 from .faults import (
     Animate,
+    BlackHole,
     Close,
     Reset,
-    Resume,
     RuntimeFault,
     ServerError,
     Silence,
     SlowReader,
     Stall,
+    StopPlayback,
 )
 from .model import Connection
 from .playback import PlaybackReporter
@@ -62,7 +64,7 @@ class Link:
         self.agora_token = ""
         # Set when the session is confirmed.
         self.playback: PlaybackReporter | None = None
-        self.idle_timer: Timer | None = None
+        self._timers: dict[str, Timer] = {}
         # The clock's seconds at the confirmation or the last audio message.
         self.last_input_s = clock.monotonic()
         self._request = request
@@ -75,7 +77,10 @@ class Link:
         # Set while the server reads from the socket.
         self._reading = asyncio.Event()
         self._reading.set()
-        # Set when it will never do so again.
+        # Set while packets reach the client.
+        self._passing = asyncio.Event()
+        self._passing.set()
+        # Set when nothing will ever be read or sent again.
         self._silent = False
         # Stalls are numbered, so that the end of one that lasts `for_s`
         # does not end a later one.
@@ -135,15 +140,35 @@ class Link:
 
     async def send(self, data: bytes) -> None:
         """Send a message; a connection that is gone does not matter."""
-        with contextlib.suppress(ConnectionError):
-            await self._websocket.send_bytes(data)
+        if await self._can_send():
+            with contextlib.suppress(ConnectionError):
+                await self._websocket.send_bytes(data)
+
+    async def until_reading(self) -> None:
+        """Wait until the socket is read, which may be never."""
+        await self._reading.wait()
+
+    def set_timer(
+        self, name: str, when_s: float, callback: Callable[[], None]
+    ) -> None:
+        """Call back unless the connection or the timer ends before.
+
+        A new timer ends the one of the same name.
+        """
+        self.cancel_timer(name)
+        self._timers[name] = self._clock.call_at(when_s, callback)
+
+    def cancel_timer(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
 
     def stop(self) -> None:
         """End what goes on by itself."""
         if self.playback is not None:
             self.playback.stop()
-        if self.idle_timer is not None:
-            self.idle_timer.cancel()
+        for name in list(self._timers):
+            self.cancel_timer(name)
 
     def post(self, data: bytes) -> None:
         """Send a message behind those before it, without waiting for it."""
@@ -164,7 +189,8 @@ class Link:
         if self._closed is not None:
             return
         self._closed = asyncio.Event()
-        self._resume()
+        if self._passing.is_set():
+            self._resume()
         data = self._fill(reason).encode()[:MAX_CLOSE_REASON_BYTES]
         self._record.closed(self.connection, "server", code, reason)
         if self._receiver is not None:
@@ -175,8 +201,9 @@ class Link:
             while self._receiver is not None:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         try:
-            with contextlib.suppress(ConnectionError):
-                await self._websocket.close(code=code, message=data)
+            if await self._can_send():
+                with contextlib.suppress(ConnectionError):
+                    await self._websocket.close(code=code, message=data)
         finally:
             self._closed.set()
 
@@ -212,22 +239,25 @@ class Link:
 
     def act_at_once(self, fault: RuntimeFault) -> bool:
         """Let a fault act that sends nothing; False: it sends something."""
-        if not isinstance(fault, (Reset, Stall, Silence, Resume, SlowReader)):
+        if isinstance(fault, (Close, ServerError, Animate)):
             return False
         self._record.fault(f"{fault}", self.connection.number)
         if isinstance(fault, Reset):
             self._reset()
         elif isinstance(fault, Stall):
-            self._stop_reading()
-            if fault.for_s is not None:
-                stall = self._stall
-                self._clock.call_at(
-                    self._clock.monotonic() + fault.for_s,
-                    lambda: self._resume(stall),
-                )
+            self._stop_reading(fault.for_s)
+        elif isinstance(fault, BlackHole):
+            self._passing.clear()
+            self._stop_reading(fault.for_s)
+            if fault.host_vanishes:
+                self._silent = True
+                self._vanish()
         elif isinstance(fault, Silence):
             self._silent = True
             self._stop_reading()
+        elif isinstance(fault, StopPlayback):
+            if self.playback is not None:
+                self.playback.cut(fault.reason)
         elif isinstance(fault, SlowReader):
             self._bytes_per_s = fault.bytes_per_s
         else:
@@ -235,8 +265,24 @@ class Link:
             self._resume()
         return True
 
-    def _stop_reading(self) -> None:
-        self._stall = next(self._stalls)
+    async def _can_send(self) -> bool:
+        """Wait until packets reach the client; False: they never will."""
+        if self._silent:
+            return False
+        await self._passing.wait()
+        return True
+
+    def _vanish(self) -> None:
+        if self.playback is not None:
+            self.playback.stop()
+        self._record.vanished(self.connection.number)
+
+    def _stop_reading(self, for_s: float | None = None) -> None:
+        stall = self._stall = next(self._stalls)
+        if for_s is not None:
+            self._clock.call_at(
+                self._clock.monotonic() + for_s, lambda: self._resume(stall)
+            )
         self._reading.clear()
         self._record.stalled(self.connection, True)
         transport = self._request.transport
@@ -250,6 +296,7 @@ class Link:
             return
         if stall is not None and stall != self._stall:
             return
+        self._passing.set()
         self._reading.set()
         self._record.stalled(self.connection, False)
         transport = self._request.transport
@@ -270,6 +317,7 @@ class Link:
         transport.abort()
         # A stalled handler has to see the end.
         self._silent = False
+        self._passing.set()
         self._reading.set()
 
     def _fill(self, text: str) -> str:

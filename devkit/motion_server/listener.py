@@ -4,8 +4,9 @@ A model without I/O: what a Motion Server receives and what the extension
 hands to the RTC extension go in with their times, and what would have been
 audible comes out. The avatar plays in real time, one request behind the
 other; an interrupt or the end of its connection discards the rest, and so
-does a newer connection that publishes under the same uid. The voice plays
-likewise; a flush discards the rest.
+do a service that cuts a request, a host that vanishes, and a newer connection
+that publishes under the same uid. The voice plays likewise; a flush discards
+the rest.
 
     listener = Listener(24000)
     listener.follow(server.record)
@@ -54,14 +55,21 @@ class _Player:
         self._audio: dict[str, tuple[int, bytearray]] = {}
         # Set when nothing that comes is audible any more.
         self.muted = False
+        # Ids of requests of which nothing more is audible.
+        self._cut_off: set[str] = set()
 
     def write(self, req_id: str, audio: bytes, now_s: float) -> None:
-        if not self.muted:
+        if not self.muted and req_id not in self._cut_off:
             self._playout.write(req_id, len(audio), now_s)
             self._audio.setdefault(req_id, (0, bytearray()))[1].extend(audio)
 
     def cut(self, now_s: float) -> None:
         self._playout.cut(now_s)
+
+    def cut_off(self, req_id: str, now_s: float) -> None:
+        """Cut all that plays, and ignore what follows of this request."""
+        self.cut(now_s)
+        self._cut_off.add(req_id)
 
     def mute(self, now_s: float) -> None:
         self.cut(now_s)
@@ -114,7 +122,7 @@ class Listener:
     def follow(self, record: Record, delay_s: float = 0.0) -> None:
         """Take what a server receives from now on; it need not keep audio.
 
-        Audio is audible `delay_s` after it was received, no earlier.
+        Audio is audible `delay_s` after the server plays it, no earlier.
         """
 
         def take_audio(
@@ -124,7 +132,7 @@ class Listener:
                 connection.number,
                 request.req_id,
                 audio,
-                request.last_audio_s + delay_s,
+                request.last_audio_s + request.playback_delay_s + delay_s,
             )
 
         record.on_audio(take_audio)
@@ -137,19 +145,23 @@ class Listener:
         """
         if not record.keep_audio:
             raise AudioNotKept()
-        messages = {
-            (request.connection, request.req_id): iter(request.messages)
+        requests = {
+            (request.connection, request.req_id): (
+                iter(request.messages),
+                request.playback_delay_s,
+            )
             for request in record.requests
         }
         for event in list(record.events):
             if event.kind == "audio" and event.audio_bytes:
                 assert event.connection is not None
-                message = next(messages[event.connection, event.req_id])
+                messages, delay_s = requests[event.connection, event.req_id]
+                message = next(messages)
                 self.avatar_audio(
                     event.connection,
                     event.req_id,
                     message.audio,
-                    message.time_s,
+                    message.time_s + delay_s,
                 )
             else:
                 self._take_event(event)
@@ -177,6 +189,12 @@ class Listener:
         with self._lock:
             if connection in self._avatars:
                 self._avatars[connection].cut(now_s)
+
+    def avatar_cut(self, connection: int, req_id: str, now_s: float) -> None:
+        """The service cuts all that plays; nothing follows of this request."""
+        with self._lock:
+            if connection in self._avatars:
+                self._avatars[connection].cut_off(req_id, now_s)
 
     def avatar_closed(self, connection: int, now_s: float) -> None:
         with self._lock:
@@ -222,5 +240,7 @@ class Listener:
             self.avatar_started(event.connection, event.time_s)
         elif event.kind == "interrupt":
             self.avatar_interrupted(event.connection, event.time_s)
-        elif event.kind == "closed":
+        elif event.kind == "cut":
+            self.avatar_cut(event.connection, event.req_id, event.time_s)
+        elif event.kind in ("closed", "vanished"):
             self.avatar_closed(event.connection, event.time_s)

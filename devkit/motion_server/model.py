@@ -5,9 +5,13 @@ keys are not kept at all, and an Agora token stays out of every repr.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+# Connected time is billed, silence included.
+MS_PER_CREDIT = 6000
 
 EventKind = Literal[
     "listening",  # the port is open
@@ -22,6 +26,8 @@ EventKind = Literal[
     "end",  # the end of a request was read
     "interrupt",  # an interrupt was read
     "playback",  # a playback signal was sent
+    "cut",  # the service has cut a request of its own accord
+    "vanished",  # the service's host is gone, and nothing plays any more
     "fault",  # a fault has acted
     "closed",  # a websocket is closed
     "violation",  # the client has broken a rule of the protocol
@@ -117,6 +123,8 @@ class Request:
     req_id: str
     opened_s: float
     last_audio_s: float
+    # How much later than it arrives it is played.
+    playback_delay_s: float = 0.0
     audio_bytes: int = 0
     message_count: int = 0
     ended_at_s: float | None = None
@@ -162,7 +170,8 @@ class Connection:
     close_code: int | None = None
     close_reason: str = ""
     closed_by: Literal["client", "server"] | None = None
-    # Whether the server has stopped reading (a planned Stall or Silence).
+    # Whether the server has stopped reading: a planned Stall, BlackHole or
+    # Silence.
     stalled: bool = False
     requests: list[Request] = field(default_factory=list, repr=False)
     interrupts: list[Interrupt] = field(default_factory=list, repr=False)
@@ -181,6 +190,14 @@ class Connection:
         """The request with this id, None when it was never seen here."""
         return self._by_id.get(req_id)
 
+    def credits(self, now_s: float) -> int:
+        """Return what the session costs, or has cost by `now_s`."""
+        if self.confirmed_s is None:
+            return 0
+        end_s = now_s if self.closed_s is None else self.closed_s
+        duration_ms = 1000 * (end_s - self.confirmed_s)
+        return max(1, math.ceil(duration_ms / MS_PER_CREDIT))
+
     def collides_with(self, other: "Connection") -> bool:
         """Whether both publish to one channel under one uid."""
         if self.config is None or other.config is None or not self.config.uid:
@@ -190,8 +207,10 @@ class Connection:
             other.config.uid,
         )
 
-    def open_request(self, req_id: str, now_s: float) -> Request:
-        request = Request(self.number, req_id, now_s, now_s)
+    def open_request(
+        self, req_id: str, now_s: float, playback_delay_s: float
+    ) -> Request:
+        request = Request(self.number, req_id, now_s, now_s, playback_delay_s)
         self.requests.append(request)
         self._by_id[req_id] = request
         return request

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from . import wire
 from .clock import Clock, Timer
+from .faults import CutReason
 from .model import Connection, SessionConfig
 from .playout import BYTES_PER_SAMPLE, Playout
 from .record import Record
@@ -50,6 +51,8 @@ class Change:
     req_id: str
     state: State
     played_ms: float
+    # Why it was interrupted.
+    reason: CutReason | Literal["explicit", ""] = ""
 
 
 @dataclass
@@ -85,11 +88,28 @@ class Playback:
         self._playout = Playout(sample_rate)
         # By id, in the order of playing.
         self._playing: dict[str, _Playing] = {}
+        # Ids of those that the service has cut: what follows of them is
+        # discarded, too.
+        self._cut: set[str] = set()
 
-    def audio(self, req_id: str, size: int, end: bool, now_s: float) -> None:
-        """Take a message of a request."""
+    def has_others(self, req_id: str) -> bool:
+        """Return whether another request than this one plays, or waits to."""
+        return any(other != req_id for other in self._playing)
+
+    def audio(
+        self,
+        req_id: str,
+        size: int,
+        end: bool,
+        now_s: float,
+        *,
+        delay_s: float = 0.0,
+    ) -> None:
+        """Take a message of a request, which plays `delay_s` later."""
+        if req_id in self._cut:
+            return
         if size:
-            start_s = self._playout.write(req_id, size, now_s)
+            start_s = self._playout.write(req_id, size, now_s + delay_s)
             self._playout.take(now_s)
             playing = self._playing.setdefault(
                 req_id,
@@ -100,13 +120,19 @@ class Playback:
         if end and req_id in self._playing:
             self._playing[req_id].ended_at_s = now_s
 
-    def interrupt(self, now_s: float) -> list[Change]:
+    def interrupt(
+        self,
+        now_s: float,
+        reason: CutReason | Literal["explicit"] = "explicit",
+    ) -> list[Change]:
         """Discard what has not been played; what was cut by that."""
         self._playout.cut(now_s)
         changes = [
-            Change(one.req_id, "interrupted", one.played_ms(now_s))
+            Change(one.req_id, "interrupted", one.played_ms(now_s), reason)
             for one in self._playing.values()
         ]
+        if reason != "explicit":
+            self._cut.update(self._playing)
         self._playing.clear()
         return changes
 
@@ -177,19 +203,40 @@ class PlaybackReporter:
         self._late: deque[tuple[Change, PlaybackSignals]] = deque()
         self._late_timers: set[Timer] = set()
 
-    def audio(self, req_id: str, size: int, end: bool) -> None:
-        """Take a message of a request."""
+    def supersede(self, req_id: str) -> None:
+        """Cut all other requests than this one, which has just begun."""
+        self._advance()
+        if self._playback is not None and self._playback.has_others(req_id):
+            self.cut("preempted")
+
+    def audio(
+        self, req_id: str, size: int, end: bool, delay_s: float = 0.0
+    ) -> None:
+        """Take a message of a request, which plays `delay_s` later."""
         if self._playback is not None:
             now_s = self._clock.monotonic()
-            self._playback.audio(req_id, size, end, now_s)
+            self._playback.audio(req_id, size, end, now_s, delay_s=delay_s)
             self._advance()
 
     def interrupt(self) -> None:
-        """Stop playing."""
+        """Stop playing at the client's request."""
         if self._playback is not None:
             self._advance()
             now_s = self._clock.monotonic()
             for change in self._playback.interrupt(now_s):
+                self._report(change)
+
+    def cut(self, reason: CutReason) -> None:
+        """Stop playing of the service's own accord."""
+        if self._playback is not None:
+            self._advance()
+            now_s = self._clock.monotonic()
+            for change in self._playback.interrupt(now_s, reason):
+                self._record.cut(
+                    self._link.connection.number,
+                    change.req_id,
+                    f"{reason} at {change.played_ms:.0f} ms",
+                )
                 self._report(change)
 
     def stop(self) -> None:
@@ -265,7 +312,7 @@ class PlaybackReporter:
                     req_id,
                     change.state,
                     round(change.played_ms),
-                    "explicit" if change.state == "interrupted" else "",
+                    change.reason,
                 )
             )
         for message in messages * (2 if signals.doubled else 1):

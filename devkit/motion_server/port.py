@@ -7,11 +7,34 @@ from collections.abc import Callable
 from typing import Any
 
 _BACKLOG = 512
+# Host -> family, an address in a range for documentation, and loopback.
+_WILDCARDS = {
+    "0.0.0.0": (socket.AF_INET, "192.0.2.1", "127.0.0.1"),
+    "::": (socket.AF_INET6, "2001:db8::1", "::1"),
+}
 
 
 def netloc(host: str, number: int) -> str:
     """Return host and port as they stand in a URL."""
     return f"[{host}]:{number}" if _is_ipv6(host) else f"{host}:{number}"
+
+
+def reachable_address(host: str) -> str:
+    """Return an address at which others reach what listens on `host`.
+
+    For 0.0.0.0 and ::, which are no addresses of any machine, this is the one
+    from which this machine reaches others, or loopback.
+    """
+    if host not in _WILDCARDS:
+        return host
+    family, elsewhere, loopback = _WILDCARDS[host]
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            # Sends nothing: a datagram socket only chooses its own address.
+            sock.connect((elsewhere, 9))
+        except OSError:
+            return loopback
+        return sock.getsockname()[0]
 
 
 def _is_ipv6(host: str) -> bool:

@@ -134,16 +134,23 @@ class Record(RecordView):
             )
 
     def audio(
-        self, connection: Connection, req_id: str, audio: bytes, end: bool
+        self,
+        connection: Connection,
+        req_id: str,
+        audio: bytes,
+        end: bool,
+        playback_delay_s: float = 0.0,
     ) -> None:
-        """Note one audio message."""
+        """Note one audio message; a new request plays with this delay."""
         with self._lock:
             now_s = self._clock()
             number = connection.number
             request = connection.request(req_id)
             broken = list(judge_audio(connection, request, audio, end))
             if request is None:
-                request = connection.open_request(req_id, now_s)
+                request = connection.open_request(
+                    req_id, now_s, playback_delay_s
+                )
             unusual = judge_size(connection, request, audio)
             if audio:
                 message = Message(now_s, audio)
@@ -183,6 +190,14 @@ class Record(RecordView):
     def playback(self, connection: int, req_id: str, text: str) -> None:
         """Note a playback signal that was sent to the client."""
         self._add_event("playback", connection, req_id, text)
+
+    def cut(self, connection: int, req_id: str, text: str) -> None:
+        """Note that the service has cut a request of its own accord."""
+        self._add_event("cut", connection, req_id, text)
+
+    def vanished(self, connection: int) -> None:
+        """Note that the service's host is gone, and plays nothing more."""
+        self._add_event("vanished", connection)
 
     def closed(
         self,

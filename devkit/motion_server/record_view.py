@@ -76,6 +76,13 @@ class RecordView:
             return [i for c in self.connections for i in c.interrupts]
 
     @property
+    def credits(self) -> int:
+        """What all sessions cost so far, in Spatius credits."""
+        with self._lock:
+            now_s = self._clock()
+            return sum(c.credits(now_s) for c in self.connections)
+
+    @property
     def live_connections(self) -> list[Connection]:
         """Sessions that are confirmed and not closed."""
         with self._lock:
@@ -189,6 +196,7 @@ class RecordView:
                 "token_requests": [vars(t) for t in self.token_requests],
                 "upgrades": [vars(u) for u in self.upgrades],
                 "connections": [connection_json(c) for c in self.connections],
+                "credits": self.credits,
                 "violations": list(self.violations),
                 "notes": list(self.notes),
             }

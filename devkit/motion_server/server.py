@@ -16,9 +16,9 @@ from .console import SPATIALREAL_TOKEN_PATH, TOKEN_PATH, Console, SessionTokens
 from .control import Control
 from .faults import Faults, HttpFault, RuntimeFault, Unreachable
 from .host import Host
-from .ingress import Ingress, ServiceSettings
+from .ingress import Ingress, PlanLimits, ServiceSettings
 from .playback import PlaybackSignals
-from .port import netloc
+from .port import netloc, reachable_address
 from .record import Record
 from .session_config import SAMPLE_RATES, Rules
 
@@ -51,6 +51,9 @@ class MotionServer:
     clients send small, so that back-pressure sets in early. The console has a
     port of its own, so that it can be down while the ingress is not;
     `console_port=None`: it has not. (`port` serves it in either case.)
+    `limits` are those of a plan. A service that `preempts` cuts the request
+    that plays when a newer one begins, where others let it wait; it plays
+    `playback_delay_s` later than it receives.
     `clock` gives the record's seconds and times playback, idle sessions and
     slow answers; `ScaledClock(20)` runs them 20 times as fast. `now` gives the
     epoch seconds that tokens are held against. `record`, `faults` and what may
@@ -76,6 +79,9 @@ class MotionServer:
         playback_signals: PlaybackSignals | None = None,
         capabilities: Collection[str] = (),
         idle_timeout_s: float | None = None,
+        limits: PlanLimits = PlanLimits(),  # noqa: B008
+        preempts: bool = False,
+        playback_delay_s: float = 0.0,
     ) -> None:
         self.host = host
         # 0 until the port is open, where any free one was asked for.
@@ -86,7 +92,12 @@ class MotionServer:
         self.record = Record(self.clock.monotonic, keep_audio=keep_audio)
         self.faults = Faults()
         self._settings = ServiceSettings(
-            playback_signals, tuple(capabilities), idle_timeout_s
+            playback_signals,
+            tuple(capabilities),
+            idle_timeout_s,
+            limits,
+            preempts,
+            playback_delay_s,
         )
         tokens = self._tokens = SessionTokens()
         self._console = Console(
@@ -96,6 +107,7 @@ class MotionServer:
             api_keys=api_keys,
             clock=self.clock,
             now=now,
+            refuses_tokens=self._is_full,
         )
         self._ingress = Ingress(
             self.record,
@@ -119,19 +131,24 @@ class MotionServer:
         return f"<MotionServer {netloc(self.host, self.port)} {self.record!r}>"
 
     @property
+    def base_url(self) -> str:
+        """The root of what the main port serves."""
+        return f"http://{self._netloc(self.port)}"
+
+    @property
     def console_url(self) -> str:
         """The SDK's `console_endpoint_url`."""
-        return f"http://{netloc(self.host, self.console_port)}{CONSOLE_PATH}"
+        return f"http://{self._netloc(self.console_port)}{CONSOLE_PATH}"
 
     @property
     def ingress_url(self) -> str:
         """The SDK's `ingress_endpoint_url`."""
-        return f"ws://{netloc(self.host, self.port)}{INGRESS_PATH}"
+        return f"ws://{self._netloc(self.port)}{INGRESS_PATH}"
 
     @property
     def control_url(self) -> str:
         """Where /record, /fault, /set and /reset stand."""
-        return f"http://{netloc(self.host, self.port)}/control"
+        return f"{self.base_url}/control"
 
     def session_tokens(self) -> list[str]:
         """The session tokens that were handed out, for tests of leaks."""
@@ -245,14 +262,41 @@ class MotionServer:
     @idle_timeout_s.setter
     def idle_timeout_s(self, timeout_s: float | None) -> None:
         self._settings.idle_timeout_s = timeout_s
-        if self._http.is_running:
-            self._http.call(self._ingress.settings_changed)
+        self._apply_settings()
+
+    @property
+    def limits(self) -> PlanLimits:
+        """The plan's limits, for open sessions as well. May be set."""
+        return self._settings.limits
+
+    @limits.setter
+    def limits(self, limits: PlanLimits | None) -> None:
+        self._settings.limits = limits or PlanLimits()
+        self._apply_settings()
+
+    @property
+    def preempts(self) -> bool:
+        """Whether a request cuts the one that plays. May be set."""
+        return self._settings.preempts
+
+    @preempts.setter
+    def preempts(self, preempts: bool) -> None:
+        self._settings.preempts = bool(preempts)
+
+    @property
+    def playback_delay_s(self) -> float:
+        """How much later the next requests are played. May be set."""
+        return self._settings.playback_delay_s
+
+    @playback_delay_s.setter
+    def playback_delay_s(self, delay_s: float | None) -> None:
+        self._settings.playback_delay_s = delay_s or 0.0
 
     def now(self, fault: RuntimeFault, connection: int | None = None) -> None:
         """Let a fault act now, on one open connection or on all of them.
 
-        Reset, Stall, Silence, Resume and SlowReader have acted on return,
-        the others have begun to. From any thread. Raises KeyError when the
+        Close, ServerError and Animate have begun to act on return, the others
+        have acted. From any thread. Raises KeyError when the
         connection is not open.
         """
         self._http.call(lambda: self._ingress.now(fault, connection))
@@ -300,6 +344,21 @@ class MotionServer:
             for port in self._http.ports:
                 port.close()
             self.record.listening(False)
+
+    def _netloc(self, port: int) -> str:
+        return netloc(reachable_address(self.host), port)
+
+    def _apply_settings(self) -> None:
+        if self._http.is_running:
+            self._http.call(self._ingress.settings_changed)
+
+    def _is_full(self) -> bool:
+        limits = self._settings.limits
+        return (
+            limits.refuses_tokens
+            and limits.sessions is not None
+            and len(self.record.live_connections) >= limits.sessions
+        )
 
     @property
     def _is_console_closed(self) -> bool:

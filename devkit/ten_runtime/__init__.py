@@ -5,42 +5,52 @@ binding is not installed: for tests, the demo and benchmarks on any machine.
 It is written from the observed behaviour of runtime 0.11; the same tests run
 unchanged under the real one.
 
-Offered, with the real names and signatures: addons and their decorator,
-AsyncExtension, AsyncTenEnv, messages with their properties, properties with
-placeholders and manifest types, message schemas, AsyncExtensionTester with a
-running App, logging. Where the real runtime ends its process, so does this
+Offered, with the real names, modules and signatures: addons and their
+decorator, extensions and testers with coroutines and without, messages with
+their properties, properties with placeholders and manifest types, message
+schemas, logging, an App for testers. Where the real runtime ends its process, so does this
 one; only while a tester runs does its `run()` raise instead: HandlerFailed
 for an exception that escapes a handler, ProcessAborted for a call that aborts
 (both in `ten_runtime._failures`).
 
-Not offered: graphs (predefined ones, start and stop commands, destinations
-set on messages), loading addons from `ten_packages`, video frames, buffers
-in a tree that is written as JSON, a `Value` other than a log call's fields,
-the skip of a LogOption, results that are not final (`send_cmd_ex`),
-synchronous extensions and testers, `TEN_PYTHON_THREAD_MODE`, schemas imported
-through a manifest's `interface`, the limit of 3 minutes on a command (one
-that arrives from on_deinit on fails at once), signal handling.
+Not offered: graphs (predefined ones; the commands that start and stop one,
+and the destinations set on messages, are accepted and lead nowhere), loading
+addons from `ten_packages`, buffers in a tree that is written as JSON, the
+skip of a LogOption, results that are not final, `TEN_PYTHON_THREAD_MODE`,
+schemas imported through a manifest's `interface`, the limit of 3 minutes on a
+command (one that arrives from on_deinit on fails at once), signal handling.
 
 Not in the real runtime: `ten_runtime._host.ExtensionHost`, which runs an
 extension without a tester, `ten_runtime._log.observers`, and the environment
 variables `TEN_STAND_IN_LOOP` and `TEN_STAND_IN_LOG`.
 """
 
+from . import _submodules
 from ._addon import Addon, register_addon_as_extension
 from ._app import App
 from ._env import AsyncTenEnv, TenEnv
 from ._errors import TenError, TenErrorCode
-from ._extension import AsyncExtension
+from ._extension import AsyncExtension, Extension
 from ._messages import (
     AudioFrame,
     AudioFrameDataFmt,
     Cmd,
     CmdResult,
     Data,
+    PixelFmt,
+    StartGraphCmd,
     StatusCode,
+    StopGraphCmd,
+    TriggerLifeCycleCmd,
+    VideoFrame,
 )
 from ._options import DefaultLogOption, Loc, LogLevel, LogOption, SendOptions
-from ._tester import AsyncExtensionTester, AsyncTenEnvTester
+from ._tester import (
+    AsyncExtensionTester,
+    AsyncTenEnvTester,
+    ExtensionTester,
+    TenEnvTester,
+)
 from ._value import Value, ValueType
 
 IS_STAND_IN = True
@@ -59,15 +69,25 @@ __all__ = [
     "CmdResult",
     "Data",
     "DefaultLogOption",
+    "Extension",
+    "ExtensionTester",
     "Loc",
     "LogLevel",
     "LogOption",
+    "PixelFmt",
     "SendOptions",
+    "StartGraphCmd",
     "StatusCode",
+    "StopGraphCmd",
     "TenEnv",
+    "TenEnvTester",
     "TenError",
     "TenErrorCode",
+    "TriggerLifeCycleCmd",
     "Value",
     "ValueType",
+    "VideoFrame",
     "register_addon_as_extension",
 ]
+
+_submodules.install(__name__)

@@ -6,13 +6,11 @@ left to the caller, and what it registers is what exists.
 
 import os
 import sys
-import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 from ._env import TenEnv
-from ._extension import AsyncExtension
-from ._process import wait_without_limit
+from ._extension import AsyncExtension, Extension
 
 _A = TypeVar("_A", bound="type[Addon]")
 
@@ -39,18 +37,19 @@ class RegisteredAddon:
         self._cls = cls
         self._addon: Addon | None = None
 
-    def create(self, name: str) -> AsyncExtension:
-        """A new extension. Call it where no event loop runs."""
+    def create(self, name: str) -> AsyncExtension | Extension:
+        """Return a new extension. Call it where no event loop runs."""
         if self._addon is None:
             self._addon = self._cls()
         ten_env = TenEnv(self.name)
         self._addon.on_create_instance(ten_env, name, object())
-        created: threading.Event = ten_env._event("on_create_instance")
-        wait_without_limit(created, f"addon '{self.name}' to create '{name}'")
-        if not isinstance(ten_env._instance, AsyncExtension):
+        ten_env._wait_until_done(
+            "on_create_instance", f"addon '{self.name}' to create '{name}'"
+        )
+        if not isinstance(ten_env._instance, (AsyncExtension, Extension)):
             raise TypeError(
-                f"addon '{self.name}' created {ten_env._instance!r}; the "
-                "stand-in runs AsyncExtension only"
+                f"addon '{self.name}' created {ten_env._instance!r}, which is "
+                "no extension"
             )
         return ten_env._instance
 

@@ -3,7 +3,7 @@
 import threading
 
 from ._env import TenEnv
-from ._process import _abort, wait_without_limit
+from ._process import _abort
 
 # Seconds a tester grants an App that is still starting.
 _START_LIMIT_S = 30.0
@@ -77,9 +77,7 @@ class App:
 
     def _step(self, step: str, ten_env: TenEnv) -> None:
         getattr(self, step)(ten_env)
-        wait_without_limit(
-            ten_env._event(step), f"the App's ten_env.{step}_done()"
-        )
+        ten_env._wait_until_done(step, f"the App's ten_env.{step}_done()")
 
 
 def running_app() -> App | None:

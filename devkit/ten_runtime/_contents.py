@@ -5,6 +5,7 @@ from typing import Any
 
 from ._errors import TenError
 from ._options import Loc
+from ._process import _abort
 from ._tree import PropertyTree
 
 _NO_PLACE = Loc()
@@ -111,18 +112,40 @@ class AudioContent(BufferContent):
         return super().copy_to(other)
 
 
+class VideoContent(BufferContent):
+    __slots__ = ("eof", "height", "pixel_fmt", "timestamp", "width")
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.width = 0
+        self.height = 0
+        self.timestamp = 0
+        self.pixel_fmt = 2  # PixelFmt.RGBA
+        self.eof = False
+
+    def copy_to(self, other: Any) -> Any:
+        for field in VideoContent.__slots__:
+            setattr(other, field, getattr(self, field))
+        return super().copy_to(other)
+
+
 class _Consumed:
-    """In place of the content: whoever reads or sets anything meets it, so
-    that getters, which come by the thousand, need no check of their own.
+    """In place of a sent message's content, so that getters, which come by
+    the thousand, need no check of their own.
+
+    The real binding raises where it reads a name, a source or a property,
+    and aborts elsewhere.
     """
 
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
-        raise ValueError("Msg is invalidated.")
+        if name in Content.__slots__:
+            raise ValueError("Msg is invalidated.")
+        _abort("a message was used after it had been sent; clone() it first")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise ValueError("Msg is invalidated.")
+        self.__getattr__(name)
 
 
 CONSUMED = _Consumed()

@@ -1,8 +1,9 @@
 """What extensions, addons and apps call: AsyncTenEnv and TenEnv."""
 
 import asyncio
-import threading
-from collections.abc import Callable
+import concurrent.futures
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
@@ -13,15 +14,28 @@ from ._errors import (
     as_ten_error,
     closed,
 )
-from ._log import LogMethods
-from ._messages import AudioFrame, Cmd, CmdResult, Data, Msg
+from ._log import TenEnvBase
+from ._messages import (
+    AudioFrame,
+    Cmd,
+    CmdResult,
+    Data,
+    Msg,
+    VideoFrame,
+    take,
+)
 from ._options import SendOptions
+from ._process import wait_without_limit
 from ._schema import Schemas, mismatch_in_object
 from ._tree import PropertyTree, check_float, check_int, check_str
 
 _T = TypeVar("_T")
 
 CmdOutcome = tuple[CmdResult | None, TenError | None]
+ResultHandler = Callable[
+    ["TenEnv", "CmdResult | None", "TenError | None"], None
+]
+ErrorHandler = Callable[["TenEnv", "TenError | None"], None]
 
 
 class Outlet(Protocol):
@@ -34,8 +48,209 @@ class Outlet(Protocol):
 
     def emit_cmd(self, cmd: Cmd) -> "Future[CmdOutcome]": ...
 
+    def on_loop(self, callback: Callable[[], object]) -> None: ...
 
-class AsyncTenEnv(LogMethods):
+    def on_extension_thread(self, function: Any, *args: Any) -> None: ...
+
+
+class StepsDone:
+    """`on_<step>_done()`, which end the steps of a life without coroutines."""
+
+    def __init__(self) -> None:
+        self._done: dict[str, Future[None]] = {}
+
+    def on_configure_done(self) -> None:
+        self._set_done("on_configure")
+
+    def on_init_done(self) -> None:
+        self._set_done("on_init")
+
+    def on_start_done(self) -> None:
+        self._set_done("on_start")
+
+    def on_stop_done(self) -> None:
+        self._set_done("on_stop")
+
+    def on_deinit_done(self) -> None:
+        self._set_done("on_deinit")
+
+    def _set_done(self, step: str) -> None:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            self._done_with(step).set_result(None)
+
+    def _done_with(self, step: str) -> "Future[None]":
+        """The future of `on_<step>_done()`."""
+        return self._done.setdefault(step, Future())
+
+    def _wait_until_done(self, step: str, awaited: str) -> None:
+        done = self._done_with(step)
+        wait_without_limit(
+            lambda limit_s: bool(concurrent.futures.wait([done], limit_s).done),
+            awaited,
+        )
+
+
+class TenEnv(StepsDone, TenEnvBase):
+    """What a synchronous extension, an addon or an App is called with.
+
+    Calls do not wait: a handler that is passed with a message is called on
+    the extension's thread. An addon's and an App's send no messages. After
+    on_deinit every call gives a TenError. Errors are returned, never raised.
+    """
+
+    def __init__(
+        self,
+        name: str = "app",
+        host: Outlet | None = None,
+        properties: PropertyTree | None = None,
+    ) -> None:
+        super().__init__()
+        self._log_source = name
+        self._host = host
+        self._properties = properties or PropertyTree()
+        self._instance: Any = None
+        self._closed = False
+
+    def on_create_instance_done(self, instance: Any, context: object) -> None:
+        self._instance = instance
+        self._set_done("on_create_instance")
+
+    def send_cmd(
+        self, cmd: Cmd, result_handler: ResultHandler | None = None
+    ) -> TenError | None:
+        """Send; the handler gets the final result, or an error."""
+        return self._send(cmd, result_handler)
+
+    def send_cmd_ex(
+        self, cmd: Cmd, result_handler: ResultHandler | None = None
+    ) -> TenError | None:
+        """Like send_cmd: results that are not final are not offered."""
+        return self._send(cmd, result_handler)
+
+    def send_data(
+        self, data: Data, error_handler: ErrorHandler | None = None
+    ) -> TenError | None:
+        return self._send(data, error_handler)
+
+    def send_video_frame(
+        self,
+        video_frame: VideoFrame,
+        error_handler: ErrorHandler | None = None,
+    ) -> TenError | None:
+        return self._send(video_frame, error_handler)
+
+    def send_audio_frame(
+        self,
+        audio_frame: AudioFrame,
+        error_handler: ErrorHandler | None = None,
+    ) -> TenError | None:
+        return self._send(audio_frame, error_handler)
+
+    def return_result(
+        self, result: CmdResult, error_handler: ErrorHandler | None = None
+    ) -> TenError | None:
+        return self._send(result, error_handler)
+
+    def init_property_from_json(self, json_str: str) -> TenError | None:
+        return self.set_property_from_json("", json_str)
+
+    def get_property_to_json(
+        self, path: str | None = None
+    ) -> tuple[str, TenError | None]:
+        return self._get(lambda tree: tree.to_json(path), "")
+
+    def set_property_from_json(
+        self, path: str, json_str: str
+    ) -> TenError | None:
+        text = check_str(json_str)
+        return self._set(lambda tree: tree.set_from_json(path, text))
+
+    def get_property_int(self, path: str) -> tuple[int, TenError | None]:
+        return self._get(lambda tree: tree.get_int(path), 0)
+
+    def set_property_int(self, path: str, value: int) -> TenError | None:
+        number = check_int(value)
+        return self._set(lambda tree: tree.set(path, number))
+
+    def get_property_string(self, path: str) -> tuple[str, TenError | None]:
+        return self._get(lambda tree: tree.get_string(path), "")
+
+    def set_property_string(self, path: str, value: str) -> TenError | None:
+        text = check_str(value)
+        return self._set(lambda tree: tree.set(path, text))
+
+    def get_property_bool(self, path: str) -> tuple[bool, TenError | None]:
+        return self._get(lambda tree: tree.get_bool(path), False)
+
+    def set_property_bool(self, path: str, value: bool) -> TenError | None:
+        return self._set(lambda tree: tree.set(path, bool(value)))
+
+    def get_property_float(self, path: str) -> tuple[float, TenError | None]:
+        return self._get(lambda tree: tree.get_float(path), 0.0)
+
+    def set_property_float(self, path: str, value: float) -> TenError | None:
+        number = check_float(value)
+        return self._set(lambda tree: tree.set(path, number))
+
+    def is_property_exist(self, path: str) -> tuple[bool, TenError | None]:
+        return self._get(lambda tree: (tree.exists(path), None), False)
+
+    def _log_error(self) -> TenError | None:
+        return closed() if self._closed else None
+
+    def _send(self, msg: Msg, handler: Any) -> TenError | None:
+        host = self._host
+        if self._closed or host is None:
+            return closed()
+        sent = take(msg)
+
+        def emit() -> None:
+            if isinstance(sent, Cmd):
+                future = host.emit_cmd(sent)
+                if handler is not None:
+                    future.add_done_callback(
+                        lambda done: host.on_extension_thread(
+                            handler, self, *done.result()
+                        )
+                    )
+                return
+            error = host.emit(sent)
+            if handler is not None:
+                host.on_extension_thread(handler, self, error)
+
+        host.on_loop(emit)
+        return None
+
+    def _get(
+        self,
+        read: Callable[[PropertyTree], tuple[_T, _TenError | None]],
+        default: _T,
+    ) -> tuple[_T, TenError | None]:
+        if self._closed:
+            return default, closed()
+        value, error = read(self._properties)
+        return value, as_ten_error(error)
+
+    def _set(
+        self, write: Callable[[PropertyTree], _TenError | None]
+    ) -> TenError | None:
+        if self._closed:
+            return closed()
+        changed = self._properties.copy()
+        error = write(changed)
+        if error is not None:
+            return as_ten_error(error)
+        if self._host is not None:
+            declared = self._host.schemas.properties
+            reason = mismatch_in_object(declared, changed.root)
+            if reason is not None:
+                code = TenErrorCode.ErrorCodeInvalidType
+                return TenError.create(code, reason)
+        self._properties.root = changed.root
+        return None
+
+
+class AsyncTenEnv(TenEnvBase):
     """An extension's way to the runtime.
 
     Sends do not yield to the event loop unless SendOptions asks for the
@@ -45,12 +260,20 @@ class AsyncTenEnv(LogMethods):
 
     def __init__(self, host: Outlet, properties: PropertyTree) -> None:
         self._host = host
-        self._properties = properties
+        # Properties are the same for both kinds of extension.
+        self._sync = TenEnv(host.name, host, properties)
         self._log_source = host.name
-        self._closed = False
+
+    @property
+    def _closed(self) -> bool:
+        return self._sync._closed
+
+    @_closed.setter
+    def _closed(self, closed: bool) -> None:
+        self._sync._closed = closed
 
     def _log_error(self) -> TenError | None:
-        return closed() if self._closed else None
+        return self._sync._log_error()
 
     async def send_data(
         self, data: Data, options: SendOptions | None = None
@@ -61,6 +284,11 @@ class AsyncTenEnv(LogMethods):
         self, audio_frame: AudioFrame, options: SendOptions | None = None
     ) -> TenError | None:
         return await self._send(audio_frame, options)
+
+    async def send_video_frame(
+        self, video_frame: VideoFrame, options: SendOptions | None = None
+    ) -> TenError | None:
+        return await self._send(video_frame, options)
 
     async def return_result(
         self, result: CmdResult, options: SendOptions | None = None
@@ -73,63 +301,65 @@ class AsyncTenEnv(LogMethods):
             return None, closed()
         return await asyncio.wrap_future(self._host.emit_cmd(cmd))
 
+    async def send_cmd_ex(self, cmd: Cmd) -> AsyncIterator[CmdOutcome]:
+        """Give the final result; those before it are not offered."""
+        yield await self.send_cmd(cmd)
+
     async def get_property_to_json(
         self, path: str | None = None
     ) -> tuple[str, TenError | None]:
-        return await self._get(lambda tree: tree.to_json(path), "")
+        return await self._soon(self._sync.get_property_to_json, path)
 
     async def set_property_from_json(
         self, path: str, json_str: str
     ) -> TenError | None:
-        text = check_str(json_str)
-        return await self._set(lambda tree: tree.set_from_json(path, text))
+        return await self._soon(
+            self._sync.set_property_from_json, path, json_str
+        )
 
     async def get_property_int(self, path: str) -> tuple[int, TenError | None]:
-        return await self._get(lambda tree: tree.get_int(path), 0)
+        return await self._soon(self._sync.get_property_int, path)
 
     async def set_property_int(self, path: str, value: int) -> TenError | None:
-        number = check_int(value)
-        return await self._set(lambda tree: tree.set(path, number))
+        return await self._soon(self._sync.set_property_int, path, value)
 
     async def get_property_string(
         self, path: str
     ) -> tuple[str, TenError | None]:
-        return await self._get(lambda tree: tree.get_string(path), "")
+        return await self._soon(self._sync.get_property_string, path)
 
     async def set_property_string(
         self, path: str, value: str
     ) -> TenError | None:
-        text = check_str(value)
-        return await self._set(lambda tree: tree.set(path, text))
+        return await self._soon(self._sync.set_property_string, path, value)
 
     async def get_property_bool(
         self, path: str
     ) -> tuple[bool, TenError | None]:
-        return await self._get(lambda tree: tree.get_bool(path), False)
+        return await self._soon(self._sync.get_property_bool, path)
 
     async def set_property_bool(
         self, path: str, value: bool
     ) -> TenError | None:
-        return await self._set(lambda tree: tree.set(path, bool(value)))
+        return await self._soon(self._sync.set_property_bool, path, value)
 
     async def get_property_float(
         self, path: str
     ) -> tuple[float, TenError | None]:
-        return await self._get(lambda tree: tree.get_float(path), 0.0)
+        return await self._soon(self._sync.get_property_float, path)
 
     async def set_property_float(
         self, path: str, value: float
     ) -> TenError | None:
-        number = check_float(value)
-        return await self._set(lambda tree: tree.set(path, number))
+        return await self._soon(self._sync.set_property_float, path, value)
 
     async def is_property_exist(
         self, path: str
     ) -> tuple[bool, TenError | None]:
-        return await self._get(lambda tree: (tree.exists(path), None), False)
+        return await self._soon(self._sync.is_property_exist, path)
 
     async def init_property_from_json(self, json_str: str) -> TenError | None:
-        return await self.set_property_from_json("", json_str)
+        return await self._soon(self._sync.init_property_from_json, json_str)
 
     async def _send(
         self, msg: Msg, options: SendOptions | None
@@ -142,75 +372,8 @@ class AsyncTenEnv(LogMethods):
         await asyncio.sleep(0)
         return error
 
-    async def _get(
-        self,
-        read: Callable[[PropertyTree], tuple[_T, _TenError | None]],
-        default: _T,
-    ) -> tuple[_T, TenError | None]:
-        if self._closed:
-            return default, closed()
+    async def _soon(self, call: Callable[..., _T], *args: Any) -> _T:
         # The real one asks another thread, and so always yields.
-        await asyncio.sleep(0)
-        value, error = read(self._properties)
-        return value, as_ten_error(error)
-
-    async def _set(
-        self, write: Callable[[PropertyTree], _TenError | None]
-    ) -> TenError | None:
-        if self._closed:
-            return closed()
-        await asyncio.sleep(0)
-        changed = self._properties.copy()
-        error = write(changed)
-        if error is not None:
-            return as_ten_error(error)
-        reason = mismatch_in_object(self._host.schemas.properties, changed.root)
-        if reason is not None:
-            return TenError.create(TenErrorCode.ErrorCodeInvalidType, reason)
-        self._properties.root = changed.root
-        return None
-
-
-class TenEnv(LogMethods):
-    """What an addon or an App is called with: `on_*_done` and properties.
-
-    It carries no messages: it is offered for on_create_instance and for the
-    callbacks of App only.
-    """
-
-    def __init__(self, name: str = "app") -> None:
-        self._log_source = name
-        self._properties = PropertyTree()
-        self._done: dict[str, threading.Event] = {}
-        self._instance: Any = None
-
-    def on_configure_done(self) -> None:
-        self._event("on_configure").set()
-
-    def on_init_done(self) -> None:
-        self._event("on_init").set()
-
-    def on_deinit_done(self) -> None:
-        self._event("on_deinit").set()
-
-    def on_create_instance_done(self, instance: Any, context: object) -> None:
-        self._instance = instance
-        self._event("on_create_instance").set()
-
-    def init_property_from_json(self, json_str: str) -> TenError | None:
-        return self.set_property_from_json("", json_str)
-
-    def get_property_to_json(
-        self, path: str | None = None
-    ) -> tuple[str, TenError | None]:
-        text, error = self._properties.to_json(path)
-        return text, as_ten_error(error)
-
-    def set_property_from_json(
-        self, path: str, json_str: str
-    ) -> TenError | None:
-        error = self._properties.set_from_json(path, check_str(json_str))
-        return as_ten_error(error)
-
-    def _event(self, step: str) -> threading.Event:
-        return self._done.setdefault(step, threading.Event())
+        if not self._closed:
+            await asyncio.sleep(0)
+        return call(*args)

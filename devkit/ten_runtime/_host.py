@@ -20,7 +20,7 @@ from ._addon import find_addon
 from ._contents import Reply
 from ._env import AsyncTenEnv, CmdOutcome
 from ._errors import TenError, TenErrorCode, closed, not_connected
-from ._extension import AsyncExtension
+from ._extension import AsyncExtension, Extension, OnThread
 from ._failures import HandlerFailed, ProcessAborted, ProcessEnded
 from ._messages import (
     AudioFrame,
@@ -29,6 +29,7 @@ from ._messages import (
     Data,
     Msg,
     StatusCode,
+    VideoFrame,
     is_consumed,
     is_locked,
     take,
@@ -44,9 +45,9 @@ class ExtensionHost:
     """Hosts the extension that the addon `addon_name` makes.
 
     `node_property` is what a graph node's `property` would be: a dict or its
-    JSON text. `on_data`, `on_cmd` and `on_audio_frame` take what the
-    extension sends; a kind without a callback is not connected. They are
-    called on the extensions' event loop and must not block; `on_cmd` answers
+    JSON text. `on_data`, `on_cmd`, `on_audio_frame` and `on_video_frame`
+    take what the extension sends; a kind without a callback is not connected.
+    They are called on the extensions' event loop and must not block; `on_cmd` answers
     through `host.return_result`. `on_failure` gets the ProcessEnded where the
     real process ends; without it this one ends, too.
 
@@ -63,6 +64,7 @@ class ExtensionHost:
         on_data: Callable[[Data], None] | None = None,
         on_cmd: Callable[[Cmd], None] | None = None,
         on_audio_frame: Callable[[AudioFrame], None] | None = None,
+        on_video_frame: Callable[[VideoFrame], None] | None = None,
         on_failure: Callable[[ProcessEnded], None] | None = None,
     ) -> None:
         self.name = name or addon_name
@@ -75,10 +77,11 @@ class ExtensionHost:
             Data.handler: on_data,
             Cmd.handler: on_cmd,
             AudioFrame.handler: on_audio_frame,
+            VideoFrame.handler: on_video_frame,
         }
         self._on_failure = on_failure
         self._place = Loc("localhost", None, self.name)
-        self._extension: AsyncExtension | None = None
+        self._extension: AsyncExtension | OnThread | None = None
         self._env: Any = None
         self._loop: Any = None
         self._life: asyncio.Task[None] | None = None
@@ -133,7 +136,13 @@ class ExtensionHost:
         def create() -> None:
             self._report_ends()
             try:
-                self._extension = addon.create(self.name)
+                extension = addon.create(self.name)
+                if isinstance(extension, Extension):
+                    self._env = self._env._sync
+                    extension = OnThread(
+                        extension, self._env, self.name, self._report_ends
+                    )
+                self._extension = extension
             except BaseException as exc:
                 self._fail("creating the extension", exc)
 
@@ -148,6 +157,9 @@ class ExtensionHost:
 
     def send_audio_frame(self, audio_frame: AudioFrame) -> None:
         self._post(audio_frame)
+
+    def send_video_frame(self, video_frame: VideoFrame) -> None:
+        self._post(video_frame)
 
     def submit_cmd(self, cmd: Cmd) -> "Future[CmdOutcome]":
         """Send a command; the future gets its final result."""
@@ -166,13 +178,13 @@ class ExtensionHost:
     def request_stop(self) -> None:
         """Ask for on_stop and on_deinit; does not wait. Any thread."""
         if self._loop is not None and not self._stopped.is_set():
-            self._on_loop(lambda: self._stop_asked.set())
+            self.on_loop(lambda: self._stop_asked.set())
 
     def wait(self) -> None:
         """Wait until the extension is gone; without limit, as in the real
         runtime.
         """
-        wait_without_limit(self._stopped, f"'{self.name}' to stop")
+        wait_without_limit(self._stopped.wait, f"'{self.name}' to stop")
         if self._ending_loop is not None:
             self._ending_loop.join()
         self._drop_inbox()
@@ -193,9 +205,10 @@ class ExtensionHost:
         # One wake-up serves all messages that arrive before it runs.
         if not self._drain_due:
             self._drain_due = True
-            self._on_loop(self._drain)
+            self.on_loop(self._drain)
 
-    def _on_loop(self, callback: Callable[[], object]) -> None:
+    def on_loop(self, callback: Callable[[], object]) -> None:
+        """Call it on the extensions' event loop. Any thread."""
         try:
             self._loop.call_soon_threadsafe(callback)
         except RuntimeError:
@@ -230,6 +243,8 @@ class ExtensionHost:
             self._accepting = False
             self._dropping = True
             self._env._closed = True
+            if isinstance(self._extension, OnThread):
+                self._extension.close()
             self._drop_inbox()
             self._ending_loop = _loop.release()
             self._stopped.set()
@@ -310,7 +325,7 @@ class ExtensionHost:
         self.failure = failure
         if self._life is not None:
             # From any thread: an end may come from one of the extension's.
-            self._on_loop(self._life.cancel)
+            self.on_loop(self._life.cancel)
         self._on_failure(failure)
 
     def emit(self, msg: Msg) -> TenError | None:
@@ -333,6 +348,11 @@ class ExtensionHost:
         except Exception as exc:
             self._fail(f"the {sent.handler} callback of the host", exc)
         return None
+
+    def on_extension_thread(self, function: Any, *args: Any) -> None:
+        """Call what a synchronous extension passed with a message."""
+        assert isinstance(self._extension, OnThread)
+        self._extension.call(self._fail, function, *args)
 
     def emit_cmd(self, cmd: Cmd) -> "Future[CmdOutcome]":
         """Send a command of the extension's; the future gets the result."""

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ._errors import TenError
+from ._errors import TenError, TenErrorCode
 from ._options import DefaultLogOption, LogLevel, LogOption
+from ._value import Value, plain
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class LogLine:
     message: str
     category: str | None
     fields: Any
+    """A dict of plain objects, whether it was given as one or as a Value."""
     place: str
     """`file:line function` of the direct caller of `log_*`; "" for lines of
     the runtime's own."""
@@ -73,11 +75,12 @@ def emit(
             observer(line)
 
 
-class LogMethods:
+class TenEnvBase:
     """The log calls that every kind of env has. Synchronous, any thread.
 
-    Each gives None, or a TenError after on_deinit. `option` changes nothing
-    here: the place of a line is the direct caller's, a wrapper's if it is one.
+    Each gives None, or a TenError after on_deinit and for a field that cannot
+    be serialized; the line is lost then. `option` changes nothing here: the
+    place of a line is the direct caller's, a wrapper's if it is one.
     """
 
     _log_source = "app"
@@ -132,6 +135,14 @@ class LogMethods:
         self, level: LogLevel, msg: str, category: str | None, fields: Any
     ) -> TenError | None:
         error = self._log_error()
+        if fields is not None and error is None:
+            try:
+                if not isinstance(fields, (dict, Value)):
+                    raise TypeError(f"{type(fields).__name__} is no dict")
+                fields = plain(fields)
+            except Exception as exc:
+                text = f"failed to serialize fields: {exc}"
+                error = TenError.create(TenErrorCode.ErrorCodeGeneric, text)
         if error is None:
             caller = sys._getframe(2)
             code = caller.f_code

@@ -1,8 +1,9 @@
 """Messages: commands and their results, data, audio frames.
 
 A message object is a handle on a content. Sending moves the content to the
-receiver's handle and leaves the sender's empty ("consumed"): its getters then
-raise ValueError, and sending it again ends the process.
+receiver's handle and leaves the sender's empty ("consumed"): the getters of
+its name, source and properties then raise ValueError, and all else that is
+done with it, sending it again as well, ends the process.
 """
 
 import operator
@@ -15,6 +16,7 @@ from ._contents import (
     BufferContent,
     CmdContent,
     ResultContent,
+    VideoContent,
 )
 from ._errors import _TenError
 from ._options import Loc
@@ -28,6 +30,8 @@ _M = TypeVar("_M", bound="Msg")
 _F = TypeVar("_F", bound="AudioFrame")
 _D = TypeVar("_D", bound="Data")
 _R = TypeVar("_R", bound="CmdResult")
+_V = TypeVar("_V", bound="VideoFrame")
+_G = TypeVar("_G", bound="_RuntimeCmd")
 
 
 class StatusCode(IntEnum):
@@ -38,6 +42,17 @@ class StatusCode(IntEnum):
 class AudioFrameDataFmt(IntEnum):
     INTERLEAVE = 1
     NON_INTERLEAVE = 2
+
+
+class PixelFmt(IntEnum):
+    RGB24 = 1
+    RGBA = 2
+    BGR24 = 3
+    BGRA = 4
+    I422 = 5
+    I420 = 6
+    NV21 = 7
+    NV12 = 8
 
 
 class Msg:
@@ -65,8 +80,16 @@ class Msg:
     def get_name(self) -> str:
         return self._content.name
 
+    def set_name(self, name: str) -> None:
+        self._content.name = check_str(name)
+
     def get_source(self) -> Loc:
         return self._content.source
+
+    def set_dests(self, locs: list[Loc]) -> _TenError | None:
+        """Accepted and not used: all messages go to the host's callbacks."""
+        self._tree()  # as the other setters: ValueError after a send
+        return None
 
     def get_property_to_json(
         self, path: str | None = None
@@ -185,6 +208,53 @@ class Cmd(Msg):
         return _holding(Cmd, content.copy_to(CmdContent(content.name)))
 
 
+class _RuntimeCmd(Cmd):
+    """A command to the runtime; the stand-in runs none, and sends it on."""
+
+    __slots__ = ()
+
+    reserved_name = ""
+
+    @classmethod
+    def create(  # pyright: ignore[reportIncompatibleMethodOverride]
+        cls: type[_G],
+    ) -> _G:
+        return _holding(cls, CmdContent(cls.reserved_name))
+
+    def _set(self, field: str, value: str) -> bool:
+        return self.set_property_string(f"ten.{field}", value) is None
+
+
+class StartGraphCmd(_RuntimeCmd):
+    __slots__ = ()
+
+    reserved_name = "ten:start_graph"
+
+    def set_predefined_graph_name(self, predefined_graph_name: str) -> bool:
+        return self._set("predefined_graph", predefined_graph_name)
+
+    def set_graph_from_json(self, json_str: str) -> bool:
+        return self._set("graph", json_str)
+
+
+class StopGraphCmd(_RuntimeCmd):
+    __slots__ = ()
+
+    reserved_name = "ten:stop_graph"
+
+    def set_graph_id(self, graph_id: str) -> bool:
+        return self._set("graph_id", graph_id)
+
+
+class TriggerLifeCycleCmd(_RuntimeCmd):
+    __slots__ = ()
+
+    reserved_name = "ten:trigger_life_cycle"
+
+    def set_stage(self, stage: str) -> bool:
+        return self._set("stage", stage)
+
+
 class CmdResult(Msg):
     """The answer to a command that was received."""
 
@@ -194,6 +264,10 @@ class CmdResult(Msg):
 
     @classmethod
     def create(cls: type[_R], status_code: StatusCode, target_cmd: Cmd) -> _R:
+        """An object that is no Cmd ends the process: its memory is read."""
+        if not isinstance(target_cmd, Cmd):
+            kind = type(target_cmd).__name__
+            _abort(f"CmdResult.create() was called with a {kind}, no Cmd")
         return _holding(
             cls, ResultContent(int(status_code), target_cmd._content)
         )
@@ -288,10 +362,7 @@ class AudioFrame(_Buffered):
 
     def get_buf(self) -> bytearray:
         """A copy of the samples. SystemError if none were allocated."""
-        buffer = self._content.buffer
-        if buffer is None:
-            raise SystemError("Failed to get buffer.")
-        return bytearray(buffer)
+        return _buffer_of(self._content)
 
     def get_sample_rate(self) -> int:
         """Samples per second and channel."""
@@ -342,3 +413,59 @@ class AudioFrame(_Buffered):
 
     def set_eof(self, is_eof: bool) -> None:
         self._content.eof = bool(is_eof)
+
+
+class VideoFrame(_Buffered):
+    __slots__ = ()
+
+    handler = "on_video_frame"
+    schema_kind = "video_frame"
+
+    @classmethod
+    def create(cls: type[_V], name: str) -> _V:
+        return _holding(cls, VideoContent(check_str(name)))
+
+    def clone(self) -> "VideoFrame":
+        content = self._content
+        return _holding(VideoFrame, content.copy_to(VideoContent(content.name)))
+
+    def get_buf(self) -> bytearray:
+        """A copy of the pixels. SystemError if none were allocated."""
+        return _buffer_of(self._content)
+
+    def get_width(self) -> int:
+        return self._content.width
+
+    def set_width(self, width: int) -> None:
+        self._content.width = operator.index(width)
+
+    def get_height(self) -> int:
+        return self._content.height
+
+    def set_height(self, height: int) -> None:
+        self._content.height = operator.index(height)
+
+    def get_timestamp(self) -> int:
+        return self._content.timestamp
+
+    def set_timestamp(self, timestamp: int) -> None:
+        self._content.timestamp = operator.index(timestamp)
+
+    def get_pixel_fmt(self) -> int:
+        """A PixelFmt's value; RGBA if never set."""
+        return self._content.pixel_fmt
+
+    def set_pixel_fmt(self, pixel_fmt: int) -> None:
+        self._content.pixel_fmt = operator.index(pixel_fmt)
+
+    def is_eof(self) -> bool:
+        return self._content.eof
+
+    def set_eof(self, is_eof: bool) -> None:
+        self._content.eof = bool(is_eof)
+
+
+def _buffer_of(content: Any) -> bytearray:
+    if content.buffer is None:
+        raise SystemError("Failed to get buffer.")
+    return bytearray(content.buffer)

@@ -15,10 +15,11 @@ class LogLevel(IntEnum):
 class LogOption:
     """How a log call finds its caller; the stand-in does not read it."""
 
-    __slots__ = ("skip",)
+    __slots__ = ("skip", "sync")
 
-    def __init__(self, skip: int = 2) -> None:
+    def __init__(self, skip: int = 2, sync: bool = False) -> None:
         self.skip = skip
+        self.sync = sync
 
 
 DefaultLogOption = LogOption(skip=2)

@@ -7,7 +7,6 @@ the end is reported to it instead.
 
 import os
 import sys
-import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import NoReturn
@@ -64,7 +63,7 @@ def _say(message: str) -> None:
     sys.stderr.flush()
 
 
-def wait_without_limit(event: threading.Event, what: str) -> None:
-    """Wait for `event`, saying on stderr what is late when it takes long."""
-    while not event.wait(NOTICE_AFTER_S):
-        _say(f"still waiting for {what}; the real runtime has no limit")
+def wait_without_limit(wait: Callable[[float], bool], awaited: str) -> None:
+    """Call `wait(seconds)` until it is true, and say on stderr what is late."""
+    while not wait(NOTICE_AFTER_S):
+        _say(f"still waiting for {awaited}; the real runtime has no limit")

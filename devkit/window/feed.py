@@ -5,6 +5,7 @@ Safe from any thread.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,8 @@ class Feed:
         self._has_reports = False
         self._record: Record | None = None
         self._refusal = ""
+        # Milliseconds lost of each turn, by who told of it.
+        self._lost: dict[Any, Counter[str]] = {}
         # When the latest connection ended, and whether it was lost.
         self._ended_s: float | None = None
         self._was_lost = False
@@ -90,6 +93,7 @@ class Feed:
         with self._lock:
             self._ended_s = None
             self._was_lost = False
+            self._session.failure = ""
             self._board.add("note", "extension", "The extension starts again")
 
     # What the extension on the stage sends.
@@ -112,12 +116,14 @@ class Feed:
             )
             if name == "avatar_state":
                 self._session.state = str(payload.get("state", ""))
+            elif name == "error" and payload.get("code", 0) < 0:
+                self._session.failure = str(payload.get("message", ""))
             elif name == "avatar_audio_start":
                 self._session.is_heard = True
             elif name == "avatar_audio_end":
                 self._end_answer(time_s, payload)
             elif name == "metrics":
-                self._count(payload.get("metrics", {}))
+                self._count(payload)
             self._board.show_session()
 
     def take_voice(
@@ -133,10 +139,12 @@ class Feed:
     def _end_answer(self, time_s: float, payload: dict[str, Any]) -> None:
         speech = self._session.speech
         heard_ms = payload.get("playback_position_ms", 0)
+        total_ms = payload.get("request_total_audio_duration_ms", 0)
         speech["heardMs"] += heard_ms
         if payload.get("reason") == 2:
-            total_ms = payload.get("request_total_audio_duration_ms", 0)
             speech["cutMs"] += total_ms - heard_ms
+        elif payload.get("reason") == 3:
+            self._lose(payload, "end", total_ms - heard_ms)
         self._session.is_heard = False
         self._speech.answer_ended()
         if self._speech.is_voice:
@@ -146,14 +154,21 @@ class Feed:
             if is_cut:
                 self._board.silence()
 
-    def _count(self, metrics: dict[str, Any]) -> None:
-        speech = self._session.speech
-        for name, figure in (
-            ("resumedMs", "resent_ms"),
-            ("voiceMs", "voice_ms"),
-            ("lostMs", "lost_ms"),
-        ):
-            speech[name] += metrics.get(figure, 0)
+    def _count(self, payload: dict[str, Any]) -> None:
+        metrics = payload.get("metrics", {})
+        self._session.speech["resumedMs"] += metrics.get("resent_ms", 0)
+        self._lose(payload, "metrics", metrics.get("lost_ms", 0))
+
+    def _lose(
+        self, payload: dict[str, Any], source: str, lost_ms: float
+    ) -> None:
+        """Count what was lost of a turn; metrics and the end of its audio may
+        both tell of it."""
+        turn = payload.get("metadata", {}).get("turn_id")
+        told = self._lost.setdefault(turn, Counter())
+        self._session.speech["lostMs"] -= max(told.values(), default=0)
+        told[source] += lost_ms
+        self._session.speech["lostMs"] += max(told.values())
 
     # The record's listeners. The record's lock is held here, and never
     # asked for while only the feed's is.

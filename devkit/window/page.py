@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from ..motion_server import MotionServer, wire
-from ..motion_server.port import netloc
 from .button import Button, Refused
 from .faults import FaultButtons
 from .feed import Feed
@@ -49,8 +48,10 @@ class Window:
     The page is at `/` of the server.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, command: str = "bin/motion-server") -> None:
+        """`command` is what starts the server again."""
         self.feed = Feed()
+        self._command = command
         self._server: MotionServer | None = None
         self._buttons: dict[str, Button] = {}
         self._has_stage = False
@@ -131,6 +132,7 @@ class Window:
         ingress = urlsplit(self._server.ingress_url)
         return {
             "hasStage": self._has_stage,
+            "command": self._command,
             "sdk": f"{wire.sdk_name} {metadata.version(wire.sdk_name)}",
             "urls": {
                 "console_endpoint_url": f"http://{request.host}{console.path}",
@@ -141,7 +143,7 @@ class Window:
 
 def page_url(server: MotionServer) -> str:
     """Where the page of a running server is."""
-    return f"http://{netloc(server.host, server.port)}/"
+    return f"{server.base_url}/"
 
 
 def _at_once(press: Callable[[], str]) -> Button:

@@ -34,6 +34,8 @@ class Session:
 
     agora_token_end: float | None = None
     last_close: str = ""
+    failure: str = ""
+    """Why the avatar has failed permanently."""
 
     is_speaking: bool = False
     """The agent's TTS sends audio."""
@@ -58,7 +60,8 @@ class Session:
             0,
         )
     )
-    """What became of it, as the extension reports it."""
+    """What the listener got, as the extension reports it, in milliseconds.
+    Of the voice's speech that part counts which was heard."""
 
     counts: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(

@@ -28,7 +28,12 @@ class SpeechOnBoard:
     def take(
         self, connection: Connection, request: Request, audio: bytes
     ) -> None:
-        """Take audio that the service has received."""
+        """Take audio that the service has received.
+
+        What is still read from a connection that has ended is not heard.
+        """
+        if connection.closed_s is not None:
+            return
         key = connection.number, request.req_id
         entry = self._lines.get(key)
         if entry is None:
@@ -70,8 +75,11 @@ class SpeechOnBoard:
     def end_voice(self, outcome: Outcome, now_s: float) -> None:
         """Note the end of what the voice says."""
         for key in [key for key in self._lines if key[0] == VOICE]:
-            self.finish(*key, outcome, now_s)
+            utterance = self.finish(*key, outcome, now_s)
             del self._lines[key]
+            if utterance is not None:
+                speech = self._board.session.speech
+                speech["voiceMs"] += round(utterance.heard_ms(now_s))
 
     def end_connection(self, connection: int, now_s: float) -> None:
         """Note what the end of a connection has cut off."""

@@ -100,6 +100,11 @@ class Utterance:
             self.outcome = outcome
             self.over_s = now_s
 
+    def heard_ms(self, now_s: float) -> float:
+        """Return how much a listener without a lead has heard."""
+        left_s = max(0.0, self._plays_until_s - LEAD_S - now_s)
+        return max(0.0, self.audio_ms - 1000 * left_s)
+
     def is_playing(self, now_s: float) -> bool:
         """Whether a listener has not heard all of it yet."""
         return self.outcome == "open" or (

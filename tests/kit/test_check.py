@@ -105,12 +105,11 @@ def test_own_property_file_is_fine_with_the_documented_variables():
     [
         lambda g: {"ten": {"predefined_graphs": [{"name": "g", "graph": g}]}},
         lambda g: {"ten": {"predefined_graphs": [{"name": "g", **g}]}},
-        lambda g: {"_ten": {"predefined_graphs": [{"name": "g", "graph": g}]}},
         lambda g: {"predefined_graphs": [{"name": "g", "graph": g}]},
         lambda g: {"graph": g},
         lambda g: g,
     ],
-    ids=["app", "app, flat", "_ten", "no ten", "graph file", "bare graph"],
+    ids=["app", "app, flat", "no ten", "graph file", "bare graph"],
 )
 def test_every_form_of_a_graph_is_read(tmp_path, wrap):
     """The node is found by its addon, however the graph is wrapped."""
@@ -120,6 +119,25 @@ def test_every_form_of_a_graph_is_read(tmp_path, wrap):
     assert "node avatar" in words
     assert "channel studio graph node" in words
     assert "warning" not in words
+
+
+@pytest.mark.parametrize(
+    ("wrap", "advice"),
+    [
+        (lambda inner: {"_ten": inner}, "rename it"),
+        (lambda inner: {"_ten": inner, "ten": {"log": {}}}, "move it there"),
+        (lambda inner: {"_ten": {}, "ten": inner}, "move it there"),
+    ],
+    ids=["alone", "beside an empty ten", "beside ten"],
+)
+def test_section_of_older_runtimes_is_an_error(wrap, advice, tmp_path):
+    """TEN 0.11 would find no graph in _ten; what is in it is checked."""
+    entry = {"name": "g", "graph": graph({"channel": "studio"})}
+    code, words = check(write(tmp_path, wrap({"predefined_graphs": [entry]})))
+    assert code == 1
+    assert f"under the name ten only; {advice}" in words
+    assert "channel studio graph node" in words
+    assert "1 error, 0 warnings" in words
 
 
 def test_graph_in_a_file_of_its_own_is_followed(tmp_path):

@@ -47,6 +47,10 @@ class Editor:
 
     def connect(self, source: str, kind: str, message: str, dest: str) -> None:
         flow = {"name": message, "dest": [{"extension": dest}]}
+        for section in self.graph["connections"]:
+            if section["extension"] == source:
+                section.setdefault(kind, []).append(flow)
+                return
         self.graph["connections"].append({"extension": source, kind: [flow]})
 
     def take_from(self, kind: str, message: str, source: str) -> None:
@@ -106,8 +110,9 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
         "params.agora_appid: not the app_id of agora_rtc",
     ),
     "another channel": (
-        lambda g: g.rtc.update(channel="lobby"),
-        "channel: the avatar joins 'room' and agora_rtc joins 'lobby'",
+        lambda g: (g.rtc.update(channel="lobby"), g.avatar.pop("channel")),
+        "params.agora_channel: the avatar joins 'room' and agora_rtc joins "
+        "'lobby'; user and avatar meet only in the same channel",
     ),
     "connections empty": (
         lambda g: g.graph.update(connections=[]),
@@ -167,7 +172,7 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "agora_rtc's audio wired to the avatar": (
         lambda g: g.connect("agora_rtc", "audio_frame", "pcm_frame", "avatar"),
-        "connections[4].audio_frame[0]: avatar takes pcm_frame from agora_rtc",
+        "connections[2].audio_frame[2]: avatar takes pcm_frame from agora_rtc",
     ),
     "TTS wired to agora_rtc as well": (
         lambda g: g.connect("tts", "audio_frame", "pcm_frame", "agora_rtc"),
@@ -531,6 +536,9 @@ def test_extra_params_are_shown_by_name(uid, tmp_path):
 def test_what_the_fallback_voice_needs_is_a_note(tmp_path):
     """The voice without an avatar is offered, and never a problem."""
     editor = Editor()
+    to_rtc = editor.graph["connections"][2]
+    to_rtc["audio_frame"].pop()
+    to_rtc.pop("cmd")
     # What goes elsewhere is no voice for the listener.
     editor.connect("avatar", "audio_frame", "pcm_frame", "message_collector")
     _, words = judge(tmp_path, editor.tree)

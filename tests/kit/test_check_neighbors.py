@@ -1,8 +1,10 @@
 """bin/check on the nodes beside the avatar: RTC, TTS, other avatars."""
 
 import copy
+import json
 
 import pytest
+from test_check import check
 from test_check_graphs import OTHER_ID, Editor, judge
 
 SAME_UID = "agora_uid: 2000 is also "
@@ -61,7 +63,7 @@ def test_avatar_is_compared_with_the_rtc_node_of_its_channel(tmp_path):
     editor.node("rtc2")["property"]["app_id"] = OTHER_ID
     code, words = judge(tmp_path, editor.tree)
     assert code == 0, words
-    assert words.strip().endswith("No problems.")
+    assert "0 errors, 0 warnings" in words
 
 
 def test_mistake_beside_the_rtc_node_of_its_channel_is_named(tmp_path):
@@ -90,14 +92,81 @@ def test_rtc_node_without_a_channel_may_have_any(tmp_path):
 def test_channel_without_an_rtc_node_is_one_error(tmp_path):
     """With the channels that there are."""
     editor = two_rooms()
-    editor.avatar["channel"] = "room3"
-    code, words = judge(tmp_path, editor.tree)
+    del editor.avatar["channel"]
+    code, words = judge(tmp_path, editor.tree, AGORA_CHANNEL="room3")
     assert code == 1
     assert (
-        "channel: the avatar joins 'room3' and agora_rtc joins 'room' and rtc2 "
-        "joins 'room2'; user and avatar meet only in the same channel" in words
+        "agora_channel: the avatar joins 'room3' and agora_rtc joins 'room' "
+        "and rtc2 joins 'room2'; user and avatar meet only in the same channel"
+        in words
     )
-    assert words.strip().endswith("1 error, 0 warnings")
+    assert "1 error, 1 warning" in words
+
+
+def test_channels_that_the_agent_server_fills_in_are_one_note(tmp_path):
+    """It overwrites both, so that they are the same in a session."""
+    editor = Editor()
+    editor.rtc["channel"] = "lobby"
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 0
+    assert (
+        "channel: the avatar joins 'room' and agora_rtc joins 'lobby'; TEN's "
+        "agent server puts each session's channel into all of them" in words
+    )
+    assert words.strip().endswith("0 errors, 0 warnings, 1 note")
+
+
+@pytest.mark.parametrize("channel", ["", "room", "${env:NO_ROOM|}"])
+def test_channel_option_does_as_the_agent_server(channel, tmp_path):
+    """It fills in every top-level channel, and agora_rtc's in any case."""
+    editor = Editor()
+    editor.avatar["channel"] = channel
+    editor.rtc["channel"] = "lobby"
+    path = tmp_path / "property.json"
+    path.write_text(json.dumps(editor.tree))
+    code, words = check(path, "--channel", "session-7", AGORA_CHANNEL=None)
+    assert code == 0
+    assert "channel session-7 graph node" in words
+    assert words.strip().endswith("No problems.")
+
+
+def test_channel_option_fills_in_what_is_there_only(tmp_path):
+    """A node without a channel of its own does not get the session's."""
+    editor = Editor()
+    del editor.avatar["channel"]
+    path = tmp_path / "property.json"
+    path.write_text(json.dumps(editor.tree))
+    code, words = check(path, "--channel", "session-7")
+    assert code == 1
+    assert "avatar joins 'room' and agora_rtc joins 'session-7'" in words
+
+
+@pytest.mark.parametrize("channel", ["", " ", "${env:NO_ROOM|}"])
+def test_empty_channel_is_left_to_the_agent_server(channel, tmp_path):
+    """It is no error; all else is checked as with one."""
+    editor = Editor()
+    editor.avatar["channel"] = channel
+    code, words = judge(tmp_path, editor.tree, AGORA_CHANNEL=None)
+    assert code == 0, words
+    assert "agora_channel of each session TEN's agent server" in words
+    assert "channel: empty; TEN's agent server fills in" in words
+    assert words.strip().endswith("0 errors, 0 warnings, 1 note")
+    editor.params["sample_rate"] = 11025
+    code, words = judge(tmp_path, editor.tree, AGORA_CHANNEL=None)
+    assert code == 1
+    assert "params.sample_rate: expected one of" in words
+
+
+def test_no_session_is_opened_without_a_channel(tmp_path):
+    """The option that names one is said."""
+    editor = Editor()
+    editor.avatar["channel"] = ""
+    path = tmp_path / "property.json"
+    path.write_text(json.dumps(editor.tree))
+    code, words = check(path, "--connect", AGORA_CHANNEL=None)
+    assert code == 3
+    assert "No session: the channel is left to TEN's agent server" in words
+    assert "--channel NAME" in words
 
 
 @pytest.mark.parametrize(
@@ -115,15 +184,15 @@ def test_source_of_a_channel_that_does_not_fit_is_named(
 ):
     """The file alone does not show it."""
     editor = Editor()
-    editor.avatar["channel"] = channel
+    del editor.avatar["channel"]
+    editor.params["agora_channel"] = channel or "${env:AGORA_CHANNEL|}"
     code, words = judge(
         tmp_path, editor.tree, AGORA_CHANNEL="studio", STUDIO=None
     )
     assert code == 1
-    path = "channel" if channel else "params.agora_channel"
-    assert f" {path}: the avatar joins 'studio' and agora_rtc" in words
+    assert "agora_channel: the avatar joins 'studio' and agora_rtc" in words
     assert f"user and avatar meet only in the same channel {said}" in words
-    assert words.strip().endswith("1 error, 0 warnings")
+    assert words.strip().endswith("1 error, 1 warning")
 
 
 @pytest.mark.parametrize(

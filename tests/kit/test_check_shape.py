@@ -83,7 +83,7 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "pcm_frame of the avatar itself": (
         lambda g: g.connect("avatar", "audio_frame", "pcm_frame", "avatar"),
-        "connections[4].audio_frame[0]: avatar takes pcm_frame from itself. "
+        "connections[3].audio_frame[1]: avatar takes pcm_frame from itself. "
         "Remove the connection",
     ),
     "addon of a connection misspelled": (

@@ -28,16 +28,29 @@ from sdk_client import (
     sdk,
 )
 
+from devkit.harness import virtual_time
+from devkit.harness.virtual_time import VirtualClock
+from devkit.loopback import bypass_proxies
 from devkit.motion_server import (
     Animate,
+    AudioBytes,
     Close,
     Hang,
     MotionServer,
+    OnConfirm,
     OnEnd,
+    OnInterrupt,
+    Quiet,
     Refuse,
     ServerError,
     Silence,
     Slow,
+)
+from devkit.motion_server.control import SETTINGS
+from devkit.motion_server.faults import (
+    FAULTS_BY_NAME,
+    TRIGGERS_BY_NAME,
+    trigger_from_json,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -221,6 +234,24 @@ async def test_a_hanging_upgrade_is_recorded():
         opening.cancel()
 
 
+@pytest.mark.wire
+@pytest.mark.virtual
+def test_each_step_of_opening_may_be_slow():
+    """Each takes less than the SDK's 10 s, and all together more."""
+
+    async def open_slowly() -> None:
+        clock = VirtualClock()
+        async with MotionServer(clock=clock, now=clock.epoch) as server:
+            server.faults.console(Slow(6))
+            server.faults.upgrade(Slow(5))
+            server.faults.handshake(Slow(4))
+            client = await opened(server)
+            assert clock.monotonic() == pytest.approx(15, abs=0.5)
+            await client.session.close()
+
+    virtual_time.run(open_slowly())
+
+
 # The handshake.
 
 
@@ -350,6 +381,29 @@ async def test_the_port_is_free_again():
         await opened(again)
 
 
+@pytest.mark.wire
+@pytest.mark.asyncio
+async def test_proxies_are_not_asked_for_loopback(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Console and websocket are reached with any proxy set; what else the
+    caller exempts stays exempt."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        for variable in (name, name.lower()):
+            monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, "example.com")
+    async with MotionServer() as server:
+        await failure(server)
+        bypass_proxies()
+        bypass_proxies()
+        assert (
+            os.environ["no_proxy"]
+            == "example.com,127.0.0.1,localhost,::1,[::1]"
+        )
+        await opened(server)
+
+
 @pytest.mark.asyncio
 async def test_extra_routes_are_served():
     """Routes handed in stand beside the service's own."""
@@ -390,6 +444,36 @@ async def test_faults_can_be_set_over_http():
         assert await post("fault", {"at": "moon"}) == 400
         assert await post("reset", None) == 200
         assert server.record.connections == []
+
+
+def test_faults_triggers_and_settings_are_documented():
+    """Under the names that the control endpoints take."""
+    page = (ROOT / "docs/motion-server.md").read_text()
+    names = {f"`{name}`" for name in (*FAULTS_BY_NAME, *SETTINGS)}
+    names |= {f'"{name}"' for name in TRIGGERS_BY_NAME}
+    assert {name for name in names if name not in page} == set()
+
+
+@pytest.mark.parametrize(
+    ("spec", "trigger"),
+    [
+        ("confirm", OnConfirm()),
+        ("interrupt", OnInterrupt()),
+        ({"audio_bytes": 5}, AudioBytes(5)),
+        ({"quiet_s": 1.5}, Quiet(1.5)),
+    ],
+)
+def test_triggers_are_read_from_json(spec: Any, trigger: Any):
+    assert trigger_from_json(spec) == trigger
+
+
+@pytest.mark.parametrize(
+    "spec", ["quiet", {"confirm": 1}, {"quiet_s": None}, {}, None]
+)
+def test_triggers_that_are_none_are_refused(spec: Any):
+    """With all that would be one."""
+    with pytest.raises(ValueError, match="quiet_s"):
+        trigger_from_json(spec)
 
 
 @pytest.mark.asyncio

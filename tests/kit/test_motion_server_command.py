@@ -1,5 +1,6 @@
 """bin/motion-server: what it prints, and where it listens."""
 
+import ipaddress
 import json
 import os
 import re
@@ -12,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sdk_client import AGORA_APP_ID, CERTIFICATE, FRAME, opened
 
-from devkit.motion_server import MotionServer
+from devkit.motion_server import MotionServer, PlanLimits, PlaybackSignals
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -114,12 +116,48 @@ async def test_session_over_ipv6_is_served():
         assert server.record.violations == []
 
 
-def test_other_hosts_are_warned_of():
-    """Whoever reaches the machine could use the service."""
-    with motion_server("--host", "0.0.0.0", "--json", "--quiet") as process:
-        assert process.stderr is not None
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", pytest.param("::", marks=needs_ipv6)]
+)
+def test_all_addresses_are_warned_of_and_one_can_be_used(host):
+    """Whoever reaches the machine could use the service; the URLs name an
+    address of this machine, and the way from a container is shown."""
+    with motion_server("--host", host, "--json", "--quiet") as process:
+        assert process.stdout is not None and process.stderr is not None
         line = process.stderr.readline()
-        assert line.startswith("warning: 0.0.0.0 is not loopback")
+        assert line.startswith(f"warning: {host} is not loopback")
+        urls: dict[str, str] = json.loads(process.stdout.readline())
+        port = urlsplit(urls["page_url"]).port
+        container = process.stderr.readline()
+        assert f"host.docker.internal:{port}" in container
+        assert "--add-host host.docker.internal:host-gateway" in container
+        for url in urls.values():
+            address = ipaddress.ip_address(urlsplit(url).hostname or "")
+            assert not address.is_unspecified
+        with urllib.request.urlopen(urls["page_url"], timeout=60) as page:
+            assert page.status == 200
+
+
+def test_the_service_is_what_the_options_say():
+    """A plan's limits, playback and the order of requests."""
+    arguments = (
+        *("--json", "--quiet", "--signals", "--preempts"),
+        *("--play-after", "3.5", "--session-minutes", "10"),
+        *("--max-sessions", "2"),
+    )
+    with motion_server(*arguments) as process:
+        assert process.stdout is not None
+        urls = json.loads(process.stdout.readline())
+        settings_url = f"{urls['control_url']}/set"
+        with urllib.request.urlopen(settings_url, timeout=60) as answer:
+            assert json.load(answer) == {
+                "playback_signals": vars(PlaybackSignals()),
+                "capabilities": ["playback_state"],
+                "idle_timeout_s": None,
+                "limits": vars(PlanLimits(10, 2)),
+                "preempts": True,
+                "playback_delay_s": 3.5,
+            }
 
 
 @pytest.mark.parametrize(

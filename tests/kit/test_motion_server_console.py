@@ -50,6 +50,23 @@ async def test_a_console_refusal_reads_by_its_status(status: int, code: str):
 
 
 @pytest.mark.asyncio
+async def test_a_refusal_may_say_when_to_try_again():
+    """In the header Retry-After, of the console as of the upgrade."""
+    async with MotionServer() as server, aiohttp.ClientSession() as http:
+        fault = Refuse(429, retry_after_s=30)
+        server.faults.console(fault)
+        server.faults.upgrade(fault)
+        urls = (
+            (http.post, f"{server.console_url}/session-tokens"),
+            (http.get, f"{server.base_url}/v2/driveningress/websocket"),
+        )
+        for method, url in urls:
+            async with method(url) as answer:
+                assert answer.status == 429
+                assert answer.headers["Retry-After"] == "30"
+
+
+@pytest.mark.asyncio
 async def test_a_wrong_key_is_unauthorized():
     """A key the console does not know gets 401."""
     async with MotionServer(api_keys={"good"}) as server:

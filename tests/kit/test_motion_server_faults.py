@@ -1,22 +1,31 @@
 """What the local Spatius service does to an open session."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from sdk_client import (
     FRAME,
+    SAMPLE_RATE,
+    Client,
     ManualClock,
     assert_reads,
+    failure,
     opened,
 )
 
 from devkit.motion_server import (
+    Animate,
     AudioBytes,
     AudioMessages,
+    BlackHole,
     Close,
     MotionServer,
+    OnConfirm,
     OnEnd,
     OnInterrupt,
+    PlanLimits,
+    Quiet,
     Reset,
     Resume,
     ScaledClock,
@@ -25,6 +34,7 @@ from devkit.motion_server import (
     SlowReader,
     Stall,
 )
+from devkit.motion_server.listener import Listener
 
 
 @pytest.mark.asyncio
@@ -245,6 +255,149 @@ async def test_a_silent_server_answers_no_ping():
         await client.session.close()
 
 
+# Packets that are lost.
+
+
+async def is_pending(*futures: Any) -> bool:
+    """Whether none of them is done in 50 ms, which loopback never takes."""
+    done, _ = await asyncio.wait(futures, timeout=0.05)
+    return not done
+
+
+@pytest.mark.wire
+@pytest.mark.asyncio
+@pytest.mark.parametrize("for_s", [5, 22, None])
+async def test_a_black_hole_takes_both_directions(for_s: float | None):
+    """No message, no pong and no reply passes; all arrives afterwards."""
+    clock = ManualClock()
+    frames: list[bytes] = []
+    async with MotionServer(clock=clock) as server:
+        client = await opened(
+            server, transport_frames=lambda data, end: frames.append(data)
+        )
+        await client.say(FRAME)
+        await server.until(lambda r: r.received() == FRAME)
+        server.now(BlackHole(for_s))
+        await client.say(FRAME, end=True)
+        pong = await client.session._connection.ping()
+        server.now(Animate())
+        clock.advance((for_s or 3600) - 0.1)
+        assert await is_pending(pong)
+        assert server.record.received() == FRAME
+        assert (frames, client.errors, client.closes) == ([], [], 0)
+        if for_s is None:
+            server.now(Resume())
+        clock.advance(0.1)
+        await asyncio.wait_for(pong, 30)
+        await server.until(lambda r: r.requests[0].closed)
+        assert server.record.received() == FRAME * 2
+        assert len(frames) == 1
+        await client.session.close()
+
+
+@pytest.mark.asyncio
+async def test_a_close_is_lost_in_a_black_hole():
+    """The service has closed; the client learns of it when packets pass."""
+    clock = ManualClock()
+    async with MotionServer(clock=clock) as server:
+        client = await opened(server)
+        server.now(BlackHole(for_s=5))
+        server.now(Close(1011))
+        await server.until(lambda r: r.connections[0].closed_s is not None)
+        closed = asyncio.ensure_future(client.until(lambda: client.closes))
+        assert await is_pending(closed)
+        clock.advance(5)
+        await closed
+        assert client.errors[0].close_code == 1011
+
+
+@pytest.mark.wire
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("host_vanishes", "heard_s"), [(False, 3.0), (True, 1.0)]
+)
+async def test_playback_ends_with_the_host_only(
+    host_vanishes: bool, heard_s: float
+):
+    """Behind a dead network the service plays on what it has; a host that
+    vanishes never comes back."""
+    clock = ManualClock()
+    async with MotionServer(clock=clock) as server:
+        listener = Listener(SAMPLE_RATE)
+        listener.follow(server.record)
+        client = await opened(server)
+        await client.say(bytes(3 * SAMPLE_RATE * 2), end=True)
+        await server.until(lambda r: r.requests[0].closed)
+        clock.advance(1)
+        server.now(BlackHole(host_vanishes=host_vanishes))
+        durations_s = [one.end_s - one.start_s for one in listener.audible()]
+        assert durations_s == [pytest.approx(heard_s)]
+        server.now(Resume())
+        pong = await client.session._connection.ping()
+        assert await is_pending(pong) == host_vanishes
+
+
+def test_a_host_does_not_vanish_for_a_while():
+    """It would come back without the connection."""
+    with pytest.raises(ValueError, match="for_s"):
+        BlackHole(5, host_vanishes=True)
+
+
+@pytest.mark.asyncio
+async def test_a_fault_strikes_some_time_after_the_last_message():
+    """Each message begins the wait anew."""
+    clock = ManualClock()
+    async with MotionServer(clock=clock) as server:
+        client = await opened(server)
+        server.faults.runtime(BlackHole(), after=Quiet(1.5))
+        for count in (1, 2):
+            await client.say(FRAME)
+            await server.until(
+                lambda r, n=count: len(r.received()) == n * len(FRAME)
+            )
+            await (await client.session._connection.ping())
+            clock.advance(1)
+            assert not server.record.connections[0].stalled
+        clock.advance(0.5)
+        assert server.record.connections[0].stalled
+
+
+@pytest.mark.wire
+@pytest.mark.asyncio
+@pytest.mark.parametrize("fault", [Reset(), Close(1011), BlackHole()], ids=repr)
+async def test_a_fault_strikes_right_behind_the_confirmation(fault: Any):
+    """The session is confirmed, and what comes next is the fault."""
+    async with MotionServer() as server:
+        server.faults.runtime(fault, after=OnConfirm())
+        client = await opened(server)
+        assert server.record.connections[0].confirmed_s is not None
+        if isinstance(fault, BlackHole):
+            pong = await client.session._connection.ping()
+            assert await is_pending(pong)
+        else:
+            await client.until(lambda: client.closes)
+
+
+@pytest.mark.wire
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "fault", [Stall(for_s=5), BlackHole(for_s=5)], ids=repr
+)
+async def test_a_handshake_may_be_held_up(fault: Any):
+    """The confirmation comes when the fault has ended."""
+    clock = ManualClock()
+    async with MotionServer(clock=clock) as server:
+        server.faults.handshake(fault)
+        client = Client(server)
+        opening = asyncio.ensure_future(client.open())
+        await server.until(lambda r: r.connections and r.connections[0].stalled)
+        assert await is_pending(opening)
+        clock.advance(5)
+        await asyncio.wait_for(opening, 30)
+        assert server.record.live_connections
+        await client.session.close()
+
+
 @pytest.mark.asyncio
 async def test_a_slow_reader_keeps_its_pace():
     """SlowReader takes its time for each message, Resume ends that."""
@@ -323,3 +476,80 @@ async def test_the_idle_timeout_may_be_changed():
         assert server.record.live_connections
         server.idle_timeout_s = 60
         await client.until(lambda: client.closes)
+
+
+# The limits of a plan.
+
+
+@pytest.mark.wire
+@pytest.mark.asyncio
+async def test_a_session_ends_when_its_time_is_up():
+    """Speaking or not, whatever the client asked for."""
+    clock = ManualClock()
+    limits = PlanLimits(session_minutes=10)
+    async with MotionServer(clock=clock, limits=limits) as server:
+        client = await opened(server, life_s=3600)
+        clock.advance(599)
+        await client.say(FRAME)
+        await server.until(lambda r: r.received())
+        assert server.record.live_connections
+        clock.advance(1)
+        await client.until(lambda: client.errors)
+        assert client.errors[0].close_code == 4002
+        assert client.errors[0].close_reason == (
+            "session time limit of 10 minutes"
+        )
+        assert server.record.credits == 100
+        server.limits = PlanLimits()
+        await opened(server)
+        clock.advance(3600)
+        assert server.record.live_connections
+
+
+@pytest.mark.asyncio
+async def test_the_time_limit_may_be_changed():
+    """A session that has lasted longer already ends at once."""
+    clock = ManualClock()
+    async with MotionServer(clock=clock) as server:
+        client = await opened(server)
+        clock.advance(700)
+        server.limits = PlanLimits(session_minutes=10)
+        await client.until(lambda: client.errors)
+        assert client.errors[0].close_code == 4002
+
+
+@pytest.mark.wire
+@pytest.mark.asyncio
+@pytest.mark.parametrize("refuses_tokens", [False, True])
+async def test_only_so_many_sessions_are_live_at_once(refuses_tokens: bool):
+    """One more is refused by close 4003, or by the console's 429 before."""
+    limits = PlanLimits(sessions=1, refuses_tokens=refuses_tokens)
+    async with MotionServer(limits=limits) as server:
+        first = await opened(server)
+        error = await failure(server)
+        if refuses_tokens:
+            assert (error.phase, error.http_status) == ("session_token", 429)
+        else:
+            assert error.close_code == 4003
+            assert_reads(error, "connectionClosed", "websocket_handshake")
+        await first.session.close()
+        await server.until(lambda r: not r.live_connections)
+        await opened(server)
+
+
+@pytest.mark.asyncio
+async def test_connected_time_costs_credits():
+    """10 a minute and at least 1 for each session; a failed one is free."""
+    clock = ManualClock()
+    async with MotionServer(clock=clock) as server:
+        client = await opened(server)
+        assert server.record.credits == 1
+        clock.advance(6.1)
+        assert server.record.credits == 2
+        await client.session.close()
+        await server.until(lambda r: not r.live_connections)
+        server.faults.handshake(Close(1011))
+        await failure(server)
+        await opened(server)
+        clock.advance(60)
+        assert server.record.credits == 2 + 10

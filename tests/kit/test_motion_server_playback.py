@@ -9,9 +9,11 @@ from sdk_client import FRAME, Client, ManualClock, opened, sdk
 
 from devkit.motion_server import (
     MotionServer,
+    PlanLimits,
     PlaybackSignals,
     Reset,
     ScaledClock,
+    StopPlayback,
     wire,
 )
 from devkit.motion_server.judge import Judge, unique_pcm
@@ -109,8 +111,8 @@ def test_an_interrupt_ends_all_that_plays_or_waits():
     playback.audio("b", RATE * 2, True, 0.0)
     playback.due(0.25)
     assert playback.interrupt(0.25) == [
-        Change("a", "interrupted", 250),
-        Change("b", "interrupted", 0),
+        Change("a", "interrupted", 250, "explicit"),
+        Change("b", "interrupted", 0, "explicit"),
     ]
     assert playback.due(5.0) == []
 
@@ -128,6 +130,33 @@ def test_progress_is_reported_while_a_request_plays():
         ("playing", pytest.approx(800)),
         ("ended", 1000),
     ]
+
+
+def test_playback_may_begin_later():
+    """By as much for each request; an interrupt comes before the begin."""
+    playback = Playback(RATE)
+    playback.audio("a", RATE * 2, True, 0.0, delay_s=3.5)
+    assert playback.due_at_s == 3.5
+    assert playback.due(4.5) == [
+        Change("a", "playing", 0),
+        Change("a", "ended", 1000),
+    ]
+    playback.audio("b", RATE * 2, True, 5.0, delay_s=3.5)
+    (change,) = playback.interrupt(8.0)
+    assert change.played_ms == 0
+
+
+def test_what_the_service_cuts_stays_cut():
+    """Nothing that follows of it plays, but all that comes behind it does."""
+    playback = Playback(RATE)
+    playback.audio("a", RATE * 2, False, 0.0)
+    assert playback.interrupt(0.25, "pause_timeout") == [
+        Change("a", "interrupted", 250, "pause_timeout")
+    ]
+    playback.audio("a", RATE * 2, True, 0.5)
+    assert playback.due_at_s is None
+    playback.audio("b", RATE * 2, True, 0.5)
+    assert playback.due_at_s == 0.5
 
 
 # On the wire.
@@ -372,9 +401,173 @@ async def test_playback_states_have_the_position():
         await client.session.close()
 
 
+# Requests that supersede others.
+
+
+def heard_ms(server: MotionServer) -> dict[str, float]:
+    """How much of each request the listener hears if nothing else happens."""
+    listener = Listener(RATE)
+    listener.replay(server.record)
+    heard: dict[str, float] = {}
+    for one in listener.audible():
+        duration_ms = 1000 * (one.end_s - one.start_s)
+        heard[one.req_id] = heard.get(one.req_id, 0) + duration_ms
+    return heard
+
+
+async def say_two(server: MotionServer, client: Client) -> tuple[str, str]:
+    """Say 2 s, and 1 s of them later again 2 s, to their ends."""
+    first = await client.say(SECOND, SECOND, end=True)
+    await server.until(lambda r: r.requests[0].closed)
+    server.clock.advance(1)  # type: ignore[attr-defined]
+    second = await client.say(SECOND, SECOND, end=True)
+    await server.until(lambda r: r.requests[1].closed)
+    server.clock.advance(2)  # type: ignore[attr-defined]
+    return first, second
+
+
+@pytest.mark.wire
+@pytest.mark.asyncio
+@pytest.mark.parametrize("preempts", [False, True])
+async def test_a_newer_request_waits_or_supersedes(preempts: bool):
+    """It waits by default; where the service preempts, the rest of the older
+    one is never heard, and its `end` never sent."""
+    async with MotionServer(
+        clock=ManualClock(),
+        playback_signals=PlaybackSignals(),
+        preempts=preempts,
+    ) as server:
+        viewer = Viewer(server)
+        client = await viewer.open()
+        first, second = await say_two(server, client)
+        await viewer.until(3)
+        if preempts:
+            ends = [(first, False), (second, False), (second, True)]
+            heard = {first: 1000, second: 2000}
+        else:
+            ends = [(first, False), (first, True), (second, False)]
+            heard = {first: 2000, second: 2000}
+        assert viewer.ends == ends
+        assert heard_ms(server) == pytest.approx(heard)
+        cuts = [e.req_id for e in server.record.events if e.kind == "cut"]
+        assert cuts == ([first] if preempts else [])
+        await client.session.close()
+
+
+@only_with_states
+@pytest.mark.wire
+@pytest.mark.asyncio
+async def test_a_superseded_request_has_its_reason_and_position():
+    """INTERRUPTED, preempted, with the part that was heard."""
+    async with MotionServer(
+        clock=ManualClock(),
+        playback_signals=PlaybackSignals(),
+        capabilities=("playback_state",),
+        preempts=True,
+    ) as server:
+        viewer = Viewer(server)
+        client = await viewer.open(on_playback_state=viewer.on_state)
+        first, second = await say_two(server, client)
+        await viewer.until(3)
+        states = [
+            (s.req_id, s.state.value, s.played_ms, s.reason)
+            for s in viewer.states
+        ]
+        assert states[:3] == [
+            (first, "playing", 0, ""),
+            (first, "interrupted", 1000, "preempted"),
+            (second, "playing", 0, ""),
+        ]
+        await client.session.close()
+
+
+@pytest.mark.asyncio
+async def test_requests_that_wait_are_superseded_as_well():
+    """By the newest; the service may begin to preempt at any time."""
+    async with MotionServer(clock=ManualClock()) as server:
+        client = await opened(server)
+        for _ in range(2):
+            await client.say(SECOND, end=True)
+        await server.until(lambda r: len(r.requests) == 2)
+        await server.until(lambda r: r.requests[1].closed)
+        server.preempts = True
+        last = await client.say(SECOND, end=True)
+        await server.until(lambda r: len(r.requests) == 3)
+        server.clock.advance(5)  # type: ignore[attr-defined]
+        assert heard_ms(server) == {last: pytest.approx(1000)}
+        await client.session.close()
+
+
+@pytest.mark.wire
+@pytest.mark.asyncio
+async def test_the_service_may_stop_playing():
+    """What follows of that request is not heard; the next request is."""
+    clock = ManualClock()
+    async with MotionServer(
+        clock=clock,
+        playback_signals=PlaybackSignals(),
+        capabilities=("playback_state",),
+    ) as server:
+        viewer = Viewer(server)
+        with_states = (
+            {"on_playback_state": viewer.on_state}
+            if wire.knows_playback_state
+            else {}
+        )
+        client = await viewer.open(**with_states)
+        first = await client.say(SECOND)
+        await viewer.until(1)
+        clock.advance(0.4)
+        server.now(StopPlayback("pause_timeout"))
+        await client.say(SECOND, end=True)
+        second = await client.say(SECOND, end=True)
+        await viewer.until(2)
+        clock.advance(1)
+        heard = {first: 400, second: 1000}
+        assert heard_ms(server) == pytest.approx(heard)
+        if wire.knows_playback_state:
+            await viewer.until_interrupted()
+            cut = viewer.states[1]
+            assert (cut.req_id, cut.reason) == (first, "pause_timeout")
+            assert cut.played_ms == 400
+        await client.session.close()
+
+
+@pytest.mark.wire
+@pytest.mark.asyncio
+async def test_the_service_may_begin_to_play_late():
+    """Its signals and the listener have the true times."""
+    clock = ManualClock()
+    async with MotionServer(
+        clock=clock,
+        playback_signals=PlaybackSignals(),
+        playback_delay_s=3.5,
+    ) as server:
+        listener = Listener(RATE)
+        listener.follow(server.record)
+        viewer = Viewer(server)
+        client = await viewer.open()
+        await client.say(SECOND, end=True)
+        await server.until(lambda r: r.requests[0].closed)
+        clock.advance(3.4)
+        await (await client.session._connection.ping())
+        assert viewer.signals == []
+        clock.advance(0.2)
+        await viewer.until(1)
+        assert not viewer.signals[0][2]
+        clock.advance(1)
+        await viewer.until(2)
+        assert viewer.signals[1][2]
+        assert [one.start_s for one in listener.audible()] == [3.5]
+        assert heard_ms(server) == {
+            server.record.requests[0].req_id: pytest.approx(1000)
+        }
+        await client.session.close()
+
+
 @pytest.mark.asyncio
 async def test_settings_can_be_changed_over_http():
-    """Playback signals, console and idle timeout; a bad one is refused."""
+    """Of playback, console, limits and timeouts; a bad one is refused."""
     async with MotionServer() as server, aiohttp.ClientSession() as http:
 
         async def post(body: Any) -> int:
@@ -386,19 +579,35 @@ async def test_settings_can_be_changed_over_http():
             "playback_signals": {"late_ms": 500, "doubled": True},
             "capabilities": ["playback_state"],
             "idle_timeout_s": 60,
+            "limits": {"session_minutes": 10, "sessions": 2},
+            "preempts": True,
+            "playback_delay_s": 3.5,
             "console_down": {"name": "refuse", "status": 503},
         }
         assert await post(settings) == 200
         assert server.playback_signals == PlaybackSignals(500, doubled=True)
         assert server.capabilities == ("playback_state",)
         assert server.idle_timeout_s == 60
+        assert server.limits == PlanLimits(session_minutes=10, sessions=2)
+        assert server.preempts
+        assert server.playback_delay_s == 3.5
         with pytest.raises(sdk.AvatarSDKError):
             await opened(server)
-        nothing = {"playback_signals": None, "console_down": None}
+        nothing = {
+            "playback_signals": None,
+            "console_down": None,
+            "limits": None,
+            "preempts": False,
+            "playback_delay_s": None,
+        }
         assert await post(nothing) == 200
         assert server.playback_signals is None
+        assert server.limits == PlanLimits()
+        assert not server.preempts
+        assert server.playback_delay_s == 0
         await opened(server)
         assert await post({"playback_signals": {"loud": True}}) == 400
+        assert await post({"limits": {"sessions": 0}}) == 400
         assert await post({"moon": None}) == 400
 
 

@@ -100,7 +100,7 @@ const hasText = (element) => [...element.childNodes].some(
   (node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim());
 return [...document.querySelectorAll("body *")]
   .filter((element) => hasText(element) && element.checkVisibility()
-    && !element.closest("svg, :disabled"))
+    && !element.closest("svg, [aria-disabled=true]"))
   .map((element) => {
     const back = behind(element);
     const front = over(channels(getComputedStyle(element).color), back);
@@ -136,7 +136,8 @@ class Page:
         """The names of the buttons that can be pressed."""
         return set(
             self.driver.execute_script(
-                "return [...document.querySelectorAll('[data-do]:enabled')]"
+                "return [...document.querySelectorAll("
+                "'[data-do][aria-disabled=false]')]"
                 ".map((button) => button.dataset.do)"
             )
         )
@@ -253,7 +254,7 @@ def _staged(times: int = 1) -> Iterator[tuple[Any, Window]]:
     """The extension on a stage with a window, and an agent, who says a
     sentence so many times."""
     assert stages is not None
-    window = Window()
+    window = Window("bin/demo --window")
     with stages.open_stage(
         on_report=lambda report: report_to(window.feed, report),
         on_audio_frame=lambda frame: voice_to(window.feed, frame),
@@ -435,6 +436,8 @@ def test_credits_end_the_extension_and_it_starts_again(page: Page) -> None:
     page.tells("Fatal error")
     page.tells("The avatar has failed permanently")
     page.until(lambda: page.state() == "Failed permanently", "failed")
+    notice = page.driver.find_element("id", "notice")
+    assert "Failed permanently: " in notice.text
     assert page.enabled() == {
         "speak",
         "tts_speed",
@@ -445,11 +448,15 @@ def test_credits_end_the_extension_and_it_starts_again(page: Page) -> None:
     page.press("speak")
     page.until(lambda: page.state() == "The voice speaks", "the voice speaks")
     page.tells("by voice, without the avatar")
+    assert "Failed permanently: " in notice.text
+    page.until(lambda: page.figure("By voice") > 0.2, "counted as it speaks")
+    assert page.figure("By voice") <= page.figure("Heard")
     page.until(lambda: "barge_in" in page.enabled(), "it can be cut short")
     page.press("barge_in")
     page.until(lambda: page.figure("By voice") > 0, "by voice")
     page.until(lambda: page.state() == "Failed permanently", "silent")
     page.press("start_again")
+    page.until(lambda: not notice.is_displayed(), "nothing has failed")
     page.tells("Connection 2 is live")
     page.until(lambda: page.state() == "Ready", "the avatar is ready")
     page.press("speak")
@@ -538,6 +545,70 @@ def test_idle_avatar_sleeps_until_it_is_to_speak(page: Page) -> None:
     assert "idle_timeout" not in page.enabled()
     page.press("barge_in")
     assert "Problem reported" not in " ".join(page.timeline())
+
+
+@needs_chromium
+@needs_stage
+@pytest.mark.parametrize("name", ["speak", "drop", "refuse"])
+def test_focus_stays_on_a_button_that_was_pressed(
+    page: Page, name: str
+) -> None:
+    """Also on one that can do nothing meanwhile, whose key does nothing."""
+    page.press(name)
+    focused = "return document.activeElement.dataset.do"
+    assert page.driver.execute_script(focused) == name
+    if name == "speak":
+        page.until(lambda: name not in page.enabled(), "it speaks already")
+        said = page.driver.find_element("id", "said").text
+        page.driver.switch_to.active_element.send_keys("\n")
+        page.press("barge_in")
+        assert len(page.stage.server.record.requests) <= 1
+        assert "speaks for" in said
+
+
+@needs_chromium
+@needs_stage
+def test_no_toggle_changes_both_its_label_and_its_pressed_state(
+    page: Page,
+) -> None:
+    """A screen reader would read out the opposite."""
+    labels = (
+        "return [...document.querySelectorAll('button')].map((button) =>"
+        " [button.id || button.dataset.do, button.innerText,"
+        " button.getAttribute('aria-pressed')])"
+    )
+    before = page.driver.execute_script(labels)
+    for name in ("stall", "console_down", "playback_signals", "tts_speed"):
+        page.press(name)
+    for name in ("sound", "details", "follow"):
+        page.driver.find_element("id", name).click()
+    page.until(
+        lambda: page.button("stall").text == "Resume", "the switches are set"
+    )
+    changed = [
+        (text != new_text, pressed != new_pressed)
+        for (_, text, pressed), (_, new_text, new_pressed) in zip(
+            before, page.driver.execute_script(labels)
+        )
+    ]
+    assert changed.count((True, False)) + changed.count((False, True)) == 7
+    assert (True, True) not in changed
+
+
+@needs_chromium
+@needs_stage
+def test_page_says_how_to_start_its_service_again(driver: Any) -> None:
+    """The command, with the port at which the page looks for it."""
+    with _staged() as (stage, _):
+        driver.get(page_url(stage.server))
+        page = Page(driver, stage)
+        page.until(lambda: page.state() == "Ready", "the avatar is ready")
+        port = stage.server.port
+    notice = driver.find_element("id", "notice")
+    page.until(lambda: notice.is_displayed(), "the page misses its service")
+    assert f"start it again: bin/demo --window --port {port}" in notice.text
+    driver.get("about:blank")
+    driver.get_log("browser")
 
 
 @needs_chromium

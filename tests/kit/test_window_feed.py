@@ -103,17 +103,22 @@ def test_late_page_is_given_the_latest_past() -> None:
 
 
 def test_answers_are_counted_as_the_extension_reports_them() -> None:
-    """Heard, cut, resumed, by voice, and lost."""
+    """Heard, cut, resumed, and lost; metrics tell of the same loss."""
     feed = Feed(clock=lambda: 0.0)
     for reason, heard_ms in ((1, 1000), (2, 400), (3, 300)):
         feed.take_report(0.0, "avatar_audio_start", {"request_id": "a"})
         assert feed.is_heard
         end = {"reason": reason, "playback_position_ms": heard_ms}
         end["request_total_audio_duration_ms"] = 1000
+        end["metadata"] = {"turn_id": reason}
         feed.take_report(0.0, "avatar_audio_end", end)
         assert not feed.is_heard
-    metrics = {"resent_ms": 20, "voice_ms": 30, "lost_ms": 700}
-    feed.take_report(0.0, "metrics", {"metrics": metrics})
+    metrics = {"resent_ms": 20, "voice_ms": 30, "lost_ms": 650}
+    metadata = {"turn_id": 3}
+    feed.take_report(0.0, "metrics", {"metrics": metrics, "metadata": metadata})
+    # Of a turn that was never heard only the metrics tell.
+    metrics, metadata = {"lost_ms": 40}, {"turn_id": 4}
+    feed.take_report(0.0, "metrics", {"metrics": metrics, "metadata": metadata})
     page: Any = Listener()
     feed.subscribe(page, {})
     (hello,) = page.got
@@ -121,8 +126,8 @@ def test_answers_are_counted_as_the_extension_reports_them() -> None:
         "heardMs": 1700,
         "cutMs": 600,
         "resumedMs": 20,
-        "voiceMs": 30,
-        "lostMs": 700,
+        "voiceMs": 0,
+        "lostMs": 740,
     }
 
 
@@ -146,6 +151,45 @@ def test_voice_is_an_utterance_of_its_own() -> None:
             outcomes[utterance["number"]] = utterance["outcome"]
     assert outcomes == {1: "ended", 2: "interrupted"}
     assert {"type": "silence"} in page.got
+
+
+@pytest.mark.parametrize(
+    ("reason", "after_s", "heard_ms"), [(1, 2.0, 1000), (2, 0.3, 300)]
+)
+def test_voice_counts_as_far_as_it_was_heard(
+    reason: int, after_s: float, heard_ms: int
+) -> None:
+    """Not what was handed out, and cut by a barge-in."""
+    feed = Feed(clock=lambda: 0.0)
+    feed.take_voice(5.0, "1", bytes(48000), 24000)
+    feed.take_report(5.0 + after_s, "avatar_audio_end", {"reason": reason})
+    page: Any = Listener()
+    feed.subscribe(page, {})
+    assert page.got[0]["session"]["speech"]["voiceMs"] == heard_ms
+
+
+def test_audio_of_a_connection_that_has_ended_is_no_utterance() -> None:
+    """What is still read from it has no listener, and the next utterance is
+    the rest of the one that was cut off."""
+    record = Record(lambda: 1.0)
+    feed = Feed(clock=lambda: 1.0)
+    feed.attach(record)
+    page: Any = Listener()
+    feed.subscribe(page, {})
+    config = SessionConfig(24000, "pcm_s16le", 0, "c", 7, "7", "secret-token")
+    first, second = (
+        record.opened(app_id="a", avatar_id="b", session_token=1)
+        for _ in range(2)
+    )
+    for connection in (first, second):
+        record.configured(connection, config)
+    record.audio(first, "one", bytes(960), False)
+    record.closed(first, "server", 1006)
+    record.audio(first, "one", bytes(960), False)
+    record.audio(first, "other", bytes(960), False)
+    record.audio(second, "two", bytes(960), False)
+    utterances = [one for one in page.titles() if one.startswith("Utterance")]
+    assert set(utterances) == {"Utterance 1", "Utterance 2, the rest of 1"}
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ async def test_a_spare_whose_making_fails_is_no_error() -> None:
 async def test_spares_are_made_anew_and_no_more_often_than_needed() -> None:
     """One call of the console for spares per 0.35 of the lifetime, and the
     old one is not used."""
-    async with scene(session_expire_minutes=10) as on:
+    async with scene(session_expire_minutes=10, idle_disconnect_s=0) as on:
         await on.rig.state("ready")
         await on.until(lambda: len(on.server.record.token_requests) == 2)
         await asyncio.sleep(6.5 * MINUTE_S)

@@ -163,7 +163,7 @@ async def test_a_renewal_in_mid_speech() -> None:
 @virtually
 async def test_a_session_lasts_while_the_console_is_down() -> None:
     """It is not given up before the next one has its token."""
-    async with scene(session_expire_minutes=30) as on:
+    async with scene(session_expire_minutes=30, idle_disconnect_s=0) as on:
         await on.talk.utter(1, 1000)
         await asyncio.sleep(20 * 60)
         on.server.faults.console(Refuse(503), times=None)

@@ -23,6 +23,7 @@ from devkit.motion_server import MotionServer
 pytestmark = pytest.mark.wire
 
 MINUTE_S = 60.0
+AWAKE = {**PATIENT, "idle_disconnect_s": 0}
 
 
 @asynccontextmanager
@@ -30,7 +31,7 @@ async def stage(**params: Any) -> AsyncIterator[tuple[Any, Any, Any]]:
     """Yield clock, server and a rig that is ready."""
     clock = MovableClock()
     async with MotionServer(**SERVER_OPTIONS, now=clock.epoch) as server:
-        rig = Rig(properties(server, **{**PATIENT, **params}), clock)
+        rig = Rig(properties(server, **{**AWAKE, **params}), clock)
         try:
             await rig.start()
             await rig.state("ready")
@@ -165,6 +166,7 @@ async def test_a_given_token_that_nears_its_expiry_is_reported_once(
             agora_token=given,
             agora_appcert=None,
             session_expire_minutes=30,
+            idle_disconnect_s=0,
         )
         rig = make_rig(wanted, clock)
         await rig.start()

@@ -42,7 +42,10 @@ def test_defaults():
     assert params.resume_rewind_ms == 500
     assert params.resume_within_s == 15
     assert params.fallback_after_ms == 1500
-    assert params.idle_disconnect_s == 0
+    assert params.idle_disconnect_s == 120
+    assert params.max_session_minutes is None
+    assert params.one_request_at_a_time == "auto"
+    assert params.prebuffer_ms == 0
     assert params.extra_params == {}
     assert params.telemetry is False
     assert params.telemetry_endpoint is None
@@ -273,6 +276,13 @@ def test_uid_zero_is_warned_of(zero):
         ("fallback_after_ms", 60000, 60000),
         ("idle_disconnect_s", "86400", 86400),
         ("idle_disconnect_s", 0.5, 0.5),
+        ("idle_disconnect_s", "0", 0),
+        ("max_session_minutes", "1", 1),
+        ("max_session_minutes", 10, 10),
+        ("max_session_minutes", "1440", 1440),
+        ("max_session_minutes", 9.5, 9.5),
+        ("prebuffer_ms", "0", 0),
+        ("prebuffer_ms", 5000, 5000),
     ],
 )
 def test_numbers_are_taken_as_text_too(name, given, value):
@@ -307,6 +317,13 @@ def test_numbers_are_taken_as_text_too(name, given, value):
         ("fallback_after_ms", "never"),
         ("idle_disconnect_s", -1),
         ("idle_disconnect_s", 86401),
+        ("max_session_minutes", 0),
+        ("max_session_minutes", 0.99),
+        ("max_session_minutes", 1441),
+        ("max_session_minutes", "30 min"),
+        ("prebuffer_ms", -1),
+        ("prebuffer_ms", 5001),
+        ("prebuffer_ms", 0.5),
         ("sample_rate", "automat"),
     ],
 )
@@ -392,6 +409,31 @@ def test_boolean_is_of_another_type(wrong):
     """Nor is a list or an object a boolean."""
     problem = only(problems(telemetry=wrong))
     assert problem.startswith("params.telemetry: expected true or false, got ")
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("auto", "auto"),
+        (" Auto ", "auto"),
+        (True, True),
+        ("false", False),
+        ("1", True),
+    ],
+)
+def test_requests_one_at_a_time(given, value):
+    """`auto` leaves it to what the service is seen to do."""
+    taken = loaded(one_request_at_a_time=given).params.one_request_at_a_time
+    assert (type(taken), taken) == (type(value), value)
+
+
+@pytest.mark.parametrize("wrong", ["never", 2, 1.0])
+def test_requests_one_at_a_time_is_neither(wrong):
+    """The three values that it may have are named."""
+    assert only(problems(one_request_at_a_time=wrong)) == (
+        "params.one_request_at_a_time: expected true, false or auto, got "
+        f"{wrong!r}"
+    )
 
 
 def test_dump_path():
@@ -598,6 +640,39 @@ def test_property_json_holds_every_param_with_its_default():
     assert set(properties) == {"channel", *fields} - {"params", "warnings"}
     for name, value in properties.items():
         assert value == (fields[name].default if name in fields else ""), name
+
+
+@pytest.mark.parametrize("wrong", ["4294967296", "-2000000000", "9" * 20])
+def test_uid_out_of_bounds_is_shown(wrong):
+    """Digits are no secret; whoever reads the problem recognizes them."""
+    assert only(problems(agora_uid=wrong)).endswith(f"got '{wrong}'")
+
+
+@pytest.mark.parametrize("name", [*REQUIRED, "agora_token", "region"])
+@pytest.mark.parametrize(
+    "form", ['"{}"', "'{}'", '"{}', "{}'", ' "{}" ', "\u201c{}\u201d"]
+)
+def test_quotes_of_an_environment_file_are_named(name, form):
+    """`docker --env-file` keeps them; no other problem is derived from it."""
+    value = form.format(REQUIRED.get(name, "us-west"))
+    problem = only(problems(**{name: value}))
+    assert problem.startswith(f"params.{name}: expected a value without quotes")
+    assert "docker --env-file" in problem
+    assert REQUIRED["spatius_api_key"] not in problem
+
+
+def test_quotes_around_nothing_are_no_value():
+    """An empty value in quotes is not an empty value."""
+    problem = only(problems(agora_token='""'))
+    assert problem.startswith("params.agora_token: expected a value without")
+
+
+def test_quotes_within_a_value_are_part_of_it():
+    """So are those that a parameter of the handshake begins with."""
+    params = loaded(
+        spatius_avatar_id='the"avatar"1', extra_params={"tags": '"a","b"'}
+    ).params
+    assert params.extra_params == {"tags": '"a","b"'}
 
 
 def test_placeholders_are_tens():

@@ -515,24 +515,43 @@ async def test_flush_goes_on_downstream():
     await rig.stop()
 
 
-class UnreadableCmd:
-    """One that TEN has invalidated."""
+class UnreadableCmd(Cmd):
+    """One whose name cannot be read."""
 
     def get_name(self) -> str:
         raise ValueError("Msg is invalidated.")
 
 
-async def test_command_that_cannot_be_read_ends_nothing():
-    """Nor can it be answered."""
+class RefusingEnv(RigEnv):
+    """One that takes no results."""
+
+    async def return_result(self, result: Any, options: Any = None) -> None:
+        raise RuntimeError("no results")
+
+
+async def test_command_that_cannot_be_read_is_answered_with_an_error():
+    """The error's text is reported."""
     rig = rig_with({})
     await rig.start()
-    cmd: Any = UnreadableCmd()
-    await rig.extension.on_cmd(rig.env, cmd)
+    await rig.extension.on_cmd(rig.env, UnreadableCmd.create("flush"))
     await settle()
     messages = [error["message"] for error in rig.errors[1:]]
-    assert len(messages) == 2
+    assert len(messages) == 1
     assert "invalidated" in messages[0]
-    assert "cannot be answered" in messages[1]
+    assert rig.env.last_result.get_status_code() == StatusCode.ERROR
+    await rig.stop()
+
+
+async def test_command_that_cannot_be_answered_ends_nothing():
+    """The failure is reported."""
+    rig = rig_with({})
+    rig.env = RefusingEnv({})
+    await rig.start()
+    await rig.send_cmd("flush")
+    await settle()
+    messages = [error["message"] for error in rig.errors[1:]]
+    assert len(messages) == 1
+    assert "cannot be answered" in messages[0]
     await rig.stop()
 
 

@@ -10,6 +10,7 @@ import ten_runtime
 from fakes import FakeClock, count_of_tasks, logged_by_the_loop, settle
 from spatius_avatar_python.messages.outbox import DRAIN_LIMIT_S, TenOutbox
 from spatius_avatar_python.messages.redact import MAX_RECENT
+from ten_runtime import TenError, TenErrorCode
 
 SECRET = "a-very-secret-key"
 UNSENT = RuntimeError("the runtime is closing")
@@ -66,6 +67,16 @@ class NoFieldsEnv(Env):
         if fields is not None:
             raise ValueError("fields must be a Value")
         self._log("info", text, category, None, option)
+
+
+class RefusingEnv(Env):
+    """One whose log calls refuse fields as TEN does: with an error."""
+
+    def log_info(self, text, category=None, fields=None, option=None):
+        if fields is not None:
+            return TenError.create(TenErrorCode.ErrorCodeGeneric, "refused")
+        self._log("info", text, category, None, option)
+        return None
 
 
 class OldEnv(Env):
@@ -264,9 +275,6 @@ async def test_line_names_the_place_that_logs_it():
     assert env.options[0].skip == 3
 
 
-@pytest.mark.skipif(
-    not hasattr(ten_runtime, "Value"), reason="a runtime without Value"
-)
 async def test_line_has_fields():
     """Redacted as the text is; what is no plain value is left out."""
     env = Env()
@@ -275,10 +283,34 @@ async def test_line_has_fields():
     fields = {"text": SECRET, "count": 3, "share": 0.5, "cut": True, "x": []}
     outbox.log("info", "text", "vendor", fields)
     assert env.lines == [("info", "text", "vendor")]
-    [value] = env.fields
-    shown = {name: item.get_data() for name, item in value.get_data().items()}
+    [shown] = env.fields
     assert SECRET not in shown.pop("text")
     assert shown == {"count": 3, "share": 0.5, "cut": True}
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**40])
+async def test_number_beyond_64_bits_is_logged_as_text(number):
+    """TEN cannot serialize it, and would lose the line."""
+    env = Env()
+    outbox_of(env).log("info", "text", "", {"turn_id": number, "n": 2**63 - 1})
+    assert env.fields == [{"turn_id": str(number), "n": 2**63 - 1}]
+
+
+async def test_runtime_gets_the_fields():
+    """Its own env takes them as they are, and returns no error."""
+    log = pytest.importorskip("ten_runtime._log", reason="the stand-in's")
+    lines: list[Any] = []
+    log.observers.append(lines.append)
+    outbox_of(ten_runtime.TenEnv()).log("info", "text", "", {"turn_id": 2**63})
+    log.observers.remove(lines.append)
+    assert [line.fields for line in lines] == [{"turn_id": str(2**63)}]
+
+
+async def test_line_that_is_refused_with_fields_is_logged_without():
+    """TEN returns an error for fields that it cannot serialize."""
+    env = RefusingEnv()
+    outbox_of(env).log("info", "text", "vendor", {"count": 1})
+    assert env.lines == [("info", "text", "vendor")]
 
 
 @pytest.mark.parametrize("env", [NoFieldsEnv, OldEnv])

@@ -5,20 +5,28 @@ import hmac
 import itertools
 import struct
 import zlib
+from collections.abc import Mapping
 
 import pytest
+from access_tokens import (
+    APP_ID,
+    CERTIFICATE,
+    CHANNEL,
+    JOIN,
+    UID,
+    built_007,
+    packed,
+    rtc_service,
+    service,
+)
 from agora_token_builder.AccessToken import AccessToken
 from hypothesis import given
 from hypothesis import strategies as st
 from spatius_avatar_python import token
 
-APP_ID = "970CA35de60c44645bbae8a215061b33"
-CERTIFICATE = "5CFd2fd1755d40ecb72977518be15d3b"
-CHANNEL = "7d72365eb983485397e3e3f9d460bdda"
-UID = 2882341273
 ENDS_AT_S = 1_900_000_000
+PUBLISHER = (1, 2, 3, 4)
 
-JOIN = 1
 # Agora's own vectors: salt 1, issued at 1111111, only the right to join.
 VECTOR_006 = (
     "006970CA35de60c44645bbae8a215061b33IACV0fZUBw+72cVoL9eyGGh3Q6Poi8bgjwVL"
@@ -30,11 +38,18 @@ VECTOR_007 = (
     "kk1MzExMk5ISUy0SjQxNDcwMk4yN3b8IMEQwMTAwMoAwBIL4CgzmKeZGxmamqUmWFsYmFqbG"
     "luapxqnGaZYpJmYGSSkpiVwMRhYWRsYmhkbmxgDCaiTj"
 )
-
-
-def packed(data: bytes) -> bytes:
-    """Return Agora's packing of a string."""
-    return struct.pack("<H", len(data)) + data
+VECTOR_007_ANY_UID = (
+    "007eJxTYLhzZP08Lxa1Pg57+TcXb/3cZ3wi4V6kbpbOog0G2dOYk20UGCzNDZwdjU1TUs0M"
+    "kk1MzExMk5ISUy0SjQxNDcwMk4yN3b8IMEQwMTAwMoAwBIL4CgzmKeZGxmamqUmWFsYmFqbG"
+    "luapxqnGaZYpJmYGSSkpiQwMADacImo="
+)
+# RTC as a publisher, and RTM, streaming, FPA and chat.
+VECTOR_007_SERVICES = (
+    "007eJxTYAh5UWu1drfhsnu9etvupS0v/iFs+3PC/Sbl8gdht55xSusqMFiaGzg7GpumpJoZ"
+    "JJuYmJmYJiUlplokGhmaGpgZJhkbu38RYIhgYmBgZGBgYAWSLEAM4jOBSWYwyQImFRjMU8yN"
+    "jM1MU5MsLYxNLEyNLc1TjVON0yxTTMwMklJSErkYjCwsjIxNDI3MjZmA5kBM4mQoSS0uiS8t"
+    "Ti1iZmBCMZ40I1mgToSYgCwDAGL1OcI="
+)
 
 
 def unpacked_006(text: str) -> tuple[bytes, int, int, bytes]:
@@ -66,41 +81,21 @@ def built_006(privileges: dict[int, int], ts: int = 1111111) -> str:
     return builder.build()
 
 
-def built_007(issued_at_s: int, lifetime_s: int) -> str:
-    """Return a version-007 token that lets UID join CHANNEL."""
-    service = (
-        struct.pack("<HHHI", 1, 1, JOIN, lifetime_s)
-        + packed(CHANNEL.encode())
-        + packed(str(UID).encode())
-    )
-    salt = 1
-    message = (
-        packed(APP_ID.encode())
-        + struct.pack("<IIIH", issued_at_s, lifetime_s, salt, 1)
-        + service
-    )
-    key = hmac.digest(
-        struct.pack("<I", issued_at_s), CERTIFICATE.encode(), "sha256"
-    )
-    key = hmac.digest(struct.pack("<I", salt), key, "sha256")
-    signature = hmac.digest(key, message, "sha256")
-    content = zlib.compress(packed(signature) + message)
-    return "007" + base64.b64encode(content).decode()
-
-
-def facts_006(
-    expires_at_s: "int | None",
+def facts_of(
+    version: str,
+    privileges: "Mapping[int, int | None]",
     app_id: str = APP_ID,
     channel: str = CHANNEL,
     uid: str = str(UID),
 ) -> token.TokenFacts:
-    """Return what a sound version-006 token says of itself."""
+    """Return what a sound token says of itself; it lasts as long as JOIN."""
     return token.TokenFacts(
-        "006",
+        version,
         app_id,
-        expires_at_s,
+        privileges.get(JOIN),
         channel_crc=zlib.crc32(channel.encode()),
         uid_crc=zlib.crc32(uid.encode()),
+        privileges=dict(privileges),
     )
 
 
@@ -111,14 +106,15 @@ def test_builder_makes_agoras_vector():
 
 def test_reads_agoras_vector():
     """What Agora's own version-006 token says of itself is read."""
-    assert token.read(VECTOR_006) == facts_006(VECTOR_006_ENDS_AT_S)
+    facts = facts_of("006", {JOIN: VECTOR_006_ENDS_AT_S})
+    assert token.read(VECTOR_006) == facts
 
 
 def test_reads_agoras_vector_of_version_007():
     """What Agora's own version-007 token says of itself is read."""
-    assert token.read(VECTOR_007) == token.TokenFacts(
-        "007", APP_ID, 1111111 + 600
-    )
+    facts = facts_of("007", {JOIN: 1111111 + 600})
+    assert token.read(VECTOR_007) == facts
+    assert token.read(VECTOR_007_ANY_UID) == facts._replace(uid_crc=0)
 
 
 def test_layout_of_version_007_is_agoras():
@@ -133,13 +129,83 @@ def test_layout_of_version_007_is_agoras():
 def test_end_of_version_007_counts_from_its_issue():
     """A version-007 token holds a lifetime, which is read as an end."""
     facts = token.read(built_007(1_800_000_000, 3600))
-    assert facts == token.TokenFacts("007", APP_ID, 1_800_003_600)
+    assert facts == facts_of("007", {JOIN: 1_800_003_600})
+
+
+@pytest.mark.parametrize(
+    ("own_s", "ends_after_s"), [(600, 600), (0, 3600), (7200, 3600)]
+)
+def test_right_to_join_ends_with_version_007_at_the_latest(own_s, ends_after_s):
+    """0 stands for the token's own end; no privilege outlasts that."""
+    facts = token.read(built_007(1000, 3600, rtc_service({JOIN: own_s})))
+    assert facts and facts.expires_at_s == 1000 + ends_after_s
+
+
+@pytest.mark.parametrize("rtc_at", [0, 1, 4])
+def test_services_beside_rtc_are_passed_over(rtc_at):
+    """One token may open several services, in any order."""
+    services = [
+        service(2, {1: 600}, "user"),
+        service(3, {1: 600, 2: 600}, CHANNEL, "7"),
+        service(4, {1: 600}),
+        service(5, {1: 600}, "user"),
+    ]
+    services.insert(rtc_at, rtc_service({JOIN: 600, 2: 600, 3: 600}))
+    facts = token.read(built_007(1000, 600, *services))
+    assert facts == facts_of("007", dict.fromkeys((JOIN, 2, 3), 1600))
+
+
+def test_reads_agoras_vector_of_all_services():
+    """A publisher of the real layout lacks nothing before the end."""
+    facts = token.read(VECTOR_007_SERVICES)
+    assert facts == facts_of("007", dict.fromkeys(PUBLISHER, 1111711))
+    assert facts.missing_privileges(1111710) == []
+    assert len(facts.missing_privileges(1111711)) == 3
+
+
+def test_token_without_rtc_opens_no_channel():
+    """A token for chat lacks all that a publisher needs."""
+    facts = token.read(built_007(1000, 600, service(5, {1: 600}, "user")))
+    assert facts is not None and not facts.is_damaged
+    assert facts.missing_privileges(0) == [
+        "join the channel",
+        "publish audio",
+        "publish video",
+    ]
+
+
+@pytest.mark.parametrize("rtc_at", [0, 1])
+def test_service_of_an_unknown_type_is_no_damage(rtc_at):
+    """What follows it cannot be read, and is not judged."""
+    services = [service(99, {1: 600}, "text")]
+    services.insert(rtc_at, rtc_service({JOIN: 600}))
+    facts = token.read(built_007(1000, 600, *services))
+    assert facts is not None and not facts.is_damaged
+    assert facts.expires_at_s == 1600
+    assert facts.is_for_uid(7) == (rtc_at == 1)
+
+
+@pytest.mark.parametrize(
+    ("privileges", "missing"),
+    [
+        ({1: 2000, 2: 2000, 3: 2000}, []),
+        ({1: 0, 2: 0, 3: 0, 4: 0}, []),
+        ({1: 2000}, ["publish audio", "publish video"]),
+        ({1: 2000, 2: 2000, 3: 1000}, ["publish video"]),
+        ({2: 2000, 3: 2000}, ["join the channel"]),
+    ],
+)
+def test_privileges_that_a_publisher_lacks_are_named(privileges, missing):
+    """Those that the token does not give, or gives no longer."""
+    facts = token.read(built_006(privileges))
+    assert facts and facts.missing_privileges(1000) == missing
 
 
 def test_signs_what_it_reads():
     """A token that is signed here says what it was signed for."""
     text = token.sign(APP_ID, CERTIFICATE, CHANNEL, UID, ENDS_AT_S)
-    assert token.read(text) == facts_006(ENDS_AT_S)
+    facts = facts_of("006", dict.fromkeys(PUBLISHER, ENDS_AT_S))
+    assert token.read(text) == facts
 
 
 @given(
@@ -151,8 +217,9 @@ def test_signs_what_it_reads():
 def test_reads_any_end_it_signs(app_id, expires_at_s, uid, channel):
     """Signing and reading agree for whatever may be signed."""
     text = token.sign(app_id, CERTIFICATE, channel, uid, expires_at_s)
-    assert token.read(text) == facts_006(
-        expires_at_s, app_id, channel, str(uid or "")
+    privileges: dict[int, int | None] = dict.fromkeys(PUBLISHER, expires_at_s)
+    assert token.read(text) == facts_of(
+        "006", privileges, app_id, channel, str(uid or "")
     )
 
 
@@ -174,7 +241,7 @@ def test_signs_a_publisher():
     """The token lets its holder join, and publish audio, video and data."""
     text = token.sign(APP_ID, CERTIFICATE, CHANNEL, UID, ENDS_AT_S)
     *_, message = unpacked_006(text)
-    assert privileges_of(message) == dict.fromkeys((1, 2, 3, 4), ENDS_AT_S)
+    assert privileges_of(message) == dict.fromkeys(PUBLISHER, ENDS_AT_S)
 
 
 def test_signs_anew_each_time():
@@ -198,26 +265,36 @@ def test_signs_anew_each_time():
 )
 def test_end_is_that_of_the_right_to_join(privileges, expires_at_s):
     """The right to join ends the token; without its end there is none."""
-    text = built_006(privileges, ts=5000)
-    assert token.read(text) == facts_006(expires_at_s)
+    facts = token.read(built_006(privileges, ts=5000))
+    assert facts and facts.expires_at_s == expires_at_s
+
+
+def signed_007(channel: str, uid: int) -> str:
+    rtc = rtc_service({JOIN: 600}, channel, str(uid or ""))
+    return built_007(1000, 600, rtc)
 
 
 @pytest.mark.parametrize("uid", [7, 0])
-def test_token_is_for_one_channel_and_uid(uid):
+@pytest.mark.parametrize("version", ["006", "007"])
+def test_token_is_for_one_channel_and_uid(version, uid):
     """It says whether it was signed for them; uid 0 signs for any uid."""
-    facts = token.read(token.sign(APP_ID, CERTIFICATE, "room", uid, 1))
-    assert facts is not None
+    text = (
+        token.sign(APP_ID, CERTIFICATE, "room", uid, 1)
+        if version == "006"
+        else signed_007("room", uid)
+    )
+    facts = token.read(text)
+    assert facts is not None and facts.version == version
     assert facts.is_for_channel("room") and not facts.is_for_channel("rooms")
     assert facts.is_for_uid(uid)
     assert facts.is_for_uid(8) == (uid == 0)
     assert facts.is_for_uid(0) == (uid == 0)
 
 
-def test_version_007_is_for_any_channel_and_uid():
-    """What is not read of a token is not judged."""
-    facts = token.read(VECTOR_007)
-    assert facts is not None and not facts.is_damaged
-    assert facts.is_for_channel("room") and facts.is_for_uid(7)
+def test_wildcard_token_is_for_any_channel():
+    """Agora takes * in place of a channel's name."""
+    facts = token.read(signed_007("*", 7))
+    assert facts and facts.is_for_channel("room")
 
 
 def content_006(content: bytes) -> str:
@@ -245,6 +322,9 @@ def damaged_007(content: bytes) -> str:
         damaged_007(packed(b"signature") + packed(b"\xff" * 32) + b"\0" * 8),
         damaged_007(struct.pack("<H", 65535) + b"too short"),
         VECTOR_007[:-8],
+        VECTOR_007 + "A",
+        VECTOR_007_ANY_UID[:-4],
+        "007" + base64.b64encode(zlib.compress(bytes(10**6))).decode(),
     ],
 )
 def test_unknown_form_says_nothing(text):
@@ -275,6 +355,25 @@ def test_damaged_006_still_says_its_app_id(rest):
     """The App ID stands in the clear; no more than that is known."""
     assert token.read("006" + APP_ID + rest) == token.TokenFacts(
         "006", APP_ID, None, is_damaged=True
+    )
+
+
+SOUND_007 = zlib.decompress(base64.b64decode(VECTOR_007[3:]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SOUND_007 + b"more",
+        SOUND_007[:-1],
+        SOUND_007[:80],
+        packed(bytes(31)) + SOUND_007[34:],
+    ],
+)
+def test_damaged_007_still_says_its_app_id(content):
+    """Behind the App ID nothing is known but that it is damaged."""
+    assert token.read(damaged_007(content)) == token.TokenFacts(
+        "007", APP_ID, None, is_damaged=True
     )
 
 

@@ -20,7 +20,8 @@ const LABELS = {
   playback_signals: ({ hasSignals }) => `Signals: ${hasSignals ? "on" : "off"}`,
   tts_speed: ({ ttsSpeed }) => `TTS speed: ${ttsSpeed}×`,
 };
-const PRESSED = {
+// A switch that is on shows it by its label, and by its color.
+const ON = {
   stall: ({ isStalled }) => isStalled,
   console_down: ({ isConsoleDown }) => isConsoleDown,
   playback_signals: ({ hasSignals }) => hasSignals,
@@ -53,21 +54,25 @@ export class Buttons {
   show(session) {
     for (const button of this.buttons) {
       const name = button.dataset.do;
-      button.disabled = !(CAN[name]?.(session) ?? true);
+      this.enable(button, CAN[name]?.(session) ?? true);
       const label = LABELS[name]?.(session);
       if (label && button.textContent !== label) button.textContent = label;
-      const isPressed = PRESSED[name]?.(session);
-      if (isPressed !== undefined) {
-        button.setAttribute("aria-pressed", String(isPressed));
-      }
+      button.dataset.on = String(ON[name]?.(session) ?? false);
     }
   }
 
   gone() {
-    for (const button of this.buttons) button.disabled = true;
+    for (const button of this.buttons) this.enable(button, false);
+  }
+
+  /** Unlike `disabled`, this leaves the focus where it is. */
+  enable(button, can) {
+    button.setAttribute("aria-disabled", String(!can));
   }
 
   async press(name) {
+    const button = this.buttons.find(({ dataset }) => dataset.do === name);
+    if (button.ariaDisabled === "true") return;
     if (name === "speak") this.onSpeak();
     let said;
     let done = false;

@@ -22,6 +22,7 @@ const panel = new SessionPanel({
   counts: find("counts"),
   state: find("state"),
   speech: find("speech"),
+  notice: find("notice"),
 });
 const voice = new Voice((text) => {
   showSound();
@@ -78,7 +79,7 @@ async function turnSoundOn() {
 }
 
 function showSound() {
-  find("sound").setAttribute("aria-pressed", String(voice.isOn));
+  find("sound").dataset.on = String(voice.isOn);
   find("sound").querySelector("span").textContent = voice.isOn
     ? "Sound is on"
     : "Turn sound on";
@@ -91,6 +92,7 @@ function draw(nowMs) {
   // The avatar does not move while the voice stands in for it.
   face.draw(isVoice ? REST : heard, nowMs / 1000);
   panel.speaking(heard.utterance > 0, isVoice);
+  panel.played(heard, isVoice);
   if (heard.utterance) timeline.played(heard.utterance, heard.atMs + 20);
   showProgress(heard, lengthMs, isVoice);
   timeline.draw();

@@ -21,8 +21,11 @@ const SPEECH = {
 };
 
 export class SessionPanel {
-  constructor({ list, counts, state, speech }) {
+  constructor({ list, counts, state, speech, notice }) {
     this.list = list;
+    this.notice = notice;
+    // What this page has played of the answer, until its end is reported.
+    this.playing = { utterance: 0, atMs: 0, heardMs: 0, voiceMs: 0 };
     this.speech = speech;
     this.countLine = counts;
     this.state = state;
@@ -33,14 +36,20 @@ export class SessionPanel {
     setInterval(() => this.tick(), 1000);
   }
 
-  hello({ nowEpochS, sdk, hasStage }) {
+  hello({ nowEpochS, sdk, hasStage, command }) {
+    this.command = command;
     this.aheadMs = nowEpochS * 1000 - Date.now();
     this.sdk = hasStage ? sdk : `unknown (read with ${sdk})`;
     this.speech.hidden = !hasStage;
   }
 
   show(session) {
+    const { speech } = this.session ?? session;
+    for (const name of ["heardMs", "voiceMs"]) {
+      if (session.speech[name] !== speech[name]) this.playing[name] = 0;
+    }
     this.session = session;
+    this.notify(session.failure && `Failed permanently: ${session.failure}`);
     const { counts } = session;
     this.showCounts();
     this.showSpeech();
@@ -65,6 +74,17 @@ export class SessionPanel {
     this.showState();
   }
 
+  /** Counts what is heard at this moment. */
+  played({ utterance, atMs }, isVoice) {
+    const { playing } = this;
+    const addedMs = utterance === playing.utterance ? atMs - playing.atMs : atMs;
+    Object.assign(playing, { utterance, atMs });
+    if (!this.session?.isHeard || addedMs <= 0) return;
+    playing.heardMs += addedMs;
+    if (isVoice) playing.voiceMs += addedMs;
+    this.showSpeech();
+  }
+
   /** What became of the speech, as the extension reports it. */
   showSpeech() {
     this.speech.replaceChildren(
@@ -72,7 +92,11 @@ export class SessionPanel {
         const figure = element("div");
         figure.append(
           element("dt", { textContent: label }),
-          element("dd", { textContent: seconds(this.session.speech[name]) }),
+          element("dd", {
+            textContent: seconds(
+              this.session.speech[name] + (this.playing[name] ?? 0),
+            ),
+          }),
         );
         return figure;
       }),
@@ -106,6 +130,18 @@ export class SessionPanel {
   gone() {
     this.session = null;
     this.setState("offline", "Service unreachable, reconnecting");
+    if (!this.command) return;
+    const { port } = location;
+    const isGiven = / --port[ =]/.test(this.command);
+    const command = this.command + (isGiven ? "" : ` --port ${port}`);
+    this.notify(`If it was stopped, start it again: ${command}`);
+  }
+
+  /** Shows a line below the header, "" for none. */
+  notify(text) {
+    this.notice.hidden = !text;
+    // The same text again would be read out again.
+    if (this.notice.textContent !== text) this.notice.textContent = text;
   }
 
   showState() {

@@ -178,8 +178,8 @@ def test_setting_after_a_send_raises(host_of):
         lambda: data.get_property_int("a"),
         lambda: data.set_property_int("a", 1),
         lambda: data.get_property_to_json(None),
-        lambda: data.get_buf(),
-        lambda: data.clone(),
+        lambda: data.get_name(),
+        lambda: data.get_source(),
     ):
         with pytest.raises(ValueError, match=r"Msg is invalidated\."):
             call()
@@ -303,6 +303,49 @@ def test_sending_consumes_the_message(host_of):
     host.send_data(data)
     with pytest.raises(ValueError, match=r"Msg is invalidated\."):
         data.get_name()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "data.get_buf()",
+        "data.clone()",
+        "data.alloc_buf(1)",
+        "frame.get_sample_rate()",
+        "frame.set_sample_rate(16000)",
+        "frame.get_buf()",
+        "frame.clone()",
+        "video.get_width()",
+    ],
+)
+def test_a_sent_message_has_no_content(call):
+    """All but the getters that raise end the process."""
+    done = run_script(f"""
+        register("e")
+        data, frame = Data.create("x"), AudioFrame.create("x")
+        video = VideoFrame.create("x")
+        host = ExtensionHost("e")
+        host.start()
+        host.send_data(data)
+        host.send_audio_frame(frame)
+        host.send_video_frame(video)
+        try:
+            {call}
+        except BaseException:
+            pass
+    """)
+    assert aborted(done)
+
+
+def test_a_result_of_no_command_aborts():
+    """The memory of anything that CmdResult.create gets is read."""
+    done = run_script("""
+        class FakeCmd:
+            pass
+        CmdResult.create(StatusCode.OK, FakeCmd())
+    """)
+    assert aborted(done)
+    assert "FakeCmd" in done.stderr
 
 
 def test_sending_twice_aborts():

@@ -22,6 +22,8 @@ from ten_runtime import (
     StatusCode,
     TenError,
     TenErrorCode,
+    Value,
+    ValueType,
 )
 from ten_runtime._failures import HandlerFailed
 
@@ -231,6 +233,80 @@ def test_a_log_line_carries_its_callers_place_and_fields(host_of, log_lines):
     assert direct.place.endswith(" on_start")
     assert wrapped.place.endswith(" wrapper")
     assert (direct.fields, wrapped.fields) == (None, {"turn_id": 1})
+
+
+NESTED = {"b": True, "i": 2**63 - 1, "f": 0.5, "s": "x", "l": [1], "o": {}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {**NESTED, "any": None},
+        Value.from_python({**NESTED, "any": "None"}),
+        Value.from_object(
+            {
+                **{k: Value.from_python(v) for k, v in NESTED.items()},
+                "any": Value.from_string("None"),
+            }
+        ),
+    ],
+)
+def test_log_fields_are_a_dict_or_a_value(log_lines, fields):
+    """An object of an unknown type is logged as its text."""
+    assert ten_runtime.TenEnv().log_info("text", fields=fields) is None
+    assert log_lines[0].fields == {**NESTED, "any": "None"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"a": 2**63},
+        {"a": [{"b": -(2**63) - 1}]},
+        {"a": "\ud800"},
+        Value.from_int(2**63),
+        "no dict",
+    ],
+)
+def test_a_line_with_a_field_that_cannot_be_serialized_is_lost(
+    log_lines, fields
+):
+    """The call returns an error."""
+    error = ten_runtime.TenEnv().log_info("text", fields=fields)
+    assert isinstance(error, TenError)
+    assert error.error_code() == TenErrorCode.ErrorCodeGeneric
+    assert log_lines == []
+
+
+VALUES = {
+    "bool": (True, 2),
+    "int": (7, 3),
+    "float": (0.5, 4),
+    "string": ("x", 5),
+    "buf": (b"x", 6),
+    "array": ([], 7),
+    "object": ({}, 8),
+    "json_string": ("{}", 9),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_a_value_has_a_type_and_its_getter(kind):
+    """Another type's getter gives an error with its default."""
+    plain, number = VALUES[kind]
+    value = getattr(Value, f"from_{kind}")(plain)
+    assert value.get_type() == number
+    assert getattr(value, f"get_{kind}")() == (plain, None)
+    other = "bool" if kind != "bool" else "int"
+    default, error = getattr(value, f"get_{other}")()
+    assert not default
+    assert error.error_code() == TenErrorCode.ErrorCodeInvalidType
+
+
+def test_the_types_of_values_have_the_real_numbers():
+    """Two of them have no `from_*`."""
+    assert (ValueType.INVALID, ValueType.NULL) == (0, 1)
+    assert not hasattr(Value, "create_int")
+    assert not hasattr(Value, "get_data")
 
 
 @pytest.mark.parametrize("message", [b"bytes", "a\0b", None])
