@@ -615,11 +615,12 @@ def _announced_by(server_code: str) -> Optional[int]:
 
 def _proxy(surroundings: Surroundings) -> str:
     variable = surroundings.proxy_variable
-    return (
-        f"the proxy of the environment variable {variable}"
-        if (variable)
-        else "the proxy of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY)"
-    )
+    if not variable:
+        return (
+            "the proxy of the environment (HTTPS_PROXY, HTTP_PROXY, "
+            "SOCKS_PROXY)"
+        )
+    return f"the proxy of the environment variable {variable}"
 
 
 def _clock_error(surroundings: Surroundings) -> str:

@@ -140,7 +140,7 @@ class _Aiohttp:
         tracing.on_request_end.append(_keep_headers)
         options["trace_configs"] = [tracing]
         _, proxy = _proxy_of(console.url if console else "")
-        if proxy.startswith(("http://", "https://")):
+        if _is_http(proxy):
             options["proxy"] = proxy
         return self._aiohttp.ClientSession(**options)
 
@@ -173,6 +173,10 @@ def _proxy_of(url: str) -> tuple[str, str]:
             if proxy := os.environ.get(variable, ""):
                 return variable, proxy
     return "", ""
+
+
+def _is_http(proxy: str) -> bool:
+    return proxy.lower().startswith(("http://", "https://"))
 
 
 def _use_proxies() -> None:
@@ -423,10 +427,13 @@ def opener(
     def explain(error: BaseException) -> Failure:
         console = _console.get()
         is_console = getattr(error, "phase", "") == "session_token"
+        variable, proxy = _proxy_of(urls[0 if is_console else 1])
+        if is_console and not _is_http(proxy):
+            variable = ""  # the SDKs' HTTP client speaks no SOCKS
         surroundings = Surroundings(
             own_endpoints=bool(params.console_endpoint_url),
             signs_agora_token=params.agora_token is None,
-            proxy_variable=_proxy_of(urls[0 if is_console else 1])[0],
+            proxy_variable=variable,
             headers=console.headers if console else {},
             now_s=clock.epoch(),
         )

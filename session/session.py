@@ -232,19 +232,17 @@ class Session:
         self.opened_at = self._clock.monotonic()
         self._begin(self._open())
 
-    async def send(self, audio: bytes, end: bool) -> str:
+    def send(self, audio: bytes, end: bool) -> Coroutine[Any, Any, str]:
         """Send audio and return its request's id. Raises `SessionError`.
 
         Does not yield where the socket has room.
         """
-        self._begin_call()
-        return await self._call(self._session.send_audio(audio, end))
+        return self._call("send_audio", audio, end)
 
-    async def interrupt(self) -> str:
+    def interrupt(self) -> Coroutine[Any, Any, str]:
         """Interrupt the latest request and return its id. Raises
         `SessionError`."""
-        self._begin_call()
-        return await self._call(self._session.interrupt())
+        return self._call("interrupt")
 
     def ping(self) -> bool:
         """Send a ping (RFC 6455, 5.5.2), whose answer is an event; return
@@ -501,39 +499,42 @@ class Session:
 
     # Calls
 
-    def _begin_call(self) -> None:
-        if self.is_calling:
+    async def _call(self, name: str, *arguments: Any) -> str:
+        if self._call_since is not None:
             raise IllegalTransition("a call of this session is in progress")
         if self.state is not State.READY:
             raise SessionError(self.loss or _NOT_READY)
         self._call_since = self._clock.monotonic()
-
-    async def _call(self, call: Coroutine[Any, Any, str]) -> str:
-        error: Optional[BaseException] = None
-        req_id = ""
         try:
-            req_id = await call
-        except BaseException as raised:
-            error = raised
+            req_id: str = await getattr(self._session, name)(*arguments)
+        except BaseException as error:
+            self._call_since = None
+            self._call_failed(error)
+            raise SessionError(self.loss or self._explain(error)) from error
         self._call_since = None
-        if isinstance(error, Exception):
-            self._lose(self._explain(error))
-        elif error is not None:
+        if self.state is not State.READY:
+            self._last_call_ended()
+            if self.loss is not None:
+                # Lost meanwhile: it is unknown how much of it was sent.
+                raise SessionError(self.loss)
+        return req_id
+
+    def _call_failed(self, error: BaseException) -> None:
+        is_cancelled = not isinstance(error, Exception)
+        if is_cancelled:
             # The SDK's session is of no use after that.
             self._lose(Failure("a call to Spatius was cancelled"))
             self._abort_transport()
+        else:
+            self._lose(self._explain(error))
+        self._last_call_ended()
+        if is_cancelled:
+            raise error
+
+    def _last_call_ended(self) -> None:
         if self._call_ended is not None:
             self._call_ended.set_result(None)
-        if self.state is not State.READY:
-            self._wake_later()
-        if error is not None and not isinstance(error, Exception):
-            raise error
-        if self.loss is not None:
-            # Lost meanwhile: it is unknown how much of it was sent.
-            raise SessionError(self.loss) from error
-        if error is not None:  # the session is being closed
-            raise SessionError(self._explain(error)) from error
-        return req_id
+        self._wake_later()
 
     async def _ping(self) -> None:
         try:
