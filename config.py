@@ -4,25 +4,25 @@
 raises one `ConfigError` that lists all problems with it.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from . import token
 from .messages.redact import Redactor, bare_url, hidden_in
-from .settings.fields import flag, folder
-from .settings.params import SECRETS, Params
+from .settings.fields import Flag, Folder, problem_of
+from .settings.names import TOP_LEVEL, did_you_mean, nearest
+from .settings.params import REGIONS, SECRETS, URLS, Params
 from .settings.properties import Given, read
 
 _IDS = ("agora_appid", "spatius_app_id")
-_URLS = ("console_endpoint_url", "ingress_endpoint_url", "telemetry_endpoint")
-_TOP_LEVEL: dict[str, Callable[[Any], Any]] = {
-    "auto_connect": flag,
-    "dump": flag,
-    "dump_path": folder,
-}
+_LABEL = re.compile(r"([A-Za-z_ ]{1,30}:|Bearer|Basic)\s+")
+_WORD = re.compile(r"[\W_A-Za-z]{0,15}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z_.-]{0,39}[0-9]{0,2}")
+_REGION = re.compile("[a-z]{2}(-[a-z]{2,12}){1,3}(-?[0-9])?")
+_UID = re.compile("[0-9]{1,10}")
 
 
 class ConfigError(Exception):
@@ -40,23 +40,19 @@ class ConfigError(Exception):
 class Config(BaseModel):
     """A configuration that can be used; `params.agora_channel` is the one."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     params: Params
-    auto_connect: bool = True
+    auto_connect: Flag = True
     """False: no session before there is something to say."""
-    dump: bool = False
-    dump_path: str = ""
+    dump: Flag = False
+    dump_path: Folder = ""
     warnings: tuple[str, ...] = ()
     """What is allowed but likely not meant, one sentence each."""
 
     def secrets(self) -> list[str]:
-        """Return the secret values, for a `Redactor`."""
-        values = (getattr(self.params, name) for name in SECRETS)
-        secrets = [value.get_secret_value() for value in values if value]
-        for name in _URLS:
-            secrets += hidden_in(getattr(self.params, name) or "")
-        return secrets
+        """Return all that no message may show, for a `Redactor`."""
+        return _secrets_in(vars(self.params))
 
     def summary(self) -> dict[str, Any]:
         """Return all of it for a log, secrets as `set` or `not set`."""
@@ -69,7 +65,7 @@ class Config(BaseModel):
                 # Agora's stands in each token, of which no piece is ever
                 # shown; in the place of the other a key may stand.
                 value = f"{value[:4]}..."
-            elif name in _URLS and value:
+            elif name in URLS and value:
                 value = bare_url(value)
             elif name == "extra_params":
                 value = sorted(value)  # nobody knows what these are
@@ -89,53 +85,55 @@ def load(tree: Any, now_s: float) -> Config:
     expired. Raises `ConfigError` with all problems at once.
     """
     problems: list[str] = []
-    given = read(tree, _TOP_LEVEL, problems)
-    redact = Redactor(given.secrets())
-    malformed = given.malformed()
-    problems += map(redact, malformed)
-    broken = {problem.partition(":")[0] for problem in malformed}
+    given = read(tree, ("auto_connect", "dump", "dump_path"), problems)
+    hide = Redactor(_secrets_in(given.filled_in()))
+    malformed = dict(given.malformed())
+    problems += [f"{hide(path)}: {malformed[path]}" for path in malformed]
 
-    params: Optional[Params] = None
+    loaded: Optional[Config] = None
     try:
-        params = Params.model_validate(given.params)
+        loaded = Config.model_validate({**given.top, "params": given.params})
     except ValidationError as error:
-        for path, problem in _describe(error, given):
-            if path not in broken:
-                problems.append(f"{path}: {redact(problem)}")
-    problems += _problems_between(given, now_s, broken)
-
-    top: dict[str, Any] = {}
-    for name, check in _TOP_LEVEL.items():
-        if name in given.top and name not in broken:
-            try:
-                top[name] = check(given.top[name])
-            except PydanticCustomError as error:
-                problems.append(f"{name}: {redact(error.message())}")
-    if problems or params is None:
+        found = _described(error, given, hide)
+        problems += [
+            f"{path}: {found[path]}" for path in found if path not in malformed
+        ]
+    problems += _problems_between(given, now_s, malformed)
+    if problems or loaded is None:
         # What is missing may stand there under a name that was mistyped.
-        problems += map(redact, _unknown(given.unknown))
-        raise ConfigError(problems)
-    warnings = tuple(map(redact, _warnings(params, given, now_s)))
-    return Config(params=params, warnings=warnings, **top)
+        raise ConfigError(problems + _misplaced(given, hide))
+    warnings = _misplaced(given, hide) + _warnings(loaded.params, given, now_s)
+    return loaded.model_copy(update={"warnings": tuple(warnings)})
 
 
-def _describe(error: ValidationError, given: Given) -> list[tuple[str, str]]:
-    """Return (path, problem) for each of pydantic's errors, in our words."""
-    described = []
-    for item in error.errors(include_input=False, include_url=False):
-        name = str(item["loc"][0]) if item["loc"] else ""
+def _described(
+    error: ValidationError, given: Given, hide: Callable[[str], str]
+) -> dict[str, str]:
+    """Return the problem at each path that pydantic refuses."""
+    schema = Config.model_json_schema()
+    described: dict[str, str] = {}
+    for item in error.errors(include_url=False):
+        place, fields = item["loc"], schema["properties"]
+        path = name = str(place[0])
+        if name == "params":
+            name, fields = (
+                str(place[1]),
+                schema["$defs"]["Params"]["properties"],
+            )
+            path = given.path(name)
         if item["type"] == "missing":
             problem = "required, but missing or empty"
             if name == "agora_channel":
                 problem += " (and so is the top-level channel)"
         else:
-            problem = item["msg"]
-        described.append((given.path(name), problem))
+            problem = problem_of(name, fields[name], item, hide)
+        # A union has one error for each of its types.
+        described.setdefault(path, problem)
     return described
 
 
 def _problems_between(
-    given: Given, now_s: float, broken: set[str]
+    given: Given, now_s: float, malformed: Mapping[str, str]
 ) -> list[str]:
     """Return the problems between params that are each valid."""
     problems = []
@@ -154,46 +152,111 @@ def _problems_between(
             f"{next(name for name in urls if name in params)}; give both or "
             "neither"
         )
-    agora_token = params.get("agora_token")
     path = given.path("agora_token")
-    if not isinstance(agora_token, str) or path in broken:
-        return problems
-    facts = token.read(agora_token)
+    if path not in malformed:
+        usable = {
+            name: value
+            for name, value in params.items()
+            if given.path(name) not in malformed
+        }
+        problems += [
+            f"{path}: {problem}"
+            for problem in _token_problems(usable, given, now_s)
+        ]
+    return problems
+
+
+def _token_problems(
+    params: Mapping[str, Any], given: Given, now_s: float
+) -> list[str]:
+    """Return the problems of a given token with the other params."""
+    text = params.get("agora_token")
+    facts = token.read(text) if isinstance(text, str) else None
+    if facts is None:
+        return []
+    problems = []
     app_id = params.get("agora_appid")
-    if facts and isinstance(app_id, str) and facts.app_id != app_id:
+    if isinstance(app_id, str) and facts.app_id != app_id:
         problems.append(
-            f"{path}: expected a token for the App ID in "
+            "expected a token for the App ID in "
             f"{given.path('agora_appid')}, got one for another App ID"
         )
-    if facts and facts.expires_at_s is not None and facts.expires_at_s <= now_s:
+    if facts.is_damaged:
+        return [
+            *problems,
+            "cannot be read: it is cut or damaged; set all of the token that "
+            "was made, and nothing else",
+        ]
+    channel = params.get("agora_channel")
+    if isinstance(channel, str) and not facts.is_for_channel(channel):
+        problems.append(
+            "expected a token for the channel in "
+            f"{given.path('agora_channel')}, got one for another channel"
+        )
+    uid = str(params.get("agora_uid"))
+    if _UID.fullmatch(uid) and not facts.is_for_uid(int(uid)):
+        problems.append(
+            "expected a token for the uid in "
+            f"{given.path('agora_uid')}, got one for another uid than {uid}"
+        )
+    if facts.expires_at_s is not None and facts.expires_at_s <= now_s:
         expired_s = now_s - facts.expires_at_s
         problems.append(
-            f"{path}: expected a token that is valid now, got one that expired "
+            "expected a token that is valid now, got one that expired "
             f"{_in_words(expired_s)} ago; give a new one or let the extension "
             "sign with params.agora_appcert"
         )
     return problems
 
 
-def _unknown(names: list[str]) -> list[str]:
-    """Return the sentences about names under params that are no params."""
-    misplaced = [n for n in names if n in _TOP_LEVEL or n == "channel"]
-    unknown = [n for n in names if n not in misplaced]
+def _misplaced(given: Given, hide: Callable[[str], str]) -> list[str]:
+    """Return the sentences about names that mean nothing where they stand."""
     sentences = [
         f"params.{name}: not used under params; it belongs to the top level"
-        for name in misplaced
+        for name in given.unknown
+        if name in TOP_LEVEL
     ]
+    sentences += [
+        f"{name}: at the top level; it belongs under params"
+        for name in given.unknown_top
+        if name in Params.model_fields
+    ]
+    unknown = [name for name in given.unknown if name not in TOP_LEVEL]
     if unknown:
         # Names only: a secret may stand behind a name that was mistyped.
+        names = ", ".join(_shown_name(name, hide) for name in unknown)
         sentences.append(
-            f"unknown params, not used: {', '.join(unknown)}; check the "
-            "spelling"
+            f"unknown params, not used: {names}; check the spelling"
+            + _hints(unknown, hide)
         )
+    # Others may be meant for TEN, or for another extension.
+    sentences += [
+        f"{hide(name)}: unknown property, not used; {hint}"
+        for name in given.unknown_top
+        if name not in Params.model_fields and (hint := did_you_mean(name))
+    ]
     return sentences
 
 
+def _hints(names: list[str], hide: Callable[[str], str]) -> str:
+    hints = [
+        f" {hide(name)}: {hint}"
+        for name in names
+        if (hint := did_you_mean(name))
+    ]
+    return "." + "".join(hints) if hints else ""
+
+
+def _shown_name(name: str, hide: Callable[[str], str]) -> str:
+    """Return a name for a message: a misplaced quote may have made a secret
+    one."""
+    if _NAME.fullmatch(name):
+        return hide(name)
+    return f"a name of {len(name)} characters"
+
+
 def _warnings(params: Params, given: Given, now_s: float) -> list[str]:
-    warnings = _unknown(given.unknown)
+    warnings = []
     misplaced = [name for name, path in given.paths.items() if name == path]
     if misplaced:
         warnings.append(
@@ -206,6 +269,8 @@ def _warnings(params: Params, given: Given, now_s: float) -> list[str]:
             "properties; params has another value, from the graph, the "
             "package's property.json or an environment variable that it names"
         )
+    if params.console_endpoint_url is None:
+        warnings += _region_warnings(params.region)
     if params.telemetry_endpoint and not params.telemetry:
         warnings.append(
             "params.telemetry_endpoint is not used: params.telemetry is off"
@@ -216,17 +281,70 @@ def _warnings(params: Params, given: Given, now_s: float) -> list[str]:
             "so a client cannot know it beforehand"
         )
     if params.agora_token is not None:
-        facts = token.read(params.agora_token.get_secret_value())
-        if facts and facts.expires_at_s is not None:
-            left_s = facts.expires_at_s - now_s
-            if left_s < params.session_expire_minutes * 60:
-                warnings.append(
-                    f"{given.path('agora_token')} expires in "
-                    f"{_in_words(left_s)}, before session_expire_minutes "
-                    f"({params.session_expire_minutes}) have passed; the "
-                    "extension cannot renew a given token"
-                )
+        warnings += _token_warnings(params, given.path("agora_token"), now_s)
     return warnings
+
+
+def _region_warnings(region: Optional[str]) -> list[str]:
+    if region in (None, "auto", *REGIONS):
+        return []
+    near = nearest(region, REGIONS)
+    # One that resembles none is not shown: it may be a secret.
+    shown = region if near or _REGION.fullmatch(region) else "the given one"
+    hint = f"; did you mean {near}?" if near else ""
+    return [
+        f"params.region: {shown} is none of the known regions "
+        f"{', '.join(REGIONS)}{hint}"
+    ]
+
+
+def _token_warnings(params: Params, path: str, now_s: float) -> list[str]:
+    assert params.agora_token is not None
+    facts = token.read(params.agora_token.get_secret_value())
+    if facts is None:
+        return []
+    warnings = []
+    if missing := facts.missing_privileges(now_s):
+        warnings.append(
+            f"{path}: expected the token of a publisher, got one without the "
+            f"privilege to {' and to '.join(missing)}; sign it for the role "
+            "publisher"
+        )
+    if facts.expires_at_s is not None:
+        left_s = facts.expires_at_s - now_s
+        if left_s < params.session_expire_minutes * 60:
+            warnings.append(
+                f"{path} expires in {_in_words(left_s)}, before "
+                f"session_expire_minutes ({params.session_expire_minutes}) "
+                "have passed; the extension cannot renew a given token"
+            )
+    return warnings
+
+
+def _secrets_in(params: Mapping[str, Any]) -> list[str]:
+    """Return all that is to be hidden of params, valid or not."""
+    secrets = []
+    for name in SECRETS:
+        value = params.get(name)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        secrets += _without_comment(str(value)) if value else []
+    for name in URLS:
+        secrets += hidden_in(str(params.get(name) or ""))
+    return secrets
+
+
+def _without_comment(secret: str) -> list[str]:
+    """Return the words of a secret that are not just English.
+
+    It may have been pasted with a label or a comment; with their words
+    hidden, the sentences of this package could not be read.
+    """
+    text = secret.strip()
+    if label := _LABEL.match(text):
+        text = text[label.end() :]
+    first, *rest = text.split() or [""]
+    return [first, *(word for word in rest if not _WORD.fullmatch(word))]
 
 
 def _in_words(duration_s: float) -> str:

@@ -10,6 +10,7 @@ CREDENTIALS = {
     "SPATIUS_AVATAR_ID": "demo-avatar",
     "AGORA_APP_ID": APP_ID,
     "AGORA_APP_CERTIFICATE": CERTIFICATE,
+    "AGORA_TOKEN": "",  # the certificate signs one
     "AGORA_CHANNEL": "demo",
     "AGORA_AVATAR_UID": "1001",
 }

@@ -95,7 +95,10 @@ class Redactor:
 
 def hidden_in(url: str) -> list[str]:
     """Return the parts of `url` that `bare_url` leaves out."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # half of an IPv6 address
+        return []
     hidden = (parts.username, parts.password, parts.query, parts.fragment)
     return [part for part in hidden if part]
 

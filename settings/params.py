@@ -4,11 +4,9 @@ Secrets are `SecretStr`: neither a repr, nor a log line, nor an error shows
 them.
 """
 
-import re
-from typing import Annotated, Any, Literal, Optional, Union
+from typing import Annotated, Literal, Optional, Union
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,18 +17,14 @@ from pydantic import (
 
 from .. import token
 from .fields import (
+    NUMBER,
+    Auto,
     Flag,
-    Secret,
-    Text,
-    Texts,
-    decimal,
-    flag_or,
-    header_safe,
+    HeaderSecret,
+    HeaderText,
     hex_32,
-    invalid,
-    secret_header_safe,
+    refused,
     url,
-    whole,
 )
 
 RATES_HZ = {
@@ -41,77 +35,95 @@ RATES_HZ = {
 
 AUTO = "auto"
 
+REGIONS = ("us-west", "ap-northeast", "cn-beijing")
+"""Those that the vendor's documents name; there may be more."""
+
 SECRETS = ("spatius_api_key", "agora_token", "agora_appcert")
 """Names of the params that nobody may see."""
+
+URLS = ("console_endpoint_url", "ingress_endpoint_url", "telemetry_endpoint")
+"""Names of the params that can hold a password or a key."""
 
 MAX_UID = 2**32 - 1
 MAX_SESSION_MINUTES = 24 * 60
 """Agora ends every token after 24 hours."""
 
 MAX_CHANNEL_BYTES = 64
-_CHANNEL = re.compile(r"[a-zA-Z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]+")
 
 
 class Params(BaseModel):
     """The node's `params`. Units stand in the names; rates are in Hz.
 
-    The order of the fields matters: a validator sees the fields above it.
+    The order of the fields matters: a validator sees the fields above it. The
+    sentence for a value that does not fit is made of the field's schema.
     """
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        allow_inf_nan=False, frozen=True, hide_input_in_errors=True
+    )
 
-    spatius_api_key: Annotated[Secret, AfterValidator(secret_header_safe)]
-    spatius_app_id: Annotated[Text, AfterValidator(header_safe)]
-    spatius_avatar_id: Text
-    agora_token: Optional[Secret] = None
-    agora_appcert: Optional[Secret] = None
-    agora_appid: Text
-    agora_channel: Text
-    agora_uid: Annotated[int, whole(0, MAX_UID)]
-    region: Optional[Text] = None
+    spatius_api_key: HeaderSecret
+    spatius_app_id: HeaderText
+    spatius_avatar_id: str
+    agora_token: Optional[SecretStr] = None
+    agora_appcert: Optional[SecretStr] = None
+    agora_appid: str
+    agora_channel: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-zA-Z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]{1,64}$",
+            description=f"1 to {MAX_CHANNEL_BYTES} of the characters that Agora "
+            "allows in a channel name (a-z A-Z 0-9 space and "
+            "!#$%&()+-:;<=.>?@[]^_{}|~,)",
+        ),
+    ]
+    agora_uid: Annotated[int, Field(ge=0, le=MAX_UID), NUMBER]
+    # A region becomes a part of the service's host name.
+    region: Annotated[
+        Optional[str],
+        Field(
+            pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+            description="a region such as us-west or ap-northeast",
+        ),
+    ] = None
     audio_format: Literal["pcm_s16le", "ogg_opus"] = "pcm_s16le"
-    sample_rate: Annotated[
-        Union[int, Literal["auto"]], whole(1, 192000, " Hz", AUTO)
+    sample_rate: Union[
+        Annotated[int, Field(ge=1, le=192_000), NUMBER], Auto
     ] = 24000
     """AUTO: the rate of the first frame, which may change later."""
     session_expire_minutes: Annotated[
-        int, whole(1, MAX_SESSION_MINUTES, " minutes")
+        int, Field(ge=1, le=MAX_SESSION_MINUTES), NUMBER
     ] = 30
     # Not in the repr: a URL can hold a password or a key.
     console_endpoint_url: Annotated[
-        Optional[Text], url("http://", "https://")
-    ] = Field(default=None, repr=False)
+        Optional[Annotated[str, url("http://", "https://")]], Field(repr=False)
+    ] = None
     ingress_endpoint_url: Annotated[
-        Optional[Text], url("ws://", "wss://", "http://", "https://")
-    ] = Field(default=None, repr=False)
-    end_of_speech_timeout_ms: Annotated[int, whole(0, 3_600_000, " ms")] = 1500
-    max_buffered_speech_s: Annotated[float, decimal(0.1, 3600, " s")] = 60
-    resume_rewind_ms: Annotated[int, whole(0, 5000, " ms")] = 500
-    resume_within_s: Annotated[float, decimal(0, 3600, " s")] = 15
-    fallback_after_ms: Annotated[int, whole(0, 60_000, " ms")] = 1500
-    idle_disconnect_s: Annotated[float, decimal(0, 86_400, " s")] = 120
-    max_session_minutes: Annotated[
-        Optional[float], decimal(1, MAX_SESSION_MINUTES, " minutes")
+        Optional[Annotated[str, url("ws://", "wss://", "http://", "https://")]],
+        Field(repr=False),
+    ] = None
+    end_of_speech_timeout_ms: Annotated[
+        int, Field(ge=0, le=3_600_000), NUMBER
+    ] = 1500
+    max_buffered_speech_s: Annotated[float, Field(ge=0.1, le=3600), NUMBER] = 60
+    resume_rewind_ms: Annotated[int, Field(ge=0, le=5000), NUMBER] = 500
+    resume_within_s: Annotated[float, Field(ge=0, le=3600), NUMBER] = 15
+    fallback_after_ms: Annotated[int, Field(ge=0, le=60_000), NUMBER] = 1500
+    idle_disconnect_s: Annotated[float, Field(ge=0, le=86_400), NUMBER] = 120
+    max_session_minutes: Optional[
+        Annotated[float, Field(ge=1, le=MAX_SESSION_MINUTES), NUMBER]
     ] = None
     """None: the plan's limit, learned when it ends a session."""
-    one_request_at_a_time: Annotated[
-        Union[bool, Literal["auto"]], flag_or(AUTO)
-    ] = AUTO
+    one_request_at_a_time: Union[Flag, Auto] = AUTO
     """AUTO: once the service has replaced one request by another."""
-    prebuffer_ms: Annotated[int, whole(0, 5000, " ms")] = 0
+    prebuffer_ms: Annotated[int, Field(ge=0, le=5000), NUMBER] = 0
     # Nor are these: nobody knows what they are.
-    extra_params: Texts = Field(default={}, repr=False)
+    extra_params: dict[str, str] = Field(default={}, repr=False)
     telemetry: Flag = False
     telemetry_endpoint: Annotated[
-        Optional[Text], url("http://", "https://", is_base=True)
-    ] = Field(default=None, repr=False)
-
-    @field_validator("audio_format", mode="before")
-    @classmethod
-    def _known_format(cls, value: Any) -> Any:
-        if value not in ("pcm_s16le", "ogg_opus"):
-            raise invalid("pcm_s16le or ogg_opus", value)
-        return value
+        Optional[Annotated[str, url("http://", "https://", is_base=True)]],
+        Field(repr=False),
+    ] = None
 
     @field_validator("sample_rate")
     @classmethod
@@ -122,26 +134,8 @@ class Params(BaseModel):
         rates = RATES_HZ[audio_format]
         if value != AUTO and value not in rates:
             listed = ", ".join(map(str, rates))
-            raise invalid(f"one of {listed} Hz with {audio_format}", value)
-        return value
-
-    @field_validator("region")
-    @classmethod
-    def _host_part(cls, value: str) -> str:
-        # It becomes a part of the service's host name.
-        if not re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value):
-            raise invalid("a region such as us-west or ap-northeast", value)
-        return value
-
-    @field_validator("agora_channel")
-    @classmethod
-    def _channel_name(cls, value: str) -> str:
-        if len(value) > MAX_CHANNEL_BYTES or not _CHANNEL.fullmatch(value):
-            raise invalid(
-                f"1 to {MAX_CHANNEL_BYTES} of the characters that Agora "
-                "allows in a channel name (a-z A-Z 0-9 space and "
-                "!#$%&()+-:;<=.>?@[]^_{}|~,)",
-                value,
+            raise refused(
+                f"one of {listed} Hz with {audio_format}, got {value}"
             )
         return value
 

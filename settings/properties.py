@@ -1,9 +1,10 @@
-"""What the merged property tree of a graph node holds, and where."""
+"""The merged property tree of a graph node, and where its params stand."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from .names import EXAMPLE_NAMES
 from .params import SECRETS, Params
 
 PLACEHOLDER = re.compile(r"\$\{env:([^|}]+)(?:\|(.*))?\}", re.DOTALL)
@@ -11,14 +12,35 @@ PLACEHOLDER = re.compile(r"\$\{env:([^|}]+)(?:\|(.*))?\}", re.DOTALL)
 name, and what stands in where it is unset."""
 
 _PLACEHOLDER_BEGIN = "${env:"
+_VARIABLE = re.compile(
+    r"\$[A-Z][A-Z0-9_]*|\$\{[A-Za-z_]\w*\}|%[A-Za-z_]\w*%", re.ASCII
+)
+"""How shells write a variable."""
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 """No credential, id, channel or URL begins or ends with one of these."""
+_COMMENT = re.compile(r"\s#")
+_EXAMPLE = re.compile(
+    r"<.*>|\[.*\]|\{.*\}|\.+|.*(\.{3}|\u2026)|[x*]{3}|.*[x*]{4,}"
+    r"|your[-_ ].*|(your|my|example|dummy)[-_ ]?.*(key|id|token|cert\w*|secret)"
+    r"|.*[-_ ]here|replace[-_ ].*|(change|replace|fill)[-_ ]?(me|this|it|in)"
+    r"|(insert|enter|paste|put|add)[-_ ].*"
+    r"|placeholder|todo|tbd|none|null|nil|undefined",
+    re.DOTALL | re.IGNORECASE,
+)
+"""What documents and templates write in place of a credential."""
+EXAMPLE = "an example from a document; replace it with your own value"
+_CREDENTIALS = (
+    *SECRETS,
+    "spatius_app_id",
+    "spatius_avatar_id",
+    "agora_appid",
+)
 _AGORA = tuple(name for name in Params.model_fields if name[:6] == "agora_")
 """What TEN's bundled extension of this name takes beside `params`, too."""
 
 
 class Given(NamedTuple):
-    """What a property tree holds; what is missing in it is left out."""
+    """The properties that a tree holds; a missing one is left out."""
 
     params: dict[str, Any]
     paths: dict[str, str]
@@ -28,38 +50,43 @@ class Given(NamedTuple):
     top: dict[str, Any]
     unknown: list[str]
     """Names under `params` that mean nothing."""
+    unknown_top: list[str]
+    """Names beside `params` that mean nothing there."""
 
     def path(self, name: str) -> str:
         return self.paths.get(name, f"params.{name}")
 
-    def malformed(self) -> list[str]:
-        """Return the problems of values that an environment was to fill in:
-        placeholders still, or in the quotes of an environment file."""
-        values = {self.path(name): self.params[name] for name in self.params}
-        quoted = {
-            path: problem
-            for path, value in values.items()
-            if (problem := _quotes_problem(path, value))
-        }
-        values.update(self.top)
+    def malformed(self) -> Iterator[tuple[str, str]]:
+        """Yield path and problem of each value that was never filled in, or
+        that holds more than the value: quotes, a comment."""
+        for name, value in self.params.items():
+            if problem := _placeholder_problem(value) or _paste_problem(
+                name, value
+            ):
+                yield self.path(name), problem
+        for name, value in self.top.items():
+            if problem := _placeholder_problem(value) or _paste_problem(
+                name, value
+            ):
+                yield name, problem
         extra = self.params.get("extra_params")
         if isinstance(extra, Mapping):
-            path = self.path("extra_params")
-            values.update({f"{path}.{name}": extra[name] for name in extra})
-        return [
-            problem
-            for path, value in values.items()
-            for problem in _placeholder_problem(path, value)
-            or quoted.get(path, [])
-        ]
+            for name, value in extra.items():
+                if problem := _placeholder_problem(value):
+                    yield f"{self.path('extra_params')}.{name}", problem
 
-    def secrets(self) -> list[str]:
-        return [
-            str(self.params[name])
-            for name in SECRETS
-            if name in self.params
-            and not _placeholder_problem("", self.params[name])
-        ]
+    def filled_in(self) -> dict[str, Any]:
+        """Return the params that are no placeholders."""
+        return {
+            name: value
+            for name, value in self.params.items()
+            if not _placeholder_problem(value)
+        }
+
+
+def is_example(value: Any) -> bool:
+    """Return whether documents write this in place of a credential."""
+    return isinstance(value, str) and bool(_EXAMPLE.fullmatch(value.strip()))
 
 
 def is_missing(value: Any) -> bool:
@@ -87,7 +114,9 @@ def read(tree: Any, top_level: Collection[str], problems: list[str]) -> Given:
         if name in Params.model_fields and not is_missing(value)
     }
     top = {
-        name: tree[name] for name in top_level if not is_missing(tree.get(name))
+        name: _stripped(name, tree[name])
+        for name in top_level
+        if not is_missing(tree.get(name))
     }
     paths, ignored = {}, []
     for name in _AGORA:
@@ -102,38 +131,74 @@ def read(tree: Any, top_level: Collection[str], problems: list[str]) -> Given:
     if not is_missing(tree.get("channel")):
         params["agora_channel"] = tree["channel"]
         paths["agora_channel"] = "channel"
-    unknown = sorted(set(raw_params) - set(Params.model_fields))
-    return Given(params, paths, ignored, top, unknown)
+    if not is_missing(raw_params.get("params")):
+        problems.append(
+            "params.params: not read; its values belong directly under params"
+        )
+    known = {*Params.model_fields, "params"}
+    return Given(
+        params,
+        paths,
+        ignored,
+        top,
+        unknown=sorted({*raw_params} - known),
+        unknown_top=sorted(
+            name
+            for name in {*tree} - {*top_level, *_AGORA, "channel", "params"}
+            if not is_missing(tree[name])
+        ),
+    )
 
 
 def _stripped(name: str, value: Any) -> Any:
-    """Return a param without the space that an environment file may add."""
-    if isinstance(value, str) and name != "agora_channel":
+    """Return a value without the space that an environment file may add."""
+    if isinstance(value, str) and name not in ("agora_channel", "dump_path"):
         return value.strip()
     return value
 
 
-def _placeholder_problem(path: str, value: Any) -> list[str]:
+def _placeholder_problem(value: Any) -> str:
     if not isinstance(value, str) or _PLACEHOLDER_BEGIN not in value:
-        return []
+        return ""
     # No more than the variable's name is shown, where it looks like one: what
     # follows it is a default value, and what stands there may be one, too.
     found = PLACEHOLDER.match(value, value.index(_PLACEHOLDER_BEGIN))
     name = ""
     if found is not None and re.fullmatch("[A-Z][A-Z0-9_]*", found[1]):
         name = f" {_PLACEHOLDER_BEGIN}{found[1]}}}"
-    return [
-        f"{path}: expected a value, got an unexpanded placeholder{name}; TEN "
+    return (
+        f"expected a value, got an unexpanded placeholder{name}; TEN "
         "expands a placeholder only where it is the whole value"
-    ]
+    )
 
 
-def _quotes_problem(path: str, value: Any) -> list[str]:
+def _paste_problem(name: str, value: Any) -> str:
+    """Return the problem of a value that was copied with its surroundings, or
+    never put in place of an example."""
     text = value.strip() if isinstance(value, str) else ""
-    if not text or (text[0] not in _QUOTES and text[-1] not in _QUOTES):
-        return []
-    return [
-        f"{path}: expected a value without quotes, got text that begins or "
-        "ends with a quotation mark; docker --env-file keeps the quotes of a "
-        "file: write the value there without them"
-    ]
+    if not text:
+        return ""
+    if text[0] in _QUOTES or text[-1] in _QUOTES:
+        return (
+            "expected a value without quotes, got text that begins or ends "
+            "with a quotation mark; docker --env-file keeps the quotes of a "
+            "file: write the value there without them"
+        )
+    if name in ("agora_channel", "dump_path"):
+        return ""  # Agora and file systems take all that follows
+    if _COMMENT.search(text):
+        return (
+            "expected a value alone, got one with a comment (#) behind it; "
+            "docker --env-file takes the whole line: write the comment on a "
+            "line of its own"
+        )
+    if _VARIABLE.fullmatch(text):
+        return (
+            "expected a value, got the name of a variable that is taken "
+            "literally; TEN expands ${env:NAME} only"
+        )
+    if name in _CREDENTIALS and (
+        is_example(text) or text.lower() in EXAMPLE_NAMES
+    ):
+        return EXAMPLE
+    return ""

@@ -9,6 +9,7 @@ from spatius_avatar_python import config, token
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = ROOT / "docs/configuration.md"
 PROPERTY_JSON = ROOT / "property.json"
+MANIFEST_JSON = ROOT / "manifest.json"
 
 NOW_S = 1_800_000_000.0
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+# Variables of the caller's that decide what the package, the commands and
+# their output do: credentials, proxies, the terminal.
+_OURS = ("SPATIUS_SDK", "SPATIUS_AVATAR_VENV")
+_OF_THE_CALLER = re.compile(
+    r"(SPATIUS|AGORA)_.*|.*_PROXY|TEN_STAND_IN_LOG|COLUMNS|LINES|NO_COLOR"
+    r"|FORCE_COLOR|PY_COLORS|GITHUB_ACTIONS|PYTHONASYNCIODEBUG",
+    re.IGNORECASE,
+)
+for _name in set(os.environ) - set(_OURS):
+    if _OF_THE_CALLER.fullmatch(_name):
+        del os.environ[_name]
 
 from devkit import package  # noqa: E402
 

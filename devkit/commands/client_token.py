@@ -26,6 +26,7 @@ from ..graph import (
 from ..graph.channel import (
     avatars_beside,
     channel_of,
+    is_filled_in,
     rtc_nodes_in,
     uid_of,
 )
@@ -67,6 +68,14 @@ def main(
             metavar="NAME", help="The node, where a graph has several avatars."
         ),
     ] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The channel of a session, where TEN's agent server fills "
+            "it in.",
+        ),
+    ] = None,
     minutes: Annotated[
         int | None,
         typer.Option(
@@ -90,6 +99,8 @@ def main(
     errors = Console(stderr=True, highlight=False)
     try:
         contents = read(file)
+        if channel is not None:
+            contents.start_in(channel)
         nodes = contents.nodes(package.NAME, node)
         if len(nodes) > 1:
             names = ", ".join(found.name for found in nodes)
@@ -106,6 +117,8 @@ def main(
         for reason in refused.reasons:
             errors.print(reason, style="red", markup=False, soft_wrap=True)
         raise typer.Exit(REFUSED) from None
+    for warning in warnings_about(nodes[0], uid):
+        errors.print(warning, style="yellow", markup=False, soft_wrap=True)
     errors.print(
         "For development only. In production your own backend signs "
         "short-lived tokens; the App Certificate never goes to a client.",
@@ -123,6 +136,13 @@ def sign(
     Raises `TokenRefused`, `FileError`.
     """
     resolved = resolve(node, package.ROOT, os.environ)
+    if is_filled_in(node, resolved):
+        raise TokenRefused(
+            [
+                "channel: empty, so that TEN's agent server fills in that of "
+                "each session. Name the session's with --channel NAME"
+            ]
+        )
     _leave_out_spatius(resolved)
     try:
         loaded = configure(resolved, now_s)
@@ -150,6 +170,31 @@ def sign(
             expires_at_s, timezone.utc
         ).isoformat(),
         "tokenEndsAtEpochS": expires_at_s,
+    }
+
+
+def warnings_about(node: Node, uid: int) -> list[str]:
+    """Return what keeps the agent from hearing a client with this uid."""
+    resolved = resolve(node, package.ROOT, os.environ)
+    rtc_nodes = _rtc_nodes(node)
+    return [
+        f"{rtc} subscribes to the uid {wanted} only (remote_stream_id): the "
+        f"agent would not hear a client with the uid {uid}. Take --uid "
+        f"{wanted}, or have TEN's agent server put the client's uid there "
+        "(user_uid of /start)"
+        for rtc in rtc_nodes_in(channel_of(resolved), rtc_nodes)
+        if (wanted := uid_of(rtc_nodes[rtc].get("remote_stream_id", "")))
+        not in ("", str(uid))
+    ]
+
+
+def _rtc_nodes(node: Node) -> dict[str, dict[str, Any]]:
+    """Return the properties of the RTC nodes beside `node`, by name."""
+    if node.graph is None:
+        return {}
+    return {
+        name: expand(node.graph.property_of(name), os.environ, {})
+        for name in node.graph.made_by(RTC_ADDON)
     }
 
 
@@ -197,10 +242,7 @@ def _refuse_uid_of_others(node: Node, resolved: Resolved, uid: int) -> None:
                     "another one"
                 ]
             )
-    rtc_nodes = {
-        name: expand(node.graph.property_of(name), os.environ, {})
-        for name in node.graph.made_by(RTC_ADDON)
-    }
+    rtc_nodes = _rtc_nodes(node)
     for rtc in rtc_nodes_in(channel_of(resolved), rtc_nodes):
         if uid_of(rtc_nodes[rtc].get("stream_id")) == str(uid):
             raise TokenRefused(

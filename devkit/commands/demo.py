@@ -9,6 +9,7 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 import threading
 import webbrowser
 from pathlib import Path
@@ -22,13 +23,23 @@ from rich.text import Text
 
 from .. import package
 from ..harness.speech_file import SpeechFileError, read_speech
-from ..harness.stage import FRAME_MS, open_stage
+from ..harness.stage import FRAME_MS, SentReport, open_stage
 from ..motion_server import Record
 from ..motion_server.guard import is_loopback
+from ..web import (
+    CLIENT,
+    BuildError,
+    Unusable,
+    build,
+    page_settings,
+    serve_face,
+    variables,
+)
 from ..window import Window, page_url
 from ..window.performer import Performer, report_to, voice_to
-from .acts import Played, play
+from .acts import Played, in_words, play
 from .output import try_to_write, why_not_written
+from .timeline import TimelinePrinter
 
 SENTENCE = package.ROOT / "devkit" / "assets" / "sentence_24k.wav"
 FAILED, UNUSABLE = 1, 2
@@ -53,6 +64,22 @@ def main(
             "barge in and make the service go wrong; until Ctrl-C.",
         ),
     ] = False,
+    web: Annotated[
+        bool,
+        typer.Option(
+            "--web",
+            help="Let the real avatar speak in your browser, with your "
+            "credentials; until Ctrl-C. Sessions are billed.",
+        ),
+    ] = False,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Where --web reads variables that are not set.",
+            show_default=".env, if it is there",
+        ),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option(
@@ -76,12 +103,21 @@ def main(
     """Speak, barge in, and lose the connection, without credentials.
 
     Exit code: 0 the local Motion Server received exactly what it should, 1 it
-    did not, 2 a file or an option cannot be used, 130 stopped by Ctrl-C. With
-    --window the page has the controls; Ctrl-C ends it.
+    did not, 2 a file, an option or the configuration cannot be used, 130
+    stopped by Ctrl-C. With --window and --web the page has the controls;
+    Ctrl-C ends it.
     """
     console = Console(highlight=False)
-    if not window and (host is not None or port is not None):
-        raise typer.BadParameter("--host and --port belong to --window")
+    if window and web:
+        raise typer.BadParameter("--window and --web exclude each other")
+    if host is not None and not window:
+        raise typer.BadParameter("--host belongs to --window")
+    if port is not None and not (window or web):
+        raise typer.BadParameter("--port belongs to --window and --web")
+    if env_file is not None and not web:
+        raise typer.BadParameter("--env-file belongs to --web")
+    if web:
+        raise typer.Exit(_show_face(console, speech, env_file, port, browser))
     try:
         pcm = read_speech(speech)
         if not window:
@@ -151,9 +187,7 @@ def _show(
             soft_wrap=True,
         )
     window = Window(shlex.join(["bin/demo", *sys.argv[1:]]))
-    asked_to_end = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked_to_end.set())
+    asked_to_end = _until_asked()
     try:
         with contextlib.ExitStack() as stack:
             stage = stack.enter_context(
@@ -188,6 +222,56 @@ def _show(
         )
         return FAILED
     return 0
+
+
+def _show_face(
+    console: Console,
+    speech: Path,
+    env_file: Path | None,
+    port: int | None,
+    browser: bool,
+) -> int:
+    """Let the real avatar speak on a page until Ctrl-C; the exit status."""
+    say = TimelinePrinter(console).say
+
+    def tell(report: SentReport) -> None:
+        if report.name in ("avatar_state", "error"):
+            say("extension", in_words(report), report.time_s)
+
+    try:
+        with tempfile.TemporaryDirectory() as site:
+            build(CLIENT, Path(site))
+            os.environ.update(variables(env_file))
+            settings = page_settings()
+            pcm = read_speech(speech)
+            asked_to_end = _until_asked()
+            served = serve_face(
+                Path(site), settings, pcm, port=port or 0, on_report=tell
+            )
+            with served as url:
+                console.print(
+                    Text.assemble(
+                        "The avatar: ", (url, "bold"), "   (Ctrl-C ends it)"
+                    )
+                )
+                if browser and _has_desktop():
+                    webbrowser.open(url)
+                asked_to_end.wait()
+    except (BuildError, SpeechFileError, Unusable) as error:
+        _print_problem(console, error)
+        return UNUSABLE
+    except OSError as error:
+        _print_problem(console, f"Port {port or 0}: {_reason(error)}")
+        return FAILED
+    return 0
+
+
+def _until_asked() -> threading.Event:
+    """Return an event that Ctrl-C sets."""
+    asked_to_end = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked_to_end.set())
+    return asked_to_end
 
 
 def _has_desktop() -> bool:

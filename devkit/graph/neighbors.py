@@ -1,9 +1,11 @@
 """Checks a node against the nodes beside it: RTC, TTS, other avatars."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from . import product
 from .channel import avatars_beside, channel_of, rtc_nodes_in, uid_of
 from .findings import Findings
 from .model import RTC_ADDON, Graph, Node
@@ -17,6 +19,7 @@ from .resolve import (
 )
 from .tree import Tree, leaves
 
+_CREDENTIAL = re.compile(r"(key|token|secret|app_?id|certificate)[^.]*$")
 _CHANNEL_PATHS = ("channel", "params.agora_channel")
 
 
@@ -63,6 +66,12 @@ def _check_rtc_nodes(
         for name in graph.made_by(RTC_ADDON)
     }
     for rtc, properties in rtc_nodes.items():
+        for key in ("app_id", "app_certificate"):
+            if product.properties.is_example(properties.get(key)):
+                del properties[key]
+                found.errors.append(
+                    f"{rtc}.{key}: {product.properties.EXAMPLE}"
+                )
         for key in ("app_id", "app_certificate", "channel"):
             if name := shell_variable_of(properties.get(key)):
                 text = taken_literally(properties.pop(key), name)
@@ -165,9 +174,23 @@ def _check_variables(
 ) -> None:
     """Report what the other nodes lack, and what TEN will not fill in."""
     unset: dict[str, str] = {}
+    rtc_nodes = graph.made_by(RTC_ADDON)
     for node in graph.nodes:
-        if node.get("name") != name:
-            expand(node.get("property"), environ, unset, str(node.get("name")))
+        own, given = str(node.get("name")), node.get("property")
+        if own == name:
+            continue
+        filled = expand(given, environ, unset, own)
+        if own in rtc_nodes:
+            continue
+        for path, value in leaves(given, own):
+            if variable := shell_variable_of(value):
+                text = taken_literally(value, variable)
+                found.warnings.append(f"{path}: {text}")
+        for path, value in leaves(filled, own):
+            if _CREDENTIAL.search(
+                path.lower()
+            ) and product.properties.is_example(value):
+                found.warnings.append(f"{path}: {product.properties.EXAMPLE}")
     for variable in sorted(set(unset.values())):
         path = next(at for at, name in unset.items() if name == variable)
         found.errors.append(
@@ -175,15 +198,6 @@ def _check_variables(
             "the placeholder has no default: TEN ends the whole process "
             "before the agent starts"
         )
-    known = (name, *graph.made_by(RTC_ADDON))
-    for node in graph.nodes:
-        if node.get("name") in known:
-            continue
-        for path, value in leaves(node.get("property"), str(node.get("name"))):
-            if variable := shell_variable_of(value):
-                found.warnings.append(
-                    f"{path}: {taken_literally(value, variable)}"
-                )
 
 
 def _uid(resolved: Resolved) -> str:

@@ -114,9 +114,14 @@ def examine(
 
 
 def _own_words(sentences: Iterable[str]) -> list[str]:
-    """Leave out the package's sentence about names that it does not know:
-    `check_values` has one for each, with what was meant."""
-    return [text for text in sentences if not text.startswith("unknown params")]
+    """Leave out the package's sentences about names that it does not know:
+    `check_values` has one for each, as a warning."""
+    return [
+        text
+        for text in sentences
+        if not text.startswith("unknown params")
+        and ": unknown property" not in text
+    ]
 
 
 def _add_values(report: NodeReport, now_s: float) -> None:
@@ -126,10 +131,16 @@ def _add_values(report: NodeReport, now_s: float) -> None:
     known.errors += [
         text for text in found.errors if said.isdisjoint(paths_of(text))
     ]
+    known.warnings = [
+        text for text in known.warnings if text not in found.errors
+    ]
     known.warnings += [
         text
         for text in found.warnings
-        if not any(paths_of(text)[0] in warning for warning in known.warnings)
+        if not any(
+            paths_of(text)[0] in other
+            for other in (*known.warnings, *known.errors)
+        )
     ]
 
 

@@ -1,12 +1,10 @@
 """Checks a node's values against one another."""
 
-import re
 from typing import Any
 
-from .findings import Findings, nearest
-from .names import suggestion
-from .product import config, params, properties, sdk, token
-from .resolve import Resolved, shell_variable_of, with_source
+from .findings import Findings
+from .product import names, params, properties, token
+from .resolve import Resolved, shell_variable_of
 
 _MUST_DIFFER = (
     ("agora_appcert", "agora_appid", "the App Certificate", "the App ID"),
@@ -14,33 +12,6 @@ _MUST_DIFFER = (
     ("spatius_api_key", "spatius_app_id", "the API key", "the app id"),
     ("spatius_api_key", "spatius_avatar_id", "the API key", "the avatar id"),
 )
-
-_STAND_IN = re.compile(
-    r"\.{2,}|\u2026|<.*>|\[.*\]|\{.*\}|.*[x*]{4,}|todo|tbd"
-    r"|your[-_ ].*|.*[-_ ]here|change[-_ ]?(me|it).*|replace[-_ ].*"
-    r"|(my|example|dummy|placeholder|insert)[-_ ].*(key|id|cert\w*|token)",
-    re.DOTALL | re.IGNORECASE,
-)
-"""What documents and environment files write in place of a value."""
-
-_NAMED_FREELY = ("agora_channel", "extra_params")
-
-_REGIONS = ("us-west", "ap-northeast", "cn-beijing")
-
-_DAMAGED = (
-    "cannot be read: it is cut or damaged; set all of the token that was made, "
-    "and nothing else"
-)
-
-_UID = re.compile("[0-9]{1,10}")
-
-
-STAND_IN = "an example from a document; replace it with your own value"
-
-
-def is_stand_in(value: Any) -> bool:
-    """Return whether documents write this in place of a value."""
-    return isinstance(value, str) and bool(_STAND_IN.fullmatch(value.strip()))
 
 
 def check_values(resolved: Resolved, now_s: float) -> Findings:
@@ -56,49 +27,31 @@ def check_values(resolved: Resolved, now_s: float) -> Findings:
                 f"params.{name}: {what} is the same text as {other_what} "
                 f"(params.{other}); one of them is in the wrong place"
             )
-    for name in params.Params.model_fields:
-        if name not in _NAMED_FREELY and is_stand_in(_text(resolved, name)):
-            text = f"{resolved.given.path(name)}: {STAND_IN}"
-            found.errors.append(with_source(text, resolved))
     _check_token(resolved, now_s, found)
     _check_names(resolved, found)
-    _check_region(resolved, found)
     return found
 
 
 def _check_names(resolved: Resolved, found: Findings) -> None:
     """Report properties that mean nothing, with what was meant."""
-    top = ("params", "channel", *config.Config.model_fields)
     for name, value in resolved.tree.items():
+        if properties.is_missing(value) or name in names.TOP_LEVEL:
+            continue
         if name in params.Params.model_fields:
-            if not properties.is_missing(value):
-                found.warnings.append(
-                    f"{name}: at the top level; it belongs under params"
-                )
-        elif name not in top:
-            found.warnings.append(
-                f"{name}: unknown property, not used{suggestion(name, *top)}"
-            )
-    for name in resolved.given.unknown:
-        if name == "params":
-            found.errors.append(
-                "params.params: not read; its values belong directly under "
-                "params"
-            )
-        elif name not in top:
-            found.warnings.append(
-                f"params.{name}: unknown, not used{suggestion(name)}"
-            )
+            problem = "at the top level; it belongs under params"
+        else:
+            problem = f"unknown property, not used{_hint(name)}"
+        found.warnings.append(f"{name}: {problem}")
+    found.warnings += [
+        f"params.{name}: unknown, not used{_hint(name)}"
+        for name in resolved.given.unknown
+        if name not in names.TOP_LEVEL
+    ]
 
 
-def _check_region(resolved: Resolved, found: Findings) -> None:
-    region = _text(resolved, "region").lower()
-    has_urls = _text(resolved, "console_endpoint_url")
-    if region and region not in (*_REGIONS, sdk.AUTO_REGION) and not has_urls:
-        found.warnings.append(
-            f"{resolved.given.path('region')}: {region} is none of the known "
-            f"regions {', '.join(_REGIONS)}{nearest(region, _REGIONS)}"
-        )
+def _hint(name: str) -> str:
+    question = names.did_you_mean(name)
+    return f"; {question}" if question else ""
 
 
 def _check_token(resolved: Resolved, now_s: float, found: Findings) -> None:
@@ -106,12 +59,15 @@ def _check_token(resolved: Resolved, now_s: float, found: Findings) -> None:
         _text(resolved, "agora_token"),
         _text(resolved, "agora_appid"),
     )
-    if not given:
+    if not given or properties.is_example(given):
         return
     if facts := token.read(given):
         _check_facts(facts, resolved, now_s, found)
     elif given.startswith("007"):
-        found.errors.append(f"{resolved.given.path('agora_token')}: {_DAMAGED}")
+        found.errors.append(
+            f"{resolved.given.path('agora_token')}: cannot be read: it is cut "
+            "or damaged; set all of the token that was made, and nothing else"
+        )
     elif given == app_id:
         # Agora takes that where the project has no App Certificate.
         found.warnings.append(
@@ -130,27 +86,11 @@ def _check_token(resolved: Resolved, now_s: float, found: Findings) -> None:
 def _check_facts(
     facts: Any, resolved: Resolved, now_s: float, found: Findings
 ) -> None:
-    """Check what the token says of itself against the node's params.
+    """Refuse a token of which config.py only warns.
 
-    config.py takes these tokens: whether one is valid is for Agora to say.
+    Agora checks these privileges only where the project asks for it.
     """
     path = resolved.given.path("agora_token")
-    if facts.is_damaged:
-        found.errors.append(f"{path}: {_DAMAGED}")
-        return
-    channel = str(resolved.given.params.get("agora_channel"))
-    if _text(resolved, "agora_channel") and not facts.is_for_channel(channel):
-        found.errors.append(
-            f"{path}: expected a token for the channel in "
-            f"{resolved.given.path('agora_channel')}, got one for another "
-            "channel"
-        )
-    uid = str(resolved.given.params.get("agora_uid")).strip()
-    if _UID.fullmatch(uid) and not facts.is_for_uid(int(uid)):
-        found.errors.append(
-            f"{path}: expected a token for the uid in "
-            f"{resolved.given.path('agora_uid')}, got one for another uid than {uid}"
-        )
     if missing := facts.missing_privileges(now_s):
         found.errors.append(
             f"{path}: expected the token of a publisher, got one without the "

@@ -78,13 +78,9 @@ class GraphRun:
 
     def __enter__(self) -> "GraphRun":
         _log.observers.append(self._take_line)
-        try:
-            for host in self._hosts.values():
-                host.start()
-        except LookupError as error:
-            raise FileError(str(error)) from error
-        finally:
-            self._all_started.set()
+        for host in self._hosts.values():
+            host.start()
+        self._all_started.set()
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -49,11 +49,14 @@ class SentReport:
 
 
 class Stage:
-    """The extension and its service; see `open_stage`."""
+    """The extension and its service; see `open_stage`.
+
+    Without a `server` the service is that of the configuration.
+    """
 
     def __init__(
         self,
-        server: MotionServer,
+        server: MotionServer | None,
         node_property: dict[str, Any],
         on_report: Callable[[SentReport], None],
         *,
@@ -61,7 +64,7 @@ class Stage:
         flush_wired: bool = False,
         on_audio_frame: Callable[[AudioFrame], None] | None = None,
     ) -> None:
-        self.server = server
+        self._server = server
         self.reports: list[SentReport] = []
         self.audio_frames: list[tuple[float, AudioFrame]] = []
         """The audio frames that the extension sent, with monotonic seconds;
@@ -75,6 +78,12 @@ class Stage:
         self._on_report = on_report
         self._turn_id = 0
         self.start()
+
+    @property
+    def server(self) -> MotionServer:
+        """The local service."""
+        assert self._server is not None, "the service is not a local one"
+        return self._server
 
     def start(self) -> None:
         """Start an extension; after `stop` a new one."""

@@ -132,6 +132,10 @@ class Link:
         except asyncio.CancelledError:
             if self._closed is None:
                 raise
+        except ConnectionError:
+            # The answer to a ping of a client that has gone since.
+            self._record.closed(self.connection, "client", ABNORMAL_CLOSURE)
+            return None
         finally:
             self._receiver = None
         # The end of the handler ends TCP.
@@ -200,10 +204,11 @@ class Link:
             self._receiver.cancel()
             while self._receiver is not None:  # noqa: ASYNC110
                 await asyncio.sleep(0)
+        if not await self._can_send():
+            return  # and TCP stays open: its end could not be seen either
         try:
-            if await self._can_send():
-                with contextlib.suppress(ConnectionError):
-                    await self._websocket.close(code=code, message=data)
+            with contextlib.suppress(ConnectionError):
+                await self._websocket.close(code=code, message=data)
         finally:
             self._closed.set()
 

@@ -114,6 +114,8 @@ class Listener:
         self._voice = _Player("voice", 0, sample_rate)
         # Connection number -> what its session plays.
         self._avatars: dict[int, _Player] = {}
+        # Number of the latest connection that publishes.
+        self._publisher = 0
         self._past: list[Audible] = []
 
     def __repr__(self) -> str:
@@ -171,8 +173,9 @@ class Listener:
     def avatar_started(self, connection: int, now_s: float) -> None:
         """A session is confirmed: it kicks the older ones out."""
         with self._lock:
+            self._publisher = max(self._publisher, connection)
             for number, player in self._avatars.items():
-                if number < connection:
+                if number < self._publisher:
                     player.mute(now_s)
 
     def avatar_audio(
@@ -182,6 +185,8 @@ class Listener:
             player = self._avatars.get(connection)
             if player is None:
                 player = _Player("avatar", connection, self._rate)
+                # Audio may arrive after a black hole, too late.
+                player.muted = connection < self._publisher
                 self._avatars[connection] = player
             player.write(req_id, audio, now_s)
 

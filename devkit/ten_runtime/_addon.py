@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from ._env import TenEnv
 from ._extension import AsyncExtension, Extension
+from ._process import _abort
 
 _A = TypeVar("_A", bound="type[Addon]")
 
@@ -77,12 +78,12 @@ def register_addon_as_extension(
 
 
 def find_addon(name: str) -> RegisteredAddon:
-    """The addon of that name. LookupError that names all there are."""
-    try:
-        return _registered[name]
-    except KeyError:
+    """Return the addon of that name; without one the process ends."""
+    addon = _registered.get(name)
+    if addon is None:
         known = ", ".join(sorted(_registered)) or "none"
-        raise LookupError(
+        _abort(
             f"no addon '{name}' is registered (registered: {known}); import "
             "the package whose addon.py registers it"
-        ) from None
+        )
+    return addon

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -95,6 +96,7 @@ class ExtensionHost:
         # from on_deinit on.
         self._accepting = False
         self._dropping = False
+        self._started = threading.Event()
         self._stopped = threading.Event()
         self._ending_loop: threading.Thread | None = None
 
@@ -113,11 +115,12 @@ class ExtensionHost:
     def start(self) -> None:
         """Create the extension and set its life going; does not wait for it.
 
-        LookupError where no such addon is registered.
+        Without such an addon the process ends.
         """
         with contextlib.suppress(_process.Ended):
             contextvars.copy_context().run(self._create)
         if self._extension is None:
+            self._started.set()
             self._stopped.set()
             return
         self._loop = _loop.acquire()
@@ -143,8 +146,14 @@ class ExtensionHost:
                         extension, self._env, self.name, self._report_ends
                     )
                 self._extension = extension
+            except _process.Ended:
+                pass  # reported
             except BaseException as exc:
-                self._fail("creating the extension", exc)
+                with contextlib.suppress(_process.Ended):
+                    _process._abort(
+                        f"creating '{self.name}' failed: {exc!r}\n"
+                        + traceback.format_exc()
+                    )
 
         # On a thread of its own: no event loop runs there, whatever the
         # caller's thread does.
@@ -189,6 +198,10 @@ class ExtensionHost:
             self._ending_loop.join()
         self._drop_inbox()
 
+    def wait_until_started(self) -> None:
+        """Wait for the end of on_start, or of the extension."""
+        wait_without_limit(self._started.wait, f"'{self.name}' to start")
+
     def is_gone(self) -> bool:
         """Whether on_deinit has begun: from then on messages are dropped."""
         return self._dropping
@@ -224,13 +237,16 @@ class ExtensionHost:
         try:
             if not await self._step("on_configure"):
                 return
-            if not await self._step("on_init"):
-                return
-            self._accepting = True
-            self._drain()
-            # A task, so that it begins after the handlers of what was kept.
-            if not await self._loop.create_task(self._step("on_start")):
-                return
+            # One that is stopped at once is neither initialized nor started.
+            if not self._stop_asked.is_set():
+                if not await self._step("on_init"):
+                    return
+                self._accepting = True
+                self._drain()
+                # A task: it begins after the handlers of what was kept.
+                if not await self._loop.create_task(self._step("on_start")):
+                    return
+                self._started.set()
             await self._stop_asked.wait()
             if not await self._step("on_stop"):
                 return
@@ -247,6 +263,7 @@ class ExtensionHost:
                 self._extension.close()
             self._drop_inbox()
             self._ending_loop = _loop.release()
+            self._started.set()
             self._stopped.set()
 
     async def _step(self, step: str) -> bool:

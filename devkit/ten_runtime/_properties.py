@@ -34,10 +34,11 @@ def load_properties(
 
     Ends the process where the runtime does: a placeholder without default
     whose variable is unset, a value of another type than declared, an integer
-    above 2**63 - 1, an object with the same key twice.
+    above 2**63 - 1, an object with the same key twice (but at the root of the
+    node's property, where the last one counts).
     """
     file_property = _read_property_file(base_dir, name)
-    for tree in (file_property, node_property):
+    for tree in (file_property, dict(node_property)):
         reason = reason_to_abort(tree)
         if reason is not None:
             _abort(f"invalid property of extension '{name}': {reason}")

@@ -199,8 +199,9 @@ class _Tester:
 
         Raises ProcessEnded where the real process ends: HandlerFailed for an
         exception that escapes an `on_*` method of the extension or of the
-        tester, ProcessAborted for a call that aborts. Raises RuntimeError
-        without a running App, LookupError without the addon.
+        tester, ProcessAborted for a call that aborts, for an unknown addon
+        and for one that cannot make its extension. Raises RuntimeError
+        without a running App.
         """
         if self._addon_name is None:
             raise RuntimeError("call set_test_mode_single() before run()")

@@ -6,6 +6,7 @@ A path is `name`, `outer.inner` or `list[0].name`; None and "" are the root.
 import functools
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -37,7 +38,11 @@ def parse_json(text: str) -> Any:
     Integers beyond 64 bits become floats, and a string ends at its first NUL.
     """
     value = json.loads(
-        text, parse_int=_number, object_pairs_hook=_object_of_pairs
+        text,
+        parse_int=_number,
+        parse_float=_finite,
+        parse_constant=_finite,
+        object_pairs_hook=_object_of_pairs,
     )
     return _cut_at_nul(value) if r"\u0000" in text else value
 
@@ -215,9 +220,16 @@ def _steps(path: str) -> tuple[str | int, ...]:
 
 def _number(text: str) -> int | float:
     if len(text) > 20:  # longer than any of 64 bits
-        return float(text)
+        return _finite(text)
     number = int(text)
     return number if INT64_MIN <= number <= _UINT64_MAX else float(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no number that a float can hold")
+    return number
 
 
 def _object_of_pairs(pairs: list[tuple[str, Any]]) -> dict:

@@ -5,13 +5,13 @@ Safe from any thread.
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from ..motion_server import Connection, Event, Record, Request
 from . import words
 from .board import Board
+from .session import Session
 from .speech import SpeechOnBoard
 from .viewers import Viewer
 
@@ -36,7 +36,7 @@ class Feed:
         self._record: Record | None = None
         self._refusal = ""
         # Milliseconds lost of each turn, by who told of it.
-        self._lost: dict[Any, Counter[str]] = {}
+        self._lost: dict[Any, dict[str, float]] = {}
         # When the latest connection ended, and whether it was lost.
         self._ended_s: float | None = None
         self._was_lost = False
@@ -63,6 +63,11 @@ class Feed:
             self._board.unsubscribe(viewer)
 
     # What buttons do and ask.
+
+    @property
+    def session(self) -> Session:
+        """What the page shows of the session."""
+        return self._session
 
     @property
     def is_heard(self) -> bool:
@@ -116,8 +121,12 @@ class Feed:
             )
             if name == "avatar_state":
                 self._session.state = str(payload.get("state", ""))
-            elif name == "error" and payload.get("code", 0) < 0:
-                self._session.failure = str(payload.get("message", ""))
+                if self._session.state == "ready":
+                    self._session.problem = ""
+            elif name == "error":
+                self._session.problem = str(payload.get("message", ""))
+                if payload.get("code", 0) < 0:
+                    self._session.failure = self._session.problem
             elif name == "avatar_audio_start":
                 self._session.is_heard = True
             elif name == "avatar_audio_end":
@@ -165,8 +174,8 @@ class Feed:
         """Count what was lost of a turn; metrics and the end of its audio may
         both tell of it."""
         turn = payload.get("metadata", {}).get("turn_id")
-        told = self._lost.setdefault(turn, Counter())
-        self._session.speech["lostMs"] -= max(told.values(), default=0)
+        told = self._lost.setdefault(turn, {"metrics": 0, "end": 0})
+        self._session.speech["lostMs"] -= max(told.values())
         told[source] += lost_ms
         self._session.speech["lostMs"] += max(told.values())
 

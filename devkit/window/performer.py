@@ -49,8 +49,9 @@ class Performer:
             )
         }
 
-    def speak(self) -> str:
-        """Begin to say the sentence, as a TTS does."""
+    def speak(self, pcm: bytes | None = None) -> str:
+        """Begin to say the sentence, or `pcm`, as a TTS does."""
+        pcm = pcm or self._pcm
         with self._lock:
             if self._is_speaking():
                 raise Refused(
@@ -59,10 +60,10 @@ class Performer:
             self._cut.clear()
             self._feed.show(is_speaking=True)
             self._speaking = threading.Thread(
-                target=self._speak, name="agent", daemon=True
+                target=self._speak, args=(pcm,), name="agent", daemon=True
             )
             self._speaking.start()
-            return f"The agent speaks for {len(self._pcm) / 48000:.1f} s."
+            return f"The agent speaks for {len(pcm) / 48000:.1f} s."
 
     def barge_in(self) -> str:
         """Flush, as the agent does when the user begins to speak."""
@@ -117,10 +118,10 @@ class Performer:
         if self._speaking is not None:
             self._speaking.join()
 
-    def _speak(self) -> None:
+    def _speak(self, pcm: bytes) -> None:
         self._said = None
         said = self._stage.speak(
-            self._pcm, end=False, speed=self._speed, is_over=self._cut.is_set
+            pcm, end=False, speed=self._speed, is_over=self._cut.is_set
         )
         self._said = said
         if not self._cut.is_set():

@@ -34,6 +34,9 @@ class Session:
 
     agora_token_end: float | None = None
     last_close: str = ""
+    problem: str = ""
+    """The latest error since the avatar was ready."""
+
     failure: str = ""
     """Why the avatar has failed permanently."""
 

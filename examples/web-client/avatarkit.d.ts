@@ -1,6 +1,7 @@
-// What this example uses of AvatarKit, written from the vendor's public
-// documents (docs.spatius.ai: "Agora Convo AI Client", "RTC Adapter" and "Web
-// SDK Reference"). The packages bring their own: delete this file when they are
+// What this example uses of AvatarKit and of Agora's Web SDK, written from their
+// public documents (docs.spatius.ai: "Agora Convo AI Client", "LiveKit Agents
+// Integration Client", "RTC Adapter" and "Web SDK Reference"; Agora's Web SDK
+// reference). The packages bring their own: delete this file when they are
 // installed, since it takes precedence.
 
 declare module "@spatius/avatarkit" {
@@ -46,6 +47,7 @@ declare module "@spatius/avatarkit" {
 
 declare module "@spatius/avatarkit-rtc" {
   import type { AvatarView } from "@spatius/avatarkit";
+  import type { IAgoraRTCClient } from "agora-rtc-sdk-ng";
 
   /** Owns the Agora client: do not create another one for the avatar. */
   export class AgoraProvider {
@@ -89,5 +91,27 @@ declare module "@spatius/avatarkit-rtc" {
     /** Asks for the microphone and publishes it. */
     startPublishing(): Promise<void>;
     stopPublishing(): Promise<void>;
+    /** The provider's own client, null before `connect`. */
+    getNativeClient(): IAgoraRTCClient | null;
   }
+}
+
+declare module "agora-rtc-sdk-ng" {
+  export interface IAgoraRTCClient {
+    readonly remoteUsers: readonly {
+      readonly uid: number | string;
+      readonly hasVideo: boolean;
+    }[];
+    on(
+      event: "token-privilege-will-expire" | "token-privilege-did-expire",
+      listener: () => void,
+    ): void;
+    renewToken(token: string): Promise<void>;
+  }
+
+  const AgoraRTC: {
+    /** Called where the browser plays no sound before a click. */
+    onAutoplayFailed?: () => void;
+  };
+  export default AgoraRTC;
 }

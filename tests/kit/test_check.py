@@ -249,14 +249,14 @@ def test_missing_value_names_its_variable(value, state):
 
 def test_value_of_another_type_than_declared_is_said_to_abort(tmp_path):
     """What would abort TEN is said here in words, with the path."""
-    tree = graph({"dump": "yes", "params": {"spatius_app_id": 5}})
+    tree = graph({"dump_path": 7, "params": {"spatius_app_id": 5}})
     code, words = check(write(tmp_path, tree))
     assert code == 1
     assert (
         "params.spatius_app_id: the value is an integer, declared string in "
         "manifest.json: TEN aborts the whole process" in words
     )
-    assert "dump: the value is a string, declared bool" in words
+    assert "dump_path: the value is an integer, declared string" in words
     assert "2 errors" in words
 
 

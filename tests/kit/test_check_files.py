@@ -40,6 +40,30 @@ def test_mistake_in_an_imported_files_json_names_both_files(tmp_path):
     assert "(imported by " in words
 
 
+def test_graph_on_another_machine_is_a_warning(tmp_path):
+    """The others of its file are checked."""
+    tree = Editor().tree
+    remote = importing("https://graphs.test/voice.json")
+    tree["ten"]["predefined_graphs"] += remote["ten"]["predefined_graphs"]
+    code, words = judge(tmp_path, tree)
+    assert code == 0
+    assert "imports https://graphs.test/voice.json, which is not on" in words
+    assert words.strip().endswith("0 errors, 1 warning")
+    code, words = judge(tmp_path, remote, COLUMNS="1000")
+    assert code == 2
+    assert "imports https://graphs.test/voice.json" in words
+
+
+@pytest.mark.parametrize("entry", ["graph.json", 5, None, [], True])
+def test_graph_that_is_no_object_is_an_error(entry, tmp_path):
+    """It is not passed over."""
+    tree = Editor().tree
+    tree["ten"]["predefined_graphs"].append(entry)
+    code, words = judge(tmp_path, tree)
+    assert code == 1
+    assert "predefined_graphs[1]: expected an object, got" in words
+
+
 @pytest.mark.parametrize("levels", [200, 2000])
 @pytest.mark.parametrize("begin, end", [("[", "]"), ('{"a":', "}")])
 def test_json_that_is_nested_too_deep_is_said(levels, begin, end, tmp_path):

@@ -179,6 +179,42 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
         "connections[4].audio_frame[0]: pcm_frame of tts goes to agora_rtc as "
         "well as to avatar, so every word is audible twice",
     ),
+    "avatar wired to speech recognition": (
+        lambda g: g.connect("avatar", "audio_frame", "pcm_frame", "stt"),
+        "connections[3].audio_frame[1]: pcm_frame of avatar goes to stt, which "
+        "listens to the user: the agent would hear itself",
+    ),
+    "avatar wired to streamid_adapter": (
+        lambda g: g.connect(
+            "avatar", "audio_frame", "pcm_frame", "streamid_adapter"
+        ),
+        "goes to streamid_adapter, which listens to the user",
+    ),
+    "avatar wired to what hears the user": (
+        lambda g: (
+            g.connect("agora_rtc", "audio_frame", "pcm_frame", "llm"),
+            g.connect("avatar", "audio_frame", "pcm_frame", "llm"),
+        ),
+        "pcm_frame of avatar goes to llm, which listens to the user",
+    ),
+    "section twice": (
+        lambda g: g.graph["connections"].append(
+            {
+                "extension": "main_control",
+                "data": [{"name": "x", "dest": [{"extension": "llm"}]}],
+            }
+        ),
+        "connections[4]: main_control has a section already, "
+        "ten.predefined_graphs[0].connections[0]; TEN's check of graphs "
+        "refuses two: merge them",
+    ),
+    "TTS wired under agora_rtc": (
+        lambda g: g.graph["connections"][2]["audio_frame"].append(
+            {"name": "pcm_frame", "source": [{"extension": "tts"}]}
+        ),
+        "connections[2].audio_frame[2]: pcm_frame of tts goes to agora_rtc as "
+        "well as to avatar",
+    ),
     "rate in output_format.sample_rate": (
         lambda g: g.node("tts")["property"]["params"]["output_format"].update(
             sample_rate=44100
@@ -552,6 +588,30 @@ def test_what_the_fallback_voice_needs_is_a_note(tmp_path):
     assert "note" not in words
     editor.rtc["publish_audio"] = False
     assert "publish_audio is false" in judge(tmp_path, editor.tree)[1]
+
+
+def test_start_of_speech_that_is_not_wired_is_a_note(tmp_path):
+    """Beside an end that is; where both are missing the warning is enough."""
+    editor = Editor()
+    end = editor.to_avatar["data"].pop(0)
+    code, words = judge(tmp_path, editor.tree)
+    assert code == 0
+    assert "tts_audio_start is not wired to avatar" in words
+    assert words.strip().endswith("0 errors, 0 warnings, 1 note")
+    editor.to_avatar["data"].clear()
+    assert "0 errors, 1 warning" in judge(tmp_path, editor.tree)[1]
+    editor.to_avatar["data"] = [{**end, "name": "finalize"}]
+    assert "No problems." in judge(tmp_path, editor.tree)[1]
+
+
+def test_graph_with_a_note_is_not_without_problems(tmp_path):
+    """An agent that falls silent is worth a look."""
+    editor = Editor()
+    to_rtc = editor.graph["connections"][2]
+    del to_rtc["cmd"]
+    _, words = judge(tmp_path, editor.tree)
+    assert "No problems" not in words
+    assert words.strip().endswith("0 errors, 0 warnings, 1 note")
 
 
 def test_key_that_stands_twice_is_an_error(tmp_path):

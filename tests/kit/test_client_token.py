@@ -161,6 +161,60 @@ def test_uid_of_an_agent_in_another_channel_is_free(tmp_path):
     assert client_token("--uid", "1234", path).exit_code == 1
 
 
+def listening_to(folder: Path, remote_stream_id: object) -> Path:
+    """Write a graph whose agent hears the client with this uid only."""
+    node = rtc("agora_rtc", "room", 1234)
+    node["property"]["remote_stream_id"] = remote_stream_id
+    return graph_file(folder, node)
+
+
+@pytest.mark.parametrize("wanted", [1001, "1001", 1001.0, "${env:USER|1001}"])
+def test_client_that_the_agent_would_not_hear_is_warned_of(wanted, tmp_path):
+    """The token is signed all the same: the agent server may change it."""
+    path = listening_to(tmp_path, wanted)
+    result = client_token("--uid", "1002", path, USER=None)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["uid"] == 1002
+    assert (
+        "agora_rtc subscribes to the uid 1001 only (remote_stream_id)"
+        in result.stderr
+    )
+    assert "--uid 1001" in result.stderr
+    result = client_token("--uid", "1001", path, USER=None)
+    assert "remote_stream_id" not in result.stderr
+
+
+@pytest.mark.parametrize("wanted", [0, "", "0"])
+def test_agent_that_hears_every_client_needs_no_warning(wanted, tmp_path):
+    """No uid, or 0, stands for all."""
+    result = client_token("--uid", "1002", listening_to(tmp_path, wanted))
+    assert result.exit_code == 0
+    assert "remote_stream_id" not in result.stderr
+
+
+def test_channel_of_a_session_is_named(tmp_path):
+    """Where the graph leaves it to TEN's agent server."""
+    path = graph_file(tmp_path, rtc("agora_rtc", "", 1234))
+    text = path.read_text().replace('"channel": "room"', '"channel": ""')
+    path.write_text(text)
+    result = client_token("--uid", "1001", path, AGORA_CHANNEL=None)
+    assert result.exit_code == 1
+    assert "--channel NAME" in result.stderr
+    result = client_token(
+        "--uid", "1001", "--channel", "s7", path, AGORA_CHANNEL=None
+    )
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    assert answer["channel"] == "s7"
+    check_token(
+        parse_token(answer["token"]),
+        channel="s7",
+        uid=1001,
+        now_s=time.time(),
+        certificate=CERTIFICATE,
+    )
+
+
 def test_channel_of_a_graphs_node_is_used():
     """A graph is read as bin/check reads it."""
     result = client_token("--uid", "1001", VOICE_ASSISTANT)

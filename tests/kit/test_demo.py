@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import io
+import os
 import random
 import re
 import shlex
@@ -30,9 +31,11 @@ if not getattr(pytest.importorskip("ten_runtime"), "IS_STAND_IN", False):
 from devkit.commands import demo
 from devkit.commands.acts import resumed
 from devkit.commands.timeline import TimelinePrinter
+from devkit.credentials import CREDENTIALS
 from devkit.harness.speech_file import SpeechFileError, read_speech
 from devkit.motion_server.listener import Audible
 from devkit.package import ROOT
+from devkit.web import BuildError, variables
 
 SENTENCE = ROOT / "devkit" / "assets" / "sentence_24k.wav"
 LIMIT_S = 120
@@ -162,8 +165,11 @@ def test_a_file_without_speech_is_explained(
         (["--heard", "docs"], "docs cannot be written: Is a directory"),
         (["--port", "70000", "--window"], "--port"),
         (["--port", "-1", "--window"], "--port"),
-        (["--port", "8080"], "--host and --port belong to --window"),
-        (["--host", "127.0.0.1"], "--host and --port belong to --window"),
+        (["--port", "8080"], "--port belongs to --window and --web"),
+        (["--host", "127.0.0.1"], "--host belongs to --window"),
+        (["--host", "127.0.0.1", "--web"], "--host belongs to --window"),
+        (["--window", "--web"], "--window and --web exclude each other"),
+        (["--env-file", ".env"], "--env-file belongs to --web"),
         (["--no-such-option"], "--no-such-option"),
     ],
 )
@@ -178,6 +184,81 @@ def test_a_wrong_argument_is_explained(
     words = " ".join(result.output.split())
     assert said in words
     assert "is connecting" not in words
+
+
+class Web:
+    """bin/demo --web without npm: the client counts as built."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in CREDENTIALS:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(demo, "build", lambda client, to: None)
+        # What a .env file sets goes with the test.
+        monkeypatch.setattr(os, "environ", dict(os.environ))
+
+    def run(self, *arguments: str) -> str:
+        result = CliRunner().invoke(demo.app, ["--web", *arguments])
+        assert isinstance(result.exception, SystemExit), result.output
+        assert result.exit_code == 2
+        return " ".join(result.output.split())
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Web:
+    return Web(tmp_path, monkeypatch)
+
+
+def test_the_face_needs_credentials(web: Web, tmp_path: Path) -> None:
+    """All that is missing is named, whether a .env is there or not."""
+    for text in ("", "SPATIUS_API_KEY=key\nAGORA_CHANNEL='room'\n"):
+        (tmp_path / ".env").write_text(text)
+        output = web.run()
+        assert "SPATIUS_APP_ID" in output and "AGORA_AVATAR_UID" in output
+        assert ("SPATIUS_API_KEY" in output) is not bool(text)
+        assert ("AGORA_CHANNEL" in output) is not bool(text)
+    assert "no.env cannot be read: No such file" in web.run(
+        "--env-file", "no.env"
+    )
+
+
+def test_the_face_needs_a_certificate_to_sign_with(
+    web: Web, tmp_path: Path
+) -> None:
+    """A given token lets the avatar in, and no client."""
+    given = {**CREDENTIALS, "AGORA_TOKEN": "006" + CREDENTIALS["AGORA_APP_ID"]}
+    del given["AGORA_APP_CERTIFICATE"]
+    (tmp_path / "my.env").write_text(
+        "# mine\n\n"
+        + "\n".join(f'export {name}="{v}"  # x' for name, v in given.items())
+    )
+    assert "agora_appcert: needed to sign" in web.run("--env-file", "my.env")
+
+
+def test_variables_that_are_set_count_more_than_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As TEN's Taskfile has it."""
+    path = tmp_path / ".env"
+    path.write_text(
+        "ONE=file\nTWO=file # and a comment\nnonsense\n3=x\nFOUR=\n"
+    )
+    monkeypatch.setenv("ONE", "shell")
+    monkeypatch.setenv("TWO", "")
+    monkeypatch.delenv("FOUR", raising=False)
+    assert variables(path) == {"TWO": "file", "FOUR": ""}
+
+
+def test_the_client_is_built_before_anything_else(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packages that no registry has are no surprise after the credentials."""
+
+    def build(client: Path, to: Path) -> None:
+        raise BuildError("It needs what nobody has.")
+
+    monkeypatch.setattr(demo, "build", build)
+    assert web.run("no.wav") == "It needs what nobody has."
 
 
 def test_a_host_that_is_none_is_explained() -> None:

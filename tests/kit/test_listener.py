@@ -129,6 +129,27 @@ def test_a_newer_publisher_kicks_the_older_one_out():
     ]
 
 
+def test_audio_of_an_older_publisher_comes_too_late():
+    """As after a black hole, even where it is the first of its connection."""
+    listener, _ = listener_and_judge()
+    listener.avatar_started(1, 0.0)
+    listener.avatar_started(2, 0.5)
+    listener.avatar_audio(1, "a", pcm(1000), 0.6)
+    assert listener.audible() == []
+
+
+def test_what_the_service_cuts_is_not_heard():
+    """Nor what follows of that request; the next one is heard at once."""
+    listener, _ = listener_and_judge()
+    listener.avatar_audio(1, "a", pcm(1000), 0.0)
+    listener.avatar_cut(1, "a", 0.25)
+    listener.avatar_audio(1, "a", pcm(1000), 0.3)
+    listener.avatar_audio(1, "b", pcm(100, 2), 0.4)
+    first, second = listener.audible()
+    assert first.audio == pcm(1000)[ms(0, 250)]
+    assert (second.req_id, second.start_s) == ("b", 0.4)
+
+
 def test_the_voice_plays_until_it_is_flushed():
     """Frames are joined to what plays in one go."""
     listener, _ = listener_and_judge()

@@ -1,6 +1,7 @@
 """tests/bin/start runs what it is given, with TEN's runtime where it is."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -51,12 +52,26 @@ def test_everything_is_run_from_the_root(start, tmp_path):
     assert 'testpaths = ["tests"]' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_the_runtime_of_the_app_comes_first(start):
-    """Both of its folders, before anything else on the path."""
+@pytest.mark.parametrize("has_ten_ai_base", [False, True])
+def test_the_runtime_of_the_app_comes_first(start, tmp_path, has_ten_ai_base):
+    """And TEN's base classes, where the app has them."""
+    system = ".ten/app/ten_packages/system"
+    wanted = [f"{system}/ten_runtime_python/{s}" for s in ("lib", "interface")]
+    if has_ten_ai_base:
+        (tmp_path / system / "ten_ai_base").mkdir(parents=True)
+        wanted.append(f"{system}/ten_ai_base/interface")
     path, _, _ = start()
-    runtime = ".ten/app/ten_packages/system/ten_runtime_python"
-    assert path.split(":")[:3] == [
-        f"{runtime}/lib",
-        f"{runtime}/interface",
-        ".ten/app",
-    ]
+    assert path.split(":")[: len(wanted) + 1] == [*wanted, ".ten/app"]
+
+
+def test_both_runtimes_need_the_same_packages():
+    """CONTRIBUTING installs the extra that bin/test needs."""
+    extra = re.search(
+        r"^need (\w+)$", (ROOT / "bin/test").read_text(), re.MULTILINE
+    )
+    assert extra is not None
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    chapter = text.partition("## Under the real TEN runtime")[2]
+    installed = re.findall(r"pip install (.+)", chapter.partition("\n## ")[0])
+    assert len(installed) == 1
+    assert installed[0].startswith(f'--editable ".[{extra[1]}]"')

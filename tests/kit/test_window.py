@@ -9,7 +9,6 @@ import contextlib
 import http.client
 import json
 import re
-import shutil
 import signal
 import statistics
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import contrasts, needs_chromium
 
 from devkit.harness.speech_file import read_speech
 from devkit.motion_server import (
@@ -31,26 +31,12 @@ from devkit.motion_server.guard import refusal
 from devkit.window import Window, page_url
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-CHROMEDRIVER = shutil.which("chromedriver")
-
-try:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-except ImportError:
-    webdriver = None
-
 try:
     from devkit.harness import stage as stages
     from devkit.window.performer import Performer, report_to, voice_to
 except ImportError:  # the real runtime has no host outside an app
     stages = None
 
-needs_chromium = pytest.mark.skipif(
-    webdriver is None or CHROMIUM is None or CHROMEDRIVER is None,
-    reason="needs selenium, and Debian's chromium and chromium-driver",
-)
 needs_stage = pytest.mark.skipif(
     stages is None, reason="needs the stand-in for ten_runtime"
 )
@@ -73,41 +59,6 @@ requestAnimationFrame(function sample(now) {
   if (now - began < lengthMs) requestAnimationFrame(sample);
   else done(samples);
 });
-"""
-
-CONTRASTS = """
-const channels = (color) => {
-  const found = color.match(/[\\d.]+/g).map(Number);
-  return found.length < 4 ? [...found, 1] : found;
-};
-const over = (front, back) =>
-  back.map((value, i) => front[i] * front[3] + value * (1 - front[3]));
-const luminance = (rgb) => {
-  const [r, g, b] = rgb.map((value) => {
-    const part = value / 255;
-    return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-  });
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const behind = (element) => {
-  const layers = [];
-  for (let one = element; one; one = one.parentElement) {
-    layers.unshift(channels(getComputedStyle(one).backgroundColor));
-  }
-  return layers.reduce((back, layer) => over(layer, back), [255, 255, 255]);
-};
-const hasText = (element) => [...element.childNodes].some(
-  (node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim());
-return [...document.querySelectorAll("body *")]
-  .filter((element) => hasText(element) && element.checkVisibility()
-    && !element.closest("svg, [aria-disabled=true]"))
-  .map((element) => {
-    const back = behind(element);
-    const front = over(channels(getComputedStyle(element).color), back);
-    const [low, high] = [luminance(front), luminance(back)]
-      .sort((one, other) => one - other);
-    return [element.textContent.trim(), (high + 0.05) / (low + 0.05)];
-  });
 """
 
 # In the browser
@@ -219,34 +170,6 @@ def _secrets(server: MotionServer) -> list[str]:
             secrets.append(connection.config.agora_token)
     assert len(secrets) > 3 and all(secrets)
     return secrets
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A Chromium."""
-    assert webdriver is not None
-    options = Options()
-    options.binary_location = CHROMIUM or ""
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--autoplay-policy=no-user-gesture-required",
-        "--window-size=1240,900",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(argument)
-    options.set_capability(
-        "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
-    )
-    driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
-    yield driver
-    driver.quit()
 
 
 @contextlib.contextmanager
@@ -404,10 +327,10 @@ def test_text_is_readable_in_light_and_dark(page: Page, scheme: str) -> None:
         "document.querySelector('details').open = true;"
         "document.querySelector('#details').click()"
     )
-    contrasts = page.driver.execute_script(CONTRASTS)
+    found = contrasts(page.driver)
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    assert len(contrasts) > 40
-    assert [one for one in contrasts if one[1] < 4.5] == []
+    assert len(found) > 40
+    assert [one for one in found if one[1] < 4.5] == []
 
 
 @needs_chromium

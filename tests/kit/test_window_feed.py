@@ -108,7 +108,8 @@ def test_answers_are_counted_as_the_extension_reports_them() -> None:
     for reason, heard_ms in ((1, 1000), (2, 400), (3, 300)):
         feed.take_report(0.0, "avatar_audio_start", {"request_id": "a"})
         assert feed.is_heard
-        end = {"reason": reason, "playback_position_ms": heard_ms}
+        end: dict[str, Any] = {"reason": reason}
+        end["playback_position_ms"] = heard_ms
         end["request_total_audio_duration_ms"] = 1000
         end["metadata"] = {"turn_id": reason}
         feed.take_report(0.0, "avatar_audio_end", end)

@@ -35,11 +35,14 @@ from devkit.harness.messages import (
 from devkit.harness.rig import Rig
 from devkit.motion_server import (
     AudioMessages,
+    BlackHole,
     Close,
     MotionServer,
+    OnConfirm,
     OnEnd,
     OnInterrupt,
     PlaybackSignals,
+    Quiet,
     Refuse,
     Reset,
     Resume,
@@ -97,6 +100,7 @@ class Walk:
     is_fatal: bool = False
     has_rested: bool = False
     last_audio_s: float = 0.0
+    last_hostile_s: float = -10.0
     server: Any = None
     rig: Any = None
     clock: Any = None
@@ -231,6 +235,8 @@ class Walk:
         # Where the utterance may have timed out, late frames are new ones.
         silent_s = self.clock.monotonic() - self.last_audio_s
         was_open = self.is_open and silent_s < 1.4
+        # Hostile frames are audio that was open as well.
+        was_hostile = self.clock.monotonic() - self.last_hostile_s < 1.4
         for _ in range(self.rng.randrange(1, 4)):
             self.note("flush")
             self.flushes += 1
@@ -240,7 +246,7 @@ class Walk:
             for _ in range(self.rng.randrange(1, 4)):
                 self.note("late")
                 await self.send_audio(self.rng.randbytes(480))
-        if was_open:
+        if was_open or was_hostile:
             # Without turns only this tells that the next answer is another.
             name = self.rng.choice(("tts_audio_end", "tts_audio_start"))
             self.turn_id += name == "tts_audio_start"
@@ -256,6 +262,7 @@ class Walk:
     async def send_hostile(self) -> None:
         """Send what other nodes might: none of it may do any harm."""
         self.note("hostile")
+        self.last_hostile_s = self.clock.monotonic()
         for frame in hostile_frames(HOSTILE_PCM).values():
             self.hostile += 1
             self.said_bytes += len(HOSTILE_PCM)
@@ -267,24 +274,39 @@ class Walk:
         self.turn_id += 1
 
     async def fault(self) -> None:
-        kind = self.rng.randrange(7)
-        if kind == 0:
-            self.note("stall")
-            # An interrupt waits for it, too.
-            self.talk.flush_latency_s = MAX_STALL_S
-            self.server.now(Stall(for_s=self.rng.random() * MAX_STALL_S))
-        elif kind == 1:
-            await self.outage()
-        elif kind == 6:
-            await self.vanish()
-        elif kind == 2 and self.rng.random() < 0.2 and not self.is_fatal:
-            self.note("credits exhausted")
-            # Where there is no session, the next one ends like that.
-            self.is_fatal = True
-            self.server.now(Close(4001))
-            self.server.faults.handshake(Close(4001), times=None)
-        else:
-            self.lose(is_now=kind == 3)
+        choice = self.rng.choices(
+            (
+                self.stall,
+                self.outage,
+                self.vanish,
+                self.exhaust,
+                self.lose,
+                self.lose_soon,
+                self.lose_at_a_flush,
+                self.lose_at_a_handshake,
+                self.black_hole,
+            ),
+            (5, 5, 3, 1, 5, 10, 4, 4, 3),
+        )[0]
+        await choice()
+
+    async def stall(self) -> None:
+        self.note("stall")
+        self.server.now(self.some_stall())
+
+    def some_stall(self) -> Stall:
+        # An interrupt waits for it, too.
+        self.talk.flush_latency_s = MAX_STALL_S
+        return Stall(for_s=self.rng.random() * MAX_STALL_S)
+
+    async def exhaust(self) -> None:
+        if self.is_fatal:
+            return
+        self.note("credits exhausted")
+        # Where there is no session, the next one ends like that.
+        self.is_fatal = True
+        self.server.now(Close(4001))
+        self.server.faults.handshake(Close(4001), times=None)
 
     async def vanish(self) -> None:
         """Have the peer read nothing more, until it is given up."""
@@ -299,21 +321,74 @@ class Walk:
             await self.say()
         await asyncio.sleep(LOST_AT + 2)
 
-    def lose(self, is_now: bool) -> None:
-        """Break the connection, now or a little later."""
+    async def lose(self) -> None:
+        """Break the connection."""
+        self.server.now(self.some_loss())
+        if self.rng.random() < 0.3:
+            self.server.faults.console(Refuse(503, detail=ECHO))
+
+    async def lose_soon(self) -> None:
+        """Break the connection a little later."""
+        count = self.rng.randrange(1, 40)
+        trigger = self.rng.choice(
+            (AudioMessages(count), OnEnd(), OnInterrupt(), Quiet(0.3))
+        )
+        self.server.faults.runtime(self.some_loss(), after=trigger)
+
+    def some_loss(self) -> Any:
         loss = self.rng.choice(LOSSES)
         self.losses += 1
         self.note(f"{loss}")
-        if is_now:
-            self.server.now(loss)
+        return loss
+
+    async def lose_at_a_flush(self) -> None:
+        """Break or stall the connection between a flush and its interrupt."""
+        turns = self.rng.randrange(8)
+        self.note(f"flush, and {turns} turns of the loop later:")
+        fault = self.rng.choice((self.some_loss, self.some_stall))()
+        self.flushes += 1
+        flushing = asyncio.ensure_future(self.talk.flush())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        self.server.now(fault)
+        await flushing
+        await self.rig.send_data("tts_audio_end", {"reason": 2})
+        self.turn_id += 1
+        self.is_open = False
+
+    async def lose_at_a_handshake(self) -> None:
+        """Break the connection, and the next one while it opens."""
+        fault = self.rng.choice(
+            (Close(1011, ECHO), Reset(), Stall(for_s=MAX_STALL_S))
+        )
+        is_behind = self.rng.random() < 0.5
+        self.note(f"{fault} {'behind' if is_behind else 'in'} the handshake")
+        self.losses += 1
+        if is_behind:
+            self.server.faults.runtime(fault, after=OnConfirm())
         else:
-            count = self.rng.randrange(1, 40)
-            trigger = self.rng.choice(
-                (AudioMessages(count), OnEnd(), OnInterrupt())
-            )
-            self.server.faults.runtime(loss, after=trigger)
-        if self.rng.random() < 0.3:
-            self.server.faults.console(Refuse(503, detail=ECHO))
+            self.server.faults.handshake(fault)
+        if isinstance(fault, Stall):
+            self.talk.flush_latency_s = MAX_STALL_S
+        await self.lose()
+
+    async def black_hole(self) -> None:
+        """Have all packets lost, for a while or until the peer is given up."""
+        for_s = self.rng.choice((5, 22, None))
+        self.losses += 1
+        # An interrupt that is on its way arrives.
+        await asyncio.sleep(2 * MAX_STALL_S)
+        if self.rng.random() < 0.5:
+            await self.say()
+            await asyncio.sleep(self.rng.random())
+        fault = BlackHole(for_s)
+        self.note(f"{fault}")
+        # What may have been heard in the doubt is said again.
+        self.max_repeat_ms = ALLOWANCE_MS + MAX_BURST_MS + 1000 * LOST_AT
+        self.server.now(fault)
+        if self.rng.random() < 0.5:
+            await self.say()
+        await asyncio.sleep((for_s or LOST_AT) + 2)
 
     async def outage(self) -> None:
         """Have no session possible for a while."""

@@ -431,7 +431,7 @@ def test_requests_one_at_a_time(given, value):
 def test_requests_one_at_a_time_is_neither(wrong):
     """The three values that it may have are named."""
     assert only(problems(one_request_at_a_time=wrong)) == (
-        "params.one_request_at_a_time: expected true, false or auto, got "
+        "params.one_request_at_a_time: expected true or false, or auto, got "
         f"{wrong!r}"
     )
 

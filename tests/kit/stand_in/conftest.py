@@ -56,6 +56,18 @@ def host_of(tmp_path, loop_kind):
 
 
 @pytest.fixture
+def live_through(host_of):
+    """Runs an extension from its start to its end."""
+
+    def run(**methods):
+        host = host_of(**methods)
+        host.wait_until_started()
+        host.stop()
+
+    return run
+
+
+@pytest.fixture
 def log_lines():
     """What is logged during the test."""
     from ten_runtime import _log as log_module

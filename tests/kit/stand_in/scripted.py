@@ -35,11 +35,12 @@ from ten_runtime import (
 
 WAIT_S = 30.0
 WAITING = SendOptions(wait_for_result=True)
+TWICE_AT_THE_ROOT = '{"turn_id": 1, "turn_id": 2}'
 HOSTILE = [
     f'{{"metadata": {{"turn_id": {2**63}}}}}',
     f'{{"turn_id": 1, "unrelated": {2**64 - 1}}}',
     f'{{"list": [0, {{"deep": {2**63}}}]}}',
-    '{"turn_id": 1, "turn_id": 2}',
+    TWICE_AT_THE_ROOT,
     '{"metadata": {"turn_id": 1, "turn_id": 1}}',
 ]
 

@@ -9,6 +9,7 @@ import pytest
 from scripted import (
     WAIT_S,
     ScriptedTester,
+    aborted,
     data_of,
     register,
     run_script,
@@ -27,7 +28,7 @@ from ten_runtime._failures import HandlerFailed, ProcessAborted
 # Life and delivery
 
 
-def test_steps_follow_one_another(host_of):
+def test_steps_follow_one_another(live_through):
     """configure, init, start, stop and deinit happen in this order."""
     steps = []
 
@@ -39,8 +40,33 @@ def test_steps_follow_one_another(host_of):
         return method
 
     names = ["on_configure", "on_init", "on_start", "on_stop", "on_deinit"]
-    host_of(**{name: step(name) for name in names}).stop()
+    live_through(**{name: step(name) for name in names})
     assert steps == names
+
+
+def test_one_that_is_stopped_at_once_is_not_started(host_of):
+    """on_configure is followed by on_stop and on_deinit."""
+    steps = []
+    stopped = threading.Event()
+
+    def step(name):
+        async def method(self, ten_env):
+            steps.append(name)
+
+        return method
+
+    async def on_configure(self, ten_env):
+        steps.append("on_configure")
+        await asyncio.to_thread(stopped.wait)
+
+    names = ["on_init", "on_start", "on_stop", "on_deinit"]
+    host = host_of(
+        on_configure=on_configure, **{name: step(name) for name in names}
+    )
+    host.request_stop()
+    host.on_loop(stopped.set)
+    host.wait()
+    assert steps == ["on_configure", "on_stop", "on_deinit"]
 
 
 def test_early_messages_come_before_on_start(host_of):
@@ -117,6 +143,7 @@ def test_commands_are_answered_during_on_stop(host_of):
         await ten_env.return_result(CmdResult.create(StatusCode.OK, cmd))
 
     host = host_of(on_stop=on_stop, on_cmd=on_cmd)
+    host.wait_until_started()
     host.request_stop()
     assert stopping.wait(WAIT_S)
     result, error = host.submit_cmd(Cmd.create("flush")).result(WAIT_S)
@@ -138,6 +165,7 @@ def test_messages_from_on_deinit_on_are_dropped(host_of):
         seen.append(data)
 
     host = host_of(on_deinit=on_deinit, on_data=on_data)
+    host.wait_until_started()
     host.request_stop()
     assert ending.wait(WAIT_S)
     host.send_data(Data.create("late"))
@@ -146,14 +174,14 @@ def test_messages_from_on_deinit_on_are_dropped(host_of):
     assert seen == []
 
 
-def test_calls_after_on_deinit_give_an_error(host_of):
+def test_calls_after_on_deinit_give_an_error(live_through):
     """Every call on ten_env after on_deinit returns a TenError."""
     kept = []
 
     async def on_init(self, ten_env):
         kept.append(ten_env)
 
-    host_of(on_init=on_init).stop()
+    live_through(on_init=on_init)
     env = kept[0]
 
     async def calls():
@@ -165,7 +193,7 @@ def test_calls_after_on_deinit_give_an_error(host_of):
     assert env.log_info("late") is not None
 
 
-def test_init_runs_outside_any_loop(host_of):
+def test_init_runs_outside_any_loop(live_through, host_of):
     """No event loop runs where the extension is constructed."""
     seen = []
 
@@ -223,6 +251,7 @@ def test_left_over_tasks_are_cancelled_with_the_last_extension(host_of):
         self.task = asyncio.create_task(linger())
 
     first, last = host_of(on_start=on_start), host_of()
+    first.wait_until_started()
     first.stop()
     assert not cancelled.is_set()
     last.stop()
@@ -301,7 +330,7 @@ def test_run_raises_what_escapes_a_handler(app, step, exception):
 
     async def script(ten_env):
         await ten_env.send_data(Data.create("x"))
-        if step == "on_data":
+        if step != "on_stop":
             await asyncio.Event().wait()
 
     register("failing", **{step: failing})
@@ -311,14 +340,29 @@ def test_run_raises_what_escapes_a_handler(app, step, exception):
 
 
 def test_run_raises_when_construction_fails(app):
-    """run() raises what the extension's __init__ raises."""
+    """run() raises with what the extension's __init__ raised."""
 
     def init(self, name):
-        raise ValueError("no")
+        raise ValueError("no name will do")
 
     register("unmade", __init__=init)
-    with pytest.raises(HandlerFailed, match="creating"):
+    with pytest.raises(ProcessAborted, match="no name will do"):
         run_tester("unmade")
+
+
+@pytest.mark.parametrize("addon", ["unmade", "absent"])
+def test_an_extension_that_cannot_be_made_aborts(addon):
+    """Its __init__ raises, or no addon of that name is registered."""
+    done = run_script(f"""
+        def init(self, name):
+            raise ValueError("no")
+
+        register("unmade", __init__=init)
+        ExtensionHost({addon!r}).start()
+        print("survived")
+    """)
+    assert aborted(done)
+    assert "survived" not in done.stdout
 
 
 def test_a_handler_cut_off_at_the_end_is_a_failure(app):

@@ -6,6 +6,7 @@ import queue
 import pytest
 from scripted import (
     HOSTILE,
+    TWICE_AT_THE_ROOT,
     WAIT_S,
     WAITING,
     aborted,
@@ -90,8 +91,26 @@ def test_a_null_makes_the_file_ignored(host_of):
     assert json.loads(seen.get(timeout=WAIT_S)[0]) == {"c": 2}
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("place", ["file", "node"])
+def test_a_key_twice_at_the_root_of_the_nodes_property_survives(host_of):
+    """The last one counts."""
+    seen = queue.Queue()
+    host_of(
+        property='{"turn_id": 1, "a": 0, "turn_id": 2}',
+        on_init=read_properties(seen),
+    )
+    text, error = seen.get(timeout=WAIT_S)
+    assert (json.loads(text), error) == ({"turn_id": 2, "a": 0}, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (text, place)
+        for text in HOSTILE
+        for place in ("file", "node")
+        if (text, place) != (TWICE_AT_THE_ROOT, "node")
+    ],
+)
 def test_hostile_json_aborts_when_it_is_loaded(tmp_path, text, place):
     """In property.json or in the node's property: on_init is not called."""
     (tmp_path / "property.json").write_text(text if place == "file" else "{}")

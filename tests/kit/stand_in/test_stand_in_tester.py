@@ -1,11 +1,13 @@
 """The tester, the app and the log of the stand-in."""
 
+import asyncio
 import json
 import queue
 
 import pytest
 import ten_runtime
 from scripted import (
+    WAIT_S,
     WAITING,
     ScriptedTester,
     aborted,
@@ -25,7 +27,7 @@ from ten_runtime import (
     Value,
     ValueType,
 )
-from ten_runtime._failures import HandlerFailed
+from ten_runtime._failures import HandlerFailed, ProcessAborted
 
 # The tester
 
@@ -100,11 +102,13 @@ def test_the_property_json_is_the_nodes_property(app):
     seen = queue.Queue()
     register("reading", on_init=read_properties(seen))
 
+    read = []
+
     async def script(ten_env):
-        pass
+        read.append(await asyncio.to_thread(seen.get, timeout=WAIT_S))
 
     run_tester("reading", script, property_json='{"a": 1}')
-    assert json.loads(seen.get_nowait()[0]) == {"a": 1}
+    assert json.loads(read[0][0]) == {"a": 1}
 
 
 def test_run_gives_the_error_of_stop_test(app):
@@ -132,7 +136,7 @@ def test_run_gives_an_error_when_time_is_up(app):
 def test_an_unknown_addon_is_named_with_those_there_are(app):
     """run() says which addons are registered when one is missing."""
     register("plain")
-    with pytest.raises(LookupError, match=r"'absent'.*plain"):
+    with pytest.raises(ProcessAborted, match=r"'absent'.*plain"):
         run_tester("absent")
 
 
@@ -205,19 +209,21 @@ def test_an_app_runs_on_the_thread_that_made_it():
 # Logging
 
 
-def test_log_lines_can_be_observed(host_of, log_lines):
+def test_log_lines_can_be_observed(live_through, log_lines):
     """Observers get every line, with its level and category."""
 
     async def on_start(self, ten_env):
         ten_env.log_debug("config: {}", category="key_point")
 
-    host_of(on_start=on_start).stop()
+    live_through(on_start=on_start)
     line = log_lines[0]
     assert (line.level.name, line.message) == ("DEBUG", "config: {}")
     assert line.category == "key_point"
 
 
-def test_a_log_line_carries_its_callers_place_and_fields(host_of, log_lines):
+def test_a_log_line_carries_its_callers_place_and_fields(
+    live_through, log_lines
+):
     """The place is the direct caller's: a wrapper's where there is one."""
 
     def wrapper(ten_env):
@@ -227,7 +233,7 @@ def test_a_log_line_carries_its_callers_place_and_fields(host_of, log_lines):
         ten_env.log_info("direct")
         wrapper(ten_env)
 
-    host_of(on_start=on_start).stop()
+    live_through(on_start=on_start)
     direct, wrapped = log_lines
     assert direct.place.startswith(f"{__file__}:")
     assert direct.place.endswith(" on_start")

@@ -1,0 +1,90 @@
+"""The user's credentials, and what of them goes to the page."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .. import package
+from ..commands.client_token import TokenRefused, sign
+from ..graph import FileError, configure, read, resolve, with_source
+from ..graph.product import config
+from ..graph.product import params as rules
+
+_ENV_FILE = ".env"
+
+
+class Unusable(RuntimeError):
+    """The configuration cannot be used; the text says why, line by line."""
+
+
+def variables(path: Path | None) -> dict[str, str]:
+    """Return the variables of a `.env` file that are not set already.
+
+    Without `path` that of the current folder, if there is one. Lines are
+    `NAME=value`, also with `export`, quotes and comments. Raises `Unusable`.
+    """
+    place = path or Path(_ENV_FILE)
+    if path is None and not place.is_file():
+        return {}
+    try:
+        lines = place.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Unusable(f"{place} cannot be read: {reason}") from error
+    found = {}
+    for line in lines:
+        name, equals, value = line.partition("=")
+        name = name.strip().removeprefix("export ").strip()
+        value = value.strip()
+        if not equals or not name.isidentifier() or os.environ.get(name):
+            continue
+        if value[:1] in ("'", '"'):
+            value = value[1:].partition(value[0])[0]
+        else:
+            value = value.partition(" #")[0].rstrip()
+        found[name] = value
+    return found
+
+
+def page_settings() -> Callable[[int | None], dict[str, Any]]:
+    """Return a function that gives the page what it joins with.
+
+    Its argument is the client's uid, None for one that nobody has. It raises
+    ValueError; this raises `Unusable`, with all problems of the configuration.
+    """
+    (node,) = read(package.ROOT / "property.json").nodes(package.NAME)
+    resolved = resolve(node, package.ROOT, os.environ)
+    try:
+        params = configure(resolved, time.time()).params
+    except config.ConfigError as error:
+        problems = [with_source(one, resolved) for one in error.problems]
+        raise Unusable("\n".join(problems)) from error
+
+    def settings(uid: int | None) -> dict[str, Any]:
+        try:
+            token = sign(node, uid or _uid(params.agora_uid), None, time.time())
+        except TokenRefused as refused:
+            raise ValueError("; ".join(refused.reasons)) from refused
+        return {
+            "spatiusAppId": params.spatius_app_id,
+            "spatiusAvatarId": params.spatius_avatar_id,
+            "avatarUid": params.agora_uid or None,
+            "token": token,
+        }
+
+    try:
+        settings(None)
+    except (FileError, ValueError) as error:
+        raise Unusable(str(error)) from error
+    return settings
+
+
+def _uid(of_avatar: int) -> int:
+    """Return one of two billion uids, which nobody else will have taken."""
+    while True:
+        uid = random.SystemRandom().randint(10_000, rules.MAX_UID // 2)
+        if uid != of_avatar:
+            return uid

@@ -1,0 +1,79 @@
+"""Which property somebody means who writes another name."""
+
+import re
+from difflib import get_close_matches
+
+from .params import Params
+
+TOP_LEVEL = ("auto_connect", "channel", "dump", "dump_path", "params")
+"""The properties that stand at the top level."""
+
+_OTHER_NAMES = {
+    "spatius_api_key": "api_key key x_api_key api_token",
+    "spatius_app_id": "app_id",
+    "spatius_avatar_id": "avatar_id avatar character_id",
+    "agora_token": "token rtc_token channel_token",
+    "agora_appcert": "app_cert app_certificate certificate agora_cert "
+    "agora_certificate agora_app_certificate",
+    "agora_appid": "app_id agora_app_id rtc_app_id",
+    "agora_channel": "channel_name agora_channel_name rtc_channel room_name",
+    "agora_uid": "uid avatar_uid agora_avatar_uid user_id stream_id "
+    "publisher_uid",
+    "region": "environment",
+    "audio_format": "format codec encoding output_format",
+    "sample_rate": "rate sampling_rate audio_sample_rate sample_rate_hz "
+    "input_sample_rate input_audio_sample_rate output_sample_rate",
+    "session_expire_minutes": "expire_minutes session_minutes",
+    "console_endpoint_url": "console_url console_endpoint base_url endpoint",
+    "ingress_endpoint_url": "ingress_url ingress_endpoint websocket_url ws_url",
+    "idle_disconnect_s": "idle_timeout idle_timeout_s",
+    "max_session_minutes": "max_session_duration max_session_s",
+    "dump_path": "dump_dir dump_folder",
+    "dump": "enable_dump",
+}
+"""Names of other extensions, of the SDKs and of older versions."""
+
+_VENDOR = re.compile("^(spatius|spatialreal|spatialwalk|avatarkit)")
+
+
+def _plain(name: str) -> str:
+    """Return a name as it is compared: appId, app-id and app_id are one."""
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _names() -> dict[str, list[str]]:
+    """Return the properties that each plain name may mean."""
+    meant = {_plain(n): [n] for n in (*Params.model_fields, *TOP_LEVEL)}
+    for name, others in _OTHER_NAMES.items():
+        for other in others.split():
+            properties = meant.setdefault(_plain(other), [])
+            if name not in properties:
+                properties.append(name)
+    return meant
+
+
+_MEANT = _names()
+
+EXAMPLE_NAMES = frozenset(
+    name
+    for names in (Params.model_fields, *map(str.split, _OTHER_NAMES.values()))
+    for name in names
+    if "_" in name
+)
+"""Those that stand in place of a value where somebody forgot to fill it in."""
+
+
+def did_you_mean(name: str) -> str:
+    """Return the question for an unknown name, "" if it resembles none."""
+    plain = _plain(name)
+    meant = _MEANT.get(plain) or _MEANT.get(_VENDOR.sub("", plain))
+    if meant is None:
+        near = get_close_matches(plain, _MEANT, 1, 0.8)
+        meant = _MEANT[near[0]] if near else []
+    return f"did you mean {' or '.join(meant)}?" if meant else ""
+
+
+def nearest(text: str, known: tuple[str, ...]) -> str:
+    """Return the most similar of some names, "" if none is."""
+    near = get_close_matches(text.lower(), known, 1, 0.6)
+    return near[0] if near else ""
