@@ -86,7 +86,7 @@ class ConnectionEnded(Exception):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the meaning of an error depends on besides the error."""
+    """Facts besides the error that decide its meaning."""
 
     own_endpoints: bool = False
     """The service's URLs are configured by hand: they may be the cause of a
@@ -113,7 +113,7 @@ is of no use until somebody speaks; the running session goes on."""
 
 
 class Meaning(NamedTuple):
-    """What an error means to an operator, and what to check.
+    """The meaning of an error to an operator, with the advice.
 
     `{proxy}` in the text stands for the proxy and its variable.
     """
@@ -481,7 +481,7 @@ ROWS: tuple[Row, ...] = (
 
 
 class _Facts(NamedTuple):
-    """What an error says, as the conditions of a row need it."""
+    """The parts of an error that the conditions of a row test."""
 
     code: str
     phase: str
@@ -519,7 +519,7 @@ def _has_one(text: str, parts: Optional[tuple[str, ...]]) -> bool:
 def failure_of(
     error: BaseException, surroundings: Surroundings = Surroundings()
 ) -> Failure:
-    """Return what an exception of the SDK means."""
+    """Return the failure that an exception of the SDK stands for."""
     sdk_code = getattr(error, "code", "")
     code = str(getattr(sdk_code, "value", sdk_code))
     phase = str(getattr(error, "phase", ""))
@@ -598,7 +598,7 @@ def failure_of(
 
 
 def _causes_of(error: BaseException) -> list[BaseException]:
-    """Return an error and what it was raised from."""
+    """Return an error and its causes."""
     causes = [error]
     while causes[-1].__cause__ is not None and len(causes) < 10:
         causes.append(causes[-1].__cause__)

@@ -1,4 +1,4 @@
-"""When to make the next attempt, and what is kept ready for it."""
+"""When to make the next attempt, and the spare session for it."""
 
 import random
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Backoff:
         """Return how long to wait; `was_ready` says whether the attempt that
         failed had been a session.
 
-        What the service asks for (`Retry-After`) is the least, up to 5 min.
+        `Retry-After` is honored as the minimum, up to 5 min.
         """
         asked_s = min(failure.retry_after_s, MAX_RETRY_AFTER_S)
         # The jitter is ours: all that were refused were told the same time.

@@ -243,8 +243,8 @@ _loading: "Optional[Future[None]]" = None
 
 
 async def _preload() -> None:
-    """Do what the SDK leaves to its first connection: there, the websocket
-    client and the machine's certificates would block the event loop for 30 ms.
+    """Load the websocket client and the machine's certificates: the SDK leaves
+    both to its first connection, and blocks the event loop for 30 ms.
 
     On a thread of its own: others may keep the loop's own threads busy.
     """
@@ -287,8 +287,8 @@ def package() -> str:
 
 
 def problem(ogg_opus: bool = False, extra_params: bool = False) -> str:
-    """Return what keeps the SDK from working here, or with what is asked of
-    it; "" if nothing does."""
+    """Return the error message for an SDK that cannot be used here, or not
+    with these options; "" if it can."""
     if _sdk is None:
         return _import_problem
     if extra_params and not _is("spatius"):
@@ -322,8 +322,8 @@ def _opus_problem(sdk: ModuleType) -> str:
 def configure_telemetry(enabled: bool, endpoint: Optional[str] = None) -> None:
     """Switch the SDK's telemetry; call before any session.
 
-    It goes to the vendor where no `endpoint` is given. It is one setting for
-    the process: where another extension has started telemetry already, it
+    It goes to the vendor if no `endpoint` is given. It is one setting for
+    the process: if another extension has started telemetry already, it
     stays as it is.
     """
     configure = getattr(_sdk, "configure_telemetry", None)
@@ -334,7 +334,7 @@ def configure_telemetry(enabled: bool, endpoint: Optional[str] = None) -> None:
 
 
 def endpoints(params: Params) -> Optional[tuple[str, str]]:
-    """Return the URLs of console and ingress, None where the SDK asks the
+    """Return the URLs of console and ingress, None if the SDK asks the
     service itself for the nearest region."""
     if params.console_endpoint_url and params.ingress_endpoint_url:
         return params.console_endpoint_url, params.ingress_endpoint_url
@@ -461,7 +461,7 @@ def _arguments(
     expires_at_s: float,
     sample_rate_hz: int,
 ) -> dict[str, Any]:
-    """Return what the SDK takes to make a session, without its callbacks."""
+    """Return the SDK's arguments for a session, without its callbacks."""
     arguments: dict[str, Any] = {
         "api_key": params.spatius_api_key.get_secret_value(),
         "app_id": params.spatius_app_id,

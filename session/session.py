@@ -1,7 +1,7 @@
 """One session with Spatius, from its tokens to its close, through any SDK.
 
-All that changes a session's state stands in this file: an enum, a table of
-the legal transitions, and one method that makes them.
+A session's state changes in this file only: an enum, a table of the legal
+transitions, and one method that makes them.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ CONFIRMATION_DEADLINE_S = 10.0
 """For the service's confirmation; avatarkit waits indefinitely."""
 
 OWN_TIMEOUT_S = 0.3
-"""How much longer than an SDK's own deadline of 10 s: what it raises by itself
-leaves a session that may be opened again."""
+"""Added to the deadlines that an SDK has itself: after an error of its own, and
+not after a cancel, it may be started again."""
 
 CONNECTED_POLL_S = 0.25
 """How often an opening is checked for its upgrade. No SDK reports it."""
@@ -47,7 +47,7 @@ PLAYBACK_STATES = ("playing", "paused", "ended", "interrupted")
 
 
 class State(Enum):
-    """What a session does, and what may be asked of it."""
+    """The state of a session."""
 
     NEW = "new"
     PREPARING = "preparing"
@@ -58,7 +58,7 @@ class State(Enum):
     """`open` is in progress, with the console call where it has no token."""
     READY = "ready"
     RETIRED = "retired"
-    """Nothing more is written; what was written may still play."""
+    """No more audio is written; the audio sent so far may still play."""
     LOST = "lost"
     """It cannot be used any more; `loss` says why."""
     CLOSING = "closing"
@@ -122,8 +122,8 @@ class Session:
     """One connection and the attempt to make it.
 
     `make` makes the SDK's session with those of the callbacks that it has,
-    `preload` does what would block the event loop when it connects and
-    returns a failure to report, `request_of` reads the ids of request and
+    `preload` does the blocking work of a first connection and returns a
+    failure to report, `request_of` reads the ids of request and
     connection out of a ServerResponseAnimation, `explain` maps an exception
     of the SDK to its meaning. `add_secrets` gets the session token before it
     can be logged. `wake` is called in a turn of its own of the event loop
@@ -212,7 +212,7 @@ class Session:
         return [str(token)] if token else []
 
     def take_events(self) -> list[Event]:
-        """Return what the SDK has reported since the last call."""
+        """Return the events since the last call."""
         events, self._events = self._events, []
         return events
 
