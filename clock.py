@@ -1,4 +1,4 @@
-"""Time, as it is handed to whoever needs it."""
+"""Injectable time source, alarm, and waiting until a time."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from typing import Any, Optional, Protocol
 
 
 class Timer(Protocol):
-    """What `Clock.call_at` returns."""
+    """A callback that is scheduled."""
 
     def cancel(self) -> None: ...
 
@@ -16,7 +16,7 @@ class Clock(Protocol):
     """All times are in seconds."""
 
     def monotonic(self) -> float:
-        """Return a time that only differences mean something of."""
+        """Return a time whose differences alone have a meaning."""
         ...
 
     def epoch(self) -> float:
@@ -40,10 +40,11 @@ class SystemClock:
 
 
 class Alarm:
-    """One timer that goes off for whatever is due next.
+    """One timer for everything that is due.
 
-    An alarm that goes off early is harmless: whoever is called checks what is
-    due and sets it anew. So a later time never replaces an earlier one.
+    `callback` is to cancel the alarm, check everything, and set it anew: an
+    alarm that goes off early is harmless, so a later time never replaces an
+    earlier one.
     """
 
     def __init__(self, clock: Clock, callback: Callable[[], None]) -> None:
@@ -53,22 +54,17 @@ class Alarm:
         self._at = float("inf")
 
     def set(self, when: float) -> None:
-        """Go off at the monotonic time `when`, or earlier."""
+        """Go off at the monotonic time `when`, or earlier; inf for never."""
         if when < self._at:
             self.cancel()
             self._at = when
-            self._timer = self._clock.call_at(when, self._go_off)
+            self._timer = self._clock.call_at(when, self._callback)
 
     def cancel(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
         self._at = float("inf")
-
-    def _go_off(self) -> None:
-        self._timer = None
-        self._at = float("inf")
-        self._callback()
 
 
 async def wait_until(

@@ -5,86 +5,84 @@ whether the service has received it, only a ping behind it can tell. Without
 that, all that was written to a peer that has vanished would count as heard.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Optional
 
-from ..clock import Clock
-from ..session.link import Link
-from ..speech import Mark, Playout
+from ..session import Session
+from ..speech import Mark, Speech
 
 PING_INTERVAL_S = 0.25
 """How long after an answer the next ping goes out, if anything was written."""
 
+PLAYING_INTERVAL_S = 1.0
+"""The same while nothing was written, and something is still to be played: a
+connection may end without a word, and playback with it."""
+
 MISSED_AFTER_S = 1.0
 LOST_AT = 20
 """An answer is missed once in each `MISSED_AFTER_S`: from the first time on
-what the ping follows is not taken for heard, at `LOST_AT` the connection is
-given up, as the SDK's own keepalive would later. Counted, since time passes in
-which this process cannot notice an answer."""
+nothing more is taken for heard, at `LOST_AT` the connection is given up, as
+the SDK's own keepalive would later. Counted, since time passes in which this
+process cannot notice an answer."""
 
 
-class Delivery:
-    """Asks `link` by pings what has arrived, and has `playout` know it.
+class Arrival:
+    """Sends the pings of a session, and tells `speech` what has arrived."""
 
-    `on_answer` is called when more has arrived.
-    """
-
-    def __init__(
-        self,
-        playout: Playout,
-        clock: Clock,
-        *,
-        on_answer: Callable[[], None],
-    ) -> None:
-        playout.is_acknowledged = True
-        self.check_at: Optional[float] = None
-        """When `check` is due, None for not before something is written."""
-        self._playout = playout
-        self._clock = clock
-        self._on_answer = on_answer
-        self._link: Optional[Link] = None
-        self._is_waiting = False  # for an answer
+    def __init__(self, speech: Speech) -> None:
+        self.due_at = float("inf")
+        """When `check` has something to do, inf for not before a write."""
+        self.unanswered_since: Optional[float] = None
+        """When the ping that is not answered went out."""
+        self._speech = speech
+        self._session: Optional[Session] = None
+        self._mark: Optional[Mark] = None  # of the ping that is not answered
         self._missed = 0
 
-    def check(self, link: Optional[Link]) -> None:
-        """Send a ping where audio was written since the latest one; do what
-        is due where its answer is missed."""
-        if link is not self._link:
-            self._link = link
-            self._is_waiting = False
-        if link is None or not link.is_ready:
-            self.check_at = None
+    def check(self, session: Optional[Session], now: float) -> None:
+        """Send a ping where one is due, or count one as missed."""
+        if session is not self._session:
+            self._session = session
+            self._forget()
+            self.due_at = now
+        if session is None or not session.is_ready:
+            self.due_at = float("inf")
             return
-        now = self._clock.monotonic()
-        if self.check_at is not None and now < self.check_at:
+        if self.due_at == float("inf"):
+            self.due_at = now
+        if now < self.due_at:
             return
-        if self._is_waiting:
-            self._miss(link, now)
+        if self.unanswered_since is not None:
+            self._miss(session, now)
             return
-        mark = self._playout.mark()
-        if mark is None:
-            self.check_at = None
+        mark = self._speech.mark()
+        if mark is not None:
+            self._ping(session, mark, now)
         else:
-            self._ping(link, mark, now)
+            self.due_at = float("inf")
 
-    def _ping(self, link: Link, mark: Mark, now: float) -> None:
-        self._is_waiting = True
+    def answered(self, now: float) -> None:
+        """Take the answer to the latest ping."""
+        mark = self._mark
+        self._forget()
+        self.due_at = now + PING_INTERVAL_S
+        if mark is not None:
+            self._speech.arrived(mark, now)
+
+    def _ping(self, session: Session, mark: Optional[Mark], now: float) -> None:
+        self.unanswered_since = now
+        self._mark = mark
         self._missed = 0
-        self.check_at = now + MISSED_AFTER_S
-        if not link.ping(partial(self._answered, mark)):
-            self._answered(mark)
+        self.due_at = now + MISSED_AFTER_S
+        if not session.ping():
+            self.answered(now)
 
-    def _miss(self, link: Link, now: float) -> None:
+    def _miss(self, session: Session, now: float) -> None:
         self._missed += 1
-        self.check_at = now + MISSED_AFTER_S
-        self._playout.doubt()
+        self.due_at = now + MISSED_AFTER_S
+        self._speech.doubt(now)
         if self._missed >= LOST_AT:
-            link.silent_for(LOST_AT * MISSED_AFTER_S)
+            session.give_up(LOST_AT * MISSED_AFTER_S)
 
-    def _answered(self, mark: Mark) -> None:
-        self._is_waiting = False
-        now = self._clock.monotonic()
-        self.check_at = now + PING_INTERVAL_S
-        self._playout.arrived(mark, now)
-        self._on_answer()
+    def _forget(self) -> None:
+        self.unanswered_since = None
+        self._mark = None

@@ -1,26 +1,37 @@
-"""The running avatar: what the handlers of TEN call.
+"""The driver: it calls its parts, and nothing calls it but TEN and the loop.
 
-All of it takes effect at once, whatever the network does.
+Whatever happens, `_drive` does all that is due and sets the alarm for the
+rest. A frame in mid-utterance takes a shorter way: it is queued and written.
 """
 
 import asyncio
 import random
-from typing import Optional
+from collections.abc import Coroutine
+from typing import Any, Optional
 
 from ..clock import Alarm, Clock, wait_until
-from ..session.errors import Failure
-from ..session.link import STALL_LIMIT_S, OpenSession
+from ..messages.payloads import VendorMetadata
+from ..session import Failure, Session
+from ..session.session import (
+    OpenSession,
+    PingAnswered,
+    PlaybackSignal,
+    ServiceError,
+)
 from ..speech import Speech, Totals, Turn
-from .arrival import Delivery
+from . import supervisor
+from .arrival import Arrival
 from .fallback import Fallback, Voice
 from .reporter import Outbox, Reporter
+from .state import Event, State, after
 from .supervisor import Plan, Supervisor
 from .writer import Writer
 
-STOP_LIMIT_S = 3.5
-
 BURST_GAP_S = 0.0002
 """Frames that come closer together than this have come at once."""
+
+WATCH_INTERVAL_S = 10.0
+"""How often a session is looked after at least: its calls, its tokens."""
 
 
 class Avatar:
@@ -36,89 +47,90 @@ class Avatar:
         plan: Plan,
         clock: Clock,
         rng: Optional[random.Random] = None,
+        vendor_metadata: Optional[VendorMetadata] = None,
     ) -> None:
         self._speech = speech
         self._clock = clock
-        self._token_expires_at_s = plan.lifetime.token_expires_at_s
-        self._alarm = Alarm(clock, self._on_alarm)
-        self._reporter = Reporter(
-            outbox, clock, lambda: speech.turn, self._alarm.set
-        )
-        self._writer = Writer(
-            speech,
-            clock,
-            on_end=lambda: self._supervisor.wake(),
-            on_done=self._tend,
-        )
-        self._delivery = Delivery(
-            speech.steps.playout, clock, on_answer=self._on_answer
-        )
-        self._fallback = Fallback(
-            speech,
-            voice,
-            clock,
-            plan.fallback_after_s,
-            on_start=self._reporter.fallback,
-            on_missing=self._on_no_voice,
-            on_done=self._tend,
-        )
+        self._state = State.NEW
         self._supervisor = Supervisor(
             speech=speech,
-            writer=self._writer,
-            reporter=self._reporter,
             open_session=open_session,
             plan=plan,
             clock=clock,
             rng=rng or random.Random(),
-            tend=self._tend,
-            on_failed=self.fail,
+            wake=self._drive,
         )
-        self._task: Optional[asyncio.Task[None]] = None
+        self._writer = Writer(speech, clock)
+        self._arrival = Arrival(speech)
+        self._fallback = Fallback(speech, voice, clock, plan.fallback_after_s)
+        self._reporter = Reporter(
+            outbox, clock, plan.lifetime.token_expires_at_s, vendor_metadata
+        )
+        self._alarm = Alarm(clock, self._go_off)
+        self._has_started = False
+        self._is_voice_given_up = False
+        self._done: Optional[asyncio.Future[None]] = None  # while it stops
+        self._is_closed = False
         self._frame_at = float("-inf")
         self._is_burst = False  # frames wait for those that come with them
+        # Kept, since the loop itself holds tasks weakly.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # What TEN's handlers call
 
     def start(self) -> None:
-        """Begin to connect; what is said before is spoken afterwards."""
-        if self._task is None and not self._supervisor.stopping:
-            self._task = asyncio.get_running_loop().create_task(
-                self._supervisor.run()
-            )
+        """Begin to connect; speech that comes before is spoken afterwards."""
+        self._has_started = True
+        self._drive()
 
     def fail(self, failure: Failure) -> None:
         """Give up for good: the voice speaks from here on, if there is one.
 
-        Instead of `start` where there is no configuration to start with.
+        Instead of `start` if there is no configuration to start with.
         """
-        self._reporter.failed(failure)
-        if not self._writer.is_writing:  # as always, but for a defect of ours
-            self._speech.steps.connection_lost(self._clock.monotonic())
-            if self._fallback.is_missing:
-                self._speech.give_up(self._clock.monotonic())
-        self._fallback.switch_on()
-        self._reporter.enter("failed", failure.code or "failed")
-        self._tend()
+        self._give_up(failure, self._clock.monotonic())
+        self._drive()
 
-    def speak(
+    async def speak(
         self, pcm: bytes, turn: Optional[Turn] = None, sample_rate: int = 0
     ) -> None:
-        """Take one frame's audio, signed 16-bit mono."""
+        """Take one frame's audio, signed 16-bit mono, and write it.
+
+        Returns at once, but for a handler that meets a socket that is full.
+        """
         now = self._clock.monotonic()
         opens = self._speech.frame(pcm, now, turn, sample_rate)
         gap_s, self._frame_at = now - self._frame_at, now
-        if opens or gap_s >= BURST_GAP_S:
-            self._write_frames(opens)
-        elif not self._is_burst:
-            # A fast TTS: what comes in this turn of the loop is joined.
-            self._is_burst = True
-            asyncio.get_running_loop().call_soon(self._end_burst)
+        if gap_s < BURST_GAP_S and not opens:
+            if not self._is_burst:
+                # The frames that come in this turn of the loop are joined.
+                self._is_burst = True
+                asyncio.get_running_loop().call_soon(self._end_burst)
+            return
+        session = self._supervisor.session
+        if session is not None and session.is_ready:
+            await self._writer.write(session)
+        elif self._fallback.has_work(now):
+            await self._fallback.speak()
+        # Mostly a frame continues an utterance and has left by now: nothing
+        # else is due then, nor anything earlier than before.
+        if (
+            opens
+            or self._speech.has_events
+            or self._speech.has_waiting
+            or self._arrival.due_at == float("inf")
+        ):
+            self._drive()
 
     def speech_starts(
         self, turn: Optional[Turn] = None, request_id: str = ""
     ) -> None:
         """Take a `tts_audio_start`."""
-        woken = self._supervisor.need()
         now = self._clock.monotonic()
-        self._speech.start(turn, request_id, now if woken else None)
+        woken_at = now if self._supervisor.is_asleep else None
+        self._supervisor.want()
+        self._speech.start(now, turn, request_id, woken_at)
+        self._drive()
 
     def speech_ends(
         self,
@@ -132,46 +144,38 @@ class Avatar:
         """
         now = self._clock.monotonic()
         is_flush = self._speech.end(now, turn, cut, request_id)
-        self._tend()
+        self._drive()
         return is_flush
 
     def flush(self) -> None:
-        """Fall silent: drop what waits, interrupt what plays."""
+        """Fall silent: drop the audio that waits, interrupt what plays."""
         self._speech.flush(self._clock.monotonic())
-        self._writer.write()
-        # Reported after the command's result, which is more urgent.
-        asyncio.get_running_loop().call_soon(self._tend)
+        # After the command's result, which is more urgent.
+        asyncio.get_running_loop().call_soon(self._drive)
 
     def connect(self) -> None:
         """Wake an avatar that is asleep: there is, or will be, speech."""
-        self._supervisor.need()
+        self._supervisor.want()
+        self._drive()
 
-    async def stop(self) -> None:
-        """Close the session and return within 4 s, whatever is in progress."""
-        self._supervisor.stop()
-        task = self._task
-        if task is not None:
-            now = self._clock.monotonic()
-            await wait_until(self._clock, now + 0.2, task)
-            if self._writer.is_writing and self._writer.link is not None:
-                # The socket takes nothing: no close handshake would get
-                # through.
-                self._writer.link.abort()
-            await wait_until(self._clock, now + STOP_LIMIT_S, task)
-            if not task.done():
-                task.cancel()
-                await wait_until(self._clock, now + STOP_LIMIT_S + 0.1, task)
-        if not self._writer.is_writing:
-            self._speech.close(self._clock.monotonic())
+    async def stop(self, deadline_at: float) -> None:
+        """Close the session and return by `deadline_at` (monotonic), whatever
+        is in progress."""
+        now = self._clock.monotonic()
+        self._done = asyncio.get_running_loop().create_future()
+        self._supervisor.stop(now)
+        self._drive()
+        await wait_until(self._clock, deadline_at, self._done)
+        self._supervisor.abort()
+        self._close(self._clock.monotonic())
         self._alarm.cancel()
-        self._reporter.report_service_error()
-        self._report_events()
-        self._reporter.enter("closed", "stopped")
+
+    # Questions
 
     @property
     def state(self) -> str:
         """The latest `avatar_state`, "" before the first."""
-        return self._reporter.state
+        return self._state.value
 
     @property
     def totals(self) -> Totals:
@@ -181,80 +185,175 @@ class Avatar:
     def __repr__(self) -> str:
         return f"<Avatar {self.state or 'new'} {self._speech}>"
 
-    # Internals
+    # The driver
 
-    def _tend(self) -> None:
-        """Have the avatar or the voice say what is due, and report."""
-        link = self._writer.link
-        self._writer.write()
-        self._delivery.check(link)
-        self._fallback.speak(link is not None and link.is_ready)
-        self._report_events()
-        self._set_alarm()
+    def _drive(self) -> None:
+        """Do all that is due, and set the alarm for the rest."""
+        now = self._clock.monotonic()
+        try:
+            if self._done is not None:
+                self._close(now)
+            self._advance(now)
+        except Exception as error:  # a defect of ours; say so, and stay quiet
+            self._give_up(
+                Failure(
+                    f"the avatar stopped on an internal error: {error!r}",
+                    fatal=True,
+                ),
+                now,
+            )
+        self._set_alarm(now)
+        if self._done is not None and self._supervisor.is_done:
+            if not self._done.done():
+                self._done.set_result(None)
+
+    def _advance(self, now: float) -> None:
+        session = self._supervisor.session
+        if session is not None:
+            self._take_events(session)
+            session.tick(now)
+        self._speech.tick(now)
+        if self._speech.has_waiting:
+            self._supervisor.want()
+        if self._has_started:
+            while (event := self._supervisor.step(now)) is not None:
+                self._take(event, now)
+        session = self._supervisor.session
+        self._arrival.check(session, now)
+        is_ready = session is not None and session.is_ready
+        self._fallback.watch(is_ready, now)
+        if session is not None and self._writer.has_work(session):
+            self._run(self._writer.write(session))
+        if self._fallback.has_work(now):
+            self._run(self._fallback.speak())
+        self._watch_voice(now)
+        self._reporter.tick(
+            now, self._speech.turn, self._supervisor.is_in_outage(now)
+        )
+        self._report()
+
+    def _take_events(self, session: Session) -> None:
+        """Take what the SDK has reported."""
+        for event in session.take_events():
+            if isinstance(event, PlaybackSignal):
+                self._speech.playback(
+                    event.req_id,
+                    event.state,
+                    event.played_ms,
+                    event.reason,
+                    event.at_s,
+                )
+            elif isinstance(event, PingAnswered):
+                self._arrival.answered(event.at_s)
+            elif isinstance(event, ServiceError):
+                self._reporter.service_error(event.failure, event.at_s)
+
+    def _take(self, event: supervisor.Event, now: float) -> None:
+        """Report what happened to the session, and change the state."""
+        reporter, turn = self._reporter, self._speech.turn
+        if isinstance(event, supervisor.Wanted):
+            self._enter(Event.CONNECT, event.reason)
+        elif isinstance(event, supervisor.Connecting):
+            reporter.connecting()
+        elif isinstance(event, supervisor.Opened):
+            reporter.opened(event.session)
+            self._enter(Event.OPENED, event.reason)
+        elif isinstance(event, supervisor.Lost):
+            reporter.lost(event.failure, event.begins_outage, turn, now)
+            self._enter(Event.LOST, event.failure.code or "lost")
+        elif isinstance(event, supervisor.OutageLasts):
+            reporter.outage_lasts(event, turn)
+        elif isinstance(event, supervisor.Renewing):
+            self._enter(Event.RENEW, "renewal")
+        elif isinstance(event, supervisor.GaveUp):
+            self._give_up(event.failure, now)
+        elif isinstance(event, supervisor.Left):
+            reporter.left(event.session, event.connected_s)
+        elif isinstance(event, supervisor.Slept):
+            self._enter(Event.SLEEP, event.reason)
+
+    def _enter(self, event: Event, reason: str) -> None:
+        """Change the state, and report the change."""
+        before, self._state = self._state, after(self._state, event)
+        if self._state is not before:
+            self._reporter.state(self._state.value, reason)
+
+    def _give_up(self, failure: Failure, now: float) -> None:
+        self._supervisor.give_up()
+        self._reporter.failed(failure, self._speech.turn)
+        if not self._writer.is_writing:  # as always, but for a defect of ours
+            self._speech.connection_lost(now)
+        self._fallback.switch_on()
+        self._enter(Event.FAIL, failure.code or "failed")
+
+    def _watch_voice(self, now: float) -> None:
+        """Report that the voice stands in, or that there is none."""
+        if self._fallback.is_standing_in:
+            self._enter(Event.VOICE, "noSession")
+        if not self._fallback.is_missing:
+            return
+        self._reporter.no_voice(self._fallback.problem)
+        is_lost = self._state is State.FAILED and not self._writer.is_writing
+        if is_lost and not self._is_voice_given_up:
+            self._is_voice_given_up = True
+            self._speech.give_up(now)
+
+    def _close(self, now: float) -> None:
+        """Report the end, unless a call in progress has to end first.
+
+        Before the session is closed: a main that stops as well takes messages
+        for a moment only.
+        """
+        if self._writer.is_writing or self._is_closed:
+            return
+        self._is_closed = True
+        self._speech.close(now)
+        self._reporter.report_service_error(
+            self._speech.turn, self._supervisor.is_in_outage(now)
+        )
+        self._report()
+        self._enter(Event.STOP, "stopped")
+
+    def _report(self) -> None:
+        if self._speech.has_events:
+            now = self._clock.monotonic()
+            is_ready = self._state is State.READY
+            self._reporter.events(
+                self._speech.take_events(),
+                can_speak=is_ready and not self._supervisor.is_in_outage(now),
+                has_failed=self._state is State.FAILED,
+            )
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Write in a task: no handler is there to wait for the socket."""
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self._drive()
+
+    def _go_off(self) -> None:
+        self._alarm.cancel()
+        self._drive()
 
     def _end_burst(self) -> None:
         self._is_burst = False
-        self._write_frames(opens=False)
+        self._drive()
 
-    def _write_frames(self, opens: bool) -> None:
-        self._writer.write()
-        # Mostly a frame goes on with an utterance and has left by now: then
-        # nothing else is due, nor anything earlier than before.
-        if (
-            opens
-            or self._speech.has_events
-            or self._speech.totals.waiting
-            or self._delivery.check_at is None
-        ):
-            if self._speech.totals.waiting:
-                self._supervisor.need()
-            self._tend()
-
-    def _on_answer(self) -> None:
-        """More of what was written has arrived: it may have been heard."""
-        self._speech.tick(self._clock.monotonic())
-        self._tend()
-
-    def _on_no_voice(self, problem: str) -> None:
-        if self.state == "failed":
-            self._speech.give_up(self._clock.monotonic())
-            self._report_events()
-        self._reporter.no_voice(problem)
-
-    def _report_events(self) -> None:
-        events = self._speech.take_events()
-        if events:
-            self._reporter.events(events)
-
-    def _set_alarm(self) -> None:
-        """Have the alarm go off in time for whatever is due next."""
-        if self._supervisor.stopping:
-            return
-        # Calls and tokens are watched while there is a session.
-        soonest = float("inf")
-        if self.state != "failed":
-            soonest = self._clock.monotonic() + STALL_LIMIT_S / 3
-        for at in (
-            self._speech.deadline(),
-            self._fallback.deadline(),
-            self._delivery.check_at,
-            self._supervisor.wake_at,
-            self._reporter.deadline(),
-        ):
-            if at is not None and at < soonest:
-                soonest = at
-        if soonest != float("inf"):
+    def _set_alarm(self, now: float) -> None:
+        """Have the alarm go off in time for the next thing that is due."""
+        soonest = min(
+            self._speech.due_at,
+            self._supervisor.due_at,
+            self._arrival.due_at,
+            self._fallback.due_at,
+            self._reporter.due_at,
+        )
+        session = self._supervisor.session
+        if session is not None:
+            soonest = min(soonest, session.due_at, now + WATCH_INTERVAL_S)
+        if self._done is None or session is not None:
             self._alarm.set(soonest)
-
-    def _on_alarm(self) -> None:
-        now = self._clock.monotonic()
-        self._speech.tick(now)
-        self._reporter.tick(now, self._token_expires_at_s)
-        if self._writer.link is not None:
-            self._writer.link.watch_call(now)
-        wake_at = self._supervisor.wake_at
-        if self._writer.link is not None or (
-            wake_at is not None and now >= wake_at
-        ):
-            self._supervisor.wake()
-        self._tend()

@@ -1,11 +1,9 @@
 """The agent's voice while the avatar cannot speak."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Optional, Protocol
 
 from ..clock import Clock
-from ..eager import run_eagerly
 from ..speech import Speech, Turn
 
 FRAMES_A_TURN = 10
@@ -18,7 +16,7 @@ class Voice(Protocol):
     async def say(
         self, pcm: bytes, sample_rate: int, turn: Optional[Turn]
     ) -> bool:
-        """Send one frame; return False where nothing is connected."""
+        """Send one frame; return False if no output is connected."""
         ...
 
 
@@ -26,104 +24,87 @@ class Fallback:
     """Decides when the voice speaks, and has it speak.
 
     `after_s` is how long speech waits for a session before (0 = until the
-    avatar has failed for good). `on_start` is called when the voice begins to
-    stand in, `on_missing` once, when it turns out that there is none, with what
-    it has raised, if anything, `on_done` when a task has ended that said what
-    `speak` did not.
+    avatar has failed for good).
     """
 
     def __init__(
-        self,
-        speech: Speech,
-        voice: Voice,
-        clock: Clock,
-        after_s: float,
-        *,
-        on_start: Callable[[], None],
-        on_missing: Callable[[str], None],
-        on_done: Callable[[], None],
+        self, speech: Speech, voice: Voice, clock: Clock, after_s: float
     ) -> None:
+        self.due_at = float("inf")
+        """When `watch` has something to decide."""
+        self.is_missing = False
+        """No voice is connected."""
+        self.problem = ""
+        """The error that the voice has raised, if it is missing for that."""
+        self.is_standing_in = False
+        """It has spoken since the avatar has been unable to."""
         self._speech = speech
         self._voice = voice
         self._clock = clock
         self._after_s = after_s
-        self._on_start = on_start
-        self._on_missing = on_missing
-        self._on_done = on_done
-        self.is_missing = False
-        """There is no voice: nothing is connected."""
         self._is_on = False
-        self._has_started = False  # since it is on
         self._is_speaking = False
         self._waits_since: Optional[float] = None
-        self._task: Optional[asyncio.Task[None]] = None
 
     def switch_on(self) -> None:
-        """The avatar has failed for good."""
+        """Have the voice speak at once: the avatar has failed for good."""
         self._is_on = True
 
-    def speak(self, has_session: bool) -> None:
-        """Have the voice say what it is to say, unless it does already.
-
-        With a session the avatar speaks again, from the next utterance on.
-        """
-        if self.is_missing:
-            return
+    def watch(self, has_session: bool, now: float) -> None:
+        """Decide who speaks: with a session the avatar, from the next
+        utterance on, else the voice, once speech has waited for too long."""
         if has_session:
-            self._is_on = self._has_started = False
+            self._is_on = self.is_standing_in = False
             self._waits_since = None
-        elif self._after_s:
-            self._watch()
-        if not self._is_speaking and (
-            self._is_on or self._speech.voice.has_begun
-        ):
-            self._task = run_eagerly(self._speak())
-            if self._task is not None:
-                self._task.add_done_callback(lambda _: self._on_done())
-
-    def deadline(self) -> Optional[float]:
-        """Return when `speak` has something to decide."""
-        if self._waits_since is None or self._is_on or self.is_missing:
-            return None
-        return self._waits_since + self._after_s
-
-    def _watch(self) -> None:
-        """Switch on once speech has waited for too long."""
-        now = self._clock.monotonic()
-        if not self._speech.has_waiting:
+        elif self._after_s and not self._speech.has_waiting:
             self._waits_since = None
-        elif self._waits_since is None:
+        elif self._after_s and self._waits_since is None:
             self._waits_since = now
-        elif now >= self._waits_since + self._after_s:
+        if self._waits_since is None or self._is_on or self.is_missing:
+            self.due_at = float("inf")
+            return
+        self.due_at = self._waits_since + self._after_s
+        if now >= self.due_at:
             self._is_on = True
+            self.due_at = float("inf")
 
-    async def _speak(self) -> None:
-        steps = self._speech.voice
+    def has_work(self, now: float) -> bool:
+        """Return whether `speak` would say something."""
+        return (
+            not self.is_missing
+            and not self._is_speaking
+            and self._speech.has_voice_step(now, self._is_on)
+        )
+
+    async def speak(self) -> None:
+        """Have the voice say what is due, unless another task does."""
+        if self._is_speaking or self.is_missing:
+            return
         frames = 0
         self._is_speaking = True
         try:
             while True:
-                say = steps.next(self._clock.monotonic(), self._is_on)
+                say = self._speech.next_voice(
+                    self._clock.monotonic(), self._is_on
+                )
                 if say is None:
                     break
                 utterance = say.utterance
-                rate = utterance.bytes_per_s // 2
-                problem = ""
                 try:
                     is_connected = await self._voice.say(
-                        say.audio, rate, utterance.turn
+                        say.audio, utterance.bytes_per_s // 2, utterance.turn
                     )
                 except BaseException as error:  # it must not end the avatar
-                    is_connected, problem = False, repr(error)
+                    is_connected, self.problem = False, repr(error)
                 if not is_connected:
-                    steps.failed(say)
+                    self._speech.voice_failed(say)
                     self.is_missing = True
-                    self._on_missing(problem)
                     break
-                steps.said(say, self._clock.monotonic())
-                if self._is_on and not self._has_started:
-                    self._has_started = True
-                    self._on_start()
+                self._speech.said(say, self._clock.monotonic())
+                if self._is_on and not self.is_standing_in:
+                    # The driver reports it, and has the rest said.
+                    self.is_standing_in = True
+                    break
                 frames += 1
                 if frames % FRAMES_A_TURN == 0:
                     await asyncio.sleep(0)

@@ -1,37 +1,45 @@
-"""What operators are told: each thing once per episode.
+"""Reports for operators and for the graph: each thing once per episode.
 
-Knows what has been reported, so that nobody else has to: the state, the
-outage, the errors of the service, what was refused, how utterances went.
+Renders only: nothing here decides what the avatar does.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Optional, Protocol
 
 from ..clock import Clock
 from ..messages import payloads
-from ..messages.payloads import LogLevel
-from ..session.errors import Failure
-from ..session.link import Link
-from ..session.retry import BACKOFF_RESET_S
-from ..speech import AudioEnd, AudioStart, Event, Overflow, Turn, TurnIdReused
-from ..speech.staleness import TURN_REUSE_LIMIT_S
+from ..messages.payloads import LogLevel, Payload, VendorMetadata
+from ..session import Failure, Session
+from ..speech import (
+    AudioEnd,
+    AudioStart,
+    Event,
+    Overflow,
+    Turn,
+    TurnIdReused,
+)
+from .supervisor import OutageLasts
 
 SERVICE_ERROR_DELAY_S = 0.5
 """A non-fatal service error is reported this much later: it may be the reason
 of a loss, and then it is a part of that report."""
 
-SERVICE_ERROR_PAUSE_S = 10.0
-"""Non-fatal service errors are reported no more often than this."""
+SERVICE_ERROR_PAUSES_S = (10.0, 60.0, 300.0)
+"""How long after a report of a non-fatal service error the next one follows
+at the earliest; the last pause counts from then on."""
 
 TOKEN_EXPIRY_WARNING_S = 300.0
 """How long before its end the expiry of a given Agora token is reported."""
 
+TOKEN_POLL_S = 10.0
+"""How often the expiry is checked: the machine's time may be set anew."""
+
 
 class Outbox(Protocol):
-    """Where the reports go. All of it returns at once."""
+    """Takes the reports. All of it returns at once."""
 
-    def send(self, name: str, payload: payloads.Payload) -> None:
+    def send(self, name: str, payload: Payload) -> None:
         """Send a message of this name."""
         ...
 
@@ -40,114 +48,110 @@ class Outbox(Protocol):
         level: LogLevel,
         text: str,
         category: str = "",
-        fields: Optional[payloads.Payload] = None,
+        fields: Optional[Payload] = None,
     ) -> None:
-        """Log a line, with `fields` for those who read logs by machine."""
+        """Log a line, with `fields` for programs that read the log."""
         ...
 
     def add_secrets(self, secrets: list[str]) -> None:
-        """Keep these out of whatever is sent and logged."""
+        """Keep these out of all messages and log lines."""
         ...
 
 
 class Reporter:
-    """Reports through `outbox`; `current_turn` is what is being said."""
+    """Renders reports, and sends and logs them through `outbox`.
+
+    `token_expires_at_s` is the expiry of a given Agora token, in seconds
+    since the epoch; `vendor_metadata` stands in the metadata of reports.
+    """
 
     def __init__(
         self,
         outbox: Outbox,
         clock: Clock,
-        current_turn: Callable[[], Optional[Turn]],
-        on_due: Callable[[float], None],
+        token_expires_at_s: Optional[float] = None,
+        vendor_metadata: Optional[VendorMetadata] = None,
     ) -> None:
-        self.state = ""
-        """The latest `avatar_state`, "" before the first."""
         self._outbox = outbox
         self._clock = clock
-        self._current_turn = current_turn
-        self._on_due = on_due  # called with the time at which `tick` is due
+        self._token_expires_at_s = token_expires_at_s
+        self._vendor_metadata = vendor_metadata or {}
         self._connection_id = ""
         self._status = "disconnected"
-        # An outage lasts until a session is stable: one that is lost again
-        # at once has not ended it.
-        self._outage_reported = False
-        self._stable_at = float("inf")
         self._overflow_reported = False
+        self._no_voice_reported = False
+        self._token_due_at = float("-inf")  # when its expiry is checked
+        if token_expires_at_s is None:
+            self._token_due_at = float("inf")
         self._service_error: Optional[Failure] = None  # the latest
         self._service_error_at = float("-inf")
         self._service_error_due_at = float("inf")
         self._next_service_error_at = float("-inf")
-        self._token_expiry_reported = False
+        self._service_errors = 0  # reported, without a long pause between
 
-    # States
+    @property
+    def due_at(self) -> float:
+        """When `tick` has something to do, inf for never."""
+        return min(self._service_error_due_at, self._token_due_at)
 
-    def enter(self, state: str, reason: str) -> None:
-        """Report a state on change; failed and closed are the last."""
-        if state == self.state or self.state in ("failed", "closed"):
-            return
-        self.state = state
+    def tick(self, now: float, turn: Optional[Turn], in_outage: bool) -> None:
+        """Report the things that are due by `now`."""
+        if now >= self._service_error_due_at:
+            self.report_service_error(turn, in_outage)
+        if now >= self._token_due_at and self._token_expires_at_s is not None:
+            self._token_due_at = now + TOKEN_POLL_S
+            self._watch_token(self._token_expires_at_s, turn)
+
+    # States and sessions
+
+    def state(self, name: str, reason: str) -> None:
+        """Report a new state."""
         self._outbox.send(
-            "avatar_state", payloads.state(state, self._connection_id, reason)
+            "avatar_state", payloads.state(name, self._connection_id, reason)
         )
         self._outbox.log(
-            "info", f"{state} ({reason}) {self._connection_id}".rstrip()
+            "info", f"{name} ({reason}) {self._connection_id}".rstrip()
         )
-        if state in ("asleep", "failed", "closed"):
+        if name in ("asleep", "failed", "closed"):
             self._change_status("disconnected", reason)
 
     def connecting(self) -> None:
-        """A new session is being opened."""
+        """Report an attempt to open a session."""
         self._connection_id = ""
         self._change_status("connecting")
 
-    def opened(self, link: Link, is_renewal: bool) -> None:
-        """A session has been opened, or could not be."""
-        self._outbox.add_secrets(link.secrets())
-        if not link.was_ready:
-            return
-        reason = "recovered" if self.in_outage() else "connected"
-        if is_renewal:
-            reason = "renewed"
-        self._connection_id = link.connection_id
-        self._stable_at = link.ready_at + BACKOFF_RESET_S
-        delay_ms = (link.ready_at - link.opened_at) * 1000
+    def opened(self, session: Session) -> None:
+        """Report a session that is ready."""
+        self._outbox.add_secrets(session.secrets())
+        self._connection_id = session.connection_id
+        delay_ms = (session.ready_at - session.opened_at) * 1000
         self._outbox.send(
-            "metrics", payloads.connected(link.connection_id, delay_ms)
+            "metrics",
+            payloads.connected(session.connection_id, delay_ms, self._vendor()),
         )
         self._change_status("connected")
-        self.enter("ready", reason)
 
-    def left(self, link: Link) -> None:
-        """A session has been closed, or could not be opened."""
-        if link.was_ready:
-            if link.loss is None:
-                self._change_status("disconnected", "closed")
-            else:
-                self._change_status("disconnected", "lost", link.loss)
-            connected_ms = (self._clock.monotonic() - link.ready_at) * 1000
-            self._outbox.send(
-                "metrics",
-                payloads.disconnected(link.connection_id, connected_ms),
-            )
-
-    def fallback(self) -> None:
-        """The voice speaks in place of the avatar."""
-        self.enter("fallback", "noSession")
-
-    def no_voice(self, problem: str = "") -> None:
-        """There is no voice to speak in place of the avatar; `problem` is
-        what it has raised, "" where it is just not connected."""
-        self._outbox.log(
-            "warn" if problem else "info",
-            f"{problem or 'pcm_frame is not connected to an RTC extension'}: "
-            "the agent is silent while the avatar cannot speak",
+    def left(self, session: Session, connected_s: float) -> None:
+        """Report a session that had been ready and is closed."""
+        if session.loss is None:
+            self._change_status("disconnected", "closed")
+        self._outbox.send(
+            "metrics",
+            payloads.disconnected(
+                session.connection_id, connected_s * 1000, self._vendor()
+            ),
         )
 
-    def outage(self, failure: Failure) -> None:
-        """Report an outage, once."""
+    def lost(
+        self,
+        failure: Failure,
+        begins_outage: bool,
+        turn: Optional[Turn],
+        now: float,
+    ) -> None:
+        """Report a loss or a failed attempt: an error once per outage."""
         if self._service_error is not None and (
-            self._clock.monotonic()
-            <= self._service_error_at + SERVICE_ERROR_DELAY_S
+            now <= self._service_error_at + SERVICE_ERROR_DELAY_S
         ):
             # What the service said right before is the better explanation.
             failure = replace(
@@ -156,64 +160,95 @@ class Reporter:
                 f"{self._service_error.message}",
             )
             self._discard_service_error()
-        if not self.in_outage():
-            self._outage_reported = True
-            self.error(payloads.NON_FATAL, failure)
-        self._stable_at = float("inf")
-        if self.state != "fallback":  # which lasts until a session is ready
-            self.enter("recovering", failure.code or "lost")
+        if begins_outage:
+            self._error(payloads.NON_FATAL, failure, turn)
+        self._change_status("disconnected", "lost", failure)
 
-    def in_outage(self) -> bool:
-        """Return whether a reported outage has not ended yet."""
-        if self._clock.monotonic() >= self._stable_at:
-            self._outage_reported = False
-        return self._outage_reported
+    def outage_lasts(self, outage: OutageLasts, turn: Optional[Turn]) -> None:
+        """Report once more that there is no stable session."""
+        failure = replace(
+            outage.failure,
+            message=f"the avatar has had no stable session for "
+            f"{outage.outage_s:.0f} s and {outage.attempts} attempts; the next "
+            f"one follows in {outage.next_attempt_in_s:.0f} s. The latest "
+            f"failure: {outage.failure.message}",
+        )
+        self._error(
+            payloads.NON_FATAL,
+            failure,
+            turn,
+            outage_s=round(outage.outage_s),
+            attempts=outage.attempts,
+            next_attempt_in_s=round(outage.next_attempt_in_s, 1),
+        )
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, failure: Failure, turn: Optional[Turn]) -> None:
         """Report that the avatar has stopped for good."""
         self._discard_service_error()  # the failure says more
-        self.error(payloads.FATAL, failure)
+        code = payloads.FATAL
+        if failure.is_configuration:
+            code = payloads.CONFIGURATION
+        self._error(code, failure, turn)
         self._change_status("disconnected", "failed", failure)
 
-    # What happens beside
+    def no_voice(self, problem: str) -> None:
+        """Report that there is no voice to speak in place of the avatar, once.
 
-    def service_error(self, failure: Failure) -> None:
-        """Report a non-fatal service error, a moment later."""
-        now = self._clock.monotonic()
+        `problem` is the error that it has raised, "" if it is not connected.
+        """
+        if self._no_voice_reported:
+            return
+        self._no_voice_reported = True
+        self._outbox.log(
+            "warn" if problem else "info",
+            f"{problem or 'pcm_frame is not connected to an RTC extension'}: "
+            "the agent is silent while the avatar cannot speak",
+        )
+
+    # Errors of the service
+
+    def service_error(self, failure: Failure, at_s: float) -> None:
+        """Have a non-fatal service error reported, a moment later."""
+        if at_s >= self._service_error_at + 2 * SERVICE_ERROR_PAUSES_S[-1]:
+            self._service_errors = 0
         self._service_error = failure
-        self._service_error_at = now
-        if now >= self._next_service_error_at:
-            self._next_service_error_at = now + SERVICE_ERROR_PAUSE_S
-            self._service_error_due_at = now + SERVICE_ERROR_DELAY_S
-            self._on_due(self._service_error_due_at)
+        self._service_error_at = at_s
+        if at_s >= self._next_service_error_at:
+            pauses = SERVICE_ERROR_PAUSES_S
+            pause_s = pauses[min(self._service_errors, len(pauses) - 1)]
+            self._service_errors += 1
+            self._next_service_error_at = at_s + pause_s
+            self._service_error_due_at = at_s + SERVICE_ERROR_DELAY_S
 
-    def tick(self, now: float, token_expires_at_s: Optional[float]) -> None:
-        """Report what is due by `now`."""
-        if now >= self._service_error_due_at:
-            self.report_service_error()
-        if token_expires_at_s is not None:
-            self._watch_token(token_expires_at_s)
-
-    def report_service_error(self) -> None:
-        """Report the latest service error now, if one is due."""
+    def report_service_error(
+        self, turn: Optional[Turn], in_outage: bool
+    ) -> None:
+        """Report the service error that is kept for it, if there is one."""
         failure = self._service_error
         if failure is None or self._service_error_due_at == float("inf"):
             return
         self._discard_service_error()
-        if self.in_outage():  # which has been reported
+        if in_outage:  # which has been reported
             self._outbox.log("warn", failure.message, "vendor")
         else:
-            self.error(payloads.NON_FATAL, failure)
+            self._error(payloads.NON_FATAL, failure, turn)
 
-    def deadline(self) -> float:
-        """Return when `tick` has something to do, inf for never."""
-        return self._service_error_due_at
+    def _discard_service_error(self) -> None:
+        self._service_error = None
+        self._service_error_due_at = float("inf")
 
-    def events(self, events: Iterable[Event]) -> None:
-        """Report what happened to speech."""
+    # Speech
+
+    def events(
+        self, events: Iterable[Event], *, can_speak: bool, has_failed: bool
+    ) -> None:
+        """Report what happened to speech.
+
+        `can_speak`: the avatar is connected; `has_failed`: for good.
+        """
         for event in events:
             if isinstance(event, Overflow):
-                self._report_overflow(event)
+                self._report_overflow(event, can_speak, has_failed)
             elif isinstance(event, TurnIdReused):
                 self._outbox.log("warn", _turn_id_reused(event.turn))
             elif isinstance(event, AudioStart):
@@ -224,39 +259,78 @@ class Reporter:
                 self._outbox.send("avatar_audio_end", payloads.audio_end(event))
             else:
                 payload = payloads.utterance(
-                    event, event.connection_id or self._connection_id
+                    event,
+                    event.connection_id or self._connection_id,
+                    self._vendor(),
                 )
                 self._outbox.send("metrics", payload)
                 fields = {**payload["metrics"], **payload["metadata"]}
+                fields.pop("vendor_metadata", None)
                 words = (f"{name}={fields[name]}" for name in fields)
                 self._outbox.log(
                     "info", f"utterance: {' '.join(words)}", "", fields
                 )
 
-    def error(
-        self, code: int, failure: Failure, turn: Optional[Turn] = None
+    def _report_overflow(
+        self, event: Overflow, can_speak: bool, has_failed: bool
     ) -> None:
-        """Send and log an `error`."""
+        was_reported = self._overflow_reported and not can_speak
+        self._overflow_reported = not can_speak
+        # Nobody waits for an avatar that has failed.
+        if event.is_continuation or was_reported or has_failed:
+            self._outbox.log(
+                "warn", f"{event.refused_s:.1f} s more were refused"
+            )
+            return
+        self._error(
+            payloads.NON_FATAL,
+            Failure(
+                f"{event.refused_s:.1f} s of speech were refused: more than "
+                "max_buffered_speech_s waited already, because the avatar is "
+                "not connected or takes audio too slowly",
+                code="overflow",
+            ),
+            event.turn,
+        )
+
+    # Internals
+
+    def _vendor(self) -> VendorMetadata:
+        return payloads.known(
+            {**self._vendor_metadata, "avatar_session_id": self._connection_id}
+        )
+
+    def _error(
+        self,
+        code: int,
+        failure: Failure,
+        turn: Optional[Turn],
+        **more: float,
+    ) -> None:
+        """Send and log an `error`; `more` stands in its metadata."""
+        vendor_code = failure.code
+        if code == payloads.CONFIGURATION:
+            vendor_code = payloads.CONFIGURATION_VENDOR_CODE
         self._outbox.send(
             "error",
             payloads.error(
                 code,
                 failure.message,
-                turn=turn or self._current_turn(),
-                vendor_code=failure.code,
+                turn=turn,
+                vendor_code=vendor_code,
                 vendor_message=failure.vendor_message,
                 phase=failure.phase,
                 connection_id=failure.connection_id or self._connection_id,
                 req_id=failure.req_id,
+                vendor_metadata=self._vendor(),
+                more=more,
             ),
         )
         self._outbox.log(
-            "error" if code == payloads.FATAL else "warn",
+            "warn" if code == payloads.NON_FATAL else "error",
             failure.message,
             "vendor" if failure.vendor_message else "",
         )
-
-    # Internals
 
     def _change_status(
         self, status: str, reason: str = "", failure: Optional[Failure] = None
@@ -275,43 +349,17 @@ class Reporter:
                 reason,
                 failure.code if failure is not None else "",
                 failure.vendor_message if failure is not None else "",
+                self._vendor(),
             ),
         )
 
-    def _discard_service_error(self) -> None:
-        self._service_error = None
-        self._service_error_due_at = float("inf")
-
-    def _report_overflow(self, event: Overflow) -> None:
-        has_ended = self.state == "ready" and not self.in_outage()
-        reported, self._overflow_reported = (
-            self._overflow_reported and not has_ended,
-            not has_ended,
-        )
-        # Nobody waits for an avatar that has failed.
-        if event.is_continuation or reported or self.state == "failed":
-            self._outbox.log(
-                "warn", f"{event.refused_s:.1f} s more were refused"
-            )
-            return
-        self.error(
-            payloads.NON_FATAL,
-            Failure(
-                f"{event.refused_s:.1f} s of speech were refused: more than "
-                "max_buffered_speech_s waited already, because the avatar is "
-                "not connected or takes audio too slowly",
-                code="overflow",
-            ),
-            event.turn,
-        )
-
-    def _watch_token(self, expires_at_s: float) -> None:
+    def _watch_token(self, expires_at_s: float, turn: Optional[Turn]) -> None:
         left_s = expires_at_s - self._clock.epoch()
-        if self._token_expiry_reported or left_s > TOKEN_EXPIRY_WARNING_S:
+        if left_s > TOKEN_EXPIRY_WARNING_S:
             return
-        self._token_expiry_reported = True
+        self._token_due_at = float("inf")  # once
         expiry = f"expires in {left_s:.0f} s" if left_s > 0 else "has expired"
-        self.error(
+        self._error(
             payloads.NON_FATAL,
             Failure(
                 f"params.agora_token {expiry}; Agora then removes the avatar "
@@ -320,10 +368,13 @@ class Reporter:
                 "instead, so that the extension signs its own",
                 code="agoraTokenEnds",
             ),
+            turn,
         )
 
 
 def _turn_id_reused(turn: Turn) -> str:
+    from ..speech.intake import TURN_REUSE_LIMIT_S
+
     return (
         f"turn_id {turn.id} was cut by a barge-in more than "
         f"{TURN_REUSE_LIMIT_S:.0f} s ago, and its frames still arrive and are "

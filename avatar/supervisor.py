@@ -1,27 +1,44 @@
 """One session after the other: opened, served, renewed, recovered.
 
-The rules that are quoted are the rules of the session in docs/design.md.
+`step` does one thing that is due and returns what happened, for the driver to
+report. The rules that are quoted are the rules of the session in
+docs/design.md.
 """
 
-import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional, Union
 
 from ..clock import Clock
-from ..session.errors import Failure
-from ..session.link import Lifetime, Link, OpenSession, PlaybackSignal
-from ..session.retry import BACKOFF_RESET_S, Backoff
-from ..session.spare import Spare
+from ..session import Failure, Session
+from ..session.retry import (
+    STABLE_AFTER_S,
+    Backoff,
+    Lifetime,
+    Spare,
+    TimeLimit,
+)
+from ..session.session import OpenSession, State
 from ..speech import Speech
-from .reporter import Reporter
-from .writer import Writer
 
-MAX_REJECTED_UPGRADES = 3
+MAX_REJECTED_TOKENS = 3
 
 IDLE_POLL_S = 0.25
 """How often a session that is due for renewal checks for a quiet moment."""
+
+CLOSE_S = 3.0
+"""How long a close may take while the avatar goes on."""
+
+STOP_CLOSE_S = 0.7
+"""How long the last close may take: nothing waits to be said any more."""
+
+STOP_CALL_S = 0.2
+"""How long a call in progress may take at a stop, before the connection is
+dropped: the socket takes nothing, so no close handshake would get through."""
+
+REMIND_AFTER_S = (60.0, 300.0, 900.0, 3600.0)
+"""When an outage that lasts is reported again; then each such hour."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +48,8 @@ class Plan:
     `sample_rate` is in Hz, None for that of the frames. `idle_disconnect_s`
     of 0 and `fallback_after_s` of 0 mean never. Without `auto_connect` the
     first session is made when there is something to say.
+    `max_session_minutes` is the limit of the account's plan, None if it is
+    not known.
     """
 
     lifetime: Lifetime
@@ -38,299 +57,451 @@ class Plan:
     fallback_after_s: float = 0.0
     idle_disconnect_s: float = 0.0
     auto_connect: bool = True
+    max_session_minutes: Optional[float] = None
+
+
+class Wanted(NamedTuple):
+    """A session is wanted, and none was before."""
+
+    reason: str
+    """start or wake"""
+
+
+class Connecting(NamedTuple):
+    """An attempt to open a session has begun."""
+
+
+class Opened(NamedTuple):
+    """A session is ready."""
+
+    session: Session
+    reason: str
+    """connected, recovered or renewed"""
+
+
+class Lost(NamedTuple):
+    """A session was lost, or could not be opened. A new attempt follows."""
+
+    failure: Failure
+    begins_outage: bool
+
+
+class OutageLasts(NamedTuple):
+    """There has been no stable session for a while."""
+
+    failure: Failure
+    """Of the latest attempt."""
+    outage_s: float
+    attempts: int
+    next_attempt_in_s: float
+
+
+class Renewing(NamedTuple):
+    """A session is being closed, and the next one takes its place."""
+
+
+class GaveUp(NamedTuple):
+    """A new attempt cannot help."""
+
+    failure: Failure
+
+
+class Left(NamedTuple):
+    """A session that had been ready is closed."""
+
+    session: Session
+    connected_s: float
+
+
+class Slept(NamedTuple):
+    """No session is open until there is something to say."""
+
+    reason: str
+
+
+Event = Union[
+    Wanted,
+    Connecting,
+    Opened,
+    Lost,
+    OutageLasts,
+    Renewing,
+    GaveUp,
+    Left,
+    Slept,
+]
+
+
+@dataclass
+class Outage:
+    """The time without a stable session."""
+
+    began_at: float
+    failure: Failure
+    """Of the latest attempt."""
+    attempts: int = 0
+    reminders: int = 0
+
+    @property
+    def remind_at(self) -> float:
+        """When the outage is to be reported again."""
+        if self.reminders < len(REMIND_AFTER_S):
+            return self.began_at + REMIND_AFTER_S[self.reminders]
+        more = self.reminders - len(REMIND_AFTER_S) + 1
+        return self.began_at + REMIND_AFTER_S[-1] * (1 + more)
 
 
 class Supervisor:
-    """Gives `writer` one session after the other, until it is stopped or the
-    avatar has failed for good.
+    """Decides which session there is, until it is stopped or has given up.
 
-    `tend` has said what is due, `on_failed` is called with the failure that
-    ends it.
+    `step` is to be called whenever something has happened, and at `due_at`.
+    `wake` is handed to the sessions, which schedule it.
     """
 
     def __init__(
         self,
         *,
         speech: Speech,
-        writer: Writer,
-        reporter: Reporter,
         open_session: OpenSession,
         plan: Plan,
         clock: Clock,
         rng: random.Random,
-        tend: Callable[[], None],
-        on_failed: Callable[[Failure], None],
+        wake: Callable[[], None],
     ) -> None:
-        self.wake_at: Optional[float] = None
-        """When `wake` is due, None for not before something happens."""
-        self.stopping = False
+        self.session: Optional[Session] = None
+        """The one that is opened, served or closed."""
+        self.due_at = float("inf")
+        """When `step` has something to do, inf for not before an event."""
         self._speech = speech
-        self._writer = writer
-        self._reporter = reporter
         self._open_session = open_session
         self._plan = plan
-        self._clock = clock
+        self._wake = wake
         self._backoff = Backoff(rng)
-        self._tend = tend
-        self._on_failed = on_failed
-        self._spare = Spare(
-            self._make_link, clock, plan.lifetime.spare_max_age_s
+        self._lifetime = plan.lifetime
+        self._time_limit = TimeLimit(plan.max_session_minutes)
+        self._spare = Spare(clock, plan.lifetime.spare_max_age_s)
+        self._outage: Optional[Outage] = None
+        self._rejected_tokens = 0  # in a row
+        self._has_begun = False
+        self._is_wanted = False  # there is something to say, or will be
+        self._is_asleep = False
+        # Why to fall asleep as soon as no session is left.
+        self._sleep_reason = "" if plan.auto_connect else "notConnected"
+        self._retry_at = float("-inf")
+        self._rate = 0  # of the latest session, in Hz
+        self._replaced: Optional[Session] = None  # by the next session
+        self._is_from_spare = False
+        self._is_served = False  # the session has been reported as ready
+        self._served_s = 0.0  # how long the latest was ready
+        self._end_reason = ""  # why a session that is not lost is closed
+        self._stopped_at: Optional[float] = None
+        self._has_given_up = False
+
+    # Questions
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether the next thing to say has to wake the avatar."""
+        return self._is_asleep and not self._is_wanted
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was stopped, and no session is left."""
+        return (
+            self._stopped_at is not None
+            and self.session is None
+            and self._spare.is_closed
         )
-        # There is something to say, or will be, and no session is ready.
-        self._is_needed = False
-        self._rejected_upgrades = 0
-        # Where it waits for something to do.
-        self._waiter: Optional[asyncio.Future[None]] = None
 
-    def need(self) -> bool:
-        """There is, or will be, something to say: see to it that there is a
-        session for it.
+    def is_in_outage(self, now: float) -> bool:
+        """Return whether no session has been stable since a loss."""
+        session = self.session
+        is_stable = (
+            session is not None
+            and session.is_ready
+            and now >= session.ready_at + STABLE_AFTER_S
+        )
+        return self._outage is not None and not is_stable
 
-        Return whether the avatar was asleep until now.
+    # Commands
+
+    def want(self) -> None:
+        """Have a session opened: there is something to say, or will be."""
+        if self.session is None or not self.session.is_ready:
+            self._is_wanted = True
+
+    def stop(self, now: float) -> None:
+        """Close everything; no attempt follows."""
+        if self._stopped_at is None:
+            self._stopped_at = now
+            self._spare.close(STOP_CLOSE_S)
+            if self.session is not None and self.session.state is State.CLOSING:
+                self.session.close(STOP_CLOSE_S)  # which hurries
+
+    def abort(self) -> None:
+        """Drop the connection: the time for an orderly end is over."""
+        if self.session is not None:
+            self.session.abort()
+
+    def give_up(self) -> None:
+        """Make no further attempt."""
+        self._has_given_up = True
+
+    def step(self, now: float) -> Optional[Event]:
+        """Take the steps that are due, up to the first one to be reported.
+
+        Return what happened, None if nothing more is due before `due_at`.
         """
-        link = self._writer.link
-        if self._is_needed or (link is not None and link.is_ready):
-            return False
-        self._is_needed = True
-        self.wake()
-        return self._reporter.state == "asleep"
-
-    def wake(self) -> None:
-        """Have it check what there is to do."""
-        self.wake_at = None
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def stop(self) -> None:
-        """Have `run` end; whatever is in progress ends within its deadline."""
-        self.stopping = True
-        if self._writer.link is not None:
-            self._writer.link.retire()
-        self.wake()
-
-    async def run(self) -> None:
-        try:
-            await self._supervise()
-        except asyncio.CancelledError:
-            if not self.stopping:
-                self._on_failed(Failure("the avatar was cancelled", fatal=True))
-            raise
-        except Exception as error:  # a defect of ours; say so, and stay quiet
-            self._on_failed(
-                Failure(
-                    f"the avatar stopped on an internal error: {error!r}",
-                    fatal=True,
-                )
-            )
-        finally:
-            if self._writer.link is not None:
-                self._writer.link.abort()
-            await self._spare.close()
-
-    async def _supervise(self) -> None:
-        """Open one session after the other, until stopped or failed."""
-        if self._plan.auto_connect:
-            self._reporter.enter("connecting", "start")
+        self.due_at = float("inf")
+        session = self.session
+        if session is not None and session.state is State.CLOSED:
+            self.session = None
+            if self._is_served:
+                self._is_served = False
+                return Left(session, self._served_s)
+        if now >= self._remind_at:
+            return self._remind(now)
+        if self.session is None:
+            event = self._step_without_session(now)
         else:
-            await self._sleep("notConnected")
-        renewed: Optional[Link] = None
-        rate = 0
-        while rate := await self._sample_rate(rate):
-            link = await self._connect(rate, renewed)
-            reason = await self._serve(link) if link.was_ready else ""
-            failure = self._judge(link.loss)
-            is_idle = reason == "idle" or (failure is not None and failure.idle)
-            renewed = link if failure is None and not is_idle else None
-            if failure is None or is_idle or self.stopping:
-                pass
-            elif failure.fatal:
-                self._on_failed(failure)
-            else:
-                self._reporter.outage(failure)
-            if renewed is not None and not self.stopping:
-                self._reporter.enter("connecting", "renewal")
-            # From the loss on: closing takes its part of the wait.
-            retry_at = self._clock.monotonic()
-            if failure is not None:
-                retry_at += self._backoff.next_s(failure, link.was_ready)
-            await self._leave(link)
-            if failure is not None and failure.fatal:
-                return
-            if is_idle:
-                await self._sleep(failure.code if failure else "idle")
-            await self._pause_until(retry_at)
+            event = self._step_with_session(self.session, now)
+        self.due_at = min(self.due_at, self._remind_at)
+        return event
 
-    async def _connect(self, rate: int, renewed: Optional[Link]) -> Link:
-        """Open one session, in place of `renewed` if it is a renewal:
-        afterwards it is ready or lost, or was given up since the avatar
-        stops."""
-        self._reporter.connecting()
-        # A renewal is for a new lifetime: an older spare has used up some.
-        since = None if renewed is None else self._renew_at(renewed)
-        spare = self._spare.take(rate, since)
-        link = spare or self._make_link(rate)
-        await self._open(link)
-        if spare is not None and not spare.was_ready and not self.stopping:
-            # It was refused, which is no error: take the long way.
-            await spare.close()
-            link = self._make_link(rate)
-            await self._open(link)
-        if link.is_ready:
-            self._is_needed = False
-        self._reporter.opened(link, renewed is not None)
-        return link
+    # Internals
 
-    async def _open(self, link: Link) -> None:
-        self._writer.link = link
-        opening = link.open()
-        opening.add_done_callback(lambda _: self.wake())
-        while not opening.done() and not self.stopping:
-            await self._wait(None)
-        if not opening.done():
-            opening.cancel()
-            await asyncio.wait({opening})
+    @property
+    def _is_over(self) -> bool:
+        """Whether no attempt follows."""
+        return self._stopped_at is not None or self._has_given_up
 
-    def _make_link(self, sample_rate: int) -> Link:
-        return Link(
-            self._open_session,
-            sample_rate,
-            self._clock,
-            on_change=self.wake,
-            on_service_error=self._reporter.service_error,
-            on_playback=self._take_playback,
+    def _step_without_session(self, now: float) -> Optional[Event]:
+        if self._is_over:
+            return None
+        if self._sleep_reason:
+            return self._sleep()
+        if self._is_asleep:
+            if not self._is_wanted:
+                return None
+            self._is_asleep = False
+            return Wanted("wake")
+        if not self._has_begun:
+            self._has_begun = True
+            return Wanted("start")
+        if now < self._retry_at:
+            self.due_at = self._retry_at
+            return None
+        # That of the frames is known only once there is something to say.
+        rate = (
+            self._plan.sample_rate
+            or self._speech.next_sample_rate
+            or self._rate
         )
+        if not rate:
+            self._is_wanted = False
+            return None
+        self._begin_attempt(rate)
+        return Connecting()
 
-    async def _sample_rate(self, latest: int) -> int:
-        """Return the rate of the next session, 0 when it is stopped.
+    def _sleep(self) -> Event:
+        reason, self._sleep_reason = self._sleep_reason, ""
+        self._is_asleep = self._has_begun = True
+        if self._speech.has_waiting:
+            self._is_wanted = True
+        self._speech.forget_waking()
+        return Slept(reason)
 
-        That of the frames is known only when there is something to say; until
-        then it is `latest`, the rate of the session before, 0 if there was
-        none.
-        """
-        while not self.stopping:
-            waiting = self._speech.next_sample_rate
-            rate = self._plan.sample_rate or waiting or latest
-            if rate:
-                return rate
-            self._is_needed = False
-            await self._wait(None)
-        return 0
+    def _begin_attempt(self, rate: int) -> None:
+        since = float("-inf")
+        if self._replaced is not None:
+            # For a new lifetime: an older spare has used up some of it.
+            since = self._renew_at(self._replaced)
+        spare = self._spare.take(rate, since)
+        self._is_from_spare = spare is not None
+        self._rate = rate
+        self.session = spare or self._open_session(self._wake, rate)
+        if self._outage is not None:
+            self._outage.attempts += 1
+        if self.session.state is not State.LOST:
+            self.session.open()
 
-    async def _serve(self, link: Link) -> str:
-        """Have speech written until the session is lost, the avatar is
-        stopped, or the reason that is returned ends the session."""
-        reason = ""
-        while link.is_ready and not self.stopping:
-            self._tend()
-            now = self._clock.monotonic()
-            reason, until = self._reason_to_end(link, now)
-            if reason or not link.is_ready:
-                break
-            await self._wait(until)
-        link.retire()
-        while self._writer.is_writing:
-            await self._wait(None)
-        now = self._clock.monotonic()
-        duration_s = now - link.ready_at
-        self._backoff.lasted(duration_s)
-        if duration_s >= BACKOFF_RESET_S:
-            self._rejected_upgrades = 0  # its session token was taken
-        self._speech.steps.connection_lost(now)
-        return reason
+    def _step_with_session(
+        self, session: Session, now: float
+    ) -> Optional[Event]:
+        if session.state is State.CLOSING:
+            return None
+        if session.state in (State.PREPARING, State.OPENING):
+            if self._is_over:
+                session.close(STOP_CLOSE_S)
+            return None
+        if session.state is State.READY:
+            if not self._is_served and not self._is_over:
+                return self._begin_to_serve(session)
+            reason, self.due_at = self._reason_to_end(session, now)
+            if not reason and not self._is_over:
+                self._tend_spare(session, now)
+                return None
+            self._end_reason = reason
+            session.retire()
+        if session.is_calling:
+            if self._stopped_at is not None:
+                self._watch_last_call(session, self._stopped_at, now)
+            return None
+        return self._end(session, now)
 
-    def _reason_to_end(self, link: Link, now: float) -> tuple[str, float]:
+    def _begin_to_serve(self, session: Session) -> Event:
+        reason = "connected" if self._outage is None else "recovered"
+        if self._replaced is not None:
+            reason = "renewed"
+        self._is_served = True
+        self._is_wanted = False
+        self._replaced = None
+        self._end_reason = ""
+        return Opened(session, reason)
+
+    def _reason_to_end(self, session: Session, now: float) -> tuple[str, float]:
         """Return why to end the session now, "" if there is no reason, and
         when to ask again."""
         speech, plan = self._speech, self._plan
         is_idle = speech.is_idle(now)
-        renew_at = self._renew_at(link)
-        latest_at = link.began_at + plan.lifetime.renew_latest_s
+        poll_at = now + IDLE_POLL_S
+        renew_at = self._renew_at(session)
+        latest_at = self._time_limit.renew_latest_at(session, self._lifetime)
         if now >= latest_at or (
-            now >= renew_at and is_idle and self._may_renew(link)
+            now >= renew_at and is_idle and self._may_renew(session)
         ):
             return "renewal", now
-        until = renew_at if now < renew_at else now + IDLE_POLL_S
-        if speech.next_sample_rate not in (None, link.sample_rate):
-            if speech.steps.is_idle and not speech.steps.playout.requests:
+        until = renew_at if now < renew_at else poll_at
+        if speech.next_sample_rate not in (None, session.sample_rate):
+            if speech.is_settled and speech.is_silent:
                 return "renewal", now
-            until = min(until, now + IDLE_POLL_S)
+            until = min(until, poll_at)
         if plan.idle_disconnect_s:
             idle_at = plan.idle_disconnect_s + max(
-                link.ready_at, speech.silent_since
+                session.ready_at, speech.silent_since
             )
             if is_idle and now >= idle_at:
                 return "idle", now
-            until = min(until, max(idle_at, now + IDLE_POLL_S))
-        if now >= self._spare.due_at:
-            if is_idle:
-                self._spare.make(link.sample_rate)
-            else:
-                until = min(until, now + IDLE_POLL_S)
-        return "", min(until, max(self._spare.due_at, now + IDLE_POLL_S))
+            until = min(until, max(idle_at, poll_at))
+        return "", min(until, latest_at, max(self._spare.due_at, poll_at))
 
-    def _renew_at(self, link: Link) -> float:
-        return link.began_at + self._plan.lifetime.renew_after_s
+    def _renew_at(self, session: Session) -> float:
+        return self._time_limit.renew_at(session, self._lifetime)
 
-    def _may_renew(self, link: Link) -> bool:
+    def _may_renew(self, session: Session) -> bool:
         """Return whether the next session has its token: while the console is
         down, this one is the last for a while."""
-        if not self._plan.lifetime.spare_max_age_s:
+        if not self._lifetime.spare_max_age_s:
             return True
-        since = self._renew_at(link)
-        return self._spare.make_for_renewal(link.sample_rate, since)
+        return self._spare.has_token_since(
+            self._renew_at(session), session.sample_rate
+        )
 
-    def _judge(self, failure: Optional[Failure]) -> Optional[Failure]:
-        """Return the failure, fatal when session tokens keep being refused."""
-        if failure is None or not failure.rejected_upgrade:
-            self._rejected_upgrades = 0
-            return failure
-        self._rejected_upgrades += 1
-        if self._rejected_upgrades < MAX_REJECTED_UPGRADES:
-            return failure
-        return _keeps_rejecting(failure)
+    def _tend_spare(self, session: Session, now: float) -> None:
+        """Have the next session's token fetched while nothing is said."""
+        if not self._speech.is_idle(now):
+            return
+        due_at = self._spare.due_at
+        renew_at = self._renew_at(session)
+        rate = session.sample_rate
+        if now >= renew_at:
+            due_at = min(due_at, self._spare.renewal_due_at(renew_at, rate))
+        if now >= due_at:
+            self._spare.make(self._open_session(self._wake, rate))
 
-    async def _leave(self, link: Link) -> None:
-        """Close the session, before another may be opened: two publishers
-        with one uid would kick each other out of the channel."""
-        await link.close()
-        self._writer.link = None
-        self._reporter.left(link)
+    def _watch_last_call(
+        self, session: Session, stopped_at: float, now: float
+    ) -> None:
+        """Drop the connection where a call hangs in the socket."""
+        if now >= stopped_at + STOP_CALL_S:
+            session.abort()
+        else:
+            self.due_at = stopped_at + STOP_CALL_S
 
-    async def _pause_until(self, at: float) -> None:
-        while not self.stopping and self._clock.monotonic() < at:
-            await self._wait(at)
+    def _end(self, session: Session, now: float) -> Optional[Event]:
+        """Close a session that was lost, or is not needed any more.
 
-    def _take_playback(self, signal: PlaybackSignal) -> None:
-        self._speech.playback(*signal, self._clock.monotonic())
-        self._tend()
+        Before another may be opened: two publishers with one uid would kick
+        each other out of the channel.
+        """
+        failure = session.loss
+        if session.was_ready:
+            self._served_s = now - session.ready_at
+            self._speech.connection_lost(now)
+            self._backoff.lasted(self._served_s)
+            self._time_limit.learn(failure, self._served_s)
+            if self._served_s >= STABLE_AFTER_S:
+                self._outage = None
+                self._rejected_tokens = 0  # its session token was taken
+        is_rejected = failure is not None and failure.rejected_upgrade
+        self._rejected_tokens = (self._rejected_tokens + 1) * is_rejected
+        if failure is not None and self._rejected_tokens >= MAX_REJECTED_TOKENS:
+            failure = _keeps_rejecting(failure)
+        if self._is_over:
+            session.close(STOP_CLOSE_S)
+            return None
+        is_refused_spare = self._is_from_spare and not session.was_ready
+        self._is_from_spare = False
+        if session.has_token:
+            # It was never connected: the next attempt opens it.
+            self._spare.keep(session)
+            self.session = None
+        else:
+            session.close(CLOSE_S)
+            if is_refused_spare:
+                return None  # no error: the next attempt takes the long way
+        if failure is None:
+            return self._close_on_purpose(session)
+        self._replaced = None
+        # From the loss on: closing takes its part of the wait.
+        self._retry_at = now + self._backoff.next_s(failure, session.was_ready)
+        if failure.idle:
+            self._sleep_reason = failure.code
+            return None
+        if failure.fatal:
+            self._has_given_up = True
+            return GaveUp(failure)
+        begins_outage = self._outage is None
+        if self._outage is None:
+            self._outage = Outage(now, failure)
+        self._outage.failure = failure
+        return Lost(failure, begins_outage)
 
-    async def _sleep(self, reason: str) -> None:
-        """Wait until there is something to say, or will be soon."""
-        if self._speech.has_waiting:
-            self._is_needed = True
-        self._speech.forget_waking()
-        self._reporter.enter("asleep", reason)
-        while not self._is_needed and not self.stopping:
-            await self._wait(None)
-        if not self.stopping:
-            self._reporter.enter("connecting", "wake")
+    def _close_on_purpose(self, session: Session) -> Optional[Event]:
+        if self._end_reason == "idle":
+            self._sleep_reason = "idle"
+            return None
+        self._replaced = session
+        return Renewing()
 
-    async def _wait(self, until: Optional[float]) -> None:
-        """Wait until woken, or until the time `until`."""
-        self.wake_at = until
-        self._waiter = asyncio.get_running_loop().create_future()
-        self._tend()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            self.wake_at = None
+    # Outages
+
+    @property
+    def _remind_at(self) -> float:
+        """When to report the outage again, inf for not while this lasts."""
+        if self._outage is None or self._is_over or self._is_asleep:
+            return float("inf")
+        if self.session is not None and self.session.was_ready:
+            return float("inf")  # which may have ended it
+        return self._outage.remind_at
+
+    def _remind(self, now: float) -> Event:
+        outage = self._outage
+        assert outage is not None
+        # Once, if the process has stood still for several of them.
+        while outage.remind_at <= now:
+            outage.reminders += 1
+        return OutageLasts(
+            outage.failure,
+            now - outage.began_at,
+            outage.attempts,
+            max(0.0, self._retry_at - now),
+        )
 
 
 def _keeps_rejecting(failure: Failure) -> Failure:
     return Failure(
-        f"Spatius refused {MAX_REJECTED_UPGRADES} new session tokens in a "
+        f"Spatius refused {MAX_REJECTED_TOKENS} new session tokens in a "
         "row: check that params.spatius_app_id belongs to the API key, the "
         "region or endpoints, and this machine's clock. Spatius says: "
         f"{failure.vendor_message}",

@@ -1,99 +1,76 @@
 """Writing speech to the service: one call after the other, never two.
 
-Whoever brings the work writes it when nobody else is writing: a frame on an
-idle connection leaves in its own handler. What the socket does not take at
-once is written by a task.
+The handler that brings a frame writes it, so that it leaves in its own turn
+of the event loop. Handlers that come while a call waits for the socket leave
+their audio to the one that waits.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Optional
 
 from ..clock import Clock
-from ..eager import run_eagerly
-from ..session.errors import Failure, SessionError
-from ..session.link import Link
+from ..session import Session
+from ..session.errors import SessionError
 from ..speech import Interrupt, Speech
 
 
 class Writer:
-    """Writes to `link`, as long as it is ready.
+    """Writes the steps of `speech` to a session."""
 
-    `on_end` is called when it stops before there is nothing left to write,
-    `on_done` when a task has ended that wrote what `write` did not.
-    """
-
-    def __init__(
-        self,
-        speech: Speech,
-        clock: Clock,
-        *,
-        on_end: Callable[[], None],
-        on_done: Callable[[], None],
-    ) -> None:
-        self.link: Optional[Link] = None
+    def __init__(self, speech: Speech, clock: Clock) -> None:
         self.is_writing = False
         self._speech = speech
         self._clock = clock
-        self._on_end = on_end
-        self._on_done = on_done
-        self._did_fit = True
-        # Kept, since the loop itself holds tasks weakly.
-        self._task: Optional[asyncio.Task[None]] = None
 
-    def write(self) -> None:
-        """Write what is due, unless somebody is writing already."""
-        link = self.link
-        if link is not None and link.is_ready and not self.is_writing:
-            self._task = run_eagerly(self._write(link))
-            if self._task is not None:
-                self._task.add_done_callback(lambda _: self._on_done())
+    def has_work(self, session: Session) -> bool:
+        """Return whether `write` would write something."""
+        return (
+            not self.is_writing
+            and session.is_ready
+            and self._fits(session)
+            and self._speech.has_step
+        )
 
-    async def _write(self, link: Link) -> None:
-        steps = self._speech.steps
+    async def write(self, session: Session) -> None:
+        """Write all that is due, unless another task is writing."""
+        if self.is_writing:
+            return
         self.is_writing = True
         try:
-            while link.is_ready:
-                # What goes on with a request has the rate of that, and an
-                # interrupt has none.
-                if not (
-                    steps.in_request or steps.interrupt_due or self._fits(link)
-                ):
-                    break
-                step = steps.next()
+            while session.is_ready and self._fits(session):
+                step = self._speech.next(self._clock.monotonic())
                 if step is None:
                     break
+                if isinstance(step, Interrupt):
+                    call = session.interrupt()
+                else:
+                    call = session.send(step.audio, step.end)
                 try:
-                    if isinstance(step, Interrupt):
-                        req_id = await link.interrupt()
-                    else:
-                        req_id = await link.send(step.audio, step.end)
+                    req_id = await call
                 except SessionError:
-                    steps.failed()
+                    self._speech.failed()
                     break
-                except BaseException as error:  # nothing may go by in silence
-                    steps.failed()
-                    link.lose(Failure(f"a call to Spatius failed: {error!r}"))
+                except BaseException:  # a call that was cancelled
+                    self._speech.failed()
+                    raise
+                has_more = self._speech.written(
+                    self._clock.monotonic(), req_id, session.connection_id
+                )
+                if not has_more:
                     break
-                if not steps.written(
-                    self._clock.monotonic(), req_id, link.connection_id
-                ):
-                    break
-                if steps.left:
-                    # In a backlog, others have their turn after each message.
+                if self._speech.has_backlog:
+                    # Others have their turn after each message of a backlog.
                     await asyncio.sleep(0)
         finally:
             self.is_writing = False
-            if not link.is_ready:
-                self._on_end()
 
-    def _fits(self, link: Link) -> bool:
-        """Return whether what is next has the rate of the session.
+    def _fits(self, session: Session) -> bool:
+        """Return whether the next step can go to this session.
 
-        Where it does not any more, another session is needed.
+        A begun request and its interrupt have the session's rate.
         """
-        fits = self._speech.next_sample_rate in (None, link.sample_rate)
-        if self._did_fit and not fits:
-            self._on_end()
-        self._did_fit = fits
-        return fits
+        speech = self._speech
+        return (
+            speech.is_mid_request
+            or speech.interrupt_due
+            or speech.next_sample_rate in (None, session.sample_rate)
+        )

@@ -1,4 +1,4 @@
-"""What goes on to the RTC extension: the agent's voice, and barge-ins."""
+"""Messages to the RTC extension: the agent's voice, and barge-ins."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,6 @@ from typing import Any, Optional
 
 from ten_runtime import AsyncTenEnv, AudioFrame, Cmd
 
-from ..eager import run_eagerly
 from ..speech import BYTES_PER_SAMPLE, Turn
 
 NOT_CONNECTED = 7
@@ -28,18 +27,21 @@ _SendOptions = _send_options()
 
 
 class Downstream:
-    """Sends `pcm_frame` and `flush` to whatever the graph connects."""
+    """Sends `pcm_frame` and `flush` to the nodes that the graph connects."""
 
     def __init__(self, ten_env: AsyncTenEnv) -> None:
         self._ten_env = ten_env
         self._is_connected = False  # known to be
         self._takes_flush = True  # as far as known
-        self._flushes: set[asyncio.Task[Any]] = set()
+        self._flushes: set[asyncio.Task[None]] = set()
+        self._is_flush_due = False
 
     async def say(
         self, pcm: bytes, sample_rate: int, turn: Optional[Turn]
     ) -> bool:
-        """Send one frame; return False where nothing is connected."""
+        """Send one frame; return False if nothing is connected."""
+        if self._is_flush_due:
+            await asyncio.sleep(0)  # it goes ahead of the next answer
         frame = _frame(pcm, sample_rate, turn)
         if self._is_connected:
             await self._ten_env.send_audio_frame(frame)
@@ -53,20 +55,20 @@ class Downstream:
         return self._is_connected
 
     def flush(self) -> None:
-        """Pass a `flush` on; nobody waits for its answer.
+        """Pass a `flush` on, ahead of all frames that come later; nothing
+        waits for its answer.
 
-        No more, once it is known that nothing is connected: TEN logs a
+        No more once TEN has answered that nothing is connected: it logs a
         warning each time.
         """
-        if not self._takes_flush:
-            return
-        # At once: it must be ahead of the next answer's frames.
-        flush = run_eagerly(self._flush())
-        if flush is not None:
-            self._flushes.add(flush)
-            flush.add_done_callback(self._flushes.discard)
+        if self._takes_flush:
+            self._is_flush_due = True
+            task = asyncio.ensure_future(self._flush())
+            self._flushes.add(task)
+            task.add_done_callback(self._flushes.discard)
 
     async def _flush(self) -> None:
+        self._is_flush_due = False  # sent before the next turn of the loop
         # Whatever becomes of it, the flush that came in is answered with OK.
         with contextlib.suppress(Exception):
             _, error = await self._ten_env.send_cmd(Cmd.create("flush"))
@@ -74,8 +76,8 @@ class Downstream:
                 self._takes_flush = False
 
     def close(self) -> None:
-        """Pass nothing on and wait for no answer any more."""
-        self._takes_flush = False
+        """Pass nothing on, and wait for no answer any more."""
+        self._takes_flush = self._is_flush_due = False
         for flush in self._flushes:
             flush.cancel()
 

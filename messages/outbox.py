@@ -13,8 +13,6 @@ from . import payloads
 from .payloads import LogLevel
 from .redact import Redactor
 
-DRAIN_LIMIT_S = 0.1
-
 _INT64 = range(-(2**63), 2**63)
 
 # Values of a report that nobody outside had a hand in, or that must go back
@@ -45,7 +43,7 @@ def _loggable(fields: payloads.Payload) -> dict[str, Any]:
     }
 
 
-class TenOutbox:
+class Outbox:
     """Sends reports through TEN, and keeps secrets out of them.
 
     It never raises: it is where the handlers turn to when all else fails.
@@ -116,10 +114,10 @@ class TenOutbox:
         for secret in secrets:
             self._redact.add(secret)
 
-    async def drain(self, clock: Clock) -> None:
-        """Wait until all that was handed in has been sent."""
+    async def drain(self, clock: Clock, deadline_at: float) -> None:
+        """Wait until all reports have been sent, or until `deadline_at`."""
         sent = asyncio.gather(*self._sending, return_exceptions=True)
-        await wait_until(clock, clock.monotonic() + DRAIN_LIMIT_S, sent)
+        await wait_until(clock, deadline_at, sent)
 
     def _sent(self, task: "asyncio.Task[Any]") -> None:
         self._sending.discard(task)

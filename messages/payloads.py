@@ -1,4 +1,4 @@
-"""The payloads of the messages out: `error`, `metrics`, `avatar_state`.
+"""The payloads of the messages that go out.
 
 Their form follows TEN's conventions (ModuleError and the like); texts that
 come from outside must have been through a `Redactor` before.
@@ -11,13 +11,26 @@ from ..speech import AudioEnd, AudioStart, Summary, Turn
 MODULE = "avatar"
 VENDOR = "spatius"
 
+CONFIGURATION = -1012
+"""The configuration cannot be used; TEN's other avatars use this code, too."""
+
+CONFIGURATION_VENDOR_CODE = "ValueError"
+"""Its `vendor_info.code`: TEN's avatars give the exception's class."""
+
 FATAL = -1000
-"""The module has stopped for good; somebody has to change something."""
+"""The module has stopped for good; a new attempt cannot help."""
 
 NON_FATAL = 1000
 """The module goes on by itself."""
 
+NO_TURN = "0"
+"""The `id` of an error, as TEN's avatars have it where no turn is known."""
+
 Payload = dict[str, Any]
+
+VendorMetadata = dict[str, str]
+"""What `metadata.vendor_metadata` may hold: name, region, mode, avatar_id,
+avatar_session_id and app_id; no empty value, no URL, no key."""
 
 LogLevel = Literal["info", "warn", "error"]
 
@@ -34,21 +47,22 @@ def error(
     phase: str = "",
     connection_id: str = "",
     req_id: str = "",
+    vendor_metadata: Optional[VendorMetadata] = None,
+    more: Optional[Payload] = None,
 ) -> Payload:
-    """Return an `error`; `code` is `FATAL` or `NON_FATAL`."""
+    """Return an `error`; `code` is `CONFIGURATION`, `FATAL` or `NON_FATAL`.
+
+    `more` is added to its metadata.
+    """
     metadata = _metadata(
-        turn, phase=phase, connection_id=connection_id, req_id=req_id
-    )
-    of_vendor = _known(
-        code=vendor_code,
+        turn,
+        vendor_metadata,
         phase=phase,
         connection_id=connection_id,
         req_id=req_id,
     )
-    if of_vendor:
-        metadata["vendor_metadata"] = of_vendor
     return {
-        "id": req_id or connection_id,
+        "id": NO_TURN if turn is None else str(turn.id),
         "module": MODULE,
         "code": code,
         "message": message,
@@ -57,11 +71,15 @@ def error(
             "code": vendor_code,
             "message": vendor_message,
         },
-        "metadata": metadata,
+        "metadata": {**metadata, **(more or {})},
     }
 
 
-def connected(connection_id: str, connect_delay_ms: float) -> Payload:
+def connected(
+    connection_id: str,
+    connect_delay_ms: float,
+    vendor_metadata: Optional[VendorMetadata] = None,
+) -> Payload:
     """Return the `metrics` of a connection."""
     return _metrics(
         connection_id,
@@ -69,20 +87,28 @@ def connected(connection_id: str, connect_delay_ms: float) -> Payload:
             "connect_delay_ms": round(connect_delay_ms),
             "connect_delay": round(connect_delay_ms),  # as TEN's TTS names it
         },
-        _metadata(None, connection_id=connection_id),
+        _metadata(None, vendor_metadata, connection_id=connection_id),
     )
 
 
-def disconnected(connection_id: str, connected_ms: float) -> Payload:
+def disconnected(
+    connection_id: str,
+    connected_ms: float,
+    vendor_metadata: Optional[VendorMetadata] = None,
+) -> Payload:
     """Return the `metrics` of a connection that has ended."""
     return _metrics(
         connection_id,
         {"connected_ms": round(connected_ms)},
-        _metadata(None, connection_id=connection_id),
+        _metadata(None, vendor_metadata, connection_id=connection_id),
     )
 
 
-def utterance(summary: Summary, connection_id: str) -> Payload:
+def utterance(
+    summary: Summary,
+    connection_id: str,
+    vendor_metadata: Optional[VendorMetadata] = None,
+) -> Payload:
     """Return the `metrics` of one utterance: audio_ms = sent + voice + lost +
     dropped; resent_ms is what was written twice."""
     delay_ms = summary.first_audio_delay_ms
@@ -106,7 +132,10 @@ def utterance(summary: Summary, connection_id: str) -> Payload:
             "interrupted": summary.interrupted,
         },
         _metadata(
-            summary.turn, connection_id=connection_id, req_id=summary.req_id
+            summary.turn,
+            vendor_metadata,
+            connection_id=connection_id,
+            req_id=summary.req_id,
         ),
     )
 
@@ -136,6 +165,7 @@ def connection_status(
     reason: str,
     vendor_code: str,
     vendor_message: str,
+    vendor_metadata: Optional[VendorMetadata] = None,
 ) -> Payload:
     """Return a `connection_status_changed`, as TEN's speech recognition and
     TTS base classes send it; `reason` is "lost" or "failed" for a failure."""
@@ -152,7 +182,9 @@ def connection_status(
         "last": last,
         "code": _CODES.get(reason, 0),
         "message": reason,
-        "metadata": _metadata(None, connection_id=connection_id),
+        "metadata": _metadata(
+            None, vendor_metadata, connection_id=connection_id
+        ),
     }
 
 
@@ -174,12 +206,19 @@ def _metrics(id_: str, values: Payload, metadata: Payload) -> Payload:
     }
 
 
-def _known(**values: str) -> Payload:
+def known(values: dict[str, str]) -> dict[str, str]:
+    """Return the values that are not empty."""
     return {name: value for name, value in values.items() if value}
 
 
-def _metadata(turn: Optional[Turn], **known: str) -> Payload:
-    metadata = _known(**known)
+def _metadata(
+    turn: Optional[Turn],
+    vendor_metadata: Optional[VendorMetadata] = None,
+    **ids: str,
+) -> Payload:
+    metadata: Payload = known(ids)
+    if vendor_metadata:
+        metadata["vendor_metadata"] = vendor_metadata
     if turn is not None:
         metadata["turn_id"] = turn.id
         if turn.session is not None:

@@ -1,8 +1,12 @@
-"""How long to wait before the next attempt."""
+"""When to make the next attempt, and the spare session for it."""
 
 import random
+from dataclasses import dataclass
+from typing import Optional
 
-from .errors import Failure
+from ..clock import Clock
+from .errors import MAX_RETRY_AFTER_S, Failure
+from .session import Session, State
 
 INITIAL_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 15.0
@@ -17,16 +21,26 @@ lost at once, and must not come back in one moment."""
 RESTART_CODES = ("1001", "1012")
 """Close codes of a service that goes away or restarts (RFC 6455)."""
 
-BACKOFF_RESET_S = 5.0
+STABLE_AFTER_S = 5.0
 """A session that lasts this long has ended the outage before it: backoff
 starts anew, and the next loss is another outage."""
+
+
+SPARE_RETRY_S = 15.0
+"""How long after a spare that got no token the next is made for a renewal."""
+
+RENEWAL_S = 15.0
+"""What a renewal may take: 3 s to close, and 10 to open."""
+
+MIN_TIME_LIMIT_S = 60.0
+"""A session that reaches its time limit earlier teaches nothing."""
 
 
 class Backoff:
     """The first attempt after a session at once, then exponential backoff
     with jitter: each wait is cut at random by up to a half.
 
-    Of sessions that are shorter than `BACKOFF_RESET_S` only the first in a
+    Of sessions that are shorter than `STABLE_AFTER_S` only the first in a
     row is followed at once.
     """
 
@@ -36,12 +50,22 @@ class Backoff:
 
     def lasted(self, duration_s: float) -> None:
         """Take note of a session that was ready for so long."""
-        if duration_s >= BACKOFF_RESET_S:
+        if duration_s >= STABLE_AFTER_S:
             self._max_s = 0.0
 
     def next_s(self, failure: Failure, was_ready: bool) -> float:
         """Return how long to wait; `was_ready` says whether the attempt that
-        failed had been a session."""
+        failed had been a session.
+
+        `Retry-After` is honored as the minimum, up to 5 min.
+        """
+        asked_s = min(failure.retry_after_s, MAX_RETRY_AFTER_S)
+        # The jitter is ours: all that were refused were told the same time.
+        return max(self._own_s(failure, was_ready), asked_s) + (
+            self._rng.uniform(0.0, RESTART_SPREAD_S) if asked_s else 0.0
+        )
+
+    def _own_s(self, failure: Failure, was_ready: bool) -> float:
         if failure.retry_slowly:
             return self._rng.uniform(MAX_BACKOFF_S / 2, MAX_BACKOFF_S)
         if was_ready and not self._max_s:
@@ -52,3 +76,176 @@ class Backoff:
         max_s = self._max_s or 2 * INITIAL_BACKOFF_S
         self._max_s = min(2 * max_s, MAX_BACKOFF_S)
         return self._rng.uniform(max_s / 2, max_s)
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """How long a session may be used, in seconds from the begin of its opening.
+
+    From `renew_after_s` on it is renewed in a quiet moment, at
+    `renew_latest_s` in any. `token_expires_at_s` (epoch) is the end of a
+    given Agora token, which cannot be renewed. A spare session is discarded
+    at `spare_max_age_s` (0 = none is made).
+    """
+
+    renew_after_s: float
+    renew_latest_s: float
+    token_expires_at_s: Optional[float] = None
+    spare_max_age_s: float = 0.0
+
+
+def lifetime_of(
+    session_expire_minutes: float, token_expires_at_s: Optional[float] = None
+) -> Lifetime:
+    """Return when to renew sessions that are valid for so many minutes."""
+    whole_s = session_expire_minutes * 60
+    return Lifetime(
+        whole_s * 0.7,
+        whole_s - RENEWAL_S,
+        token_expires_at_s,
+        whole_s * 0.35,
+    )
+
+
+class TimeLimit:
+    """How long the service lets a session last, counted from its opening.
+
+    It depends on the plan, and no API tells it: it is configured, or learned
+    from the first session that reaches it.
+    """
+
+    def __init__(self, max_session_minutes: Optional[float] = None) -> None:
+        self.limit_s = (
+            float("inf")
+            if max_session_minutes is None
+            else max_session_minutes * 60
+        )
+        """inf while it is not known."""
+
+    def learn(self, failure: Optional[Failure], lasted_s: float) -> None:
+        """Note why a session ended that was ready for so long."""
+        if failure is not None and failure.reached_time_limit:
+            if lasted_s >= MIN_TIME_LIMIT_S:
+                self.limit_s = min(self.limit_s, lasted_s)
+
+    def renew_at(self, session: Session, lifetime: Lifetime) -> float:
+        """Return from when on to renew a session in a quiet moment."""
+        return min(
+            session.began_at + lifetime.renew_after_s,
+            session.opened_at + self.limit_s * 0.7,
+        )
+
+    def renew_latest_at(self, session: Session, lifetime: Lifetime) -> float:
+        """Return when to renew a session at the latest."""
+        return min(
+            session.began_at + lifetime.renew_latest_s,
+            session.opened_at + self.limit_s - RENEWAL_S,
+        )
+
+
+class Spare:
+    """A session that has its token already, for the next attempt.
+
+    With it a loss costs one websocket handshake and no call of the console,
+    and is recovered from while the console is down. A spare older than
+    `max_age_s`, seconds, is discarded: too little of its lifetime is left.
+    """
+
+    def __init__(self, clock: Clock, max_age_s: float) -> None:
+        self._clock = clock
+        self._max_age_s = max_age_s
+        self._session: Optional[Session] = None
+        self._made_at = float("-inf")
+        self._closing: list[Session] = []
+
+    @property
+    def due_at(self) -> float:
+        """When the next one is to be made, at a quiet moment; inf for never."""
+        if not self._max_age_s:
+            return float("inf")
+        return self._made_at + self._max_age_s
+
+    def renewal_due_at(self, since: float, sample_rate: int) -> float:
+        """Return when one is to be made for a renewal; inf for never.
+
+        One that was made before `since` is too old, one that got no token is
+        followed by another.
+        """
+        if not self._max_age_s:
+            return float("inf")
+        if self._made_at < since:
+            return since
+        session = self._session
+        if session is not None and session.sample_rate == sample_rate:
+            if session.state in (State.PREPARING, State.PREPARED):
+                return float("inf")
+        return self._made_at + SPARE_RETRY_S
+
+    def has_token_since(self, since: float, sample_rate: int) -> bool:
+        """Whether there is one that was made at `since` or later."""
+        return self._made_at >= since and self._is_usable(sample_rate)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is left of those that were discarded."""
+        return self._session is None and all(
+            session.state is State.CLOSED for session in self._closing
+        )
+
+    def make(self, session: Session) -> None:
+        """Have a new session prepared; it takes the place of the old one."""
+        self._discard()
+        self._made_at = self._clock.monotonic()
+        self._session = session
+        session.prepare()
+
+    def keep(self, session: Session) -> None:
+        """Keep a session whose opening failed before its token was used."""
+        self._discard()
+        self._made_at = session.began_at
+        self._session = session
+
+    def take(
+        self, sample_rate: int, since: float = float("-inf")
+    ) -> Optional[Session]:
+        """Hand over the spare; None if none is usable.
+
+        For a renewal it must have been made at `since` or later, and another
+        may follow at once.
+        """
+        if self._made_at < since:
+            return None
+        session = self._session
+        if not self._is_usable(sample_rate):
+            self._discard()
+            return None
+        self._session = None
+        if since != float("-inf"):
+            self._made_at = float("-inf")
+        return session
+
+    def close(self, within_s: float) -> None:
+        """Begin to close it, and to hurry those that are being closed."""
+        self._discard()
+        for session in self._closing:
+            session.close(within_s)
+
+    def _is_usable(self, sample_rate: int) -> bool:
+        session = self._session
+        return (
+            session is not None
+            and session.has_token
+            and session.sample_rate == sample_rate
+            and self._clock.monotonic() < self.due_at
+        )
+
+    def _discard(self) -> None:
+        self._closing = [
+            session
+            for session in self._closing
+            if session.state is not State.CLOSED
+        ]
+        if self._session is not None:
+            self._session.close()
+            self._closing.append(self._session)
+            self._session = None

@@ -10,20 +10,23 @@ import importlib
 import importlib.util
 import logging
 import os
+import re
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import ContextVar
 from datetime import datetime, timezone
 from functools import partial
 from types import ModuleType
 from typing import Any, Optional
+from urllib.parse import urlsplit
 
 from ..clock import Clock
 from ..settings.params import Params
-from .connection import Connection
-from .errors import Failure, SessionError, failure_of
-from .link import OpenSession, SessionEvents
+from .errors import Failure, SessionError, Surroundings, failure_of
+from .session import OpenSession, Session
 
 OPUS_FRAME_MS = 20
 """The encoder's step: it sends nothing of a request that is shorter so far,
@@ -35,8 +38,17 @@ PACKAGES = ("spatius", "avatarkit", "spatialreal")
 EXCLUSIVE = ("spatius", "avatarkit")
 """These cannot both be loaded into one process."""
 
+REGIONS = ("us-west", "ap-northeast", "cn-beijing")
 DEFAULT_REGION = "us-west"
 AUTO_REGION = "auto"
+
+_REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+
+BOOTSTRAP_DEADLINE_S = 6.0
+"""For the nearest region; spatius itself waits 5 s."""
+
+BOOTSTRAP_RETRY_S = 300.0
+"""How long the default region is used before spatius is asked again."""
 
 SDK_VARIABLE = "SPATIUS_SDK"
 """Environment variable that decides between the packages."""
@@ -77,6 +89,13 @@ def _import_package() -> tuple[Optional[ModuleType], str]:
     try:
         return importlib.import_module(name), ""
     except Exception as error:  # of any kind: the worker must go on
+        if "duplicate file name" in str(error):
+            return None, (
+                f"the Spatius SDK {name} cannot be imported beside another "
+                "package that registers the same protobuf file (avatarkit and "
+                "spatius both do): have all extensions of the worker use one "
+                f"SDK package, and set {SDK_VARIABLE} to its name"
+            )
         return None, (
             f"the Spatius SDK {name} cannot be imported "
             f"({type(error).__name__}: {error}); avatarkit needs protobuf "
@@ -90,12 +109,142 @@ def _import_package() -> tuple[Optional[ModuleType], str]:
 _sdk, _import_problem = _import_package()
 
 
+class _Console:
+    """The calls of the console for one session."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.headers: dict[str, str] = {}
+        """Of the latest answer, names in lower case."""
+
+
+_console: "ContextVar[Optional[_Console]]" = ContextVar("console", default=None)
+
+
+class _Aiohttp:
+    """aiohttp as the SDK's modules see it.
+
+    Its sessions use the proxy that the websocket library uses, which the SDKs
+    do not ask for, and keep the headers of an answer, which they drop.
+    """
+
+    def __init__(self, aiohttp: Any) -> None:
+        self._aiohttp = aiohttp
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._aiohttp, name)
+
+    def ClientSession(self, **options: Any) -> Any:
+        console = _console.get()
+        tracing = self._aiohttp.TraceConfig()
+        tracing.on_request_end.append(_keep_headers)
+        options["trace_configs"] = [tracing]
+        _, proxy = _proxy_of(console.url if console else "")
+        if _is_http(proxy):
+            options["proxy"] = proxy
+        return self._aiohttp.ClientSession(**options)
+
+
+async def _keep_headers(_session: Any, _context: Any, answer: Any) -> None:
+    console = _console.get()
+    if console is not None:
+        console.headers = {
+            name.lower(): value
+            for name, value in answer.response.headers.items()
+        }
+
+
+def _proxy_of(url: str) -> tuple[str, str]:
+    """Return the environment variable that names the proxy for a URL, and the
+    proxy; both "" if there is none.
+
+    By the rules of the websocket library, for the console, too.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host and urllib.request.proxy_bypass(host):
+        return "", ""
+    if parts.scheme in ("http", "ws"):
+        names = ("ws_proxy", "socks_proxy", "https_proxy", "http_proxy")
+    else:
+        names = ("wss_proxy", "socks_proxy", "https_proxy")
+    for name in names:
+        for variable in (name, name.upper()):
+            if proxy := os.environ.get(variable, ""):
+                return variable, proxy
+    return "", ""
+
+
+def _is_http(proxy: str) -> bool:
+    return proxy.lower().startswith(("http://", "https://"))
+
+
+def _use_proxies() -> None:
+    """Have the SDK call the console the way that its websocket takes."""
+    if _sdk is None or importlib.util.find_spec("websockets.proxy") is None:
+        return  # an older websocket library knows no proxies
+    prefix = f"{_sdk.__name__}."
+    for name, module in list(sys.modules.items()):
+        aiohttp = getattr(module, "aiohttp", None)
+        if name.startswith(prefix) and isinstance(aiohttp, ModuleType):
+            module.aiohttp = _Aiohttp(aiohttp)  # type: ignore[attr-defined]
+
+
+_use_proxies()
+
+
+class _NearestRegion:
+    """The region that spatius' global service names, kept for the life of the
+    worker: where that cannot be reached, each session would lose 5 s."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self._ask_at = float("-inf")
+        self._is_reported = False
+
+    async def find(self, app_id: str, clock: Clock) -> Optional[Failure]:
+        """Ask for it unless it is known; return the problem to report."""
+        if clock.monotonic() < self._ask_at:
+            return None
+        bootstrap = importlib.import_module("spatius.bootstrap")
+        try:
+            answer = await asyncio.wait_for(
+                bootstrap.fetch_bootstrap(app_id=app_id), BOOTSTRAP_DEADLINE_S
+            )
+            region = answer["region"]["current"]
+            if not _REGION.fullmatch(region):
+                raise ValueError("it names no region")
+        except Exception as error:
+            # Its default, and the last good answer, are what the SDK takes.
+            self.name = self.name or DEFAULT_REGION
+            self._ask_at = clock.monotonic() + BOOTSTRAP_RETRY_S
+            if self._is_reported:
+                return None
+            self._is_reported = True
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            return Failure(
+                "the nearest Spatius region is not known, since the global "
+                f"service does not answer as expected ({reason}); "
+                f"{self.name} is used. Set params.region "
+                f"({', '.join(REGIONS)}): then it is not asked",
+                ends_session=False,
+                code="regionUnknown",
+                phase="bootstrap",
+            )
+        self.name = region
+        self._ask_at = float("inf")
+        return None
+
+
+_nearest_region = _NearestRegion()
+
+
 _loading: "Optional[Future[None]]" = None
 
 
 async def _preload() -> None:
-    """Do what the SDK leaves to its first connection: there, the websocket
-    client and the machine's certificates would block the event loop for 30 ms.
+    """Load the websocket client and the machine's certificates: the SDK leaves
+    both to its first connection, and blocks the event loop for 30 ms.
 
     On a thread of its own: others may keep the loop's own threads busy.
     """
@@ -138,8 +287,8 @@ def package() -> str:
 
 
 def problem(ogg_opus: bool = False, extra_params: bool = False) -> str:
-    """Return what keeps the SDK from working here, or with what is asked of
-    it; "" if nothing does."""
+    """Return the error message for an SDK that cannot be used here, or not
+    with these options; "" if it can."""
     if _sdk is None:
         return _import_problem
     if extra_params and not _is("spatius"):
@@ -173,8 +322,8 @@ def _opus_problem(sdk: ModuleType) -> str:
 def configure_telemetry(enabled: bool, endpoint: Optional[str] = None) -> None:
     """Switch the SDK's telemetry; call before any session.
 
-    It goes to the vendor where no `endpoint` is given. It is one setting for
-    the process: where another extension has started telemetry already, it
+    It goes to the vendor if no `endpoint` is given. It is one setting for
+    the process: if another extension has started telemetry already, it
     stays as it is.
     """
     configure = getattr(_sdk, "configure_telemetry", None)
@@ -185,7 +334,7 @@ def configure_telemetry(enabled: bool, endpoint: Optional[str] = None) -> None:
 
 
 def endpoints(params: Params) -> Optional[tuple[str, str]]:
-    """Return the URLs of console and ingress, None where the SDK asks the
+    """Return the URLs of console and ingress, None if the SDK asks the
     service itself for the nearest region."""
     if params.console_endpoint_url and params.ingress_endpoint_url:
         return params.console_endpoint_url, params.ingress_endpoint_url
@@ -215,7 +364,10 @@ def _endpoint_arguments(params: Params) -> dict[str, str]:
     """
     if not params.console_endpoint_url:
         if _is("spatius"):
-            return {"region": params.region} if params.region else {}
+            region = params.region or AUTO_REGION
+            if region == AUTO_REGION:
+                region = _nearest_region.name or AUTO_REGION
+            return {"region": region}
         if _is("spatialreal"):
             region = params.region or AUTO_REGION
             return {} if region == AUTO_REGION else {"environment": region}
@@ -227,17 +379,20 @@ def _endpoint_arguments(params: Params) -> dict[str, str]:
 def opener(
     params: Params, clock: Clock, add_secrets: Callable[[list[str]], None]
 ) -> OpenSession:
-    """Return what makes sessions, each with tokens of its own.
+    """Return a function that makes sessions, each with tokens of its own.
 
-    The tokens expire `session_expire_minutes` after the session was made, and
-    are handed to `add_secrets` before anything can repeat them. A call raises
-    `SessionError` where there is no SDK.
+    The tokens expire `session_expire_minutes` after they were made, and are
+    handed to `add_secrets` before they can be logged. A session that cannot
+    be made is lost when it is prepared or opened.
     """
+    urls = endpoints(params) or ("", "")
 
-    def open_session(events: SessionEvents, sample_rate_hz: int) -> Connection:
+    def make(sample_rate_hz: int, **callbacks: Any) -> Any:
         unusable = problem(extra_params=bool(params.extra_params))
         if unusable:
-            raise SessionError(Failure(unusable, fatal=True))
+            raise SessionError(
+                Failure(unusable, fatal=True, is_configuration=True)
+            )
         sdk: Any = _sdk
         expires_at_s = int(clock.epoch()) + params.session_expire_minutes * 60
         try:
@@ -250,6 +405,7 @@ def opener(
                     "params.agora_token",
                     fatal=True,
                     code="noTokenBuilder",
+                    is_configuration=True,
                 )
             ) from error
         add_secrets([agora_token])
@@ -257,17 +413,42 @@ def opener(
             sdk, params, agora_token, expires_at_s, sample_rate_hz
         )
         configure_telemetry(params.telemetry, params.telemetry_endpoint)
-        own_endpoints = bool(params.console_endpoint_url)
-        return Connection(
-            lambda **callbacks: sdk.new_avatar_session(
-                **arguments, **_known(sdk, callbacks)
-            ),
-            preload=_preload,
-            request_of=_request_of,
-            explain=partial(failure_of, own_endpoints=own_endpoints),
-            events=events,
+        return sdk.new_avatar_session(**arguments, **_known(sdk, callbacks))
+
+    async def preload() -> Optional[Failure]:
+        if _sdk is None:
+            return None  # `make` says so
+        _console.set(_Console(urls[0]))
+        await _preload()
+        if _is("spatius") and urls == ("", ""):
+            return await _nearest_region.find(params.spatius_app_id, clock)
+        return None
+
+    def explain(error: BaseException) -> Failure:
+        console = _console.get()
+        is_console = getattr(error, "phase", "") == "session_token"
+        variable, proxy = _proxy_of(urls[0 if is_console else 1])
+        if is_console and not _is_http(proxy):
+            variable = ""  # the SDKs' HTTP client speaks no SOCKS
+        surroundings = Surroundings(
+            own_endpoints=bool(params.console_endpoint_url),
+            signs_agora_token=params.agora_token is None,
+            proxy_variable=variable,
+            headers=console.headers if console else {},
+            now_s=clock.epoch(),
+        )
+        return failure_of(error, surroundings)
+
+    def open_session(wake: Callable[[], None], sample_rate_hz: int) -> Session:
+        return Session(
+            partial(make, sample_rate_hz),
+            wake=wake,
+            sample_rate=sample_rate_hz,
             clock=clock,
             add_secrets=add_secrets,
+            preload=preload,
+            request_of=_request_of,
+            explain=explain,
         )
 
     return open_session
@@ -280,7 +461,7 @@ def _arguments(
     expires_at_s: float,
     sample_rate_hz: int,
 ) -> dict[str, Any]:
-    """Return what the SDK takes to make a session, without its callbacks."""
+    """Return the SDK's arguments for a session, without its callbacks."""
     arguments: dict[str, Any] = {
         "api_key": params.spatius_api_key.get_secret_value(),
         "app_id": params.spatius_app_id,

@@ -1,19 +1,18 @@
 """What has been said and what goes next: pure, without I/O or a clock."""
 
-from .backlog import Event as Event
-from .limits import Limits as Limits
-from .overflow import Overflow as Overflow
+from .intake import Overflow as Overflow
+from .intake import TurnIdReused as TurnIdReused
+from .outputs import Event as Event
+from .outputs import Interrupt as Interrupt
+from .outputs import Say as Say
+from .outputs import Send as Send
+from .outputs import Step as Step
 from .playout import Mark as Mark
-from .playout import Playout as Playout
 from .speech import Speech as Speech
-from .staleness import TurnIdReused as TurnIdReused
-from .steps import Interrupt as Interrupt
-from .steps import Send as Send
-from .steps import Step as Step
-from .totals import BYTES_PER_SAMPLE as BYTES_PER_SAMPLE
-from .totals import Totals as Totals
-from .turn import Turn as Turn
+from .utterance import BYTES_PER_SAMPLE as BYTES_PER_SAMPLE
 from .utterance import AudioEnd as AudioEnd
 from .utterance import AudioStart as AudioStart
+from .utterance import Limits as Limits
 from .utterance import Summary as Summary
-from .voice import Say as Say
+from .utterance import Totals as Totals
+from .utterance import Turn as Turn

@@ -10,8 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
-from .turn import Turn
-from .utterance import Source, Utterance
+from .utterance import Source, Turn, Utterance
 
 PLAYBACK_MARGIN_S = 1.0
 """How much later than its length in audio an utterance may still be heard:
@@ -38,8 +37,6 @@ class Request:
     req_id: str
     base: int
     """Where in the utterance it begins, in bytes."""
-    written_at: float
-    """When its first audio went out."""
     begins_at: float
     ends_at: float
     size: int = 0
@@ -96,12 +93,13 @@ class Mark(NamedTuple):
 class Playout:
     """What one output plays: one request behind the other, in real time.
 
-    Where `is_acknowledged`, audio has reached the output when `arrived` says
-    so, else when it is written. What has not is never taken for heard out.
+    With `is_acknowledged`, audio has reached the output when `arrived` says
+    so, else when it is written. Audio that has not reached it never counts as
+    played to its end.
     """
 
-    def __init__(self) -> None:
-        self.is_acknowledged = False
+    def __init__(self, is_acknowledged: bool) -> None:
+        self._is_acknowledged = is_acknowledged
         self.last_turn: Optional[Turn] = None
         """Of what was written last, whatever became of the connection."""
         self.requests: deque[Request] = deque()
@@ -129,14 +127,12 @@ class Playout:
             or request.is_complete
         ):
             base = utterance.position - size
-            request = Request(
-                utterance, req_id, base, now, begins_at, begins_at
-            )
+            request = Request(utterance, req_id, base, begins_at, begins_at)
             request.is_in_doubt = self._is_in_doubt
             self.requests.append(request)
         if size:
             request.size += size
-            if not self.is_acknowledged:
+            if not self._is_acknowledged:
                 request.arrived = request.size
             request.ends_at = begins_at + size / utterance.bytes_per_s
             self._ends_at = request.ends_at
@@ -144,18 +140,17 @@ class Playout:
         self.last_turn = utterance.turn
         self.last_turn_ends_at = self._ends_at
 
-    def complete(self, utterance: Utterance) -> bool:
-        """Nothing will be added to an utterance; return False where none of
-        it is heard here."""
-        request = self.requests[-1] if self.requests else None
-        if request is None or request.utterance is not utterance:
-            return False
-        request.is_complete = True
-        return True
+    def plays_last(self, utterance: Utterance) -> bool:
+        """Return whether an utterance is what was written last."""
+        return bool(self.requests) and self.requests[-1].utterance is utterance
+
+    def complete(self) -> None:
+        """Nothing will be added to the utterance that was written last."""
+        self.requests[-1].is_complete = True
 
     def leave(self, utterance: Utterance) -> None:
         """Another output goes on with an utterance, after this one."""
-        if self.requests and self.requests[-1].utterance is utterance:
+        if self.plays_last(utterance):
             self.requests.pop().update_heard(self._ends_at)
             self._ends_at = float("-inf")
 
@@ -238,6 +233,14 @@ class Playout:
         self._ends_at = float("-inf")
         return requests
 
+    @property
+    def kept_s(self) -> float:
+        """How much of the audio is kept, in seconds."""
+        return sum(
+            request.utterance.kept_bytes / request.utterance.bytes_per_s
+            for request in self.requests
+        )
+
     def is_over(self, now: float) -> bool:
         """Return whether all that was written has been heard."""
         return now >= self._ends_at
@@ -296,6 +299,5 @@ class Playout:
         for before, after in zip(requests[at:], requests[at + 1 :]):
             if after.source == "service":
                 break
-            begins_at = max(before.ends_at, after.written_at)
-            after.shift(begins_at - after.begins_at)
+            after.shift(before.ends_at - after.begins_at)
         self._ends_at = self.last_turn_ends_at = requests[-1].ends_at

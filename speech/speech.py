@@ -1,4 +1,4 @@
-"""The queue between the frames that come in and the writers.
+"""The state machine between the frames that come in and the writers.
 
 A pure state machine: no I/O, no clock of its own (`now` is a monotonic time
 in seconds, handed in with each call). Audio is signed 16-bit mono PCM. The
@@ -11,15 +11,14 @@ that goes on with it.
 
 from typing import Optional
 
-from .backlog import Backlog, Event
 from .intake import Intake
-from .limits import Limits
-from .playout import Playout
-from .steps import AvatarSteps
-from .totals import BYTES_PER_SAMPLE
-from .turn import Turn
-from .utterance import CUT, LOST, Utterance
-from .voice import VoiceSteps
+from .outputs import AvatarOutput, Backlog, Event, Say, Step, VoiceOutput
+from .playout import Mark, Playout
+from .utterance import BYTES_PER_SAMPLE, CUT, LOST, Limits, Turn, Utterance
+
+NEVER = float("inf")
+
+DEFAULT_LIMITS = Limits()
 
 
 class Speech:
@@ -29,17 +28,14 @@ class Speech:
     """
 
     def __init__(
-        self, *, sample_rate: int = 24000, limits: Optional[Limits] = None
+        self, *, sample_rate: int = 24000, limits: Limits = DEFAULT_LIMITS
     ) -> None:
-        limits = limits or Limits()
         backlog = self._backlog = Backlog(limits)
         self._intake = Intake(limits, backlog.totals, backlog.events)
-        voice = Playout()
-        self.steps = AvatarSteps(backlog, voice)
-        """What is written to the avatar."""
-        self.voice = VoiceSteps(backlog, voice, self._is_avatar_silent)
-        """What the voice says in its place."""
-        self._playouts = (self.steps.playout, voice)
+        voice = Playout(is_acknowledged=False)
+        self._avatar = AvatarOutput(backlog, voice)
+        self._voice = VoiceOutput(backlog, voice, self._avatar)
+        self._playouts = (self._avatar.playout, voice)
         self.totals = backlog.totals
         """What became of all the audio, in samples."""
         self._sample_rate = sample_rate
@@ -74,25 +70,26 @@ class Speech:
             if self._is_closed:
                 self._backlog.totals.refuse_unqueued(len(pcm))
                 return False
-            found = self._intake.utterance_of(turn, len(pcm), now, bytes_per_s)
-            if found is None:
+            if self._intake.is_stale(turn, now):
+                self._intake.drop_stale(turn, len(pcm), now)
                 return False
-            opens = found is not utterance
+            opens = not self._intake.goes_on(turn, bytes_per_s)
             if opens:
                 self._end_open()
-                self._intake.open = found
-                self._backlog.queue.append(found)
-            utterance = found
-        self._intake.add(utterance, pcm, now)
+                utterance = self._intake.open_utterance(turn, now, bytes_per_s)
+                self._backlog.queue.append(utterance)
+        assert utterance is not None
+        self._intake.add(utterance, pcm, now, turn)
         return opens
 
     def start(
         self,
+        now: float,
         turn: Optional[Turn] = None,
         request_id: str = "",
         woken_at: Optional[float] = None,
     ) -> None:
-        """Take a `tts_audio_start`: what follows is not stale (rule 5).
+        """Take a `tts_audio_start` (rule 5).
 
         `woken_at` is when it woke the avatar, None if that was awake.
         """
@@ -113,7 +110,8 @@ class Speech:
 
         Return whether it acted as a flush.
         """
-        if not self._intake.is_end_of_open(turn, request_id):
+        self._intake.end(turn, request_id)
+        if not self._intake.is_end_of_open(turn):
             return False
         if cut:
             self.flush(now)
@@ -125,23 +123,23 @@ class Speech:
     def flush(self, now: float) -> None:
         """Drop what waits, and ask for an interrupt if there is something
         to interrupt (rules 4 and 5)."""
-        steps, staleness = self.steps, self._intake.staleness
+        avatar, staleness = self._avatar, self._intake.staleness
         self._intake.end_overflow()
         self._intake.timed_out = None
         staleness.mark_flushed(staleness.started_turn, now)
-        is_playing = steps.may_be_playing(now)
-        if is_playing or steps.playout.may_go_on(now):
-            staleness.mark_flushed(steps.playout.last_turn, now)
-        if self.voice.playout.may_go_on(now):
-            staleness.mark_flushed(self.voice.playout.last_turn, now)
+        is_playing = avatar.may_be_playing(now)
+        if is_playing or avatar.playout.may_go_on(now):
+            staleness.mark_flushed(avatar.playout.last_turn, now)
+        if self._voice.playout.may_go_on(now):
+            staleness.mark_flushed(self._voice.playout.last_turn, now)
         if not (
             is_playing
             or self._backlog.queue
-            or not self.voice.playout.is_over(now)
+            or not self._voice.playout.is_over(now)
         ):
             return
         if is_playing:
-            steps.interrupt()
+            avatar.interrupt()
         if self._intake.open is not None:
             self._intake.open.ended = True
             self._intake.open = None
@@ -169,12 +167,12 @@ class Speech:
 
         To be called between steps. What was written counts as sent.
         """
-        assert self.steps.step is None, "the step before is not settled"
+        assert self._avatar.step is None, "the step before is not settled"
         self._is_closed = True
         self._intake.open = None
         self._intake.overflow.cancel()
-        self.steps.in_request = self.steps.interrupt_due = False
-        self.voice.close()
+        self._avatar.in_request = self._avatar.interrupt_due = False
+        self._voice.close()
         for utterance in self._take_all(now):
             dropped = utterance.drop(0)
             utterance.counts.refused += dropped
@@ -193,23 +191,131 @@ class Speech:
         stale_at = self._stale_at
         if stale_at is not None and now >= stale_at:
             self._backlog.discard_all_lost()
-        self.steps.release_heard(now)
+        self._avatar.release_heard(now)
         self._intake.tick(now)
 
-    def deadline(self) -> Optional[float]:
-        """Return when `tick` has something to do next, None for never."""
+    @property
+    def due_at(self) -> float:
+        """When `tick` has something to do next, inf for never."""
         times = [playout.deadline() for playout in self._playouts]
         times += [self._intake.deadline(), self._stale_at]
-        return min((at for at in times if at is not None), default=None)
+        return min((at for at in times if at is not None), default=NEVER)
+
+    # The avatar's writer: it asks `next` for a step, carries it out, and
+    # reports with `written` or `failed` how it went, one step at a time.
+
+    @property
+    def has_step(self) -> bool:
+        """Whether `next` would return a step."""
+        return self._avatar.has_step
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether more of the first utterance waits to be written."""
+        queue = self._backlog.queue
+        return bool(queue) and queue[0].left > 0
+
+    @property
+    def interrupt_due(self) -> bool:
+        """Whether the next step is an interrupt."""
+        return self._avatar.interrupt_due
+
+    @property
+    def is_mid_request(self) -> bool:
+        """Whether the service holds a request that has not ended."""
+        return self._avatar.in_request
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the service holds no open request and no step is due or in
+        progress but one that begins a request."""
+        return self._avatar.is_settled
+
+    def next(self, now: float) -> Optional[Step]:
+        """Return the writer's next step, None if there is none now."""
+        return self._avatar.next()
+
+    def written(
+        self, now: float, req_id: str = "", connection_id: str = ""
+    ) -> bool:
+        """Settle the step: it is on the wire, as a part of `req_id`.
+
+        Return whether there may be another.
+        """
+        return self._avatar.written(now, req_id, connection_id)
+
+    def failed(self) -> None:
+        """Settle the step: it did not reach the wire.
+
+        Its audio goes first on the next connection, unless it was flushed.
+        """
+        self._avatar.failed()
+
+    def connection_lost(self, now: float) -> None:
+        """Take back the audio that was written and not heard: it goes first
+        on the next session, rewound, or is lost (rules of playout 3).
+
+        To be called between steps.
+        """
+        self._avatar.connection_lost(now)
+
+    # The voice's writer: the same for the voice.
+
+    @property
+    def voice_has_begun(self) -> bool:
+        """Whether the first utterance has changed to the voice."""
+        return self._voice.has_begun
+
+    def has_voice_step(self, now: float, may_begin: bool) -> bool:
+        """Return whether `next_voice` has something to do."""
+        return self._voice.has_step(now, may_begin)
+
+    def next_voice(self, now: float, may_begin: bool = True) -> Optional[Say]:
+        """Return what the voice says next, None if there is nothing now.
+
+        The first utterance changes to the voice by it, and stays there;
+        without `may_begin` only one that has changed already is said.
+        """
+        return self._voice.next(now, may_begin)
+
+    def said(self, say: Say, now: float) -> None:
+        """Settle a step of the voice: it was sent."""
+        self._voice.said(say, now)
+
+    def voice_failed(self, say: Say) -> None:
+        """Settle a step of the voice: there is no voice."""
+        self._voice.failed(say)
+
+    # What the service has received and played (rules of playout 1)
+
+    def mark(self) -> Optional[Mark]:
+        """Return a mark behind all that was written, for a ping to carry;
+        None if all of it has arrived."""
+        return self._avatar.playout.mark()
+
+    def arrived(self, mark: Mark, now: float) -> None:
+        """The service has received all that is before `mark`."""
+        self._avatar.playout.arrived(mark, now)
+        self._backlog.update(self._avatar.playout, now)
+
+    def doubt(self, now: float) -> None:
+        """The service does not answer: until it does, nothing more counts as
+        heard than has arrived."""
+        self._avatar.playout.doubt()
 
     def playback(
-        self, req_id: str, state: str, played_ms: Optional[float], now: float
+        self,
+        req_id: str,
+        state: str,
+        played_ms: Optional[float],
+        reason: str,
+        now: float,
     ) -> None:
-        """Take what the service says of the playback of a request."""
-        self.steps.playout.playback(req_id, state, played_ms, now)
-        self._backlog.update(self.steps.playout, now)
+        """Take a signal of the service about the playback of a request."""
+        self._avatar.playout.playback(req_id, state, played_ms, now)
+        self._backlog.update(self._avatar.playout, now)
 
-    # Queries
+    # Questions
 
     @property
     def has_events(self) -> bool:
@@ -229,10 +335,15 @@ class Speech:
         """Return whether nothing is said, waits or plays."""
         return (
             not self._backlog.queue
-            and self.steps.is_idle
-            and not self.steps.playout.may_be_audible(now)
-            and self.voice.playout.is_over(now)
+            and self._avatar.is_settled
+            and not self._avatar.playout.may_be_audible(now)
+            and self._voice.playout.is_over(now)
         )
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing that the avatar was sent is still to be heard."""
+        return not self._avatar.playout.requests
 
     @property
     def silent_since(self) -> float:
@@ -257,10 +368,16 @@ class Speech:
         return self.totals.waiting / rate
 
     @property
+    def kept_s(self) -> float:
+        """How much of the audio that was written is kept, to be said again
+        after a loss, in seconds."""
+        return self._avatar.playout.kept_s
+
+    @property
     def turn(self) -> Optional[Turn]:
         """The turn that is being said, None if none is known."""
         queue = self._backlog.queue
-        return queue[0].turn if queue else self.steps.playout.last_turn
+        return queue[0].turn if queue else self._avatar.playout.last_turn
 
     def __repr__(self) -> str:
         return (
@@ -274,11 +391,8 @@ class Speech:
     def _stale_at(self) -> Optional[float]:
         """When audio that was lost is too old to be said again, None while a
         writer may be saying it."""
-        is_said = self.steps.owner is not None or self.voice.step is not None
+        is_said = self._avatar.owner is not None or self._voice.step is not None
         return None if is_said else self._backlog.stale_at
-
-    def _is_avatar_silent(self, now: float) -> bool:
-        return self.steps.is_idle and not self.steps.playout.requests
 
     def _end_open(self) -> None:
         utterance, self._intake.open = self._intake.open, None
@@ -298,9 +412,9 @@ class Speech:
     def _held_of(self, utterance: Utterance) -> Optional[int]:
         """Return how many bytes of an utterance a writer holds, None if none
         does."""
-        if utterance is self.steps.owner:
-            return self.steps.held
-        say = self.voice.step
+        if utterance is self._avatar.owner:
+            return self._avatar.held
+        say = self._voice.step
         if say is not None and say.utterance is utterance:
             return len(say.audio)
         return None

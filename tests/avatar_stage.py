@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Optional
 
 from fakes import (
@@ -17,12 +18,13 @@ from fakes import (
 from spatius_avatar_python.avatar.avatar import Avatar
 from spatius_avatar_python.avatar.supervisor import Plan
 from spatius_avatar_python.session.errors import Failure
-from spatius_avatar_python.session.link import Lifetime
+from spatius_avatar_python.session.retry import Lifetime
 from spatius_avatar_python.speech import Limits, Speech, Turn
-from spatius_avatar_python.speech.limits import MESSAGE_MS
-from speech_steps import BYTES_PER_MS, check_sum, pcm
+from spatius_avatar_python.speech.utterance import MESSAGE_MS
+from speech_steps import check_sum
 
 RATE_HZ = 24000
+BYTES_PER_MS = 48
 MESSAGE = MESSAGE_MS * BYTES_PER_MS
 
 FIRST = Turn("session", 1)
@@ -32,7 +34,10 @@ FOREVER = Lifetime(renew_after_s=1e9, renew_latest_s=1e9)
 RENEWED = Lifetime(renew_after_s=100.0, renew_latest_s=120.0)
 
 STOP_S = 4.0
-"""How long a stop may take."""
+"""How long a stop may take by contract."""
+
+LONGEST_STOP_S = 1.0
+"""How long it takes at most, whatever is in progress."""
 
 REFUSED = Failure("the console is not available", code="connectionFailed")
 IDLE = replace(LOST, code="idleTimeout", idle=True)
@@ -47,6 +52,13 @@ SERVICE_ERROR = Failure("upstream", code="upstreamError", ends_session=False)
 
 FALLBACK_AFTER_S = 1.5
 
+_random = random.Random(1)
+
+
+def pcm(ms: int) -> bytes:
+    """Return this much random audio."""
+    return _random.randbytes(ms * BYTES_PER_MS)
+
 
 @dataclass
 class Stage:
@@ -58,6 +70,9 @@ class Stage:
     voice: FakeVoice
     speech: Speech
     avatar: Avatar
+    handlers: "set[asyncio.Task[None]]" = field(default_factory=set)
+    raised: list[Any] = field(default_factory=list)
+    """By handlers, which must not."""
 
     @property
     def session(self) -> FakeSession:
@@ -68,21 +83,53 @@ class Stage:
         self.avatar.start()
         await settle()
 
+    # Messages are handled in later turns of the loop, in order, as by TEN.
+
+    def speak(self, pcm: bytes, turn: Any = None, sample_rate: int = 0) -> None:
+        handler = asyncio.ensure_future(
+            self.avatar.speak(pcm, turn, sample_rate)
+        )
+        self.handlers.add(handler)
+        handler.add_done_callback(self._handled)
+
+    def _handled(self, handler: "asyncio.Task[None]") -> None:
+        self.handlers.discard(handler)
+        if not handler.cancelled() and handler.exception() is not None:
+            self.raised.append(handler.exception())
+
+    def speech_starts(self, *args: Any) -> None:
+        self._call_soon(self.avatar.speech_starts, *args)
+
+    def speech_ends(self, *args: Any, **options: Any) -> None:
+        self._call_soon(partial(self.avatar.speech_ends, *args, **options))
+
+    def flush(self) -> None:
+        self._call_soon(self.avatar.flush)
+
+    def connect(self) -> None:
+        self._call_soon(self.avatar.connect)
+
+    def _call_soon(self, call: Any, *args: Any) -> None:
+        asyncio.get_running_loop().call_soon(call, *args)
+
+    async def stop(self) -> None:
+        await self.avatar.stop(self.clock.monotonic() + STOP_S)
+
     async def finish(self) -> None:
         """Stop; assert that nothing was violated and nothing is left."""
         for session in self.service.sessions:
             session.release()
         await settle()
-        await self.avatar.stop()
+        await self.stop()
         await settle()
         self._assert_clean()
 
     async def stopped(self, state: str = "closed") -> float:
         """Stop in time, with nothing left; return how long it took in s."""
         began = self.clock.monotonic()
-        await self.clock.run(self.avatar.stop())
+        await self.clock.run(self.stop())
         took_s = self.clock.monotonic() - began
-        assert took_s < STOP_S
+        assert took_s <= LONGEST_STOP_S
         assert self.avatar.state == state
         await settle()
         self._assert_clean()
@@ -117,6 +164,7 @@ class Stage:
 
     def _assert_clean(self) -> None:
         assert self.service.violations == []
+        assert self.raised == []
         self.check_sum()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         assert tasks == set()
@@ -137,7 +185,7 @@ def set_up(
     """Return a stage that has not been started; `plan` is for `Plan`."""
     clock = FakeClock()
     voice = FakeVoice(has_voice)
-    service = FakeService()
+    service = FakeService(clock)
     outbox = FakeOutbox()
     speech = Speech(
         sample_rate=RATE_HZ,
@@ -149,7 +197,7 @@ def set_up(
     )
     avatar = Avatar(
         speech=speech,
-        open_session=service.make,
+        open_session=service.open_session,
         outbox=outbox,
         voice=voice,
         plan=Plan(lifetime, sample_rate, **plan),
@@ -171,7 +219,7 @@ async def held(**options: Any) -> Stage:
     """Return a stage whose first send waits for the socket."""
     stage = await ready(**options)
     stage.service.calls.append("hold")
-    stage.avatar.speak(pcm(20), FIRST)
+    stage.speak(pcm(20), FIRST)
     await settle()
     assert stage.session.is_held
     return stage
@@ -194,6 +242,6 @@ async def without_session(**options: Any) -> Stage:
 def say(stage: Stage, ms: int, turn: Any = FIRST) -> bytes:
     """Have a whole utterance said."""
     audio = pcm(ms)
-    stage.avatar.speak(audio, turn)
-    stage.avatar.speech_ends(turn)
+    stage.speak(audio, turn)
+    stage.speech_ends(turn)
     return audio

@@ -1,4 +1,4 @@
-"""Small fakes with the real interfaces: time, a session, an outbox."""
+"""Small fakes with the real interfaces: time, the SDK, an outbox."""
 
 import asyncio
 import gc
@@ -7,10 +7,11 @@ import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, Optional, TypeVar, Union
 
 from spatius_avatar_python.session.errors import Failure, SessionError
-from spatius_avatar_python.session.link import PlaybackSignal, SessionEvents
+from spatius_avatar_python.session.session import Session, State
 from spatius_avatar_python.speech import Turn
 
 Result = TypeVar("Result")
@@ -194,19 +195,53 @@ class FakeVoice:
         return b"".join(pcm for pcm, _, _ in self.frames)
 
 
+class FakeTransport:
+    """TCP of a fake session's connection."""
+
+    def __init__(self, session: "FakeSession") -> None:
+        self._session = session
+
+    def abort(self) -> None:
+        self._session.drop()
+
+
+class FakeConnection:
+    """What the SDK holds of the websocket library."""
+
+    def __init__(self, session: "FakeSession") -> None:
+        self.transport = FakeTransport(session)
+        self._session = session
+
+    @property
+    def ping(self) -> Callable[[], Awaitable["asyncio.Future[float]"]]:
+        return self._session.pinged()
+
+
+class PlannedError(Exception):
+    """The SDK's error for a failure that a test has planned."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def explain(error: BaseException) -> Failure:
+    """Return what an error of a fake session means."""
+    if isinstance(error, PlannedError):
+        return error.failure
+    return Failure(f"the session failed: {error!r}")
+
+
 class FakeSession:
-    """One connection, as strict about its use as the SDK needs it."""
+    """The SDK's session, as strict about its use as the real one needs it."""
 
     def __init__(
-        self,
-        service: "FakeService",
-        number: int,
-        events: SessionEvents,
+        self, service: "FakeService", number: int, sample_rate_hz: int
     ) -> None:
         self.number = number
-        self.events = events
-        self.on_failure = events.failed
-        self.sample_rate_hz = 0
+        self.owner: Session
+        """The session that calls this one."""
+        self.sample_rate_hz = sample_rate_hz
         self.is_prepared = False
         self.requests: dict[str, bytearray] = {}
         """The audio received, by request id."""
@@ -219,22 +254,33 @@ class FakeSession:
         self.is_live = False
         """Whether the service may still take it for a publisher."""
         self._service = service
+        self._callbacks: dict[str, Callable[..., None]] = {}
         self._call = ""  # the one in progress
         self._request: Optional[str] = None  # the open one
         self._latest: Optional[str] = None
         self._held: Optional[asyncio.Future[None]] = None
-        self._on_answer: Optional[Callable[[], None]] = None
+        self._pong: Optional[asyncio.Future[float]] = None
+        self._dropped: Optional[asyncio.Future[None]] = None
+        self._pongs: list[asyncio.Future[float]] = []
+        # Names of the SDK's, which are read for want of others.
+        self._session_token: Optional[str] = None
+        self._connection: Optional[FakeConnection] = None
 
-    async def prepare(self) -> None:
+    async def init(self) -> None:
         with self._one_call("prepare", may_be_cancelled=True):
-            self._service.note(self, "prepare")
-            plan = self._service.preparations
-            await self._pass(plan.popleft() if plan else None)
+            # An opening without a token makes one by the way.
+            if self.owner.state is State.PREPARING:
+                self._service.note(self, "prepare")
+                plan = self._service.preparations
+                await self._pass(plan.popleft() if plan else None)
             self.is_prepared = True
+            self._session_token = f"token-{self.number}"
 
-    async def open(self) -> str:
+    async def start(self) -> str:
         with self._one_call("open", may_be_cancelled=True):
             self._service.note(self, "open")
+            if not self.is_prepared:
+                self._service.violate("open without a token")
             others = [
                 session.number
                 for session in self._service.sessions
@@ -248,9 +294,10 @@ class FakeSession:
             if outcome == "hang":
                 await asyncio.get_running_loop().create_future()
             await self._pass(outcome)
+            self._connection = FakeConnection(self)
             return f"connection-{self.number}"
 
-    async def send(self, audio: bytes, end: bool) -> str:
+    async def send_audio(self, audio: bytes, end: bool) -> str:
         with self._one_call("send"):
             if self.closes:
                 self._service.violate("send after close")
@@ -291,27 +338,13 @@ class FakeSession:
         self._service.note(self, "close")
         with self._one_call("close", may_be_cancelled=True):
             if self._service.close_hangs:
-                await asyncio.get_running_loop().create_future()
+                self._dropped = asyncio.get_running_loop().create_future()
+                await self._dropped
             await self._pass(self._service.closing)
         self.is_live = False
+        self._end_pings()
         self._service.note(self, "closed")
-
-    def abort(self) -> None:
-        self.aborts += 1
-        self.is_live = False
-        self.fail(LOST)
-
-    def ping(self, on_answer: Callable[[], None]) -> bool:
-        if not self._service.takes_pings:
-            return False
-        self.pings += 1
-        self._on_answer = on_answer
-        if self._service.answers_pings:
-            asyncio.get_running_loop().call_soon(on_answer)
-        return True
-
-    def secrets(self) -> list[str]:
-        return [f"token-{self.number}"]
+        self._callbacks["on_close"]()
 
     # What a test does to it
 
@@ -326,8 +359,8 @@ class FakeSession:
 
     def answer(self) -> None:
         """Answer the latest ping."""
-        assert self._on_answer is not None
-        self._on_answer()
+        assert self._pong is not None
+        self._pong.set_result(0.0)
 
     def release(self) -> None:
         """The socket takes the data of the call that waits."""
@@ -337,13 +370,62 @@ class FakeSession:
     def fail(self, failure: Failure) -> None:
         """The call that waits, if one does, meets the loss."""
         if self._held is not None and not self._held.done():
-            self._held.set_exception(SessionError(failure))
+            self._held.set_exception(PlannedError(failure))
+
+    def on_failure(self, failure: Failure) -> None:
+        """The connection ends, or the service reports an error."""
+        self._callbacks["on_error"](PlannedError(failure))
 
     def play(
-        self, req_id: str, state: str, played_ms: Optional[float] = None
+        self,
+        req_id: str,
+        state: str,
+        played_ms: Optional[float] = None,
+        reason: str = "",
     ) -> None:
         """The service says what it plays."""
-        self.events.playback(PlaybackSignal(req_id, state, played_ms))
+        if played_ms is None:
+            is_last = state == "ended"
+            self._callbacks["transport_frames"](req_id.encode(), is_last)
+        else:
+            event = PlaybackState(state, played_ms, req_id, reason=reason)
+            self._callbacks["on_playback_state"](event)
+
+    # What is done to it
+
+    def call_back(self, **callbacks: Callable[..., None]) -> None:
+        self._callbacks = callbacks
+
+    def drop(self) -> None:
+        """TCP is dropped, by us or by the peer."""
+        self.aborts += 1
+        self.is_live = False
+        self._end_pings()
+        self.fail(LOST)
+        if self._dropped is not None and not self._dropped.done():
+            self._dropped.set_result(None)
+        asyncio.get_running_loop().call_soon(self.on_failure, LOST)
+
+    def pinged(self) -> Callable[[], Awaitable["asyncio.Future[float]"]]:
+        """Return the connection's method, unless it has none."""
+        if not self._service.takes_pings:
+            raise AttributeError("ping")
+        return self._take_ping
+
+    async def _take_ping(self) -> "asyncio.Future[float]":
+        self.pings += 1
+        pong = self._pong = asyncio.get_running_loop().create_future()
+        self._pongs.append(pong)
+        if self._service.answers_pings:
+            pong.set_result(0.0)
+        return pong
+
+    def _end_pings(self) -> None:
+        """The websocket library ends what waits when the connection ends."""
+        for pong in self._pongs:
+            if not pong.done():
+                pong.set_exception(PlannedError(LOST))
+        self._pongs.clear()
 
     # Internals
 
@@ -355,7 +437,7 @@ class FakeSession:
             self._held = asyncio.get_running_loop().create_future()
             await self._held
         elif isinstance(outcome, Failure):
-            raise SessionError(outcome)
+            raise PlannedError(outcome)
         elif isinstance(outcome, BaseException):
             raise outcome
 
@@ -376,6 +458,24 @@ class FakeSession:
             self._call = ""
 
 
+class PlaybackState:
+    """A ServerPlaybackState as `spatialreal` hands it over."""
+
+    def __init__(
+        self,
+        state: Any,
+        played_ms: Any,
+        req_id: str,
+        connection_id: str = "",
+        reason: str = "",
+    ) -> None:
+        self.state = SimpleNamespace(value=state)
+        self.played_ms = played_ms
+        self.req_id = req_id
+        self.connection_id = connection_id
+        self.reason = reason
+
+
 Outcome = Union[None, str, Failure, BaseException]
 """How a call goes: well, "hang" (open), "hold" (until it is released), or
 with this failure or exception."""
@@ -384,29 +484,45 @@ with this failure or exception."""
 class FakeService:
     """Makes the sessions and decides how their calls go."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Optional[FakeClock] = None) -> None:
+        self.clock = clock or FakeClock()
         self.sessions: list[FakeSession] = []
         self.events: list[tuple[int, str]] = []
-        """(session, what) in the order in which it happened."""
+        """(session, event) in the order in which it happened. A session that
+        is opened without being prepared has no "prepare"."""
         self.preparations: deque[Outcome] = deque()
         self.openings: deque[Outcome] = deque()
         self.calls: deque[Outcome] = deque()
         self.makings: deque[Outcome] = deque()
         self.close_hangs = False
+        """Until TCP is dropped."""
         self.takes_pings = self.answers_pings = True
         self.closing: "Outcome" = None
+        self.secrets: list[str] = []
         self.violations: list[str] = []
         """Uses of a session that would break the real SDK."""
 
-    def make(self, events: SessionEvents, sample_rate_hz: int) -> FakeSession:
-        outcome = self.makings.popleft() if self.makings else None
-        if isinstance(outcome, Failure):
-            raise SessionError(outcome)
-        if isinstance(outcome, BaseException):
-            raise outcome
-        session = FakeSession(self, len(self.sessions) + 1, events)
-        session.sample_rate_hz = sample_rate_hz
-        self.sessions.append(session)
+    def open_session(
+        self, wake: Callable[[], None], sample_rate_hz: int
+    ) -> Session:
+        """Make a real session around a fake of the SDK's."""
+
+        def make(**callbacks: Callable[..., None]) -> FakeSession:
+            fake = self._make(sample_rate_hz)
+            fake.owner = session
+            fake.call_back(**callbacks)
+            return fake
+
+        session = Session(
+            make,
+            wake=wake,
+            sample_rate=sample_rate_hz,
+            clock=self.clock,
+            add_secrets=self.secrets.extend,
+            preload=self._preload,
+            request_of=lambda data: (data.decode(), ""),
+            explain=explain,
+        )
         return session
 
     def note(self, session: FakeSession, what: str) -> None:
@@ -419,3 +535,16 @@ class FakeService:
     def session(self) -> FakeSession:
         """The latest."""
         return self.sessions[-1]
+
+    def _make(self, sample_rate_hz: int) -> FakeSession:
+        outcome = self.makings.popleft() if self.makings else None
+        if isinstance(outcome, Failure):
+            raise SessionError(outcome)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        fake = FakeSession(self, len(self.sessions) + 1, sample_rate_hz)
+        self.sessions.append(fake)
+        return fake
+
+    async def _preload(self) -> None:
+        return None

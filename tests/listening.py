@@ -18,6 +18,7 @@ from spatius_avatar_python.speech import (
     Summary,
     Turn,
 )
+from speech_steps import written
 
 RATE = 100  # few samples per second, so that each has a number of its own
 FRAME_SAMPLES = 10
@@ -119,6 +120,7 @@ class Walk:
         self.held_at = 0
         self.req_ids = itertools.count()
         self.req_id = ""
+        self.playing: set[str] = set()  # requests of this connection
         self.signals: list[tuple[float, str, str]] = []
         self.losses = 0
         # The voice
@@ -173,13 +175,13 @@ class Walk:
         """Carry out what is due, as the writers do."""
         if self.connected:
             self.write_all(10_000)
-        if self.speech.voice.has_begun:
+        if self.speech.voice_has_begun:
             self.say_all(10_000)
 
     # The service
 
     def take(self):
-        step = self.held = self.speech.steps.next()
+        step = self.held = self.speech.next(self.now)
         if step is None:
             return
         if isinstance(step, Interrupt):
@@ -199,7 +201,7 @@ class Walk:
         step, self.held = self.held, None
         assert step is not None
         if isinstance(step, Interrupt):
-            self.speech.steps.written(self.now)
+            written(self.speech, self.now)
             self.cut(self.avatar)
             self.request = None
             return
@@ -207,7 +209,8 @@ class Walk:
         is_first = self.request is None
         if is_first:
             self.req_id = f"request-{next(self.req_ids)}"
-        self.speech.steps.written(self.now, self.req_id)
+            self.playing.add(self.req_id)
+        written(self.speech, self.now, self.req_id)
         self.has_request = True
         if step.audio:
             numbers = numbers_of(step.audio)
@@ -241,14 +244,15 @@ class Walk:
             said.least = max(first, first + heard - round(back_s * RATE) - 1)
         for said in self.all:
             said.first_here = None
-        self.speech.steps.connection_lost(self.now)
+        self.speech.connection_lost(self.now)
         self.connected = self.has_request = False
+        self.playing.clear()
         self.request = None
 
     # The voice
 
     def take_voice(self):
-        self.say = self.speech.voice.next(self.now)
+        self.say = self.speech.next_voice(self.now)
         if self.say is not None:
             assert self.held is None and self.request is None
             quiet_at = self.avatar.ends_at - self.delay_s
@@ -259,7 +263,7 @@ class Walk:
     def said(self):
         say, self.say = self.say, None
         assert say is not None
-        self.speech.voice.said(say, self.now)
+        self.speech.said(say, self.now)
         numbers = numbers_of(say.audio)
         if numbers[0] >= self.first_number:
             said = self.whose[numbers[0]]
@@ -268,7 +272,7 @@ class Walk:
     def no_voice(self):
         say, self.say = self.say, None
         assert say is not None
-        self.speech.voice.failed(say)
+        self.speech.voice_failed(say)
         said = self.whose[numbers_of(say.audio)[0]]
         said.written = self.say_at
         said.speaker = ""
@@ -313,20 +317,17 @@ class Walk:
     def sleep_until(self, until: float):
         while True:
             due = [at for at, _, _ in self.signals]
-            deadline = self.speech.deadline()
-            if deadline is not None:
-                due.append(deadline)
-            if not due or min(due) > until:
+            due.append(self.speech.due_at)
+            if min(due) > until:
                 break
             self.now = max(self.now, min(due))
             for signal in sorted(self.signals):
                 if signal[0] <= self.now:
                     self.signals.remove(signal)
                     _, req_id, state = signal
-                    self.speech.playback(req_id, state, None, self.now)
+                    self.speech.playback(req_id, state, None, "", self.now)
             self.speech.tick(self.now)
-            after = self.speech.deadline()
-            assert after is None or after > self.now, "it stays due"
+            assert self.speech.due_at > self.now, "it stays due"
         self.now = until
         self.speech.tick(self.now)
 
@@ -338,8 +339,7 @@ class Walk:
                 self.signals.append((at + 0.05, self.req_id, state))
 
     def is_playing(self, req_id: str) -> bool:
-        requests = self.speech.steps.playout.requests
-        return any(request.req_id == req_id for request in requests)
+        return req_id in self.playing
 
     def take_audio(self, audio: bytes) -> tuple[Said, int]:
         """Check that it goes on where it should; return where that is."""
@@ -366,7 +366,7 @@ class Walk:
     def fail(self):
         step, self.held = self.held, None
         assert step is not None
-        self.speech.steps.failed()
+        self.speech.failed()
         if isinstance(step, Send) and step.audio:
             said = self.whose[numbers_of(step.audio)[0]]
             said.written = self.held_at

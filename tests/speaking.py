@@ -13,7 +13,7 @@ from spatius_avatar_python.speech import (
     Summary,
     Turn,
 )
-from speech_steps import RATE, check_sum, pcm
+from speech_steps import RATE, check_sum, pcm, written
 
 TURN = Turn("session", 1)
 
@@ -41,8 +41,6 @@ class Speaking:
             resume_within_s=within_s,
         )
         self.speech = Speech(sample_rate=RATE, limits=limits)
-        self.steps = self.speech.steps
-        self.voice = self.speech.voice
         self.now = 0.0
         self._reports: list = []
 
@@ -56,21 +54,29 @@ class Speaking:
     ) -> bytes:
         """Have an utterance come in, or a part of it; return its audio."""
         if request_id:
-            self.speech.start(turn, request_id)
+            self.speech.start(self.now, turn, request_id)
         audio = pcm(ms)
         self.speech.frame(audio, self.now, turn)
         if end:
             self.speech.end(self.now, turn)
         return audio
 
+    def next(self) -> Optional[Step]:
+        """Return the avatar's next step."""
+        return self.speech.next(self.now)
+
+    def written(self, req_id: str = "r") -> None:
+        """Settle the avatar's step; it arrives at once."""
+        written(self.speech, self.now, req_id, "c")
+
     def write(self, req_id: str = "r", most: int = 1000) -> list[Step]:
         """Carry out the avatar's steps, and return them."""
         steps: list[Step] = []
         while len(steps) < most:
-            step = self.steps.next()
+            step = self.next()
             if step is None:
                 break
-            self.steps.written(self.now, req_id, "c")
+            self.written(req_id)
             steps.append(step)
         self.check_sum()
         return steps
@@ -79,10 +85,10 @@ class Speaking:
         """Have the voice say what it is to say, and return it."""
         said: list[Say] = []
         while len(said) < most:
-            say = self.voice.next(self.now)
+            say = self.speech.next_voice(self.now)
             if say is None:
                 break
-            self.voice.said(say, self.now)
+            self.speech.said(say, self.now)
             said.append(say)
         self.check_sum()
         return said
@@ -90,7 +96,7 @@ class Speaking:
     def wait(self, seconds: float) -> None:
         """Let time pass, and do what is due when it is."""
         until = self.now + seconds
-        while (at := self.speech.deadline()) is not None and at <= until:
+        while (at := self.speech.due_at) <= until:
             assert at > self.now or at == 0.0, "it stays due"
             self.now = at
             self.speech.tick(at)
@@ -99,7 +105,7 @@ class Speaking:
 
     def lose(self) -> None:
         """Lose the connection."""
-        self.steps.connection_lost(self.now)
+        self.speech.connection_lost(self.now)
         self.check_sum()
 
     def reports(self, kind: type) -> list:

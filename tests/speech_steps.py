@@ -12,11 +12,10 @@ from spatius_avatar_python.speech import (
     Speech,
     Step,
 )
-from spatius_avatar_python.speech.overflow import (
+from spatius_avatar_python.speech.intake import (
     Overflow,
 )
-from spatius_avatar_python.speech.turn import Turn
-from spatius_avatar_python.speech.utterance import Summary
+from spatius_avatar_python.speech.utterance import Summary, Turn
 
 from devkit.harness.conversation import unaccounted
 from devkit.motion_server.judge import unique_pcm
@@ -47,6 +46,20 @@ def make(max_buffered_s: float = 60.0, end_timeout_s: float = 1.5) -> Speech:
     )
 
 
+def written(
+    speech: Speech,
+    now: float,
+    req_id: str = "",
+    connection_id: str = "",
+) -> bool:
+    """Settle the writer's step; it arrives at once."""
+    more = speech.written(now, req_id, connection_id)
+    mark = speech.mark()
+    if mark is not None:
+        speech.arrived(mark, now)
+    return more
+
+
 def write(
     speech: Speech,
     now: float = 0.0,
@@ -55,8 +68,8 @@ def write(
 ) -> list[Step]:
     """Carry out all steps that there are, and return them."""
     steps: list[Step] = []
-    while (step := speech.steps.next()) is not None:
-        speech.steps.written(now, req_id, connection_id)
+    while (step := speech.next(now)) is not None:
+        written(speech, now, req_id, connection_id)
         steps.append(step)
     check_sum(speech)
     return steps

@@ -31,21 +31,6 @@ AUTO_RATE_HZ = 24000
 _OF_THE_NETWORK = ("connectionFailed", "proxyRefused", "proxyFailed")
 
 
-class _Events:
-    """Collects what a session reports without being asked."""
-
-    def __init__(self) -> None:
-        self.failures: list[Any] = []
-        self.has_failed = asyncio.Event()
-
-    def failed(self, failure: Any) -> None:
-        self.failures.append(failure)
-        self.has_failed.set()
-
-    def playback(self, signal: Any) -> None:
-        pass
-
-
 def keep_logs_out() -> None:
     """Keep what libraries log or warn of off the terminal: the report says
     it in its own words."""
@@ -76,32 +61,43 @@ async def connect(console: Console, report: NodeReport) -> bool:
     rate = params.sample_rate
     rate_hz = rate if isinstance(rate, int) else AUTO_RATE_HZ
     began = time.monotonic()
-    events = _Events()
-    session = None
+    changed = asyncio.Event()
+    open_session = sdk.opener(params, clock.SystemClock(), add_secrets)
+    session = open_session(changed.set, rate_hz)
+    reported: list[Any] = []
     try:
-        open_session = sdk.opener(params, clock.SystemClock(), add_secrets)
-        session = open_session(events, rate_hz)
-        connection_id = await session.open()
-        took_s = time.monotonic() - began
-        say(f"Session {connection_id} opened after {took_s:.2f} s.")
-        await _send_silence(session, rate_hz)
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(events.has_failed.wait(), LISTEN_S)
-        ended = [item for item in events.failures if item.ends_session]
-        if ended:
-            raise failures.SessionError(ended[0])
-    except failures.SessionError as error:
-        _explain(say, report, error.failure)
-        return False
+        session.open()
+        await _until(lambda: session.was_ready or session.loss, changed)
+        if session.is_ready:
+            took_s = time.monotonic() - began
+            say(f"Session {session.connection_id} opened after {took_s:.2f} s.")
+            await _send_silence(session, rate_hz)
+            with contextlib.suppress(asyncio.TimeoutError):
+                failed = _until(lambda: session.loss, changed)
+                await asyncio.wait_for(failed, LISTEN_S)
+        reported = session.take_events()
+    except failures.SessionError:
+        pass  # it is the session's loss
     finally:
-        if session is not None:
-            await session.close()
-    for failure in events.failures:
-        say(f"Spatius reported: {failure.message}", "yellow")
+        session.close()
+        await _until(lambda: session.state.value == "closed", changed)
+    if session.loss is not None:
+        _explain(say, report, session.loss)
+        return False
+    for event in reported:
+        if failure := getattr(event, "failure", None):
+            say(f"Spatius reported: {failure.message}", "yellow")
     say(
         f"{SILENCE_S:.0f} s of silence sent, session closed: it works.", "green"
     )
     return True
+
+
+async def _until(holds: Callable[[], Any], changed: asyncio.Event) -> None:
+    """Wait until a session has changed to what is asked for."""
+    while not holds():
+        await changed.wait()
+        changed.clear()
 
 
 async def _send_silence(session: Any, sample_rate: int) -> None:

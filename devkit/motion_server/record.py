@@ -48,8 +48,8 @@ class Record:
         self._clock = clock
         self._timeline = Timeline(clock())
         self._connection_count = 0
-        # Session token -> how many upgrades it was shown for.
-        self._token_uses: dict[int, int] = {}
+        # The session tokens that have opened a connection.
+        self._used_tokens: set[int] = set()
         self._lock = self._timeline.lock
         self._audio_listeners: list[
             Callable[[Connection, Request, bytes], None]
@@ -263,18 +263,16 @@ class Record:
     def token_shown(self, number: int | None) -> None:
         """Note that a session token was shown for an upgrade.
 
-        Every attempt has to bring a token of its own: that a used one still
-        opens a session is nothing a client may count on.
+        One that has opened a connection is used up: that it opens another is
+        nothing a client may count on. After an upgrade that was refused it
+        may be shown again.
         """
         if number is None:
             return
         with self._lock:
-            uses = self._token_uses.get(number, 0) + 1
-            self._token_uses[number] = uses
-            if uses > 1:
+            if number in self._used_tokens:
                 self.violation(
-                    f"session token #{number} was used for upgrade "
-                    f"number {uses}"
+                    f"session token #{number} was used for another connection"
                 )
 
     def upgrade_answered(
@@ -292,6 +290,7 @@ class Record:
     ) -> Connection:
         """Note a successful upgrade."""
         with self._lock:
+            self._used_tokens.add(session_token)
             self._connection_count += 1
             number, now_s = self._connection_count, self._clock()
             who = (app_id, avatar_id, session_token)

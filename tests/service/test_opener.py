@@ -2,17 +2,23 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from agent import properties
 from spatius_avatar_python import config, token
 from spatius_avatar_python.clock import SystemClock
-from spatius_avatar_python.eager import run_eagerly
 from spatius_avatar_python.session import sdk
 from spatius_avatar_python.session.errors import Failure, SessionError
-from spatius_avatar_python.session.link import PlaybackSignal, Session
+from spatius_avatar_python.session.session import (
+    Event,
+    PingAnswered,
+    PlaybackSignal,
+    ServiceError,
+    Session,
+    State,
+)
 
 from devkit.motion_server import (
     Close,
@@ -40,33 +46,53 @@ class MovedClock(SystemClock):
 
 
 class Stage:
-    """An opener for `server`, and what its sessions report."""
+    """An opener for `server`, and the sessions that it makes."""
 
     def __init__(self, server: MotionServer, **changed: Any) -> None:
         self.clock = MovedClock()
         self.secrets: list[str] = []
-        self.failures: asyncio.Queue[Failure] = asyncio.Queue()
-        self.signals: asyncio.Queue[PlaybackSignal] = asyncio.Queue()
         tree = properties(server, **changed)
         self.params = config.load(tree, NOW_S).params
+        self._events: list[Event] = []
+        self._woken = asyncio.Event()
         self._open_session = sdk.opener(
             self.params, self.clock, self.secrets.extend
         )
 
     def session(self) -> Session:
-        return self._open_session(self, RATE_HZ)
+        return self._open_session(self._woken.set, RATE_HZ)
 
-    def failed(self, failure: Failure, /) -> None:
-        self.failures.put_nowait(failure)
+    async def ready(self) -> Session:
+        session = self.session()
+        session.open()
+        await self.until(lambda: session.state is not State.OPENING)
+        assert session.is_ready, session.loss
+        return session
 
-    def playback(self, signal: PlaybackSignal, /) -> None:
-        self.signals.put_nowait(signal)
+    async def lost(self, session: Session) -> Failure:
+        await self.until(lambda: session.state is State.LOST)
+        assert session.loss is not None
+        return session.loss
 
-    async def failure(self) -> Failure:
-        return await asyncio.wait_for(self.failures.get(), DEADLINE_S)
+    async def closed(self, session: Session) -> None:
+        session.close()
+        await self.until(lambda: session.state is State.CLOSED)
 
-    async def signal(self) -> PlaybackSignal:
-        return await asyncio.wait_for(self.signals.get(), DEADLINE_S)
+    async def event(self, session: Session) -> Event:
+        """Return the next event."""
+
+        def has_one() -> bool:
+            self._events += session.take_events()
+            return bool(self._events)
+
+        await self.until(has_one)
+        return self._events.pop(0)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait to be woken until it holds."""
+        while not holds():
+            await asyncio.wait_for(self._woken.wait(), DEADLINE_S)
+            self._woken.clear()
 
 
 async def test_each_session_has_tokens_of_its_own(motion_server):
@@ -74,9 +100,7 @@ async def test_each_session_has_tokens_of_its_own(motion_server):
     stage = Stage(motion_server, session_expire_minutes=10)
     for ahead_s in (0.0, 60.0):
         stage.clock.ahead_s = ahead_s
-        session = stage.session()
-        assert await session.open()
-        await session.close()
+        await stage.closed(await stage.ready())
     agora_tokens = stage.secrets[::2]
     expiries = [
         facts and facts.expires_at_s for facts in map(token.read, agora_tokens)
@@ -91,22 +115,43 @@ async def test_token_builder_that_is_missing_is_named(
 ):
     """An app may have the SDK of another extension, and not this package."""
     monkeypatch.setitem(sys.modules, "agora_token_builder", None)
-    with pytest.raises(SessionError) as caught:
-        Stage(motion_server).session()
-    assert caught.value.failure.fatal
-    assert "agora_token_builder" in str(caught.value)
-    assert "pip install -r requirements.txt" in str(caught.value)
+    stage = Stage(motion_server)
+    session = stage.session()
+    session.open()
+    failure = await stage.lost(session)
+    assert failure.fatal
+    assert failure.is_configuration
+    assert "agora_token_builder" in failure.message
+    assert "pip install -r requirements.txt" in failure.message
 
 
 async def test_prepared_session_needs_no_console(motion_server):
     """What was prepared opens while the console is down."""
     stage = Stage(motion_server)
     session = stage.session()
-    await session.prepare()
+    session.prepare()
+    await stage.until(lambda: session.has_token)
     motion_server.faults.console(Refuse(503))
-    assert await session.open()
+    session.open()
+    await stage.until(lambda: session.is_ready)
     assert await session.send(bytes(480), True)
-    await session.close()
+    await stage.closed(session)
+    assert len(motion_server.record.token_requests) == 1
+
+
+async def test_token_is_kept_while_the_ingress_is_down(motion_server):
+    """The next attempt of the same session makes no console call."""
+    stage = Stage(motion_server)
+    motion_server.faults.upgrade(Refuse(503))
+    session = stage.session()
+    session.open()
+    await stage.until(lambda: session.has_token)
+    assert session.loss is not None
+    assert "ingress is not available" in session.loss.message
+    session.open()
+    await stage.until(lambda: session.is_ready)
+    assert session.loss is None
+    await stage.closed(session)
     assert len(motion_server.record.token_requests) == 1
 
 
@@ -117,79 +162,92 @@ async def test_prepared_session_needs_no_console(motion_server):
 async def test_code_of_a_restart_is_read(motion_server, close_code, code):
     """A service that restarts says so with 1001 or 1012."""
     stage = Stage(motion_server)
-    session = stage.session()
-    connection_id = await session.open()
+    session = await stage.ready()
     motion_server.now(Close(close_code))
-    failure = await stage.failure()
+    failure = await stage.lost(session)
     assert failure.code == code
     assert failure.ends_session
     assert not failure.fatal
     if close_code != 1012:  # the SDKs name no connection with an error
-        assert failure.connection_id == connection_id
-    await session.close()
-    assert stage.failures.empty()
+        assert failure.connection_id == session.connection_id
+    await stage.closed(session)
+    assert session.take_events() == []
 
 
 async def test_call_that_meets_a_close_says_why(motion_server):
-    """Made from a callback, as the writer's may be: the websocket library
-    takes none there once it has answered a close frame."""
+    """The websocket library holds a call back once it has answered a close
+    frame; TCP ends late, since the peer is far away."""
     async with DelayingProxy(motion_server.port, delay_ms=100) as proxy:
         url = proxy.url(motion_server.ingress_url)
         stage = Stage(motion_server, ingress_endpoint_url=url)
-        session = stage.session()
-        await session.open()
+        session = await stage.ready()
         motion_server.now(Close(4001, "credits exhausted"))
         with pytest.raises(SessionError) as caught:
             while True:
-                await called_back(session.send(bytes(480), False))
+                await session.send(bytes(480), False)
                 await asyncio.sleep(0.01)
-        await session.close()
+        await stage.closed(session)
     assert caught.value.failure.code == "4001"
     assert caught.value.failure.fatal
 
 
-async def called_back(call: Coroutine[Any, Any, str]) -> str:
-    """Begin `call` in a callback of the event loop; return its result."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[str] = loop.create_future()
+@pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="asyncio.timeout is new in Python 3.11"
+)
+async def test_timeout_within_the_sdk_works(motion_server):
+    """A call runs in a task, as asyncio demands of `asyncio.timeout`."""
+    stage = Stage(motion_server)
+    session = await stage.ready()
 
-    async def run() -> None:
-        try:
-            result.set_result(await call)
-        except SessionError as error:
-            result.set_exception(error)
+    async def send_audio(audio: bytes, end: bool) -> str:
+        timeout: Any = getattr(asyncio, "timeout")  # noqa: B009
+        async with timeout(0.05):
+            await asyncio.sleep(DEADLINE_S)
+        return "never"
 
-    tasks: list[Any] = []  # kept, since the loop holds them weakly
-    loop.call_soon(lambda: tasks.append(run_eagerly(run())))
-    return await result
+    session._session.send_audio = send_audio
+    with pytest.raises(SessionError) as caught:
+        await session.send(bytes(480), False)
+    assert "TimeoutError" in caught.value.failure.message
+    await stage.closed(session)
+
+
+async def test_ping_is_answered(motion_server):
+    """Behind the audio that was sent before."""
+    stage = Stage(motion_server)
+    session = await stage.ready()
+    await session.send(bytes(480), True)
+    assert session.ping()
+    assert isinstance(await stage.event(session), PingAnswered)
+    await stage.closed(session)
 
 
 async def test_non_fatal_error_leaves_the_session_open(motion_server):
     """It is reported, and audio is taken as before."""
     stage = Stage(motion_server)
-    session = stage.session()
-    await session.open()
+    session = await stage.ready()
     motion_server.now(ServerError(13, "driven server request failed"))
-    failure = await stage.failure()
-    assert failure.code == "upstreamError"
-    assert not failure.ends_session
+    event = await stage.event(session)
+    assert isinstance(event, ServiceError)
+    assert event.failure.code == "upstreamError"
+    assert not event.failure.ends_session
     assert await session.send(bytes(480), True)
-    await session.close()
+    await stage.closed(session)
 
 
 async def test_playback_is_reported(motion_server):
     """The service says when a request begins to play, and when it ended."""
     motion_server.playback_signals = PlaybackSignals(older=True)
     stage = Stage(motion_server)
-    session = stage.session()
-    await session.open()
+    session = await stage.ready()
     req_id = await session.send(bytes(2 * RATE_HZ // 10), True)
-    seen = [await stage.signal()]
-    while seen[-1].state != "ended":
-        seen.append(await stage.signal())
-    assert {signal.req_id for signal in seen} == {req_id}
-    assert seen[0].state == "playing"
-    await session.close()
+    seen = [await stage.event(session)]
+    while getattr(seen[-1], "state", "") != "ended":
+        seen.append(await stage.event(session))
+    signals = [each for each in seen if isinstance(each, PlaybackSignal)]
+    assert {signal.req_id for signal in signals} == {req_id}
+    assert signals[0].state == "playing"
+    await stage.closed(session)
 
 
 async def test_wrong_url_is_blamed(motion_server):
@@ -197,8 +255,8 @@ async def test_wrong_url_is_blamed(motion_server):
     url = motion_server.console_url.replace("/v1/console", "/elsewhere")
     stage = Stage(motion_server, console_endpoint_url=url)
     session = stage.session()
-    with pytest.raises(SessionError) as caught:
-        await session.open()
-    await session.close()
-    assert caught.value.failure.fatal
-    assert "params.console_endpoint_url" in caught.value.failure.message
+    session.open()
+    failure = await stage.lost(session)
+    await stage.closed(session)
+    assert failure.fatal
+    assert "params.console_endpoint_url" in failure.message

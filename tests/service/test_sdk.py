@@ -18,7 +18,11 @@ from spatius_avatar_python.session.errors import (
     SessionError,
     failure_of,
 )
-from spatius_avatar_python.session.link import PlaybackSignal
+from spatius_avatar_python.session.session import (
+    PlaybackSignal,
+    Session,
+    State,
+)
 from spatius_avatar_python.settings.params import Params
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
@@ -568,26 +572,16 @@ class StoppedClock(SystemClock):
         return NOW_S
 
 
-class NoEvents:
-    """Takes what a session reports, and keeps nothing."""
-
-    def failed(self, failure: Any) -> None:
-        pass
-
-    def playback(self, signal: Any) -> None:
-        pass
-
-
-def made(**changed: Any) -> Any:
+def made(**changed: Any) -> Session:
     """Return a session with `params`; it gets its tokens from `opener`."""
     settings = params(**changed)
     open_session = sdk.opener(settings, StoppedClock(), lambda secrets: None)
-    return open_session(NoEvents(), settings.sample_rate)
+    return open_session(lambda: None, settings.sample_rate)
 
 
 def given_to_the_sdk(**changed: Any) -> Any:
     """Return the SDK's own configuration of a session with `params`."""
-    return made(**changed)._session.config
+    return made(**changed)._make().config
 
 
 def endpoints(**changed: Any) -> tuple[str, str]:
@@ -693,7 +687,7 @@ def test_extra_params_are_sent():
         return
     assert "params.extra_params" in sdk.problem(extra_params=True)
     with pytest.raises(SessionError) as caught:
-        made(extra_params=extra)
+        made(extra_params=extra)._make()
     assert caught.value.failure.fatal
     assert "install spatius" in caught.value.failure.message
 
@@ -701,23 +695,24 @@ def test_extra_params_are_sent():
 # Playback
 
 
-class Signals(NoEvents):
-    """Keeps what the service says of playback."""
+def playing() -> "tuple[Any, Session]":
+    """Return the SDK's session, and the one that takes it for open."""
+    session = made()
+    session._session = session._make(
+        on_error=session._on_error,
+        on_close=session._on_close,
+        transport_frames=session._on_frames,
+        on_playback_state=session._on_playback_state,
+    )
+    session.state, session.connection_id = State.READY, "conn-1"
+    return session._session, session
 
-    def __init__(self) -> None:
-        self.signals: list[PlaybackSignal] = []
 
-    def playback(self, signal: Any) -> None:
-        self.signals.append(signal)
-
-
-def playing() -> "tuple[Any, Signals]":
-    """Return the SDK's session, taken for open, and what it reports."""
-    signals = Signals()
-    open_session = sdk.opener(params(), StoppedClock(), lambda secrets: None)
-    session: Any = open_session(signals, 16000)
-    session._is_open, session._connection_id = True, "conn-1"
-    return session._session, signals
+def signals_of(session: Session) -> list[tuple[Any, ...]]:
+    """Return the playback that was reported, without its times."""
+    signals = session.take_events()
+    assert all(isinstance(each, PlaybackSignal) for each in signals)
+    return [tuple(each)[:4] for each in signals]
 
 
 def take(session: Any, message: Any) -> None:
@@ -728,10 +723,10 @@ def take(session: Any, message: Any) -> None:
             done.send(None)  # a coroutine that waits for nothing
 
 
-def test_service_says_what_plays():
+async def test_service_says_what_plays():
     """The SDK hands over each ServerResponseAnimation as it came."""
     messages = importlib.import_module(f"{NAME}.proto.generated.message_pb2")
-    session, signals = playing()
+    sdk_session, session = playing()
     for end in (False, True):
         message = messages.Message(
             type=messages.MESSAGE_SERVER_RESPONSE_ANIMATION,
@@ -739,37 +734,38 @@ def test_service_says_what_plays():
                 connection_id="conn-1", req_id="req-1", end=end
             ),
         )
-        take(session, message)
-    assert signals.signals == [
-        PlaybackSignal("req-1", "playing", None),
-        PlaybackSignal("req-1", "ended", None),
+        take(sdk_session, message)
+    assert signals_of(session) == [
+        ("req-1", "playing", None, ""),
+        ("req-1", "ended", None, ""),
     ]
 
 
-def test_service_says_how_much_was_played():
+async def test_service_says_how_much_was_played():
     """spatialreal knows the position, too."""
     if NAME != "spatialreal":
         pytest.skip(f"{NAME} drops ServerPlaybackState")
     messages = importlib.import_module(f"{NAME}.proto.generated.message_pb2")
-    session, signals = playing()
+    sdk_session, session = playing()
     states = messages.ServerPlaybackState
     for state in (states.PLAYING, states.PAUSED, states.INTERRUPTED, 77):
         take(
-            session,
+            sdk_session,
             messages.Message(
                 type=messages.MESSAGE_SERVER_PLAYBACK_STATE,
                 server_playback_state=states(
                     req_id="req-1",
                     state=state,
                     played_ms=250,
+                    reason="preempted",
                     connection_id="conn-1",
                 ),
             ),
         )
-    assert signals.signals == [
-        PlaybackSignal("req-1", "playing", 250.0),
-        PlaybackSignal("req-1", "paused", 250.0),
-        PlaybackSignal("req-1", "interrupted", 250.0),
+    assert signals_of(session) == [
+        ("req-1", "playing", 250.0, "preempted"),
+        ("req-1", "paused", 250.0, "preempted"),
+        ("req-1", "interrupted", 250.0, "preempted"),
     ]
 
 

@@ -40,20 +40,21 @@ from spatius_avatar_python.session import errors, sdk
 report = {"package": sdk.package(), "problem": sdk.problem()}
 report["opus_problem"] = sdk.problem(True)
 report["loaded"] = [name for name in sdk.PACKAGES if name in sys.modules]
+session = sdk.opener(
+    params.Params(
+        spatius_api_key="key",
+        spatius_app_id="app",
+        spatius_avatar_id="avatar",
+        agora_token="token",
+        agora_appid="agora",
+        agora_channel="room",
+        agora_uid=1,
+    ),
+    clock.SystemClock(),
+    lambda secrets: None,
+)(None, 24000)
 try:
-    sdk.opener(
-        params.Params(
-            spatius_api_key="key",
-            spatius_app_id="app",
-            spatius_avatar_id="avatar",
-            agora_token="token",
-            agora_appid="agora",
-            agora_channel="room",
-            agora_uid=1,
-        ),
-        clock.SystemClock(),
-        lambda secrets: None,
-    )(None, 24000)
+    session._make()
 except errors.SessionError as error:
     report["fatal"] = error.failure.fatal
     report["failure"] = error.failure.message
@@ -200,6 +201,20 @@ def test_package_is_broken(tmp_path, source):
     assert "avatarkit cannot be imported" in report["problem"]
     assert "protobuf" in report["problem"]
     assert report["fatal"]
+
+
+def test_two_packages_collide(tmp_path):
+    """Both register the same protobuf file: no version of protobuf helps."""
+    (tmp_path / "avatarkit").mkdir()
+    (tmp_path / "avatarkit" / "__init__.py").write_text(
+        "raise TypeError(\"Couldn't build proto file into descriptor pool: "
+        'duplicate file name message.proto")'
+    )
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+    problem = loaded(script, SPATIUS_SDK="avatarkit")["problem"]
+    assert "avatarkit and spatius" in problem
+    assert "one SDK package" in problem
+    assert "protobuf >=" not in problem
 
 
 # Opus

@@ -228,7 +228,7 @@ async def test_a_bad_configuration_leaves_the_voice(rate: int) -> None:
             (rate, 2, 1, rate // 100)
         }
         await on.silence()
-        assert [error["code"] for error in on.rig.errors] == [-1000]
+        assert [error["code"] for error in on.rig.errors] == [-1012]
         (start,) = on.sent("avatar_audio_start")
         assert start["metadata"]["turn_id"] == 3
         assert start["request_id"] == "voice-1"  # no tts_audio_start named it

@@ -40,10 +40,10 @@ async def test_flush_is_reported_after_its_result():
     """The command's result does not wait for the report, and the report not
     for a socket that takes nothing."""
     stage = await ready()
-    stage.avatar.speak(pcm(500), FIRST)
+    stage.speak(pcm(500), FIRST)
     await settle()
     stage.service.calls.append("hold")
-    stage.avatar.flush()
+    stage.flush()
     assert stage.outbox.utterances == []
     await settle()
     assert stage.session.is_held
@@ -54,7 +54,7 @@ async def test_flush_is_reported_after_its_result():
 async def test_utterance_ends_after_the_timeout():
     """Speech whose end never comes is ended by the avatar's timer."""
     stage = await ready(end_timeout_s=1.5)
-    stage.avatar.speak(pcm(20))
+    stage.speak(pcm(20))
     await stage.clock.advance(1.4)
     assert stage.session.ended == []
     await stage.clock.advance(0.2)
@@ -65,10 +65,10 @@ async def test_utterance_ends_after_the_timeout():
 async def test_later_utterance_ends_after_the_timeout():
     """Each utterance has the timer set, when nothing else is due for long."""
     stage = await ready(end_timeout_s=1.5)
-    stage.avatar.speak(pcm(20), FIRST)
+    stage.speak(pcm(20), FIRST)
     await stage.clock.advance(53.0)
     assert len(stage.session.ended) == 1
-    stage.avatar.speak(pcm(20), SECOND)
+    stage.speak(pcm(20), SECOND)
     await stage.clock.advance(1.4)
     assert len(stage.session.ended) == 1
     await stage.clock.advance(0.2)
@@ -80,13 +80,13 @@ async def test_failed_avatar_discards_speech():
     """A failed avatar takes frames, ends and flushes, and is silent."""
     stage = set_up()
     stage.service.openings += [BAD_KEY]
-    stage.avatar.speak(pcm(100), FIRST)
+    stage.speak(pcm(100), FIRST)
     await stage.start()
     reported = len(stage.outbox.sent)
     for _ in range(100):
-        stage.avatar.speak(pcm(1000), FIRST)
-        stage.avatar.speech_ends(FIRST)
-        stage.avatar.flush()
+        stage.speak(pcm(1000), FIRST)
+        stage.speech_ends(FIRST)
+        stage.flush()
         await stage.clock.advance(1.0)
     assert len(stage.outbox.sent) == reported
     assert stage.speech.waiting_s == 0
@@ -97,7 +97,7 @@ async def test_failed_avatar_discards_speech():
 async def test_stop_when_never_started():
     """An avatar that was not started is closed at once."""
     stage = set_up()
-    stage.avatar.speak(pcm(100))
+    stage.speak(pcm(100))
     await stage.stopped()
     stage.avatar.start()
     await settle()
@@ -108,7 +108,7 @@ async def test_stop_while_connecting():
     """An opening that hangs is given up, and closed."""
     stage = set_up()
     stage.service.openings += ["hang"]
-    stage.avatar.speak(pcm(100))
+    stage.speak(pcm(100))
     await stage.start()
     await stage.stopped()
     assert stage.session.closes == 1
@@ -118,7 +118,7 @@ async def test_stop_while_connecting():
 async def test_stop_while_ready():
     """A session is closed, and no error is reported."""
     stage = await ready()
-    stage.avatar.speak(pcm(100), FIRST)
+    stage.speak(pcm(100), FIRST)
     await settle()
     await stage.stopped()
     assert stage.session.closes == 1
@@ -186,19 +186,74 @@ async def test_messages_during_and_after_the_stop_are_taken():
     """Frames, ends and flushes raise nothing and start nothing."""
     stage = await ready()
     stage.service.close_hangs = True
-    stop: Optional[asyncio.Task[None]] = asyncio.ensure_future(
-        stage.avatar.stop()
-    )
+    stop: Optional[asyncio.Task[None]] = asyncio.ensure_future(stage.stop())
     for _ in range(2):
         await settle()
-        stage.avatar.speak(pcm(20), FIRST)
-        stage.avatar.speech_starts(FIRST)
-        stage.avatar.speech_ends(FIRST)
-        stage.avatar.flush()
+        stage.speak(pcm(20), FIRST)
+        stage.speech_starts(FIRST)
+        stage.speech_ends(FIRST)
+        stage.flush()
         if stop is not None:
             await stage.clock.run(stop)
         stop = None
     await stage.stopped()
+
+
+@pytest.mark.parametrize("what", ["speech", "call"])
+async def test_end_is_reported_before_the_close(what: str):
+    """A main that stops as well takes messages for a moment only."""
+    stage = await ready()
+    stage.speak(pcm(5000), FIRST)
+    await stage.clock.advance(1.0)
+    if what == "call":
+        stage.service.calls.append("hold")
+        stage.speak(pcm(20), FIRST)
+        await settle()
+    stage.service.close_hangs = True
+    stopping = asyncio.ensure_future(stage.stop())
+    await stage.clock.advance(0.0 if what != "call" else 0.2)
+    assert not stopping.done()
+    assert stage.outbox.states[-1] == "closed"
+    [end] = stage.outbox.payloads("avatar_audio_end")
+    assert end["reason"] == 3
+    await stage.clock.run(stopping)
+    assert stage.outbox.states.count("closed") == 1
+    await stage.stopped()
+
+
+async def test_stop_as_the_session_becomes_ready():
+    """It is closed; nothing is reported of it."""
+    stage = set_up()
+    stage.service.openings += ["hold"]
+    await stage.start()
+    stage.session.release()
+    for _ in range(100):
+        if not stage.session.owner.is_ready:
+            await asyncio.sleep(0)
+    assert stage.avatar.state == "connecting"
+    await stage.stop()
+    await stage.stopped()
+    assert stage.outbox.states == ["connecting", "closed"]
+    assert stage.outbox.errors == []
+
+
+async def test_defect_of_ours_is_one_failure(monkeypatch: pytest.MonkeyPatch):
+    """The session is closed, and no further attempt is made."""
+    stage = await ready()
+
+    def tick(now: float) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.speech, "tick", tick)
+        stage.speech_ends(FIRST)
+        await settle()
+    await stage.clock.advance(100.0)
+    assert stage.outbox.states == ["connecting", "ready", "failed"]
+    assert len(stage.outbox.errors) >= 1
+    assert "ZeroDivisionError" in stage.outbox.errors[0]["message"]
+    assert stage.session.closes == 1
+    await stage.stopped("failed")
 
 
 async def test_stop_drops_a_blocked_connection_early():

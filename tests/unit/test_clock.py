@@ -17,6 +17,7 @@ class Fired:
         self.alarm = Alarm(self.clock, self._fire)
 
     def _fire(self) -> None:
+        self.alarm.cancel()
         self.times.append(self.clock.monotonic())
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from spatius_avatar_python.session.errors import (
+    MAX_RETRY_AFTER_S,
     ConnectionEnded,
+    Surroundings,
     failure_of,
 )
 
@@ -192,7 +194,7 @@ def test_404_blames_urls_of_ones_own_first(phase):
         "websocket_connect": "params.ingress_endpoint_url",
     }[phase]
     error = Error("", code="appIDUnrecognized", phase=phase, http_status=404)
-    blamed = failure_of(error, own_endpoints=True)
+    blamed = failure_of(error, Surroundings(own_endpoints=True))
     assert blamed.fatal
     assert param in blamed.message
     assert blamed.message.index(param) < blamed.message.index("avatar_id")
@@ -207,7 +209,7 @@ def test_404_that_names_the_avatar_blames_no_url():
         phase="websocket_connect",
         http_status=404,
     )
-    failure = failure_of(error, own_endpoints=True)
+    failure = failure_of(error, Surroundings(own_endpoints=True))
     assert "endpoint_url" not in failure.message
     assert failure.code == "avatarNotFound"
 
@@ -304,8 +306,8 @@ package = types.ModuleType("spatius_avatar_python")
 package.__path__ = ["."]
 sys.modules[package.__name__] = package
 import spatius_avatar_python.avatar.avatar
-import spatius_avatar_python.session.connection
-import spatius_avatar_python.session.link
+import spatius_avatar_python.session
+import spatius_avatar_python.session.retry
 loaded = {"spatius", "avatarkit", "spatialreal", "websockets", "aiohttp"}
 print(sorted(loaded & set(sys.modules)))
 """
@@ -357,3 +359,232 @@ def test_unknown_close_code_means_what_its_range_means(
     assert failure.fatal == fatal
     assert words in failure.message
     assert f"close code {close_code}" in failure.message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        running("connectionClosed", close_code=4003),
+        Error("", code="x", phase="session_token", http_status=429),
+        Error("", code="x", phase="websocket_connect", http_status=429),
+    ],
+)
+def test_likely_cause_of_too_many_sessions_is_named(error):
+    """It is the limit of the plan, whichever way the service says so."""
+    failure = failure_of(error)
+    assert failure.retry_slowly
+    assert "limit of concurrent sessions of your plan" in failure.message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        running("connectionClosed", close_code=4002),
+        running("serverError", "session time limit reached", server_code="9"),
+    ],
+)
+def test_time_limit_is_recognized(error):
+    """From it the limit of the plan is learned."""
+    assert failure_of(error).reached_time_limit
+    assert not failure_of(running("connectionClosed")).reached_time_limit
+
+
+# Tokens
+
+
+@pytest.mark.parametrize(
+    ("phase", "status", "code", "keeps_token"),
+    [
+        ("websocket_connect", None, "connectionFailed", True),
+        ("websocket_connect", 503, "connectionFailed", True),
+        ("websocket_connect", 429, "connectionFailed", True),
+        ("websocket_connect", 400, "connectionFailed", False),
+        ("websocket_connect", 401, "connectionFailed", False),
+        ("websocket_connect", 404, "connectionFailed", False),
+        ("websocket_handshake", None, "connectionFailed", False),
+        ("websocket_runtime", None, "connectionClosed", False),
+        ("session_token", None, "connectionFailed", False),
+    ],
+)
+def test_token_is_kept_where_no_connection_used_it_up(
+    phase, status, code, keeps_token
+):
+    """The next attempt then needs no call of the console."""
+    error = Error("no", code=code, phase=phase, http_status=status)
+    assert failure_of(error).keeps_token == keeps_token
+
+
+@pytest.mark.parametrize("phase", ["websocket_handshake", "websocket_runtime"])
+@pytest.mark.parametrize("is_signed_here", [False, True])
+def test_agora_token_of_our_own_that_is_called_expired(phase, is_signed_here):
+    """The next session has a new one, and the clock may be right by then; a
+    given token stays expired."""
+    error = Error(
+        "agora_egress: token is expired",
+        code="invalidEgressConfig",
+        phase=phase,
+        server_code="16",
+    )
+    failure = failure_of(error, Surroundings(signs_agora_token=is_signed_here))
+    assert failure.fatal == (not is_signed_here)
+    assert failure.ends_session
+    assert ("this machine's clock" in failure.message) == is_signed_here
+
+
+# Clocks
+
+
+PAST = Error(
+    "Failed to create session token: expireAt is in the past",
+    code="invalidRequest",
+    phase="session_token",
+    http_status=400,
+)
+DATE = "Fri, 15 Jan 2027 08:00:00 GMT"
+DATE_S = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "now_s", "words"),
+    [
+        ({"date": DATE}, DATE_S - 1800, "30 min behind that of"),
+        ({"date": DATE}, DATE_S + 1800, "30 min ahead of that of"),
+        ({"date": DATE}, DATE_S + 20, ""),
+        ({"date": "soon"}, DATE_S, ""),
+        ({}, DATE_S, ""),
+        ({"date": DATE}, None, ""),
+    ],
+)
+def test_clock_that_is_behind_is_named(headers, now_s, words):
+    """By how much, where the console's answer has a date."""
+    failure = failure_of(PAST, Surroundings(headers=headers, now_s=now_s))
+    assert "check this machine's clock" in failure.message
+    assert words in failure.message
+    assert (" min " in failure.message) == bool(words)
+    assert not failure.fatal
+
+
+# What the service asks for
+
+
+class Refusal(Exception):
+    """The websocket library's error for an upgrade that was refused."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        super().__init__()
+        self.response = Error(headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("value", "wait_s"),
+    [
+        ("40", 40.0),
+        ("99999", MAX_RETRY_AFTER_S),
+        ("Fri, 15 Jan 2027 08:01:00 GMT", 60.0),
+        ("Fri, 15 Jan 2027 07:00:00 GMT", 0.0),
+        ("soon", 0.0),
+        ("-1", 0.0),
+        ("", 0.0),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_read(value, wait_s, status):
+    """Of the console's answer, and of the answer to the upgrade."""
+    error = Error("", code="x", phase="session_token", http_status=status)
+    headers = {"retry-after": value} if value else {}
+    around = Surroundings(headers=headers, now_s=DATE_S)
+    assert failure_of(error, around).retry_after_s == wait_s
+    error = Error("", code="x", phase="websocket_connect", http_status=status)
+    error.__cause__ = Refusal({"Retry-After": value} if value else {})
+    around = Surroundings(now_s=DATE_S)
+    assert failure_of(error, around).retry_after_s == wait_s
+
+
+# Proxies and certificates
+
+
+class InvalidProxyStatus(Exception):
+    """The websocket library's error for an answer of a proxy."""
+
+
+class InvalidProxy(Exception):
+    """The websocket library's error for a URL that is none."""
+
+
+class ClientHttpProxyError(Exception):
+    """aiohttp's error for an answer of a proxy."""
+
+    status = 407
+
+
+def caused_by(cause: BaseException, message: str = "no", **more: Any) -> Error:
+    error = Error(message, code="connectionFailed", **more)
+    error.__cause__ = cause
+    return error
+
+
+UPGRADE = {"phase": "websocket_connect"}
+CONSOLE = {"phase": "session_token"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "fatal"),
+    [
+        (
+            caused_by(InvalidProxyStatus(), http_status=407, **UPGRADE),
+            "proxyRefused",
+            True,
+        ),
+        (caused_by(ClientHttpProxyError(), **CONSOLE), "proxyRefused", True),
+        (
+            caused_by(InvalidProxyStatus(), http_status=502, **UPGRADE),
+            "proxyFailed",
+            False,
+        ),
+        (caused_by(InvalidProxy(), **UPGRADE), "proxyInvalid", True),
+        (
+            caused_by(
+                ImportError(),
+                "connecting through a SOCKS proxy requires python-socks",
+                **UPGRADE,
+            ),
+            "socksPackageMissing",
+            True,
+        ),
+    ],
+)
+def test_error_of_a_proxy_is_the_proxys(error, code, fatal):
+    """Not Spatius', whose avatar or key has nothing to do with it; the
+    message names the variable."""
+    failure = failure_of(error, Surroundings(proxy_variable="https_proxy"))
+    assert (failure.code, failure.fatal) == (code, fatal)
+    assert "variable https_proxy" in failure.message
+    assert "Spatius says" not in failure.message
+    assert "HTTPS_PROXY" in failure_of(error).message
+
+
+def test_service_that_is_not_reached_behind_a_proxy():
+    """The proxy may be the cause."""
+    error = Error("no", code="connectionFailed", phase="websocket_connect")
+    around = Surroundings(proxy_variable="HTTPS_PROXY")
+    assert "proxy of HTTPS_PROXY" in failure_of(error, around).message
+    assert "HTTPS_PROXY" not in failure_of(error).message
+
+
+def test_untrusted_certificate_names_the_variable():
+    """The one that names a file with the certificates to trust."""
+    error = Error(
+        "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: "
+        "self-signed certificate in certificate chain",
+        code="connectionFailed",
+        phase="websocket_connect",
+    )
+    failure = failure_of(error)
+    assert "SSL_CERT_FILE" in failure.message
+    assert not failure.fatal
+
+
+def test_configuration_that_is_found_wrong_here():
+    """The service was not asked: it is the configuration's error code."""
+    assert failure_of(ValueError("Unknown environment 'x'")).is_configuration
+    assert not failure_of(running("avatarNotFound")).is_configuration

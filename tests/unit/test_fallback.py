@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from avatar_stage import (
     BAD_KEY,
     BYTES_PER_MS,
@@ -21,8 +22,11 @@ from spatius_avatar_python.avatar.fallback import FRAMES_A_TURN, Fallback
 from spatius_avatar_python.messages import payloads as reports
 from spatius_avatar_python.session.errors import Failure
 from spatius_avatar_python.speech import Speech
-from spatius_avatar_python.speech.limits import VOICE_FRAME_MS
 from spatius_avatar_python.speech.playout import END_MARGIN_S
+from spatius_avatar_python.speech.utterance import VOICE_FRAME_MS
+
+NOW = 1000.0
+NEVER = float("inf")
 
 LOST_AND_BACK = ["recovering", "fallback", "ready"]
 
@@ -64,7 +68,7 @@ async def test_flushed_speech_does_not_wait_any_more():
     stage = await without_session()
     say(stage, 300)
     await stage.clock.advance(1.0)
-    stage.avatar.flush()
+    stage.flush()
     await settle()
     audio = say(stage, 300, SECOND)
     await stage.clock.advance(FALLBACK_AFTER_S - 0.1)
@@ -99,17 +103,6 @@ async def test_once_it_speaks_the_voice_speaks_at_once():
     await stage.finish()
 
 
-async def test_frame_leaves_in_its_own_turn_of_the_loop():
-    """A voice that waits for nothing is not a task's."""
-    stage = await without_session()
-    say(stage, 100)
-    await stage.clock.advance(2.0)
-    audio = pcm(10)
-    stage.avatar.speak(audio, SECOND)
-    assert stage.voice.frames[-1][0] == audio
-    await stage.finish()
-
-
 async def test_begun_utterance_stays_with_the_voice():
     """Though a session is ready again; the next one is the avatar's."""
     stage = set_up(
@@ -117,13 +110,13 @@ async def test_begun_utterance_stays_with_the_voice():
     )
     stage.service.openings += [REFUSED] * 4
     begin, rest = pcm(100), pcm(100)
-    stage.avatar.speak(begin, FIRST)
+    stage.speak(begin, FIRST)
     await stage.start()
     await stage.clock.advance(20.0)
     assert stage.outbox.states == ["connecting", *LOST_AND_BACK]
     assert stage.voice.said == begin
-    stage.avatar.speak(rest, FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(rest, FIRST)
+    stage.speech_ends(FIRST)
     answer = say(stage, 100, SECOND)
     await settle()
     assert stage.voice.said == begin + rest
@@ -228,6 +221,7 @@ async def test_failed_avatar_has_the_voice_speak_at_once():
     await stage.start()
     assert stage.voice.said == first
     second = say(stage, 100, SECOND)
+    await settle()
     assert stage.voice.said == first + second
     assert stage.outbox.states == ["connecting", "failed"]
     await stage.finish()
@@ -261,9 +255,9 @@ async def test_flush_silences_the_voice():
     """What it has not said yet is dropped."""
     stage = set_up(has_voice=True)
     stage.avatar.fail(BAD_KEY)
-    stage.avatar.speak(pcm(15), FIRST)  # 5 ms wait for the rest of a frame
+    stage.speak(pcm(15), FIRST)  # 5 ms wait for the rest of a frame
     await settle()
-    stage.avatar.flush()
+    stage.flush()
     await settle()
     answer = say(stage, 20, SECOND)
     await settle()
@@ -275,7 +269,7 @@ async def test_flush_silences_the_voice():
 async def test_stop_while_the_voice_speaks():
     """What it has not said is refused, and the sum is whole."""
     stage = await without_session()
-    stage.avatar.speak(pcm(15), FIRST)
+    stage.speak(pcm(15), FIRST)
     await stage.clock.advance(2.0)
     assert stage.voice.said
     await stage.stopped()
@@ -296,97 +290,112 @@ class SlowVoice(FakeVoice):
         return await super().say(pcm, sample_rate, turn)
 
 
-def make(voice: FakeVoice) -> tuple[Speech, Fallback, list[str]]:
+def make(voice: FakeVoice) -> tuple[Speech, Fallback]:
     speech = Speech(sample_rate=RATE_HZ)
-    events: list[str] = []
-    fallback = Fallback(
-        speech,
-        voice,
-        FakeClock(),
-        FALLBACK_AFTER_S,
-        on_start=lambda: events.append("start"),
-        on_missing=lambda problem: events.append(f"missing {problem}".strip()),
-        on_done=lambda: events.append("done"),
-    )
-    return speech, fallback, events
+    return speech, Fallback(speech, voice, FakeClock(NOW), FALLBACK_AFTER_S)
 
 
 async def test_one_frame_at_a_time_goes_to_the_voice():
     """However often `speak` is called while one is on its way."""
     voice = SlowVoice()
-    speech, fallback, events = make(voice)
+    speech, fallback = make(voice)
     audio = pcm(40)
-    speech.frame(audio, 1000.0)
+    speech.frame(audio, NOW)
     fallback.switch_on()
-    for _ in range(5):
-        fallback.speak(False)
-        await settle()
-    assert events == []
-    voice.may_say.set()
+    assert fallback.has_work(NOW)
+    speaking = asyncio.ensure_future(fallback.speak())
     await settle()
+    assert not fallback.has_work(NOW)
+    await fallback.speak()
+    assert not fallback.is_standing_in
+    voice.may_say.set()
+    await speaking
+    # The driver reports it before the rest is said.
+    assert fallback.is_standing_in
+    assert voice.said == audio[: VOICE_FRAME_MS * BYTES_PER_MS]
+    await fallback.speak()
     assert voice.said == audio
-    assert events == ["start", "done"]
 
 
 async def test_backlog_of_the_voice_does_not_block_the_event_loop():
     """Others have their turn after each few frames."""
     voice = FakeVoice(is_connected=True)
-    speech, fallback, _ = make(voice)
-    speech.frame(pcm(10 * FRAMES_A_TURN * 4), 1000.0)
+    speech, fallback = make(voice)
+    speech.frame(pcm(VOICE_FRAME_MS), NOW)
     fallback.switch_on()
-    fallback.speak(False)
-    assert len(voice.frames) == FRAMES_A_TURN
+    await fallback.speak()
+    voice.frames.clear()
+    speech.frame(pcm(VOICE_FRAME_MS * FRAMES_A_TURN * 4), NOW)
+    speaking = asyncio.ensure_future(fallback.speak())
     counts = []
-    while len(voice.frames) < 4 * FRAMES_A_TURN:
+    while not speaking.done():
         await asyncio.sleep(0)
         counts.append(len(voice.frames))
     assert set(counts) == {n * FRAMES_A_TURN for n in (1, 2, 3, 4)}
-    await settle()
-    assert len(voice.frames) == 4 * FRAMES_A_TURN
 
 
-async def test_end_of_a_backlog_is_noted():
-    """Others have to know when the voice has said more than at once."""
-    speech, fallback, events = make(FakeVoice(is_connected=True))
-    speech.frame(pcm(10 * FRAMES_A_TURN - 1), 1000.0)
-    fallback.switch_on()
-    fallback.speak(False)
-    await settle()
-    assert events == ["start"]
-    speech.frame(pcm(10 * FRAMES_A_TURN), 1000.0)
-    fallback.speak(False)
-    assert events == ["start"]
-    await settle()
-    assert events == ["start", "done"]
+@pytest.mark.parametrize("question", ["has_work", "due_at", "is_missing"])
+async def test_questions_change_nothing(question: str):
+    """They may be asked at any time, any number of times."""
+    voice = FakeVoice(is_connected=True)
+    speech, fallback = make(voice)
+    speech.frame(pcm(20), NOW)
+    fallback.watch(False, NOW)
+    before = {**vars(fallback)}
+    for _ in range(3):
+        answer = getattr(fallback, question)
+        if callable(answer):
+            answer(NOW + FALLBACK_AFTER_S)
+    assert vars(fallback) == before
+    assert voice.frames == []
 
 
-async def test_deadline_is_that_of_the_speech_that_waits():
-    """None where nothing waits, where it speaks, and with a session."""
-    speech, fallback, _ = make(FakeVoice(is_connected=True))
-    fallback.speak(False)
-    assert fallback.deadline() is None
-    speech.frame(pcm(20), 1000.0)
-    fallback.speak(False)
-    assert fallback.deadline() == 1000.0 + FALLBACK_AFTER_S
-    fallback.speak(True)
-    assert fallback.deadline() is None
-    fallback.speak(False)
-    fallback.switch_on()
-    assert fallback.deadline() is None
+async def test_it_is_due_when_speech_has_waited():
+    """Never while nothing waits, while the voice speaks, and with a
+    session."""
+    speech, fallback = make(FakeVoice(is_connected=True))
+    fallback.watch(False, NOW)
+    assert fallback.due_at == NEVER
+    speech.frame(pcm(20), NOW)
+    fallback.watch(False, NOW)
+    assert fallback.due_at == NOW + FALLBACK_AFTER_S
+    assert not fallback.has_work(NOW)
+    fallback.watch(True, NOW)
+    assert fallback.due_at == NEVER
+    fallback.watch(False, NOW)
+    fallback.watch(False, NOW + FALLBACK_AFTER_S)
+    assert fallback.due_at == NEVER
+    assert fallback.has_work(NOW + FALLBACK_AFTER_S)
 
 
 async def test_nothing_is_due_once_there_is_no_voice():
     """Though it was missing only when a second outage had begun."""
     voice = FakeVoice(is_connected=True)
-    speech, fallback, events = make(voice)
-    speech.frame(pcm(15), 1000.0)
+    speech, fallback = make(voice)
+    speech.frame(pcm(15), NOW)
     fallback.switch_on()
-    fallback.speak(False)
-    fallback.speak(True)
-    fallback.speak(False)
-    assert fallback.deadline() == 1000.0 + FALLBACK_AFTER_S
+    await fallback.speak()
+    assert fallback.is_standing_in
+    fallback.watch(True, NOW)
+    assert not fallback.is_standing_in
+    fallback.watch(False, NOW)
+    assert fallback.due_at == NOW + FALLBACK_AFTER_S
     voice.is_connected = False
-    speech.frame(pcm(15), 1000.0)
-    fallback.speak(False)
-    assert events == ["start", "missing"]
-    assert fallback.deadline() is None
+    speech.frame(pcm(15), NOW)
+    await fallback.speak()
+    assert fallback.is_missing
+    fallback.watch(False, NOW)
+    assert fallback.due_at == NEVER
+    assert not fallback.has_work(NOW + 100)
+
+
+async def test_voice_that_raises_is_missing():
+    """The error is kept for the report."""
+    voice = FakeVoice(is_connected=True)
+    voice.errors[0] = RuntimeError("odd")
+    speech, fallback = make(voice)
+    speech.frame(pcm(15), NOW)
+    fallback.switch_on()
+    await fallback.speak()
+    assert fallback.is_missing
+    assert "odd" in fallback.problem

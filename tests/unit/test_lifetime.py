@@ -34,8 +34,8 @@ async def test_renewal_waits_for_the_end_of_playout():
     """An utterance that plays is played to its end first."""
     stage = await ready(lifetime=RENEWED)
     await stage.clock.advance(98.0)
-    stage.avatar.speak(pcm(5000), FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(5000), FIRST)
+    stage.speech_ends(FIRST)
     await stage.clock.advance(5.0 + PLAYBACK_MARGIN_S - 0.1)
     assert len(stage.service.sessions) == 1
     await stage.clock.advance(0.2 + IDLE_POLL_S)
@@ -50,7 +50,7 @@ async def test_renewal_at_the_last_safe_moment():
     frames = []
     while stage.clock.monotonic() < 1000 + 130.0:
         frames.append(pcm(10))
-        stage.avatar.speak(frames[-1], FIRST)
+        stage.speak(frames[-1], FIRST)
         await stage.clock.advance(0.25)
         late = stage.clock.monotonic() > 1000 + 120.0 + IDLE_POLL_S
         assert len(stage.service.sessions) == (2 if late else 1) or (
@@ -69,10 +69,10 @@ async def test_stop_during_a_renewal_refuses_what_waits():
     stage.service.openings += ["hang"]
     await stage.clock.advance(100.1)
     audio = pcm(300)
-    stage.avatar.speak(audio, FIRST)
+    stage.speak(audio, FIRST)
     await settle()
     assert stage.service.session.received == b""
-    await stage.avatar.stop()
+    await stage.stop()
     assert stage.speech.totals.refused == len(audio) // 2
     assert stage.service.violations == []
 
@@ -103,8 +103,8 @@ async def test_summary_names_the_connection_that_it_was_sent_on(why):
     """What a renewal or loss ends is reported as the old connection's."""
     stage = await ready(lifetime=RENEWED)
     await stage.clock.advance(95.0)
-    stage.avatar.speak(pcm(40_000), FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(40_000), FIRST)
+    stage.speech_ends(FIRST)
     await settle()
     if why == "loss":
         stage.session.on_failure(LOST)
@@ -120,8 +120,8 @@ async def test_renewal_that_waits_checks_four_times_a_second():
     """A quiet moment may be short."""
     stage = await ready(lifetime=RENEWED)
     await stage.clock.advance(99.0)
-    stage.avatar.speak(pcm(3000), FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(3000), FIRST)
+    stage.speech_ends(FIRST)
     await stage.clock.advance(3.0 + PLAYBACK_MARGIN_S)
     for _ in range(3):
         await stage.clock.advance(0.1)

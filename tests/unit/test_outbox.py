@@ -8,12 +8,14 @@ from typing import Any, Optional
 import pytest
 import ten_runtime
 from fakes import FakeClock, count_of_tasks, logged_by_the_loop, settle
-from spatius_avatar_python.messages.outbox import DRAIN_LIMIT_S, TenOutbox
+from spatius_avatar_python.messages.outbox import Outbox
 from spatius_avatar_python.messages.redact import MAX_RECENT
 from ten_runtime import TenError, TenErrorCode
 
 SECRET = "a-very-secret-key"
 UNSENT = RuntimeError("the runtime is closing")
+
+DRAIN_S = 0.1
 
 
 class Env:
@@ -86,8 +88,8 @@ class OldEnv(Env):
         self._log("info", text, category)
 
 
-def outbox_of(env: Any) -> TenOutbox:
-    outbox = TenOutbox(env)
+def outbox_of(env: Any) -> Outbox:
+    outbox = Outbox(env)
     outbox.open()
     return outbox
 
@@ -106,7 +108,7 @@ async def test_reports_are_sent_in_order():
 async def test_reports_wait_until_the_outbox_is_open():
     """TEN takes messages from on_start on."""
     env = Env()
-    outbox = TenOutbox(env)
+    outbox = Outbox(env)
     outbox.send("first", {})
     outbox.send("second", {})
     await settle()
@@ -120,7 +122,7 @@ async def test_reports_wait_until_the_outbox_is_open():
 async def test_reports_are_sent_once_where_it_is_opened_twice():
     """A second `open` finds nothing kept."""
     env = Env()
-    outbox = TenOutbox(env)
+    outbox = Outbox(env)
     outbox.send("first", {})
     outbox.open()
     outbox.open()
@@ -357,13 +359,15 @@ async def test_drain_waits_for_what_is_on_its_way():
     env.may_send.clear()
     outbox = outbox_of(env)
     outbox.send("error", {})
-    draining = asyncio.ensure_future(outbox.drain(clock))
+    draining = asyncio.ensure_future(
+        outbox.drain(clock, clock.monotonic() + DRAIN_S)
+    )
     await settle()
     assert not draining.done()
     env.may_send.set()
     await draining
     assert len(env.sent) == 1
-    await outbox.drain(clock)
+    await outbox.drain(clock, clock.monotonic() + DRAIN_S)
     assert clock.pending() == 0
 
 
@@ -374,8 +378,10 @@ async def test_drain_does_not_wait_for_long():
     env.may_send.clear()
     outbox = outbox_of(env)
     outbox.send("error", {})
-    draining = asyncio.ensure_future(outbox.drain(clock))
-    await clock.advance(DRAIN_LIMIT_S)
+    draining = asyncio.ensure_future(
+        outbox.drain(clock, clock.monotonic() + DRAIN_S)
+    )
+    await clock.advance(DRAIN_S)
     assert draining.done()
     assert env.sent == []
     env.may_send.set()
@@ -390,7 +396,7 @@ async def test_drain_survives_a_report_that_is_not_sent():
     logged = logged_by_the_loop()
     outbox = outbox_of(env)
     outbox.send("error", {})
-    await outbox.drain(FakeClock())
+    await outbox.drain(FakeClock(), DRAIN_S)
     await settle()
     assert len(env.lines) == 1
     gc.collect()

@@ -6,8 +6,7 @@ from spatius_avatar_python.speech.playout import (
     MAX_START_DELAY_S,
 )
 from spatius_avatar_python.speech.utterance import CUT, LOST, PLAYED
-from speaking import TURN, Speaking
-from speech_steps import BYTES_PER_MS, pcm
+from speaking import TURN, Speaking, pcm
 
 
 def position_ms(speaking: Speaking) -> float:
@@ -85,7 +84,7 @@ def test_a_start_that_comes_late_delays_all():
     speaking.write("first", most=10)
     speaking.write("second")
     speaking.wait(0.5)
-    speaking.speech.playback("first", "playing", None, speaking.now)
+    speaking.speech.playback("first", "playing", None, "", speaking.now)
     speaking.wait(0.9)
     assert not speaking.ends
     speaking.wait(0.6)
@@ -101,7 +100,7 @@ def test_a_start_that_comes_late_delays_each_of_those_behind():
     speaking.write("first", most=10)
     speaking.write("others")
     speaking.wait(0.5)
-    speaking.speech.playback("first", "playing", None, speaking.now)
+    speaking.speech.playback("first", "playing", None, "", speaking.now)
     speaking.wait(2.4)
     assert (len(speaking.starts), len(speaking.ends)) == (3, 2)
     assert position_ms(speaking) == 400
@@ -113,7 +112,7 @@ def test_a_start_that_comes_far_too_late_says_that_it_goes_on():
     speaking.speak(10_000)
     speaking.write()
     speaking.wait(MAX_START_DELAY_S + 1)
-    speaking.speech.playback("r", "playing", None, speaking.now)
+    speaking.speech.playback("r", "playing", None, "", speaking.now)
     assert position_ms(speaking) == 4000
 
 
@@ -122,9 +121,9 @@ def test_a_start_that_comes_twice_counts_once():
     speaking = Speaking()
     speaking.speak(10_000)
     speaking.write()
-    speaking.speech.playback("r", "playing", None, speaking.now)
+    speaking.speech.playback("r", "playing", None, "", speaking.now)
     speaking.wait(2.0)
-    speaking.speech.playback("r", "playing", None, speaking.now)
+    speaking.speech.playback("r", "playing", None, "", speaking.now)
     assert position_ms(speaking) == 2000
 
 
@@ -136,7 +135,7 @@ def test_a_start_of_the_second_ends_the_first():
     speaking.write("first", most=10)
     speaking.write("second")
     speaking.wait(0.8)
-    speaking.speech.playback("second", "playing", None, speaking.now)
+    speaking.speech.playback("second", "playing", None, "", speaking.now)
     speaking.wait(0.001)
     assert speaking.end().reason == PLAYED
     assert speaking.end().source == "service"
@@ -152,23 +151,12 @@ def test_an_early_end_does_not_move_what_the_service_has_said():
     speaking.speak(1000)
     speaking.write("first", most=10)
     speaking.write("second")
-    playout = speaking.steps.playout
-    playout.started("second", 0.8)
-    playout.ended("first", 0.9)
-    assert playout.requests[1].begins_at == pytest.approx(0.8)
-
-
-def test_a_later_utterance_does_not_begin_before_it_was_written():
-    """An end of the first that comes early does not reach so far."""
-    speaking = Speaking()
-    speaking.speak(1000)
-    speaking.write("first")
-    speaking.wait(0.9)
-    speaking.speak(1000)
-    speaking.write("second")
-    playout = speaking.steps.playout
-    playout.ended("first", 0.5)
-    assert playout.requests[1].begins_at == pytest.approx(0.9)
+    speaking.wait(0.8)
+    speaking.speech.playback("second", "playing", None, "", speaking.now)
+    speaking.wait(0.1)
+    speaking.speech.playback("first", "ended", None, "", speaking.now)
+    speaking.wait(0.4)
+    assert position_ms(speaking) == 500
 
 
 @pytest.mark.parametrize("at_s", [0.4, 1.2])
@@ -179,7 +167,7 @@ def test_an_end_early_or_late_is_the_truth(at_s):
     speaking.write()
     speaking.wait(at_s)
     assert not speaking.ends
-    speaking.speech.playback("r", "ended", None, speaking.now)
+    speaking.speech.playback("r", "ended", None, "", speaking.now)
     end = speaking.end()
     assert (end.reason, end.source) == (PLAYED, "service")
     assert end.playback_position_ms == end.total_ms == 1000
@@ -190,8 +178,8 @@ def test_an_end_that_comes_twice_counts_once():
     speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
-    speaking.speech.playback("r", "ended", None, speaking.now)
-    speaking.speech.playback("r", "ended", None, speaking.now)
+    speaking.speech.playback("r", "ended", None, "", speaking.now)
+    speaking.speech.playback("r", "ended", None, "", speaking.now)
     assert len(speaking.ends) == len(speaking.summaries) == 1
 
 
@@ -201,7 +189,7 @@ def test_an_end_before_ours_is_written_says_nothing():
     speaking.speak(1000, end=False)
     speaking.write()
     speaking.wait(0.5)
-    speaking.speech.playback("r", "ended", None, speaking.now)
+    speaking.speech.playback("r", "ended", None, "", speaking.now)
     assert not speaking.ends
     assert position_ms(speaking) == 500
 
@@ -214,8 +202,8 @@ def test_signals_of_foreign_requests_say_nothing(req_id, state):
     speaking.speak(1000)
     speaking.write()
     speaking.wait(0.5)
-    speaking.speech.playback(req_id, state, None, speaking.now)
-    speaking.speech.playback(req_id, "playing", 900.0, speaking.now)
+    speaking.speech.playback(req_id, state, None, "", speaking.now)
+    speaking.speech.playback(req_id, "playing", 900.0, "", speaking.now)
     assert position_ms(speaking) == 500
     assert speaking.end().source == "estimate"
 
@@ -227,7 +215,7 @@ def test_signals_of_an_older_connection_say_nothing():
     speaking.write("first")
     speaking.lose()
     speaking.write("second")
-    speaking.speech.playback("first", "ended", None, speaking.now)
+    speaking.speech.playback("first", "ended", None, "", speaking.now)
     assert not speaking.ends
     speaking.wait(0.5)
     assert position_ms(speaking) == 500
@@ -239,7 +227,7 @@ def test_a_position_is_the_truth():
     speaking.speak(10_000)
     speaking.write()
     speaking.wait(2.0)
-    speaking.speech.playback("r", "playing", 1200.0, speaking.now)
+    speaking.speech.playback("r", "playing", 1200.0, "", speaking.now)
     speaking.wait(0.3)
     assert position_ms(speaking) == 1500
     assert speaking.end().source == "service"
@@ -252,7 +240,7 @@ def test_a_position_of_nothing_does_not_say_that_it_plays():
     speaking.speak(1000)
     speaking.write("first", most=10)
     speaking.write("second")
-    speaking.speech.playback("second", "paused", 0.0, speaking.now)
+    speaking.speech.playback("second", "paused", 0.0, "", speaking.now)
     assert not speaking.ends
 
 
@@ -264,7 +252,7 @@ def test_the_position_does_not_go_back():
     speaking.wait(2.0)
     speaking.lose()  # 2000 ms have been heard
     speaking.write("second")
-    speaking.speech.playback("second", "playing", 10.0, speaking.now)
+    speaking.speech.playback("second", "playing", 10.0, "", speaking.now)
     assert position_ms(speaking) == 2000
 
 
@@ -316,7 +304,7 @@ def test_an_id_that_comes_with_the_end_counts_before_the_start():
 def test_an_id_names_no_speech_after_its_request():
     """Not even where the TTS names the turn at the end only."""
     speaking = Speaking()
-    speaking.speech.start(request_id="first")
+    speaking.speech.start(speaking.now, request_id="first")
     speaking.speak(1000, turn=TURN, end=False)
     speaking.speech.end(speaking.now, TURN, request_id="first")
     speaking.write("request")
@@ -440,9 +428,9 @@ def test_what_was_cut_during_its_first_call_is_not_reported():
     """It was interrupted before a byte of it was heard."""
     speaking = Speaking()
     speaking.speak(50)
-    assert speaking.steps.next()
+    assert speaking.next()
     speaking.speech.flush(speaking.now)
-    speaking.steps.written(speaking.now, "r")
+    speaking.written("r")
     speaking.wait(5.0)
     assert not speaking.starts
     assert not speaking.ends
@@ -456,5 +444,4 @@ def test_a_long_utterance_keeps_only_what_may_be_said_again():
         speaking.speak(100, end=False)
         speaking.write()
         speaking.wait(0.1)
-    kept = speaking.steps.playout.requests[0].utterance.kept_bytes
-    assert 500 * BYTES_PER_MS < kept < 8000 * BYTES_PER_MS
+    assert 0.5 < speaking.speech.kept_s < 8.0

@@ -16,12 +16,11 @@ from avatar_stage import (
 )
 from fakes import LOST, FakeClock, settle
 from spatius_avatar_python.avatar.reporter import (
-    SERVICE_ERROR_PAUSE_S,
+    SERVICE_ERROR_PAUSES_S,
     TOKEN_EXPIRY_WARNING_S,
 )
 from spatius_avatar_python.messages import payloads as reports
-from spatius_avatar_python.session.link import STALL_LIMIT_S, Lifetime
-from spatius_avatar_python.session.retry import BACKOFF_RESET_S
+from spatius_avatar_python.session.retry import STABLE_AFTER_S, Lifetime
 
 
 async def test_connection_is_reported():
@@ -30,27 +29,31 @@ async def test_connection_is_reported():
     assert stage.outbox.states == ["connecting", "ready"]
     [(_, metrics)] = [s for s in stage.outbox.sent if s[0] == "metrics"]
     assert metrics["metrics"] == {"connect_delay_ms": 0, "connect_delay": 0}
-    assert metrics["metadata"] == {"connection_id": "connection-1"}
+    assert metrics["metadata"] == {
+        "connection_id": "connection-1",
+        "vendor_metadata": {"avatar_session_id": "connection-1"},
+    }
     assert stage.outbox.errors == []
     await stage.finish()
 
 
 async def test_secrets_of_each_connection_are_redacted():
-    """The outbox gets a session's secrets, also if opening it failed."""
+    """They are handed over as soon as they are known, also if opening the
+    session fails."""
     stage = set_up()
     stage.service.openings += [REFUSED]
     await stage.start()
     await stage.until_attempt(2)
     await settle()
-    assert stage.outbox.secrets == ["token-1", "token-2"]
+    assert stage.service.secrets == ["token-1", "token-2"]
     await stage.finish()
 
 
 async def test_utterance_is_summarized_once():
     """Each utterance has one metrics message and one log line."""
     stage = await ready()
-    stage.avatar.speak(pcm(500), FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(500), FIRST)
+    stage.speech_ends(FIRST)
     await stage.clock.advance(10.0)
     [utterance] = stage.outbox.utterances
     assert utterance["metrics"]["audio_ms"] == 500
@@ -65,12 +68,12 @@ async def test_utterance_is_summarized_once():
 async def test_one_error_and_one_state_per_outage():
     """However many attempts and frames, an outage is reported once."""
     stage = await ready()
-    await stage.clock.advance(BACKOFF_RESET_S)
+    await stage.clock.advance(STABLE_AFTER_S)
     stage.session.on_failure(LOST)
     stage.service.openings += [REFUSED] * 4
     await settle()
     for _ in range(300):
-        stage.avatar.speak(pcm(10), FIRST)
+        stage.speak(pcm(10), FIRST)
         await stage.clock.advance(0.1)
     assert stage.avatar.state == "ready"
     assert stage.outbox.error_codes == [reports.NON_FATAL]
@@ -87,7 +90,7 @@ async def test_next_outage_is_reported_again():
     """Each outage has an error of its own."""
     stage = await ready()
     for number in (2, 3):
-        await stage.clock.advance(BACKOFF_RESET_S)
+        await stage.clock.advance(STABLE_AFTER_S)
         stage.session.on_failure(LOST)
         await stage.until_attempt(number)
         await settle()
@@ -107,10 +110,7 @@ async def test_error_names_the_turn_and_the_connection():
         "turn_id": 1,
         "session_id": "session",
         "connection_id": "connection-1",
-        "vendor_metadata": {
-            "code": "connectionClosed",
-            "connection_id": "connection-1",
-        },
+        "vendor_metadata": {"avatar_session_id": "connection-1"},
     }
     assert error["vendor_info"]["code"] == "connectionClosed"
     await stage.finish()
@@ -123,7 +123,7 @@ async def test_overflow_in_an_outage_is_one_error():
     stage.service.openings += ["hang"]
     await settle()
     for _ in range(150):
-        stage.avatar.speak(pcm(10), FIRST)
+        stage.speak(pcm(10), FIRST)
     await stage.clock.advance(20.0)
     assert stage.outbox.error_codes == [reports.NON_FATAL] * 2
     overflow = stage.outbox.errors[-1]
@@ -136,7 +136,7 @@ async def test_fatal_error_names_the_turn():
     """The error has the turn of what waited for the avatar."""
     stage = set_up()
     stage.service.openings += [BAD_KEY]
-    stage.avatar.speak(pcm(100), FIRST)
+    stage.speak(pcm(100), FIRST)
     await stage.start()
     [error] = stage.outbox.errors
     assert error["metadata"]["turn_id"] == 1
@@ -147,7 +147,7 @@ async def test_overflow_is_reported_while_a_call_is_blocked():
     """What is refused behind a stalled socket is reported in time."""
     stage = await held(max_buffered_s=1.0)
     for _ in range(150):
-        stage.avatar.speak(pcm(10), FIRST)
+        stage.speak(pcm(10), FIRST)
     await stage.clock.advance(1.1)
     assert stage.session.is_held
     [error] = stage.outbox.errors
@@ -158,8 +158,8 @@ async def test_overflow_is_reported_while_a_call_is_blocked():
 async def test_overflow_names_the_turn_that_was_refused():
     """Not the one whose speech is in its way."""
     stage = await held(max_buffered_s=1.0)
-    stage.avatar.speak(pcm(980), FIRST)
-    stage.avatar.speak(pcm(500), SECOND)
+    stage.speak(pcm(980), FIRST)
+    stage.speak(pcm(500), SECOND)
     await stage.clock.advance(1.1)
     [error] = stage.outbox.errors
     assert error["metadata"]["turn_id"] == SECOND.id
@@ -182,7 +182,7 @@ async def test_non_fatal_service_error_is_reported():
 async def test_non_fatal_service_errors_are_limited():
     """One error per pause is reported, not each of a storm."""
     stage = await ready()
-    for _ in range(int(SERVICE_ERROR_PAUSE_S * 10) - 1):
+    for _ in range(int(SERVICE_ERROR_PAUSES_S[0] * 10) - 1):
         stage.session.on_failure(SERVICE_ERROR)
         await stage.clock.advance(0.1)
     assert len(stage.outbox.errors) == 1
@@ -190,6 +190,27 @@ async def test_non_fatal_service_errors_are_limited():
     stage.session.on_failure(SERVICE_ERROR)
     await stage.clock.advance(1.0)
     assert len(stage.outbox.errors) == 2
+    await stage.finish()
+
+
+async def test_service_errors_that_go_on_are_thinned_out():
+    """After 10 s, a minute, and then every five; anew after a long pause."""
+    stage = await ready()
+    reported_at = []
+    for at_s in range(0, 1000, 10):
+        stage.session.on_failure(SERVICE_ERROR)
+        before = len(stage.outbox.errors)
+        await stage.clock.advance(10.0)
+        if len(stage.outbox.errors) > before:
+            reported_at.append(at_s)
+    assert reported_at == [0, 10, 70, 370, 670, 970]
+    reported = len(reported_at)
+    await stage.clock.advance(2 * SERVICE_ERROR_PAUSES_S[-1])
+    for _ in range(2):
+        stage.session.on_failure(SERVICE_ERROR)
+        await stage.clock.advance(SERVICE_ERROR_PAUSES_S[0])
+        reported += 1
+        assert len(stage.outbox.errors) == reported
     await stage.finish()
 
 
@@ -222,12 +243,12 @@ async def test_latest_service_error_explains_a_loss(later_s):
 async def test_summary_names_the_connection_that_had_the_audio():
     """Audio sent before a loss and cut by a flush after it."""
     stage = await ready()
-    stage.avatar.speak(pcm(500), FIRST)
+    stage.speak(pcm(500), FIRST)
     await settle()
     stage.session.on_failure(LOST)
     await stage.until_attempt(2)
     await settle()
-    stage.avatar.flush()
+    stage.flush()
     await settle()
     [utterance] = stage.outbox.utterances
     assert utterance["metadata"]["connection_id"] == "connection-1"
@@ -237,8 +258,8 @@ async def test_summary_names_the_connection_that_had_the_audio():
 async def test_summary_comes_when_its_session_has_ended():
     """What a loss ends is reported before the next session is there."""
     stage = await ready()
-    stage.avatar.speak(pcm(5000), FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(5000), FIRST)
+    stage.speech_ends(FIRST)
     await settle()
     stage.session.on_failure(LOST)
     await settle()
@@ -266,14 +287,13 @@ async def test_expiry_of_a_given_token_is_reported_once():
 
 
 @pytest.mark.parametrize(
-    ("left_s", "words"), [(60.0, "expires in 50 s"), (-1.0, "has expired")]
+    ("left_s", "words"), [(60.0, "expires in 60 s"), (-1.0, "has expired")]
 )
 async def test_expiry_says_how_long_is_left(left_s, words):
-    """Or that nothing is."""
+    """Or that nothing is, as soon as the avatar starts."""
     epoch = FakeClock().epoch()
     stage = set_up(lifetime=Lifetime(1e9, 1e9, epoch + left_s))
     await stage.start()
-    await stage.clock.advance(STALL_LIMIT_S / 3)
     [error] = stage.outbox.errors
     assert words in error["message"]
     await stage.finish()

@@ -1,5 +1,7 @@
 """Speech that a lost connection cut off goes on, on the next session."""
 
+from math import inf
+
 import pytest
 from spatius_avatar_python.speech import Interrupt, Send
 from spatius_avatar_python.speech.utterance import CUT, LOST, PLAYED
@@ -48,7 +50,7 @@ def test_the_rewind_starts_at_what_the_service_said():
     audio = speaking.speak(8000)
     speaking.write("first")
     speaking.wait(3.0)
-    speaking.speech.playback("first", "playing", 1000.0, speaking.now)
+    speaking.speech.playback("first", "playing", 1000.0, "", speaking.now)
     speaking.lose()
     assert audio_of(speaking.write("second")) == audio[500 * BYTES_PER_MS :]
 
@@ -100,7 +102,7 @@ def test_an_end_that_the_service_reported_is_not_said_again():
     speaking.speak(5000)
     speaking.write("first")
     speaking.wait(1.0)
-    speaking.speech.playback("first", "ended", None, speaking.now)
+    speaking.speech.playback("first", "ended", None, "", speaking.now)
     speaking.lose()
     assert speaking.write("second") == []
     assert speaking.end().reason == PLAYED
@@ -195,9 +197,9 @@ def test_a_call_in_flight_keeps_its_place(is_resumed):
         speaking.write("first")
         speaking.lose()
     speaking.write("second", most=3)
-    assert speaking.steps.next() is not None
+    assert speaking.next() is not None
     speaking.wait(0.1)
-    speaking.steps.failed()
+    speaking.speech.failed()
     speaking.lose()
     assert audio_of(speaking.write("third")) == audio[100 * BYTES_PER_MS :]
 
@@ -208,9 +210,9 @@ def test_a_flush_while_resent_audio_is_in_flight_counts_it_once():
     speaking.speak(1000, end=False)
     lost_at(speaking, 0.0)
     speaking.speak(500)
-    assert speaking.steps.next() is not None
+    assert speaking.next() is not None
     speaking.speech.flush(speaking.now)
-    speaking.steps.failed()
+    speaking.speech.failed()
     speaking.lose()
     summary = speaking.summary()
     assert (summary.sent_ms, summary.flushed_ms) == (1000, 500)
@@ -316,8 +318,8 @@ def test_what_got_stale_unwritten_holds_nothing_up():
     speaking = Speaking()
     speaking.speak(1000, end=False)
     lost_at(speaking, 0.0)
-    assert speaking.steps.next() is not None
-    speaking.steps.failed()
+    assert speaking.next() is not None
+    speaking.speech.failed()
     speaking.lose()
     speaking.wait(15.1)
     speaking.speech.end(speaking.now)
@@ -331,9 +333,9 @@ def test_what_the_voice_could_not_say_gets_stale():
     speaking = Speaking()
     speaking.speak(5000)
     lost_at(speaking, 1.0)
-    say = speaking.voice.next(speaking.now)
+    say = speaking.speech.next_voice(speaking.now)
     assert say is not None
-    speaking.voice.failed(say)
+    speaking.speech.voice_failed(say)
     speaking.wait(15.1)
     assert speaking.end().reason == LOST
     assert speaking.write("second") == []
@@ -346,15 +348,17 @@ def test_nothing_gets_stale_while_it_is_being_said(by_voice):
     speaking.speak(5000)
     lost_at(speaking, 1.0)
     step = (
-        speaking.voice.next(speaking.now) if by_voice else speaking.steps.next()
+        speaking.speech.next_voice(speaking.now)
+        if by_voice
+        else speaking.next()
     )
     assert step is not None
-    assert speaking.speech.deadline() is None
+    assert speaking.speech.due_at == inf
     speaking.wait(20.0)
     if by_voice:
-        speaking.voice.said(step, speaking.now)
+        speaking.speech.said(step, speaking.now)
     else:
-        speaking.steps.written(speaking.now, "second")
+        speaking.written("second")
     speaking.wait(20.0)
     assert speaking.speech.has_waiting
     assert speaking.speech.totals.lost == 0

@@ -4,6 +4,8 @@ A machine drives `Speech`, its writers, the service and the model of a listener
 at random.
 """
 
+from math import inf
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -53,7 +55,7 @@ class ListenerMachine(Walk, RuleBasedStateMachine):
         """A frame, or seconds of a TTS that is faster than speech."""
         if has_start:
             self.turn = Turn("session", next(self.turns))
-            self.speech.start(self.turn, f"tts-{self.turn.id}")
+            self.speech.start(self.now, self.turn, f"tts-{self.turn.id}")
             self.open = None
         for at in range(0, count, FRAME_SAMPLES):
             self.frame(min(FRAME_SAMPLES, count - at))
@@ -133,8 +135,8 @@ class ListenerMachine(Walk, RuleBasedStateMachine):
         """Of another request, or of one that is long over."""
         if not self.is_playing(req_id):
             for state in ["playing", "ended"]:
-                self.speech.playback(req_id, state, None, self.now)
-            self.speech.playback(req_id, "playing", 123.0, self.now)
+                self.speech.playback(req_id, state, None, "", self.now)
+            self.speech.playback(req_id, "playing", 123.0, "", self.now)
 
     @precondition(lambda self: self.avatar.chunks and self.request)
     @rule()
@@ -146,7 +148,7 @@ class ListenerMachine(Walk, RuleBasedStateMachine):
             if chunk.said is self.request
         )
         self.speech.playback(
-            self.req_id, "playing", heard * 1000 / RATE, self.now
+            self.req_id, "playing", heard * 1000 / RATE, "", self.now
         )
 
     def teardown(self):
@@ -157,7 +159,7 @@ class ListenerMachine(Walk, RuleBasedStateMachine):
         for _ in range(20):
             self.pump()
             self.sleep_until(self.now + 5.0)
-        assert self.speech.deadline() is None
+        assert self.speech.due_at == inf
         assert self.speech.is_idle(self.now)
         assert self.speech.totals.waiting == 0
         self.listen(self.avatar.stop(self.now) + self.voice.stop(self.now))

@@ -12,7 +12,7 @@ from avatar_stage import (
     set_up,
 )
 from fakes import LOST, settle
-from spatius_avatar_python.session.link import Lifetime
+from spatius_avatar_python.session.retry import Lifetime
 
 
 async def test_given_rate_opens_a_session_at_once():
@@ -26,12 +26,12 @@ async def test_unknown_rate_waits_for_the_first_frame():
     """And is that of the frame; a start of speech says nothing of it."""
     stage = set_up(sample_rate=None)
     await stage.start()
-    stage.avatar.speech_starts(FIRST)
+    stage.speech_starts(FIRST)
     await stage.clock.advance(10.0)
     assert stage.service.sessions == []
     assert stage.outbox.states == ["connecting"]
     audio = pcm(20)
-    stage.avatar.speak(audio, FIRST, 16000)
+    stage.speak(audio, FIRST, 16000)
     await settle()
     assert stage.session.sample_rate_hz == 16000
     assert stage.session.received == audio
@@ -41,7 +41,7 @@ async def test_unknown_rate_waits_for_the_first_frame():
 async def test_frame_from_before_the_start_gives_the_rate():
     """Nothing is waited for then."""
     stage = set_up(sample_rate=None)
-    stage.avatar.speak(pcm(20), FIRST, 16000)
+    stage.speak(pcm(20), FIRST, 16000)
     await stage.start()
     assert stage.session.sample_rate_hz == 16000
     await stage.finish()
@@ -51,9 +51,9 @@ async def test_change_of_rate_renews_the_session():
     """Once what was said at the old rate has been played; no error."""
     stage = set_up(sample_rate=None)
     old, new = pcm(1000), pcm(100)
-    stage.avatar.speak(old, FIRST, 24000)
+    stage.speak(old, FIRST, 24000)
     await stage.start()
-    stage.avatar.speak(new, SECOND, 16000)
+    stage.speak(new, SECOND, 16000)
     await stage.clock.advance(0.9)
     assert len(stage.service.sessions) == 1
     await stage.clock.advance(1.0)
@@ -68,12 +68,12 @@ async def test_change_of_rate_renews_the_session():
 async def test_change_of_rate_in_silence_renews_the_session_at_once():
     """Nothing else would wake the supervisor for seconds."""
     stage = set_up(sample_rate=None)
-    stage.avatar.speak(pcm(20), FIRST, 24000)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(20), FIRST, 24000)
+    stage.speech_ends(FIRST)
     await stage.start()
     await stage.clock.advance(12.0)
     audio = pcm(20)
-    stage.avatar.speak(audio, SECOND, 16000)
+    stage.speak(audio, SECOND, 16000)
     await settle()
     assert stage.session.sample_rate_hz == 16000
     assert stage.session.received == audio
@@ -83,13 +83,13 @@ async def test_change_of_rate_in_silence_renews_the_session_at_once():
 async def test_session_after_a_loss_has_the_rate_of_what_waits():
     """Not that of the session before."""
     stage = set_up(sample_rate=None)
-    stage.avatar.speak(pcm(20), FIRST, 24000)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(20), FIRST, 24000)
+    stage.speech_ends(FIRST)
     await stage.start()
     await stage.clock.advance(10.0)
     stage.service.makings.clear()
     stage.session.on_failure(LOST)
-    stage.avatar.speak(pcm(20), SECOND, 16000)
+    stage.speak(pcm(20), SECOND, 16000)
     await stage.clock.advance(1.0)
     assert stage.session.sample_rate_hz == 16000
     await stage.finish()
@@ -99,16 +99,16 @@ async def test_change_of_rate_does_not_keep_an_interrupt_back():
     """A barge-in while the end of speech is written, and an answer at another
     rate: what plays is interrupted, and the answer is spoken."""
     stage = set_up(sample_rate=None)
-    stage.avatar.speak(pcm(5000), FIRST, 24000)
+    stage.speak(pcm(5000), FIRST, 24000)
     await stage.start()
     stage.service.calls.append("hold")
-    stage.avatar.speech_ends(FIRST)
+    stage.speech_ends(FIRST)
     await settle()
     assert stage.session.is_held
-    stage.avatar.flush()
+    stage.flush()
     answer = pcm(20)
-    stage.avatar.speak(answer, SECOND, 16000)
-    stage.avatar.speech_ends(SECOND)
+    stage.speak(answer, SECOND, 16000)
+    stage.speech_ends(SECOND)
     stage.session.release()
     await stage.clock.advance(1.0)
     first, second = stage.service.sessions
@@ -124,8 +124,8 @@ async def test_session_with_nothing_to_say_has_the_rate_of_the_one_before(
 ):
     """The avatar stays in the channel while nobody speaks."""
     stage = set_up(sample_rate=None, lifetime=RENEWED)
-    stage.avatar.speak(pcm(20), FIRST, 16000)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(20), FIRST, 16000)
+    stage.speech_ends(FIRST)
     await stage.start()
     await stage.clock.advance(10.0)
     if ends_by == "loss":
@@ -135,7 +135,7 @@ async def test_session_with_nothing_to_say_has_the_rate_of_the_one_before(
     else:
         await stage.lose(IDLE)
         assert stage.avatar.state == "asleep"
-        stage.avatar.connect()
+        stage.connect()
     await stage.clock.advance(1.0)
     assert stage.avatar.state == "ready"
     first, second = stage.service.sessions
@@ -149,13 +149,13 @@ async def test_spare_of_another_rate_is_not_used():
     stage = set_up(
         sample_rate=None, lifetime=Lifetime(1e9, 1e9, spare_max_age_s=60.0)
     )
-    stage.avatar.speak(pcm(20), FIRST, 24000)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(20), FIRST, 24000)
+    stage.speech_ends(FIRST)
     await stage.start()
     await stage.clock.advance(3.0)
     assert stage.service.events[-1] == (2, "prepare")
     audio = pcm(20)
-    stage.avatar.speak(audio, SECOND, 16000)
+    stage.speak(audio, SECOND, 16000)
     await stage.clock.advance(2.0)
     assert stage.session.sample_rate_hz == 16000
     assert stage.session.received == audio
@@ -175,6 +175,6 @@ async def test_stop_of_an_unknown_rate_opens_nothing():
     """Also where a frame comes with the stop."""
     stage = set_up(sample_rate=None)
     await stage.start()
-    stage.avatar.speak(bytes(20 * BYTES_PER_MS), FIRST, 16000)
+    stage.speak(bytes(20 * BYTES_PER_MS), FIRST, 16000)
     await stage.stopped()
     assert all(not session.is_live for session in stage.service.sessions)

@@ -38,7 +38,7 @@ async def test_first_frame_wakes_it():
     """Without a wait; it is spoken."""
     stage = await asleep()
     audio = pcm(20)
-    stage.avatar.speak(audio, FIRST)
+    stage.speak(audio, FIRST)
     await settle()
     assert stage.outbox.states[-3:] == ["asleep", "connecting", "ready"]
     assert stage.outbox.payloads("avatar_state")[-2]["reason"] == "wake"
@@ -49,7 +49,7 @@ async def test_first_frame_wakes_it():
 async def test_start_of_speech_wakes_it():
     """Before its first frame, which then finds a session."""
     stage = await asleep()
-    stage.avatar.speech_starts(FIRST)
+    stage.speech_starts(FIRST)
     await settle()
     assert stage.avatar.state == "ready"
     assert len(stage.service.sessions) == 2
@@ -59,7 +59,7 @@ async def test_start_of_speech_wakes_it():
 async def test_connect_wakes_it():
     """As `trigger_connect` asks."""
     stage = await asleep()
-    stage.avatar.connect()
+    stage.connect()
     await settle()
     assert stage.avatar.state == "ready"
     await stage.finish()
@@ -68,7 +68,7 @@ async def test_connect_wakes_it():
 async def test_connect_before_the_start_is_not_forgotten():
     """All nodes of a graph start together, in any order."""
     stage = set_up(auto_connect=False)
-    stage.avatar.connect()
+    stage.connect()
     await stage.start()
     assert stage.avatar.state == "ready"
     await stage.finish()
@@ -78,7 +78,7 @@ async def test_connect_with_the_start_is_not_forgotten():
     """It comes before the supervisor has begun."""
     stage = set_up(auto_connect=False)
     stage.avatar.start()
-    stage.avatar.connect()
+    stage.connect()
     await settle()
     assert stage.avatar.state == "ready"
     await stage.finish()
@@ -95,9 +95,9 @@ async def test_call_while_the_idle_session_ends_is_not_forgotten(is_lost, what):
     else:
         await stage.clock.advance(DISCONNECT_S)
     if what == "connect":
-        stage.avatar.connect()
+        stage.connect()
     else:
-        stage.avatar.speech_starts(FIRST)
+        stage.speech_starts(FIRST)
     await settle()
     stage.service.closing = None
     stage.session.release()
@@ -111,7 +111,7 @@ async def test_connect_is_not_forgotten_when_the_attempt_is_refused():
     """Not even when the service calls the new session idle."""
     stage = await asleep()
     stage.service.openings += [IDLE]
-    stage.avatar.connect()
+    stage.connect()
     await stage.clock.advance(2 * INITIAL_BACKOFF_S)
     assert stage.avatar.state == "ready"
     await stage.finish()
@@ -120,9 +120,10 @@ async def test_connect_is_not_forgotten_when_the_attempt_is_refused():
 async def test_need_that_was_met_does_not_wake_it_again():
     """A session was opened for it; the next one is not."""
     stage = await asleep()
-    stage.avatar.connect()
+    stage.connect()
     await stage.clock.advance(1.0)
-    stage.avatar.connect()
+    stage.connect()
+    await settle()
     await stage.lose(IDLE)
     await stage.clock.advance(100.0)
     assert stage.avatar.state == "asleep"
@@ -135,9 +136,9 @@ async def test_end_of_speech_and_flush_do_not_wake_it(what):
     """There is nothing to say."""
     stage = await asleep()
     if what == "end":
-        stage.avatar.speech_ends(FIRST)
+        stage.speech_ends(FIRST)
     else:
-        stage.avatar.flush()
+        stage.flush()
     await settle()
     assert stage.avatar.state == "asleep"
     await stage.finish()
@@ -146,17 +147,17 @@ async def test_end_of_speech_and_flush_do_not_wake_it(what):
 async def test_a_stale_frame_does_not_wake_it():
     """Not even one that is reported: its turn goes on long after its flush."""
     stage = await ready()
-    stage.avatar.speak(pcm(20), FIRST)
+    stage.speak(pcm(20), FIRST)
     await settle()
-    stage.avatar.flush()
+    stage.flush()
     await settle()
     await stage.lose(IDLE)
     for _ in range(3):
         await stage.clock.advance(6.0)
-        stage.avatar.speak(pcm(20), FIRST)
+        stage.speak(pcm(20), FIRST)
         await settle()
         assert stage.avatar.state == "asleep"
-    stage.avatar.speak(pcm(20), SECOND)
+    stage.speak(pcm(20), SECOND)
     await settle()
     assert stage.avatar.state == "ready"
     await stage.finish()
@@ -169,7 +170,7 @@ async def test_it_sleeps_again_and_wakes_again():
         await stage.lose(IDLE)
         assert stage.avatar.state == "asleep"
         await stage.clock.advance(100.0)
-        stage.avatar.speak(pcm(20), FIRST)
+        stage.speak(pcm(20), FIRST)
         await settle()
         assert len(stage.service.sessions) == number
         assert stage.avatar.state == "ready"
@@ -180,9 +181,9 @@ async def test_speech_that_waits_keeps_it_awake():
     """A session that ends while audio waits is replaced at once."""
     stage = await ready()
     stage.service.calls.append("hold")
-    stage.avatar.speak(pcm(20), FIRST)
+    stage.speak(pcm(20), FIRST)
     audio = pcm(20)
-    stage.avatar.speak(audio, FIRST)
+    stage.speak(audio, FIRST)
     await settle()
     await stage.lose(IDLE)
     await stage.clock.advance(FIRST_RETRY_S)
@@ -197,7 +198,7 @@ async def test_service_that_calls_speech_idle_is_not_hammered():
     stage = await ready()
     stage.service.openings += [IDLE] * 6
     await stage.lose(IDLE)
-    stage.avatar.speak(pcm(20), FIRST)
+    stage.speak(pcm(20), FIRST)
     waits = [await stage.until_attempt(number) for number in range(2, 9)]
     assert min(waits[1:]) >= INITIAL_BACKOFF_S - 0.02
     assert waits[-1] >= MAX_BACKOFF_S / 2 - 0.02
@@ -221,8 +222,8 @@ async def test_silence_begins_when_the_last_audio_was_played():
     """Not when it was written."""
     stage = await ready(idle_disconnect_s=DISCONNECT_S)
     await stage.clock.advance(20.0)
-    stage.avatar.speak(pcm(10_000), FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(10_000), FIRST)
+    stage.speech_ends(FIRST)
     await stage.clock.advance(10.0 + DISCONNECT_S - 0.1)
     assert stage.avatar.state == "ready"
     await stage.clock.advance(0.2)
@@ -233,10 +234,10 @@ async def test_silence_begins_when_the_last_audio_was_played():
 async def test_open_utterance_keeps_the_session():
     """Its end may be long in coming."""
     stage = await ready(idle_disconnect_s=DISCONNECT_S, end_timeout_s=0)
-    stage.avatar.speak(pcm(20), FIRST)
+    stage.speak(pcm(20), FIRST)
     await stage.clock.advance(3 * DISCONNECT_S)
     assert stage.avatar.state == "ready"
-    stage.avatar.speech_ends(FIRST)
+    stage.speech_ends(FIRST)
     await stage.clock.advance(1.0)
     assert stage.avatar.state == "ready" or stage.outbox.errors == []
     await stage.clock.advance(DISCONNECT_S)
@@ -263,7 +264,7 @@ async def test_avatar_that_does_not_connect_by_itself_is_asleep():
     assert state["reason"] == "notConnected"
     assert stage.service.sessions == []
     audio = pcm(20)
-    stage.avatar.speak(audio, FIRST)
+    stage.speak(audio, FIRST)
     await settle()
     assert stage.outbox.states == ["asleep", "connecting", "ready"]
     assert stage.session.received == audio
@@ -274,7 +275,7 @@ async def test_speech_from_before_the_start_wakes_it():
     """It does not wait for another frame."""
     stage = set_up(auto_connect=False)
     audio = pcm(20)
-    stage.avatar.speak(audio, FIRST)
+    stage.speak(audio, FIRST)
     await stage.start()
     assert stage.avatar.state == "ready"
     assert stage.session.received == audio
@@ -285,7 +286,7 @@ async def test_attempt_after_waking_that_fails_is_an_outage():
     """Reported and retried as any."""
     stage = await asleep()
     stage.service.openings += [LOST]
-    stage.avatar.speak(pcm(20), FIRST)
+    stage.speak(pcm(20), FIRST)
     await settle()
     assert stage.avatar.state == "recovering"
     assert len(stage.outbox.errors) == 1
@@ -307,7 +308,7 @@ async def delay_ms(stage: Stage) -> float:
     its first audio was."""
     reported = len(stage.outbox.utterances)
     await stage.clock.advance(0.3)
-    stage.avatar.speak(pcm(20), SECOND)
+    stage.speak(pcm(20), SECOND)
     await stage.clock.advance(0.4)
     stage.session.release()
     await stage.clock.advance(3.0)  # no end comes
@@ -319,8 +320,8 @@ async def test_delay_of_the_first_audio_counts_from_its_frame():
     """The time that waking takes is a part of it."""
     stage = await asleep()
     stage.service.openings += ["hold"]
-    stage.avatar.speak(pcm(20), SECOND)
-    stage.avatar.speech_ends(SECOND)
+    stage.speak(pcm(20), SECOND)
+    stage.speech_ends(SECOND)
     await stage.clock.advance(0.7)
     stage.session.release()
     await stage.clock.advance(1.0)
@@ -333,7 +334,7 @@ async def test_delay_counts_from_the_start_of_speech_that_wakes_it():
     """For the utterance that woke it, and for no other."""
     stage = await asleep()
     stage.service.openings += ["hold"]
-    stage.avatar.speech_starts(SECOND)
+    stage.speech_starts(SECOND)
     assert await delay_ms(stage) == 700
     assert await delay_ms(stage) == 0
     await stage.finish()
@@ -347,8 +348,8 @@ async def test_delay_does_not_count_from_a_start_that_does_not_wake_it(first):
     await stage.start()
     if first == "connect":
         assert stage.avatar.state == "asleep"
-        stage.avatar.connect()
-    stage.avatar.speech_starts(SECOND)
+        stage.connect()
+    stage.speech_starts(SECOND)
     assert await delay_ms(stage) == 400
     await stage.finish()
 
@@ -358,11 +359,11 @@ async def test_delay_does_not_count_from_the_start_of_another_turn(what):
     """One that had no audio, whatever ended it, is not in the next one's."""
     stage = await asleep()
     stage.service.openings += ["hold"]
-    stage.avatar.speech_starts(FIRST)
+    stage.speech_starts(FIRST)
     if what == "end":
-        stage.avatar.speech_ends(FIRST)
+        stage.speech_ends(FIRST)
     elif what == "flush":
-        stage.avatar.flush()
+        stage.flush()
     assert await delay_ms(stage) == 400
     await stage.finish()
 
@@ -370,11 +371,11 @@ async def test_delay_does_not_count_from_the_start_of_another_turn(what):
 async def test_delay_does_not_count_the_time_asleep():
     """The start of speech woke it, and nothing followed."""
     stage = await asleep()
-    stage.avatar.speech_starts(SECOND)
+    stage.speech_starts(SECOND)
     await settle()
     await stage.lose(IDLE)
     await stage.clock.advance(100.0)
     stage.service.openings += ["hold"]
-    stage.avatar.connect()
+    stage.connect()
     assert await delay_ms(stage) == 400
     await stage.finish()

@@ -1,6 +1,8 @@
 """The rules of speech in docs/design.md, with corner cases: order, ends and
 messages."""
 
+from math import inf
+
 import pytest
 from spatius_avatar_python.speech import (
     Interrupt,
@@ -9,7 +11,7 @@ from spatius_avatar_python.speech import (
     Speech,
 )
 from spatius_avatar_python.speech.intake import MAX_PAUSE_S
-from spatius_avatar_python.speech.limits import MESSAGE_MS
+from spatius_avatar_python.speech.utterance import MESSAGE_MS
 from speech_steps import (
     BYTES_PER_MS,
     FIRST,
@@ -20,6 +22,7 @@ from speech_steps import (
     make,
     pcm,
     write,
+    written,
 )
 
 TIMEOUT_S = Limits().end_timeout_s
@@ -71,7 +74,7 @@ def test_frames_of_one_byte_make_samples():
     """Two frames of half a sample each are one sample."""
     speech = make()
     speech.frame(b"\x01", 0.0)
-    assert speech.steps.next() is None
+    assert speech.next(0.0) is None
     speech.frame(b"\x02", 0.0)
     assert audio_of(write(speech)) == b"\x01\x02"
 
@@ -121,7 +124,7 @@ def test_odd_byte_of_a_timeout_does_not_reach_other_speech(between):
     now = 2 * TIMEOUT_S
     speech.tick(now)
     if between == "start":
-        speech.start(FIRST)
+        speech.start(0.0, FIRST)
     elif between == "end":
         speech.end(now, FIRST)
     elif between == "flush":
@@ -170,9 +173,9 @@ def test_no_step_is_handed_out_twice():
     """A second step before the first is settled is a mistake."""
     speech = make()
     speech.frame(pcm(10), 0.0)
-    speech.steps.next()
+    speech.next(0.0)
     with pytest.raises(AssertionError):
-        speech.steps.next()
+        speech.next(0.0)
 
 
 # Rule 2: the end of speech
@@ -202,9 +205,9 @@ def test_end_while_the_last_audio_is_being_written():
     """An end that comes during the call is sent after it."""
     speech = make()
     speech.frame(pcm(20), 0.0)
-    speech.steps.next()
+    speech.next(0.0)
     speech.end(0.0)
-    speech.steps.written(0.0)
+    written(speech, 0.0)
     assert write(speech) == [Send(b"", True)]
 
 
@@ -250,8 +253,8 @@ def test_cut_of_an_open_utterance_acts_as_a_flush():
     speech = make()
     sent = pcm(100)
     speech.frame(sent, 0.0, FIRST)
-    speech.steps.next()
-    speech.steps.written(0.0)
+    speech.next(0.0)
+    written(speech, 0.0)
     speech.frame(pcm(300), 0.0, FIRST)
     speech.end(0.0, FIRST, cut=True)
     assert write(speech) == [Interrupt()]
@@ -358,7 +361,7 @@ def test_single_frame_is_not_copied():
     speech = make()
     frame = pcm(10)
     speech.frame(frame, 0.0)
-    step = speech.steps.next()
+    step = speech.next(0.0)
     assert isinstance(step, Send)
     assert step.audio is frame
 
@@ -385,7 +388,7 @@ def test_utterance_ends_by_itself():
     speech.frame(pcm(20), 0.0)
     speech.frame(pcm(20), 1.0)
     write(speech)
-    assert speech.deadline() == 2.5
+    assert speech.due_at == 2.5
     speech.tick(2.4)
     assert write(speech) == []
     speech.tick(2.5)
@@ -397,7 +400,7 @@ def test_timeout_of_0_never_ends():
     speech = make(end_timeout_s=0)
     speech.frame(pcm(20), 0.0)
     write(speech)
-    assert speech.deadline() is None
+    assert speech.due_at == inf
     speech.tick(1e6)
     assert write(speech) == []
 
@@ -407,7 +410,7 @@ def test_empty_frame_is_no_new_audio():
     speech = make(end_timeout_s=1.5)
     speech.frame(pcm(20), 0.0)
     speech.frame(b"", 1.0)
-    assert speech.deadline() == 1.5
+    assert speech.due_at == 1.5
 
 
 def test_end_that_comes_after_the_timeout_counts_not():

@@ -8,10 +8,9 @@ from spatius_avatar_python.speech import (
     Send,
     Speech,
 )
-from spatius_avatar_python.speech.limits import MESSAGE_MS
+from spatius_avatar_python.speech.intake import STALE_LIMIT_S, TurnIdReused
 from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
-from spatius_avatar_python.speech.staleness import STALE_LIMIT_S, TurnIdReused
-from spatius_avatar_python.speech.turn import Turn
+from spatius_avatar_python.speech.utterance import MESSAGE_MS, Turn
 from speech_steps import (
     BYTES_PER_MS,
     FIRST,
@@ -26,6 +25,7 @@ from speech_steps import (
     pcm,
     summaries_of,
     write,
+    written,
 )
 
 # Rule 4: flush
@@ -53,9 +53,9 @@ def test_flush_of_a_message_in_flight_interrupts_it():
     """What the writer is just sending will have to be interrupted."""
     speech = make()
     speech.frame(pcm(300), 0.0)
-    speech.steps.next()
+    speech.next(0.0)
     speech.flush(0.0)
-    speech.steps.written(0.0)
+    written(speech, 0.0)
     assert write(speech) == [Interrupt()]
     assert speech.totals.sent == MESSAGE_MS * BYTES_PER_MS // 2
 
@@ -64,10 +64,10 @@ def test_flush_of_a_message_in_flight_that_is_lost():
     """A flushed message that did not reach the wire is not sent again."""
     speech = make()
     speech.frame(pcm(300), 0.0)
-    speech.steps.next()
+    speech.next(0.0)
     speech.flush(0.0)
-    speech.steps.failed()
-    speech.steps.connection_lost(0.0)
+    speech.failed()
+    speech.connection_lost(0.0)
     assert write(speech) == []
     assert speech.totals.flushed == 300 * BYTES_PER_MS // 2
     [summary] = summaries_of(speech)
@@ -132,10 +132,10 @@ def test_flush_during_the_interrupt_adds_none():
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
-    assert speech.steps.next() == Interrupt()
+    assert speech.next(0.0) == Interrupt()
     speech.frame(pcm(40), 0.0, SECOND)
     speech.flush(0.0)
-    speech.steps.written(0.0)
+    written(speech, 0.0)
     assert write(speech) == []
     assert speech.totals.flushed == 40 * BYTES_PER_MS // 2
 
@@ -185,7 +185,7 @@ def test_late_frames_of_a_flushed_turn_are_dropped():
     write(speech)
     speech.flush(0.0)
     speech.frame(pcm(20), 0.1, FIRST)
-    speech.start(FIRST)
+    speech.start(0.0, FIRST)
     speech.frame(pcm(20), STALE_LIMIT_S + 10, FIRST)
     assert write(speech, 20.0) == [Interrupt()]
     assert speech.totals.flushed == 40 * BYTES_PER_MS // 2
@@ -258,7 +258,7 @@ def test_flush_after_a_lost_connection_means_the_turn_too():
     speech.frame(pcm(2000), 0.0, FIRST)
     speech.end(0.0, FIRST)
     write(speech)
-    speech.steps.connection_lost(0.0)
+    speech.connection_lost(0.0)
     speech.flush(1.0)
     speech.frame(pcm(20), 1.5, FIRST)
     assert write(speech, 1.5) == []
@@ -280,13 +280,13 @@ def test_flushed_turns_are_forgotten_in_the_end():
     """Sessions that all count their turns from 1 do not pile up; a turn that
     is flushed again is kept again."""
     speech = make()
-    speech.start(Turn("again", 1))  # each flush means it, too
+    speech.start(0.0, Turn("again", 1))  # each flush means it, too
     for number in range(64):
         speech.frame(pcm(20), 0.0, Turn(f"session {number}", 1))
         speech.flush(0.0)
     speech.frame(pcm(20), 0.0, Turn("session 63", 1))
     speech.frame(pcm(20), 0.0, Turn("again", 1))
-    assert speech.steps.next() is None
+    assert speech.next(0.0) is None
     audio = pcm(20)
     speech.frame(audio, 0.0, Turn("session 0", 1))
     assert audio_of(write(speech)) == audio
@@ -302,7 +302,7 @@ def test_without_ids_audio_is_stale_until_something_tells(until):
     speech.frame(pcm(20), STALE_LIMIT_S - 0.01)
     now = 0.5
     if until == "start":
-        speech.start()
+        speech.start(0.0)
     elif until == "limit":
         now = STALE_LIMIT_S
     else:
@@ -317,7 +317,7 @@ def test_start_of_the_flushed_turn_is_no_sign():
     speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     speech.flush(0.0)
-    speech.start(FIRST)
+    speech.start(0.0, FIRST)
     speech.frame(pcm(20), 0.1)
     assert write(speech) == []
 
@@ -362,7 +362,7 @@ def test_next_answer_without_any_id_loses_nothing():
     speech.flush(0.1)
     speech.frame(pcm(100), 0.2)
     speech.end(0.2, cut=True)
-    speech.start()
+    speech.start(0.0)
     audio = pcm(150)
     speech.frame(audio, 0.3)
     speech.end(0.4)
@@ -377,7 +377,7 @@ def test_next_answer_without_any_id_loses_nothing():
 def test_a_request_that_has_begun_is_flushed_before_its_first_frame():
     """tts_audio_start names the turn; a late end of another changes nothing."""
     speech = make()
-    speech.start(SECOND)
+    speech.start(0.0, SECOND)
     speech.end(0.1, FIRST)
     speech.flush(0.2)
     speech.frame(pcm(100), 0.3, SECOND)
@@ -415,7 +415,7 @@ def test_a_turn_long_over_is_not_flushed():
 def test_a_request_has_ended_with_or_without_its_session(begun, ended):
     """A flush in silence does not concern its turn any more."""
     speech = make()
-    speech.start(begun)
+    speech.start(0.0, begun)
     speech.frame(pcm(100), 0.0, FIRST)
     speech.end(0.0, ended)
     write(speech)
@@ -427,7 +427,7 @@ def test_a_request_has_ended_with_or_without_its_session(begun, ended):
 def test_the_late_end_of_another_session_ends_no_request():
     """Its ids may be the same: each session counts its turns from one."""
     speech = make()
-    speech.start(FIRST, "tts-request-1")
+    speech.start(0.0, FIRST, "tts-request-1")
     late = FIRST._replace(session="before")
     speech.end(0.0, late, request_id="tts-request-1")
     speech.flush(0.1)
@@ -452,10 +452,10 @@ def test_a_request_is_not_begun_with_less_than_an_encoder_sends():
     """An interrupt would name a request that nobody has seen."""
     speech = Speech(sample_rate=RATE, limits=Limits(first_message_ms=20))
     speech.frame(pcm(10), 0.0)
-    assert speech.steps.next() is None
+    assert speech.next(0.0) is None
     speech.flush(0.0)
-    assert speech.steps.next() is None
-    speech.start()
+    assert speech.next(0.0) is None
+    speech.start(0.0)
     speech.frame(pcm(10), 2.0)
     speech.frame(pcm(10), 2.0)
     assert len(write(speech, 2.0)) == 1

@@ -18,16 +18,18 @@ from hypothesis.stateful import (
     rule,
 )
 from spatius_avatar_python.speech import Interrupt, Limits, Send, Speech, Step
-from spatius_avatar_python.speech.intake import MAX_PAUSE_S
-from spatius_avatar_python.speech.overflow import Overflow
+from spatius_avatar_python.speech.intake import (
+    MAX_PAUSE_S,
+    STALE_LIMIT_S,
+    Overflow,
+    TurnIdReused,
+)
 from spatius_avatar_python.speech.playout import (
     PLAYBACK_MARGIN_S,
     SENTENCE_GAP_S,
 )
-from spatius_avatar_python.speech.staleness import STALE_LIMIT_S, TurnIdReused
-from spatius_avatar_python.speech.turn import Turn
-from spatius_avatar_python.speech.utterance import Summary
-from speech_steps import check_sum
+from spatius_avatar_python.speech.utterance import Summary, Turn
+from speech_steps import check_sum, written
 
 RATE = 100  # few samples per second, so that each has a number of its own
 MESSAGE_SAMPLES = RATE // 10
@@ -193,7 +195,7 @@ class SpeechMachine(RuleBasedStateMachine):
 
     @rule(turn=TURNS)
     def start(self, turn):
-        self.speech.start(turn)
+        self.speech.start(self.now, turn)
         self.timed_out = None
         if turn not in self.flushed_turns:
             self.stale_until = float("-inf")
@@ -209,14 +211,13 @@ class SpeechMachine(RuleBasedStateMachine):
     def wait(self, seconds):
         until = self.now + seconds
         while True:
-            deadline = self.speech.deadline()
-            if deadline is None or deadline > until:
+            deadline = self.speech.due_at
+            if deadline > until:
                 break
             assert deadline >= self.now - 20.0
             self.now = max(self.now, deadline)
             self.tick()
-            after = self.speech.deadline()
-            assert after is None or after > self.now, "it never stops being due"
+            assert self.speech.due_at > self.now, "it never stops being due"
         self.now = until
         self.tick()
 
@@ -225,7 +226,7 @@ class SpeechMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held is None)
     @rule()
     def take(self):
-        step = self.speech.steps.next()
+        step = self.speech.next(self.now)
         if step is None:
             assert not self.interrupt_due, "an interrupt is missing"
             assert self.speech.totals.waiting == 0, "it keeps audio back"
@@ -276,7 +277,7 @@ class SpeechMachine(RuleBasedStateMachine):
     @rule()
     def fail(self):
         said = self.held_said
-        self.speech.steps.failed()
+        self.speech.failed()
         if said is not None:
             said.taken -= len(self.held_audio()) // 2
         self.held = self.held_said = None
@@ -285,7 +286,7 @@ class SpeechMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held is None)
     @rule()
     def lose(self):
-        self.speech.steps.connection_lost(self.now)
+        self.speech.connection_lost(self.now)
         if self.request is not None:
             # Only the end of it was missing, which nobody needs any more.
             said = self.request.said
@@ -466,7 +467,7 @@ class SpeechMachine(RuleBasedStateMachine):
 
     def settle(self):
         step, said = self.held, self.held_said
-        self.speech.steps.written(self.now, "request")
+        written(self.speech, self.now, "request")
         if isinstance(step, Interrupt):
             assert self.latest is not None, "nothing to interrupt"
             assert not self.latest.interrupted, "interrupted twice"

@@ -7,14 +7,12 @@ import pytest
 from spatius_avatar_python.speech import (
     Send,
 )
-from spatius_avatar_python.speech.limits import MESSAGE_MS
-from spatius_avatar_python.speech.overflow import (
+from spatius_avatar_python.speech.intake import (
     OVERFLOW_LIMIT_S,
     OVERFLOW_PAUSE_S,
 )
 from spatius_avatar_python.speech.playout import END_MARGIN_S, PLAYBACK_MARGIN_S
-from spatius_avatar_python.speech.turn import Turn
-from spatius_avatar_python.speech.utterance import Summary
+from spatius_avatar_python.speech.utterance import MESSAGE_MS, Summary, Turn
 from speech_steps import (
     BYTES_PER_MS,
     FIRST,
@@ -27,6 +25,7 @@ from speech_steps import (
     pcm,
     summaries_of,
     write,
+    written,
 )
 
 # Rule 6: the bound
@@ -61,8 +60,7 @@ def test_overflow_is_reported_once_with_its_amount():
         speech.frame(pcm(10), index / 100, FIRST)
     speech.tick(0.49)
     assert overflows_of(speech) == []
-    deadline = speech.deadline()
-    assert deadline is not None
+    deadline = speech.due_at
     assert deadline <= 0.49 + OVERFLOW_PAUSE_S + 1e-6
     speech.tick(0.49 + OVERFLOW_PAUSE_S)
     [overflow] = overflows_of(speech)
@@ -91,12 +89,12 @@ def test_overflow_ends_when_half_of_the_room_is_free():
     speech = make(max_buffered_s=1.0)
     speech.frame(pcm(1500), 0.0)
     for _ in range(4):
-        speech.steps.next()
-        speech.steps.written(0.0)
+        speech.next(0.0)
+        written(speech, 0.0)
     speech.frame(pcm(10), 0.0)
     assert overflows_of(speech) == []
-    speech.steps.next()
-    speech.steps.written(0.0)
+    speech.next(0.0)
+    written(speech, 0.0)
     refused = speech.totals.refused
     audio = pcm(10)
     speech.frame(audio, 0.0)
@@ -135,10 +133,10 @@ def test_bound_holds_for_what_the_writer_puts_back():
     speech = make(max_buffered_s=1.0)
     first = pcm(1000)
     speech.frame(first, 0.0)
-    speech.steps.next()
+    speech.next(0.0)
     speech.frame(pcm(100), 0.0)
-    speech.steps.failed()
-    speech.steps.connection_lost(0.0)
+    speech.failed()
+    speech.connection_lost(0.0)
     check_sum(speech)
     assert speech.waiting_s <= 1.0
     waiting_s = speech.waiting_s
@@ -166,11 +164,11 @@ def test_every_sample_is_accounted_for():
     speech = make(max_buffered_s=0.5)
     speech.frame(pcm(300) + b"\x00", 0.0, FIRST)
     check_sum(speech)
-    speech.steps.next()
+    speech.next(0.0)
     check_sum(speech)
     speech.frame(b"\x00" + pcm(400), 0.0, FIRST)
     check_sum(speech)
-    speech.steps.written(0.0)
+    written(speech, 0.0)
     speech.flush(0.0)
     check_sum(speech)
     speech.frame(pcm(20), 0.0, FIRST)
@@ -232,11 +230,11 @@ def test_unwritten_message_goes_first_on_the_next_connection():
     audio = pcm(350)
     speech.frame(audio, 0.0)
     speech.end(0.0)
-    speech.steps.next()
-    speech.steps.written(0.0)
-    speech.steps.next()
-    speech.steps.failed()
-    speech.steps.connection_lost(0.0)
+    speech.next(0.0)
+    written(speech, 0.0)
+    speech.next(0.0)
+    speech.failed()
+    speech.connection_lost(0.0)
     steps = write(speech)
     assert audio_of(steps) == audio[MESSAGE_MS * BYTES_PER_MS :]
     assert ends_of(steps) == 1
@@ -247,10 +245,10 @@ def test_unwritten_message_keeps_its_place_before_new_frames():
     speech = make()
     frames = [pcm(20), pcm(20), pcm(20)]
     speech.frame(frames[0], 0.0)
-    speech.steps.next()
+    speech.next(0.0)
     speech.frame(frames[1], 0.0)
-    speech.steps.failed()
-    speech.steps.connection_lost(0.0)
+    speech.failed()
+    speech.connection_lost(0.0)
     speech.frame(frames[2], 0.0)
     assert write(speech) == [Send(b"".join(frames), False)]
 
@@ -261,9 +259,9 @@ def test_unwritten_end_makes_no_request_of_its_own():
     speech.frame(pcm(20), 0.0)
     write(speech)
     speech.end(0.0)
-    assert speech.steps.next() == Send(b"", True)
-    speech.steps.failed()
-    speech.steps.connection_lost(0.0)
+    assert speech.next(0.0) == Send(b"", True)
+    speech.failed()
+    speech.connection_lost(0.0)
     assert write(speech) == []
     assert len(summaries_of(speech)) == 1
 
@@ -273,7 +271,7 @@ def test_end_after_the_loss_makes_no_request_of_its_own():
     speech = make()
     speech.frame(pcm(20), 0.0)
     write(speech)
-    speech.steps.connection_lost(0.0)
+    speech.connection_lost(0.0)
     speech.end(0.0)
     assert write(speech) == []
     [summary] = summaries_of(speech)
@@ -286,7 +284,7 @@ def test_written_audio_is_not_repeated_without_resumption():
     speech.frame(pcm(500), 0.0)
     speech.end(0.0)
     write(speech)
-    speech.steps.connection_lost(0.0)
+    speech.connection_lost(0.0)
     assert write(speech) == []
     [summary] = summaries_of(speech)
     assert (summary.lost_ms, summary.interrupted) == (500, False)
@@ -298,10 +296,10 @@ def test_nothing_is_interrupted_on_a_new_connection():
     speech.frame(pcm(500), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
-    speech.steps.connection_lost(0.0)
+    speech.connection_lost(0.0)
     assert write(speech) == []
     speech.frame(pcm(20), 0.0, SECOND)
-    speech.steps.connection_lost(0.0)
+    speech.connection_lost(0.0)
     speech.flush(0.0)
     assert write(speech) == []
 
@@ -312,9 +310,9 @@ def test_interrupt_that_is_lost_is_not_repeated():
     speech.frame(pcm(500), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
-    speech.steps.next()
-    speech.steps.failed()
-    speech.steps.connection_lost(0.0)
+    speech.next(0.0)
+    speech.failed()
+    speech.connection_lost(0.0)
     audio = pcm(20)
     speech.frame(audio, 0.0, SECOND)
     assert write(speech) == [Send(audio, False)]
@@ -325,7 +323,7 @@ def test_flushed_turn_is_stale_on_a_new_connection_too():
     speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     speech.flush(0.0)
-    speech.steps.connection_lost(0.0)
+    speech.connection_lost(0.0)
     speech.frame(pcm(20), 0.0, FIRST)
     assert write(speech) == []
 
@@ -341,7 +339,7 @@ def test_summary_comes_when_it_has_been_heard():
     write(speech, 0.25, "request-7", "connection-7")
     speech.tick(0.75 + END_MARGIN_S - 0.01)
     assert summaries_of(speech) == []
-    assert speech.deadline() == pytest.approx(0.75 + END_MARGIN_S)
+    assert speech.due_at == pytest.approx(0.75 + END_MARGIN_S)
     speech.tick(0.76 + END_MARGIN_S)
     assert summaries_of(speech) == [
         Summary(
@@ -362,8 +360,8 @@ def test_summary_of_a_flushed_utterance():
     """What was sent and what was dropped add up to what was received."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
-    speech.steps.next()
-    speech.steps.written(0.0)
+    speech.next(0.0)
+    written(speech, 0.0)
     speech.flush(0.0)
     [summary] = summaries_of(speech)
     assert summary.interrupted
@@ -375,10 +373,10 @@ def test_summary_of_a_message_in_flight_waits_for_it():
     """A flushed utterance is summarized once its last message is settled."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
-    speech.steps.next()
+    speech.next(0.0)
     speech.flush(0.0)
     assert summaries_of(speech) == []
-    speech.steps.written(0.0)
+    written(speech, 0.0)
     [summary] = summaries_of(speech)
     assert (summary.sent_ms, summary.dropped_ms) == (100, 400)
     write(speech)
@@ -413,11 +411,11 @@ def test_summary_of_an_utterance_over_two_connections():
     speech = make()
     speech.frame(pcm(300), 0.0)
     speech.end(0.0)
-    speech.steps.next()
-    speech.steps.written(0.0, "old")
-    speech.steps.next()
-    speech.steps.failed()
-    speech.steps.connection_lost(0.0)
+    speech.next(0.0)
+    written(speech, 0.0, "old")
+    speech.next(0.0)
+    speech.failed()
+    speech.connection_lost(0.0)
     write(speech, 1.0, "new")
     speech.tick(10.0)
     [summary] = summaries_of(speech)

@@ -16,10 +16,14 @@ from avatar_stage import (
 )
 from fakes import LOST, settle
 from spatius_avatar_python.messages import payloads as reports
-from spatius_avatar_python.session.link import Lifetime
-from spatius_avatar_python.session.retry import BACKOFF_RESET_S
+from spatius_avatar_python.session.retry import STABLE_AFTER_S, Lifetime
 
 CLOSED = replace(LOST, code="1011", vendor_message="internal error")
+
+METADATA = {
+    "connection_id": "connection-1",
+    "vendor_metadata": {"avatar_session_id": "connection-1"},
+}
 
 
 def states(stage: Stage) -> list[tuple[str, str]]:
@@ -83,7 +87,7 @@ async def test_renewal_long_after_an_outage_is_one():
     """The outage ended with the session that lasted."""
     stage = await ready(lifetime=RENEWED)
     await stage.lose(LOST)
-    await stage.clock.advance(1.0 + BACKOFF_RESET_S)
+    await stage.clock.advance(1.0 + STABLE_AFTER_S)
     await stage.clock.advance(100.0)
     assert states(stage)[-1] == ("ready", "renewed")
     await stage.finish()
@@ -91,7 +95,7 @@ async def test_renewal_long_after_an_outage_is_one():
 
 async def test_renewal_soon_after_an_outage_is_one():
     """Nothing was lost between the two sessions."""
-    renew_after_s = BACKOFF_RESET_S / 2
+    renew_after_s = STABLE_AFTER_S / 2
     stage = await ready(lifetime=Lifetime(renew_after_s, 1e9))
     await stage.lose(LOST)
     await stage.clock.advance(1.0)
@@ -128,7 +132,7 @@ async def test_session_after_sleep_is_connected():
     stage = await ready()
     await stage.lose(IDLE)
     await stage.clock.advance(1.0)
-    stage.avatar.connect()
+    stage.connect()
     await settle()
     assert states(stage)[2:] == [
         ("asleep", "idleTimeout"),
@@ -185,21 +189,36 @@ async def test_status_follows_a_connection():
     assert statuses(stage) == [
         ("disconnected", "connecting", ""),
         ("connecting", "connected", ""),
-        ("connected", "disconnected", "closed"),
+        ("connected", "disconnected", "stopped"),
     ]
 
 
-async def test_status_of_attempts_that_fail_stays_connecting():
-    """It changes when one succeeds."""
+async def test_status_follows_each_attempt():
+    """Each is reported, and between two of them the status is
+    disconnected."""
     stage = set_up()
-    stage.service.openings += [REFUSED] * 3
+    stage.service.openings += [REFUSED] * 2
     await stage.start()
-    await stage.until_attempt(4)
+    await stage.until_attempt(3)
     await settle()
-    assert [current for _, current, _ in statuses(stage)] == [
-        "connecting",
-        "connected",
+    assert statuses(stage) == [
+        *[
+            ("disconnected", "connecting", ""),
+            ("connecting", "disconnected", "lost"),
+        ]
+        * 2,
+        ("disconnected", "connecting", ""),
+        ("connecting", "connected", ""),
     ]
+    await stage.finish()
+
+
+async def test_status_of_a_loss_does_not_wait_for_the_close():
+    """The connection is of no use from the loss on."""
+    stage = await ready()
+    stage.service.closing = "hold"
+    await stage.lose(LOST)
+    assert statuses(stage)[-1] == ("connected", "disconnected", "lost")
     await stage.finish()
 
 
@@ -221,7 +240,7 @@ async def test_status_of_a_loss_says_what_the_service_said():
         "last": "connected",
         "code": reports.NON_FATAL,
         "message": "lost",
-        "metadata": {"connection_id": "connection-1"},
+        "metadata": METADATA,
     }
     await stage.finish()
 
@@ -303,10 +322,10 @@ async def test_duration_of_a_connection_is_reported_at_its_end(how):
     if how == "loss":
         await stage.lose(LOST)
     else:
-        await stage.avatar.stop()
+        await stage.stop()
     metrics = stage.outbox.payloads("metrics")[-1]
     assert metrics["metrics"] == {"connected_ms": 12500}
-    assert metrics["metadata"] == {"connection_id": "connection-1"}
+    assert metrics["metadata"] == METADATA
     await stage.finish()
 
 
@@ -325,9 +344,9 @@ async def test_attempt_that_fails_has_no_duration():
 async def test_begin_and_end_of_playout_are_reported():
     """With the TTS's request and the turn."""
     stage = await ready()
-    stage.avatar.speech_starts(FIRST, "tts-1")
-    stage.avatar.speak(pcm(500), FIRST)
-    stage.avatar.speech_ends(FIRST, request_id="tts-1")
+    stage.speech_starts(FIRST, "tts-1")
+    stage.speak(pcm(500), FIRST)
+    stage.speech_ends(FIRST, request_id="tts-1")
     await stage.clock.advance(2.0)
     metadata = {"turn_id": 1, "session_id": "session"}
     assert stage.outbox.payloads("avatar_audio_start") == [
@@ -349,13 +368,14 @@ async def test_begin_and_end_of_playout_are_reported():
 async def test_service_says_when_playout_ends():
     """Its signal counts, and ends the utterance at once."""
     stage = await ready()
-    stage.avatar.speak(pcm(500), FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(500), FIRST)
+    stage.speech_ends(FIRST)
     await settle()
     session = stage.session
     session.play("request-1.0", "playing")
     await stage.clock.advance(0.3)
     session.play("request-1.0", "ended")
+    await settle()
     [end] = stage.outbox.payloads("avatar_audio_end")
     assert end["source"] == "service"
     assert end["playback_position_ms"] == 500
@@ -366,11 +386,11 @@ async def test_service_says_when_playout_ends():
 async def test_service_says_how_much_was_played():
     """A flush then cuts where the listener was."""
     stage = await ready()
-    stage.avatar.speak(pcm(5000), FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(5000), FIRST)
+    stage.speech_ends(FIRST)
     await stage.clock.advance(1.0)
     stage.session.play("request-1.0", "playing", 400.0)
-    stage.avatar.flush()
+    stage.flush()
     await settle()
     [end] = stage.outbox.payloads("avatar_audio_end")
     assert (end["reason"], end["playback_position_ms"]) == (2, 400)
@@ -384,10 +404,11 @@ async def test_playback_of_an_older_session_is_ignored():
     old = stage.session
     await stage.lose(LOST)
     await stage.clock.advance(1.0)
-    stage.avatar.speak(pcm(5000), FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(5000), FIRST)
+    stage.speech_ends(FIRST)
     await settle()
     old.play("request-2.0", "ended")
+    await settle()
     assert stage.outbox.payloads("avatar_audio_end") == []
     await stage.finish()
 
@@ -395,8 +416,8 @@ async def test_playback_of_an_older_session_is_ignored():
 async def test_loss_ends_what_was_heard():
     """Where speech is not resumed, with reason 3."""
     stage = await ready()
-    stage.avatar.speak(pcm(5000), FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(5000), FIRST)
+    stage.speech_ends(FIRST)
     await stage.clock.advance(1.0)
     await stage.lose(LOST)
     [end] = stage.outbox.payloads("avatar_audio_end")

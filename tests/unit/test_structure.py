@@ -23,7 +23,7 @@ LAYERS = (
     {"messages"},
     {"speech", "settings"},
     {"token"},
-    {"clock", "eager"},
+    {"clock"},
 )
 
 SDKS = {"spatius", "avatarkit", "spatialreal", "websockets"}

@@ -73,9 +73,9 @@ def test_the_id_of_the_voice_is_kept_where_the_avatar_takes_part():
     speaking = Speaking()
     speaking.speak(1000)
     speaking.say(most=50)
-    say = speaking.voice.next(speaking.now)
+    say = speaking.speech.next_voice(speaking.now)
     assert say is not None
-    speaking.voice.failed(say)
+    speaking.speech.voice_failed(say)
     speaking.write("request")
     speaking.wait(5.0)
     (start,), end = speaking.starts, speaking.end()
@@ -115,12 +115,12 @@ def test_an_utterance_stays_with_the_voice_to_its_end():
     speaking = Speaking()
     speaking.speak(1000, end=False)
     assert len(speaking.say(most=10)) == 10
-    assert speaking.voice.has_begun
+    assert speaking.speech.voice_has_begun
     assert speaking.write() == []
     speaking.speak(100)
     assert speaking.write() == []
     assert len(speaking.say()) == 100
-    assert not speaking.voice.has_begun
+    assert not speaking.speech.voice_has_begun
 
 
 def test_the_avatar_waits_until_the_voice_has_been_heard():
@@ -161,7 +161,7 @@ def test_the_voice_waits_for_a_call_in_flight():
     """What the avatar's writer holds may still be heard."""
     speaking = Speaking()
     speaking.speak(100)
-    assert speaking.steps.next() is not None
+    assert speaking.next() is not None
     assert speaking.say() == []
 
 
@@ -235,14 +235,14 @@ def test_a_flush_while_the_voice_holds_a_frame(is_said):
     """It counts when it is known what became of it."""
     speaking = Speaking()
     speaking.speak(100)
-    say = speaking.voice.next(speaking.now)
+    say = speaking.speech.next_voice(speaking.now)
     assert say is not None
     speaking.speech.flush(speaking.now)
     assert not speaking.summaries
     if is_said:
-        speaking.voice.said(say, speaking.now)
+        speaking.speech.said(say, speaking.now)
     else:
-        speaking.voice.failed(say)
+        speaking.speech.voice_failed(say)
     summary = speaking.summary()
     assert summary.voice_ms == (10 if is_said else 0)
     assert summary.voice_ms + summary.flushed_ms == 100
@@ -254,10 +254,10 @@ def test_the_stop_while_the_voice_holds_a_frame():
     """Nobody waits for it; it counts as refused."""
     speaking = Speaking()
     speaking.speak(100)
-    say = speaking.voice.next(speaking.now)
+    say = speaking.speech.next_voice(speaking.now)
     assert say is not None
     speaking.speech.close(speaking.now)
-    speaking.voice.said(say, speaking.now)
+    speaking.speech.said(say, speaking.now)
     assert speaking.summary().refused_ms == 100
     assert speaking.speech.totals.waiting == 0
 
@@ -280,10 +280,10 @@ def test_without_a_voice_the_audio_is_put_back():
     """The avatar says all of it, later."""
     speaking = Speaking()
     audio = speaking.speak(1000)
-    say = speaking.voice.next(speaking.now)
+    say = speaking.speech.next_voice(speaking.now)
     assert say is not None
-    speaking.voice.failed(say)
-    assert not speaking.voice.has_begun
+    speaking.speech.voice_failed(say)
+    assert not speaking.speech.voice_has_begun
     assert audio_of(speaking.write()) == audio
 
 
@@ -294,9 +294,9 @@ def test_without_a_voice_a_rewound_utterance_is_still_rewound():
     speaking.write("first")
     speaking.wait(0.5)
     speaking.lose()
-    say = speaking.voice.next(speaking.now)
+    say = speaking.speech.next_voice(speaking.now)
     assert say is not None
-    speaking.voice.failed(say)
+    speaking.speech.voice_failed(say)
     rest = audio[500 * BYTES_PER_MS :]
     assert audio_of(speaking.write("second")) == rest
     speaking.wait(5.0)
@@ -311,9 +311,9 @@ def test_a_voice_that_ends_in_mid_utterance_leaves_the_rest():
     audio = speaking.speak(1000)
     speaking.say(most=50)
     speaking.wait(0.1)
-    say = speaking.voice.next(speaking.now)
+    say = speaking.speech.next_voice(speaking.now)
     assert say is not None
-    speaking.voice.failed(say)
+    speaking.speech.voice_failed(say)
     rest = audio[500 * BYTES_PER_MS :]
     assert audio_of(speaking.write("first")) == rest
     speaking.lose()

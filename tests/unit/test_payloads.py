@@ -7,6 +7,12 @@ import pytest
 from spatius_avatar_python.messages import payloads as reports
 from spatius_avatar_python.speech import AudioEnd, AudioStart, Summary, Turn
 
+VENDOR_METADATA = {
+    "name": "spatius",
+    "avatar_id": "avatar",
+    "avatar_session_id": "conn-1",
+}
+
 TURN = Turn("session-1", 3)
 
 
@@ -59,6 +65,8 @@ def every_payload() -> dict[str, dict[str, Any]]:
             phase="websocket_runtime",
             connection_id="conn-1",
             req_id="req-1",
+            vendor_metadata=VENDOR_METADATA,
+            more={"attempts": 3},
         ),
         "bare error": reports.error(reports.FATAL, "wrong key"),
         "connected": reports.connected("conn-1", 123.4),
@@ -96,7 +104,7 @@ def test_payload_is_json_without_nulls(name):
 def test_error_has_the_form_of_a_module_error():
     """An error names module, code, vendor, and the turn it affects."""
     assert every_payload()["error"] == {
-        "id": "req-1",
+        "id": "3",
         "module": "avatar",
         "code": 1000,
         "message": "the connection was lost",
@@ -111,12 +119,8 @@ def test_error_has_the_form_of_a_module_error():
             "phase": "websocket_runtime",
             "connection_id": "conn-1",
             "req_id": "req-1",
-            "vendor_metadata": {
-                "code": "1011",
-                "phase": "websocket_runtime",
-                "connection_id": "conn-1",
-                "req_id": "req-1",
-            },
+            "vendor_metadata": VENDOR_METADATA,
+            "attempts": 3,
         },
     }
 
@@ -124,7 +128,7 @@ def test_error_has_the_form_of_a_module_error():
 def test_error_leaves_out_what_is_not_known():
     """The form stays, its metadata is empty."""
     assert every_payload()["bare error"] == {
-        "id": "",
+        "id": "0",
         "module": "avatar",
         "code": -1000,
         "message": "wrong key",
@@ -133,10 +137,45 @@ def test_error_leaves_out_what_is_not_known():
     }
 
 
-def test_error_without_a_request_is_of_its_connection():
-    """Its id is that of the connection."""
-    payload = reports.error(1000, "lost", connection_id="conn-1")
-    assert payload["id"] == "conn-1"
+@pytest.mark.parametrize(
+    ("turn", "id_"),
+    [
+        (None, "0"),
+        (Turn("s", 3), "3"),
+        (Turn("s", 0), "0"),
+        (Turn(None, "t-3"), "t-3"),
+    ],
+)
+def test_id_of_an_error_is_that_of_its_turn(turn, id_):
+    """As text, as TEN's avatars have it; no request or connection stands for
+    it."""
+    payload = reports.error(
+        1000, "lost", turn=turn, connection_id="conn-1", req_id="req-1"
+    )
+    assert payload["id"] == id_
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        reports.connected("conn-1", 1.0, VENDOR_METADATA),
+        reports.disconnected("conn-1", 1.0, VENDOR_METADATA),
+        reports.error(1000, "lost", vendor_metadata=VENDOR_METADATA),
+        reports.connection_status(
+            "conn-1", "connected", "connecting", "", "", "", VENDOR_METADATA
+        ),
+    ],
+)
+def test_reports_name_the_vendor_and_the_avatar(payload):
+    """In the metadata, as TEN's own avatars do."""
+    assert payload["metadata"]["vendor_metadata"] == VENDOR_METADATA
+
+
+def test_values_that_are_empty_are_not_known():
+    """TEN's checks allow no empty value."""
+    assert reports.known({"name": "spatius", "region": ""}) == {
+        "name": "spatius"
+    }
 
 
 @pytest.mark.parametrize(

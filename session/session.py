@@ -1,0 +1,721 @@
+"""One session with Spatius, from its tokens to its close, through any SDK.
+
+A session's state changes in this file only: an enum, a table of the legal
+transitions, and one method that makes them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from enum import Enum
+from typing import Any, NamedTuple, Optional, Union
+
+from ..clock import Clock, Timer, wait_until
+from .errors import ConnectionEnded, Failure, SessionError, clean_id, failure_of
+
+CONSOLE_DEADLINE_S = 10.0
+"""For the session token; avatarkit waits 300 s for a silent console."""
+
+UPGRADE_DEADLINE_S = 10.0
+"""For the lookup, TCP, TLS and the upgrade of the websocket."""
+
+CONFIRMATION_DEADLINE_S = 10.0
+"""For the service's confirmation; avatarkit waits indefinitely."""
+
+OWN_TIMEOUT_S = 0.3
+"""Added to the deadlines that an SDK has itself: after an error of its own, and
+not after a cancel, it may be started again."""
+
+CONNECTED_POLL_S = 0.25
+"""How often an opening is checked for its upgrade. No SDK reports it."""
+
+CLOSE_DEADLINE_S = 3.0
+"""For a close; the SDK waits up to 20 s for a silent peer."""
+
+ABORTED_S = 0.2
+"""How long a call may take to notice that its connection was dropped."""
+
+PEER_CLOSE_S = 0.2
+"""How long the peer may take to end TCP behind its close frame. The websocket
+library waits 10 s, and meanwhile it reports nothing."""
+
+STALL_LIMIT_S = 30.0
+"""How long one call may wait for the socket. The SDK's own keepalive cannot
+notice a dead peer while the socket's buffer is full."""
+
+PLAYBACK_STATES = ("playing", "paused", "ended", "interrupted")
+
+
+class State(Enum):
+    """The state of a session."""
+
+    NEW = "new"
+    PREPARING = "preparing"
+    """`prepare` is in progress."""
+    PREPARED = "prepared"
+    """It has its token, and no connection."""
+    OPENING = "opening"
+    """`open` is in progress, with the console call where it has no token."""
+    READY = "ready"
+    RETIRED = "retired"
+    """No more audio is written; the audio sent so far may still play."""
+    LOST = "lost"
+    """It cannot be used any more; `loss` says why."""
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.NEW: frozenset({State.PREPARING, State.OPENING, State.CLOSING}),
+    State.PREPARING: frozenset({State.PREPARED, State.LOST, State.CLOSING}),
+    State.PREPARED: frozenset({State.OPENING, State.CLOSING}),
+    State.OPENING: frozenset(
+        {State.READY, State.PREPARED, State.LOST, State.CLOSING}
+    ),
+    State.READY: frozenset({State.RETIRED, State.LOST, State.CLOSING}),
+    State.RETIRED: frozenset({State.LOST, State.CLOSING}),
+    State.LOST: frozenset({State.CLOSING}),
+    State.CLOSING: frozenset({State.CLOSED}),
+    State.CLOSED: frozenset(),
+}
+"""The states that may follow each state."""
+
+_CONNECTED = (State.READY, State.RETIRED)
+_ENDED = (State.CLOSING, State.CLOSED)
+
+
+class IllegalTransition(RuntimeError):
+    """A method was called in a state that does not allow it."""
+
+
+class PlaybackSignal(NamedTuple):
+    """The service's report of the playback of one request."""
+
+    req_id: str
+    state: str
+    """One of `PLAYBACK_STATES`."""
+    played_ms: Optional[float]
+    """None if the service does not say."""
+    reason: str = ""
+    """Why playback was interrupted, in the service's words."""
+    at_s: float = 0.0
+    """When it came, in monotonic seconds."""
+
+
+class PingAnswered(NamedTuple):
+    """The service has received all that was sent before the latest ping."""
+
+    at_s: float
+
+
+class ServiceError(NamedTuple):
+    """A non-fatal error of the service: the session goes on."""
+
+    failure: Failure
+    at_s: float
+
+
+Event = Union[PlaybackSignal, PingAnswered, ServiceError]
+
+
+class Session:
+    """One connection and the attempt to make it.
+
+    `make` makes the SDK's session with those of the callbacks that it has,
+    `preload` does the blocking work of a first connection and returns a
+    failure to report, `request_of` reads the ids of request and
+    connection out of a ServerResponseAnimation, `explain` maps an exception
+    of the SDK to its meaning. `add_secrets` gets the session token before it
+    can be logged. `wake` is called in a turn of its own of the event loop
+    when the state has changed by itself, when there are events to take, and
+    when the last call of a session that takes no more audio has ended.
+
+    `prepare`, `open` and `close` begin and return at once. `send` and
+    `interrupt` must be called one after the other, from a task, and must not
+    be cancelled.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., Any],
+        *,
+        wake: Callable[[], None],
+        sample_rate: int,
+        clock: Clock,
+        add_secrets: Callable[[list[str]], None],
+        preload: Callable[[], Awaitable[Optional[Failure]]],
+        request_of: Callable[[bytes], tuple[str, str]],
+        explain: Callable[[BaseException], Failure] = failure_of,
+    ) -> None:
+        self.sample_rate = sample_rate
+        """Of the audio that it takes, in Hz."""
+        self.state = State.NEW
+        self.connection_id = ""
+        self.began_at = clock.monotonic()
+        """When its tokens were made."""
+        self.opened_at = self.began_at
+        """When `open` was called for the last time."""
+        self.ready_at = float("inf")
+        self.loss: Optional[Failure] = None
+        """Why it was lost, or why the latest opening failed."""
+        self._make = make
+        self._wake = wake
+        self._clock = clock
+        self._add_secrets = add_secrets
+        self._preload = preload
+        self._request_of = request_of
+        self._explain = explain
+        self._events: list[Event] = []
+        self._session: Any = None  # the SDK's
+        self._connection: Any = None  # the SDK forgets it before its on_close
+        self._has_token = False
+        self._attempt: Optional[asyncio.Task[None]] = None
+        self._step: Optional[asyncio.Task[Any]] = None  # init or start
+        self._call_since: Optional[float] = None
+        self._call_ended: Optional[asyncio.Future[None]] = None
+        self._loss_in_opening: Optional[Failure] = None
+        self._peer_timer: Optional[Timer] = None  # of a close by the peer
+        self._close_timers: list[Timer] = []
+
+    def __repr__(self) -> str:
+        return f"<Session {self.state.value} {self.connection_id}>"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it may be written to."""
+        return self.state is State.READY
+
+    @property
+    def was_ready(self) -> bool:
+        return self.ready_at != float("inf")
+
+    @property
+    def has_token(self) -> bool:
+        """Whether it may be opened without a call of the console."""
+        return self.state is State.PREPARED
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether a call of `send` or `interrupt` is in progress."""
+        return self._call_since is not None
+
+    @property
+    def due_at(self) -> float:
+        """When `tick` has something to do, inf for never."""
+        if self._call_since is None or self.state not in _CONNECTED:
+            return float("inf")
+        return self._call_since + STALL_LIMIT_S
+
+    def secrets(self) -> list[str]:
+        """Return the secrets that this session got from the service."""
+        token = getattr(self._session, "_session_token", None)
+        return [str(token)] if token else []
+
+    def take_events(self) -> list[Event]:
+        """Return the events since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def prepare(self) -> None:
+        """Begin to get the session token: PREPARED or LOST follows."""
+        self._transition(State.PREPARING)
+        self._begin(self._prepare())
+
+    def open(self) -> None:
+        """Begin to connect: READY, LOST, or PREPARED follows.
+
+        PREPARED, with `loss` set, means that the token was not used up, and
+        that `open` may be called again.
+        """
+        self._transition(State.OPENING)
+        self.loss = self._loss_in_opening = None
+        self.opened_at = self._clock.monotonic()
+        self._begin(self._open())
+
+    def send(self, audio: bytes, end: bool) -> Coroutine[Any, Any, str]:
+        """Send audio and return its request's id. Raises `SessionError`.
+
+        Does not yield where the socket has room.
+        """
+        return self._call("send_audio", audio, end)
+
+    def interrupt(self) -> Coroutine[Any, Any, str]:
+        """Interrupt the latest request and return its id. Raises
+        `SessionError`."""
+        return self._call("interrupt")
+
+    def ping(self) -> bool:
+        """Send a ping (RFC 6455, 5.5.2), whose answer is an event; return
+        False if the SDK's internals are not as expected."""
+        if self.state not in _CONNECTED or not hasattr(
+            self._connection, "ping"
+        ):
+            return False
+        _keep(asyncio.ensure_future(self._ping()))
+        return True
+
+    def retire(self) -> None:
+        """Have nothing more written. No effect if it is not ready."""
+        if self.state is State.READY:
+            self._transition(State.RETIRED)
+
+    def close(self, within_s: float = CLOSE_DEADLINE_S) -> None:
+        """Begin to close: CLOSED follows within that time.
+
+        The rest of a slow close goes on in the background. A second call
+        shortens the time.
+        """
+        if self.state is State.CLOSED:
+            return
+        if self.state is not State.CLOSING:
+            self._transition(State.CLOSING)
+            self._events.clear()
+            if self.is_calling:
+                self._abort_transport()
+            closing = asyncio.ensure_future(self._close())
+            _keep(closing)
+            closing.add_done_callback(lambda _: self._closed())
+        # The abort is for a peer that does not answer the close.
+        now = self._clock.monotonic()
+        abort_at = now + max(0.0, within_s - ABORTED_S)
+        self._close_timers += [
+            self._clock.call_at(abort_at, self._abort_transport),
+            self._clock.call_at(now + within_s, self._closed),
+        ]
+
+    def abort(self) -> None:
+        """Drop TCP: a call that waits for the socket fails."""
+        self._abort_transport()
+
+    def give_up(self, silent_s: float) -> None:
+        """Lose the session: the service has not answered for so long."""
+        self._stalled(
+            f"Spatius has not answered for {silent_s:.0f} s", "websocket_ping"
+        )
+
+    def tick(self, now: float) -> None:
+        """Lose the session if a call has waited too long for the socket."""
+        if now >= self.due_at:
+            self._stalled(
+                f"Spatius has taken no data for {STALL_LIMIT_S:.0f} s",
+                "websocket_send",
+            )
+
+    # The state
+
+    def _transition(self, state: State) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise IllegalTransition(
+                f"a session that is {self.state.value} cannot become "
+                f"{state.value}"
+            )
+        self.state = state
+
+    def _became(self, state: State) -> None:
+        """Make a transition that was not asked for, and report it."""
+        self._transition(state)
+        self._wake_later()
+
+    def _lose(self, failure: Failure) -> None:
+        """Note why it is lost: the first reason is the cause."""
+        if self.state is State.OPENING:
+            self._loss_in_opening = self._loss_in_opening or failure
+        if self.state not in _CONNECTED:
+            return
+        self.loss = failure
+        self._became(State.LOST)
+        if self.is_calling:
+            self._abort_transport()  # the call may wait for long
+
+    def _stalled(self, message: str, phase: str) -> None:
+        if self.state not in _CONNECTED:
+            return
+        self._lose(
+            Failure(
+                message,
+                code="stalled",
+                phase=phase,
+                connection_id=self.connection_id,
+            )
+        )
+        self._abort_transport()
+
+    def _report(self, event: Event) -> None:
+        if self.state not in _ENDED:
+            self._events.append(event)
+            self._wake_later()
+
+    def _wake_later(self) -> None:
+        asyncio.get_running_loop().call_soon(self._wake)
+
+    # Opening
+
+    def _begin(self, attempt: Coroutine[Any, Any, State]) -> None:
+        self._attempt = asyncio.ensure_future(self._finish(attempt))
+
+    async def _finish(self, attempt: Coroutine[Any, Any, State]) -> None:
+        """Run `prepare` or `open`, and make the transition that follows."""
+        failure: Optional[Failure] = None
+        state = State.LOST
+        try:
+            state = await attempt
+        except SessionError as error:
+            failure = error.failure
+        except asyncio.CancelledError:
+            failure = Failure("the opening was cancelled")
+        except Exception as error:
+            failure = Failure(f"the session could not be opened: {error!r}")
+        if self.state in _ENDED:
+            return
+        if failure is not None:
+            self.loss = failure
+            if self._has_token and failure.keeps_token:
+                state = State.PREPARED
+        self._became(state)
+
+    async def _prepare(self) -> State:
+        await self._get_token()
+        return State.PREPARED
+
+    async def _open(self) -> State:
+        if not self._has_token:
+            await self._get_token()
+        connection_id = await self._within(
+            self._start(), self._start_deadlines()
+        )
+        # Before the loop runs on: the connection may be closed again at once.
+        self._connection = getattr(self._session, "_connection", None)
+        self._has_token = False
+        if self._loss_in_opening is not None:
+            raise SessionError(self._loss_in_opening)
+        self.connection_id = clean_id(connection_id)
+        self.ready_at = self._clock.monotonic()
+        self._watch_peer()
+        return State.READY
+
+    async def _get_token(self) -> None:
+        failure = await self._preload()
+        if failure is not None:
+            self._report(ServiceError(failure, self._clock.monotonic()))
+        self.began_at = self._clock.monotonic()
+        self._session = self._make(
+            on_error=self._on_error,
+            on_close=self._on_close,
+            transport_frames=self._on_frames,
+            on_playback_state=self._on_playback_state,
+        )
+        until = self.began_at + CONSOLE_DEADLINE_S + OWN_TIMEOUT_S
+        await self._within(self._session.init(), lambda: (until, _NO_CONSOLE))
+        self._has_token = True
+        self._add_secrets(self.secrets())
+
+    async def _start(self) -> str:
+        """Run the SDK's start; cancelled while it closes a connection that
+        was refused, raise the refusal."""
+        try:
+            return await self._session.start()
+        except asyncio.CancelledError as error:
+            refusal = error.__context__
+            if not isinstance(refusal, Exception):
+                raise
+        raise refusal
+
+    def _start_deadlines(self) -> Callable[[], tuple[float, Failure]]:
+        """Return a function that returns the deadline of the current step of
+        a start, and the failure of one that exceeds it."""
+        upgrade_at = (
+            self._clock.monotonic() + UPGRADE_DEADLINE_S + OWN_TIMEOUT_S
+        )
+        confirmation_at: Optional[float] = None
+
+        def deadline() -> tuple[float, Failure]:
+            nonlocal confirmation_at
+            if (
+                confirmation_at is None
+                and getattr(self._session, "_connection", None) is not None
+            ):
+                confirmation_at = (
+                    self._clock.monotonic() + CONFIRMATION_DEADLINE_S
+                )
+            if confirmation_at is None:
+                return upgrade_at, _NO_UPGRADE
+            return confirmation_at, _NO_CONFIRMATION
+
+        return deadline
+
+    async def _within(
+        self,
+        call: Coroutine[Any, Any, Any],
+        deadline: Callable[[], tuple[float, Failure]],
+    ) -> Any:
+        """Await a call of the SDK, not beyond its deadline."""
+        step = self._step = asyncio.ensure_future(call)
+        step.add_done_callback(_retrieve_exception)
+        late: Optional[Failure] = None
+        try:
+            while not step.done() and late is None:
+                until, failure = deadline()
+                now = self._clock.monotonic()
+                if now >= until:
+                    late = failure
+                else:
+                    poll_at = min(until, now + CONNECTED_POLL_S)
+                    await wait_until(self._clock, poll_at, step)
+            if late is not None:
+                # The SDK raises the refusal of a handshake after its own
+                # close, which waits for a peer that does not answer.
+                self._abort_transport()
+                await self._wait_for(step, ABORTED_S)
+        finally:
+            if not step.done():
+                # spatialreal has forgotten the connection by then; the
+                # websocket library drops it within 20 s.
+                step.cancel()
+        if not step.done():
+            await self._wait_for(step, ABORTED_S)
+        if late is not None and not self._is_refused(step):
+            raise SessionError(late)
+        try:
+            return await step
+        except Exception as error:
+            raise SessionError(self._explain(error)) from error
+
+    def _is_refused(self, step: "asyncio.Task[Any]") -> bool:
+        """Return whether a step failed for a reason that the service gave."""
+        if not step.done() or step.cancelled():
+            return False
+        error = step.exception()
+        return error is not None and self._explain(error).code not in (
+            "connectionClosed",
+            "connectionFailed",
+            "",
+        )
+
+    async def _wait_for(
+        self, future: "asyncio.Future[Any]", limit_s: float
+    ) -> None:
+        """Wait for a future, not for long, and not for its result."""
+        await wait_until(self._clock, self._clock.monotonic() + limit_s, future)
+
+    # Calls
+
+    async def _call(self, name: str, *arguments: Any) -> str:
+        if self._call_since is not None:
+            raise IllegalTransition("a call of this session is in progress")
+        if self.state is not State.READY:
+            raise SessionError(self.loss or _NOT_READY)
+        self._call_since = self._clock.monotonic()
+        try:
+            req_id: str = await getattr(self._session, name)(*arguments)
+        except BaseException as error:
+            self._call_since = None
+            self._call_failed(error)
+            raise SessionError(self.loss or self._explain(error)) from error
+        self._call_since = None
+        if self.state is not State.READY:
+            self._last_call_ended()
+            if self.loss is not None:
+                # Lost meanwhile: it is unknown how much of it was sent.
+                raise SessionError(self.loss)
+        return req_id
+
+    def _call_failed(self, error: BaseException) -> None:
+        is_cancelled = not isinstance(error, Exception)
+        if is_cancelled:
+            # The SDK's session is of no use after that.
+            self._lose(Failure("a call to Spatius was cancelled"))
+            self._abort_transport()
+        else:
+            self._lose(self._explain(error))
+        self._last_call_ended()
+        if is_cancelled:
+            raise error
+
+    def _last_call_ended(self) -> None:
+        if self._call_ended is not None:
+            self._call_ended.set_result(None)
+        self._wake_later()
+
+    async def _ping(self) -> None:
+        try:
+            await (await self._connection.ping())
+        except Exception:  # the connection has ended, or is no websocket
+            return
+        if self.state in _CONNECTED:
+            self._report(PingAnswered(self._clock.monotonic()))
+
+    # Closing
+
+    async def _close(self) -> None:
+        attempt, step = self._attempt, self._step
+        if attempt is not None and not attempt.done():
+            attempt.cancel()
+            await self._wait_for(attempt, CLOSE_DEADLINE_S)
+        if step is not None and not step.done():
+            await self._wait_for(step, CLOSE_DEADLINE_S)
+        if self.is_calling:
+            self._call_ended = asyncio.get_running_loop().create_future()
+            await self._wait_for(self._call_ended, CLOSE_DEADLINE_S)
+        if self._session is not None:
+            # It may have opened in spite of its cancel.
+            connection = getattr(self._session, "_connection", None)
+            self._connection = connection or self._connection
+            try:
+                await self._session.close()
+            except Exception:
+                # The connection may be open still: the service would take it
+                # for a publisher, beside the next.
+                self._abort_transport()
+
+    def _closed(self) -> None:
+        """Note that the close has ended, or has taken its time."""
+        if self.state is State.CLOSING:
+            self._became(State.CLOSED)
+        for timer in self._close_timers:
+            timer.cancel()
+        self._close_timers.clear()
+        self._cancel_peer_timer()
+
+    def _watch_peer(self) -> None:
+        """Notice a close that the peer begins.
+
+        The library says nothing before TCP has ended. Of all that it does
+        with a close frame, `process_event` comes last.
+        """
+        process = getattr(self._connection, "process_event", None)
+        if process is not None:
+
+            def process_and_check(event: Any) -> None:
+                process(event)
+                self._check_peer()
+
+            self._connection.process_event = process_and_check
+        self._check_peer()
+
+    def _check_peer(self) -> None:
+        state = getattr(self._connection, "state", None)
+        is_open = getattr(state, "name", "OPEN") == "OPEN"
+        if is_open or self._peer_timer is not None or self.state in _ENDED:
+            return
+        self._peer_timer = self._clock.call_at(
+            self._clock.monotonic() + PEER_CLOSE_S, self._abort_transport
+        )
+
+    def _cancel_peer_timer(self) -> None:
+        if self._peer_timer is not None:
+            self._peer_timer.cancel()
+
+    def _abort_transport(self) -> None:
+        # The SDK has no call for it, and its own close waits for a silent
+        # peer for 10 to 20 s; should its internals change, so do we.
+        connection = getattr(self._session, "_connection", None)
+        transport = getattr(connection or self._connection, "transport", None)
+        if transport is not None:
+            transport.abort()
+
+    # The SDK's callbacks
+
+    def _on_error(self, error: Exception) -> None:
+        if self.state in _ENDED:
+            return
+        failure = self._explain(error)
+        if failure.ends_session:
+            self._lose(failure)
+        elif self.state is not State.LOST:
+            self._report(ServiceError(failure, self._clock.monotonic()))
+
+    def _on_close(self) -> None:
+        self._cancel_peer_timer()
+        connection = self._connection
+        # The SDK does not report the code of a clean close.
+        code = getattr(connection, "close_code", None)
+        reason = getattr(connection, "close_reason", None)
+        ended = ConnectionEnded(code, reason, self.connection_id)
+        self._lose(self._explain(ended))
+
+    def _on_frames(self, data: bytes, is_last: bool) -> None:
+        """Take the bytes of a ServerResponseAnimation: with Agora egress it
+        says that a request plays, or (`is_last`) has been played out."""
+        try:
+            req_id, connection_id = self._request_of(data)
+        except Exception:  # of no use to us, and no reason to end a session
+            return
+        state = "ended" if is_last else "playing"
+        self._on_playback(req_id, connection_id, state, None)
+
+    def _on_playback_state(self, event: Any) -> None:
+        """Take a ServerPlaybackState, which only `spatialreal` knows."""
+        try:
+            state = str(event.state.value)
+            played_ms = max(0.0, float(event.played_ms))
+            req_id, connection_id = event.req_id, event.connection_id
+            reason = getattr(event.reason, "value", event.reason)
+        except Exception:
+            return
+        if state in PLAYBACK_STATES:
+            self._on_playback(req_id, connection_id, state, played_ms, reason)
+
+    def _on_playback(
+        self,
+        req_id: str,
+        connection_id: str,
+        state: str,
+        played_ms: Optional[float],
+        reason: Any = "",
+    ) -> None:
+        """Report playback, unless it is an older connection's."""
+        is_older = clean_id(connection_id) not in ("", self.connection_id)
+        if self.state in _CONNECTED and req_id and not is_older:
+            self._report(
+                PlaybackSignal(
+                    clean_id(req_id),
+                    state,
+                    played_ms,
+                    clean_id(reason),
+                    self._clock.monotonic(),
+                )
+            )
+
+
+OpenSession = Callable[[Callable[[], None], int], Session]
+"""Makes a session; takes its `wake` and the rate of its audio in Hz."""
+
+
+def _no_answer(message: str, phase: str) -> Failure:
+    return Failure(
+        f"{message}; check the network, the region and the endpoints",
+        code="connectionFailed",
+        phase=phase,
+    )
+
+
+_NO_CONSOLE = _no_answer(
+    f"the Spatius console did not answer within {CONSOLE_DEADLINE_S:.0f} s",
+    "session_token",
+)
+_NO_UPGRADE = _no_answer(
+    f"the Spatius ingress did not answer within {UPGRADE_DEADLINE_S:.0f} s",
+    "websocket_connect",
+)
+_NO_CONFIRMATION = _no_answer(
+    "the Spatius ingress did not confirm the session within "
+    f"{CONFIRMATION_DEADLINE_S:.0f} s",
+    "websocket_handshake",
+)
+_NOT_READY = Failure("the session takes no audio", code="notReady")
+
+
+def _retrieve_exception(task: "asyncio.Task[Any]") -> None:
+    """Keep asyncio from logging an error that is not awaited any more: its
+    text is the service's, and may repeat a secret."""
+    if not task.cancelled():
+        task.exception()
+
+
+# The tasks of the background; the loop itself holds tasks weakly.
+_unfinished: "set[asyncio.Task[None]]" = set()
+
+
+def _keep(task: "asyncio.Task[None]") -> None:
+    """Hold a task until it is done."""
+    _unfinished.add(task)
+    task.add_done_callback(_unfinished.discard)

@@ -1,0 +1,347 @@
+"""What stands between the worker and the service: proxies, clocks, regions.
+
+Through the real SDK; each test starts the servers that it needs.
+"""
+
+import asyncio
+import importlib
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Optional
+from urllib.parse import urlsplit
+
+import pytest
+from agent import properties
+from spatius_avatar_python import config
+from spatius_avatar_python.clock import SystemClock
+from spatius_avatar_python.session import sdk
+from spatius_avatar_python.session.errors import Failure
+from spatius_avatar_python.session.session import (
+    ServiceError,
+    Session,
+    State,
+)
+
+pytestmark = [pytest.mark.wire, pytest.mark.asyncio]
+
+NAME = sdk.package().partition(" ")[0]
+RATE_HZ = 24000
+DEADLINE_S = 30.0
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "socks_proxy", "no_proxy")
+
+
+class Server:
+    """An HTTP server or proxy that answers all requests alike, or passes
+    them on where `answer` is None."""
+
+    def __init__(self, answer: Optional[bytes]) -> None:
+        self.answer = answer
+        self.targets: list[str] = []
+        """The second words of the requests."""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Serve; yield the URL."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.close()
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, target, _ = head.split(b"\r\n")[0].decode().split(" ")
+        self.targets.append(target)
+        if self.answer is not None:
+            writer.write(self.answer)
+            writer.close()
+            return
+        is_tunnel = method == "CONNECT"
+        address = urlsplit(f"//{target}" if is_tunnel else target)
+        up_reader, up_writer = await asyncio.open_connection(
+            address.hostname, address.port
+        )
+        if is_tunnel:
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        else:
+            path = target.partition(address.netloc)[2]
+            up_writer.write(head.replace(target.encode(), path.encode(), 1))
+        await asyncio.gather(
+            self._copy(reader, up_writer), self._copy(up_reader, writer)
+        )
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+        finally:
+            writer.close()
+
+
+def answer(status: str, body: Any = "", *headers: str) -> bytes:
+    data = json.dumps(body).encode()
+    lines = [
+        f"HTTP/1.1 {status}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(data)}",
+        "Connection: close",
+        *headers,
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode() + data
+
+
+class Attempt:
+    """A session that is opened with `params`, and what comes of it."""
+
+    def __init__(self, server: Any, **changed: Any) -> None:
+        tree = properties(server, **changed)
+        self.params = config.load(tree, SystemClock.epoch()).params
+        self._woken = asyncio.Event()
+        self.open_session = sdk.opener(
+            self.params, SystemClock(), lambda secrets: None
+        )
+
+    async def opened(self) -> Session:
+        session = self.open_session(self._woken.set, RATE_HZ)
+        session.open()
+        await self._until(lambda: session.state is not State.OPENING)
+        return session
+
+    async def closed(self, session: Session) -> None:
+        session.close()
+        await self._until(lambda: session.state is State.CLOSED)
+
+    async def failure(self) -> Failure:
+        """Return why the session cannot be opened."""
+        session = await self.opened()
+        failure = session.loss
+        await self.closed(session)
+        assert failure is not None
+        return failure
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
+            await asyncio.wait_for(self._woken.wait(), DEADLINE_S)
+            self._woken.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    """The machine's own proxies are not what is tested."""
+    for name in PROXY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+# Proxies
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTPS_PROXY"])
+async def test_console_and_ingress_go_through_the_proxy(
+    motion_server, monkeypatch, variable
+):
+    """Both the same way, whichever of the variables is set."""
+    proxy = Server(None)
+    async with proxy.running() as url:
+        monkeypatch.setenv(variable, url)
+        attempt = Attempt(motion_server)
+        session = await attempt.opened()
+        assert session.is_ready, session.loss
+        assert await session.send(bytes(480), True)
+        await attempt.closed(session)
+    console, ingress = proxy.targets
+    address = urlsplit(console)
+    assert address.netloc == urlsplit(motion_server.console_url).netloc
+    assert "session-token" in address.path
+    assert ingress == f"127.0.0.1:{motion_server.port}"
+
+
+async def test_host_of_no_proxy_is_reached_directly(motion_server, monkeypatch):
+    """Console and ingress both."""
+    proxy = Server(None)
+    async with proxy.running() as url:
+        monkeypatch.setenv("HTTP_PROXY", url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        attempt = Attempt(motion_server)
+        session = await attempt.opened()
+        assert session.is_ready, session.loss
+        await attempt.closed(session)
+    assert proxy.targets == []
+
+
+@pytest.mark.parametrize("step", ["console", "ingress"])
+async def test_refusal_of_the_proxy_names_the_variable(
+    motion_server, monkeypatch, step
+):
+    """It is not Spatius' answer, whichever of the calls meets it."""
+    proxy = Server(answer("407 Proxy Authentication Required"))
+    attempt = Attempt(motion_server)
+    session = attempt.open_session(attempt._woken.set, RATE_HZ)
+    if step == "ingress":
+        session.prepare()
+        await attempt._until(lambda: session.has_token)
+    async with proxy.running() as url:
+        monkeypatch.setenv("HTTP_PROXY", url)
+        session.open()
+        await attempt._until(lambda: session.state is not State.OPENING)
+        failure = session.loss
+        assert failure is not None
+        await attempt.closed(session)
+        assert (failure.code, failure.fatal) == ("proxyRefused", True)
+        assert "HTTP_PROXY" in failure.message
+        assert "Spatius says" not in failure.message
+
+
+@pytest.mark.parametrize("phase", ["console", "ingress"])
+async def test_proxy_that_is_down_is_named(motion_server, monkeypatch, phase):
+    """By its variable, whichever of the calls meets it."""
+    attempt = Attempt(motion_server)
+    if phase == "console":
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        failure = await attempt.failure()
+    else:
+        session = attempt.open_session(attempt._woken.set, RATE_HZ)
+        session.prepare()
+        await attempt._until(lambda: session.has_token)
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        session.open()
+        await attempt._until(lambda: session.state is not State.OPENING)
+        assert session.loss is not None
+        failure = session.loss
+        assert session.has_token
+        await attempt.closed(session)
+    assert "http_proxy" in failure.message
+    assert not failure.fatal
+
+
+async def test_socks_without_its_package_is_named(motion_server, monkeypatch):
+    """The proxy is right; the package is missing."""
+    monkeypatch.setenv("HTTPS_PROXY", "socks5h://127.0.0.1:9")
+    failure = await Attempt(motion_server).failure()
+    assert failure.code == "socksPackageMissing"
+    assert "pip install python-socks" in failure.message
+    assert "HTTPS_PROXY" in failure.message
+
+
+# The console's headers
+
+
+async def test_clock_that_is_behind_the_consoles(motion_server):
+    """The message says by how much."""
+    late = SystemClock.epoch() + 1800
+    date = importlib.import_module("email.utils").formatdate(late, usegmt=True)
+    server = Server(
+        answer(
+            "400 Bad Request",
+            {"errors": [{"detail": "expireAt is in the past"}]},
+            f"Date: {date}",
+        )
+    )
+    async with server.running() as url:
+        attempt = Attempt(motion_server, console_endpoint_url=url)
+        failure = await attempt.failure()
+    assert "check this machine's clock" in failure.message
+    assert "30 min behind" in failure.message
+    assert not failure.fatal
+
+
+async def test_wait_that_the_console_asks_for(motion_server):
+    """`Retry-After` of an answer that refuses."""
+    server = Server(answer("429 Too Many Requests", {}, "Retry-After: 40"))
+    async with server.running() as url:
+        attempt = Attempt(motion_server, console_endpoint_url=url)
+        failure = await attempt.failure()
+    assert failure.retry_slowly
+    assert failure.retry_after_s == 40.0
+
+
+# The nearest region
+
+
+@pytest.fixture
+def nearest_region(monkeypatch):
+    """What is known of it: nothing, as in a new worker."""
+    if NAME != "spatius":
+        pytest.skip(f"{NAME} asks no global service")
+    monkeypatch.setattr(sdk, "_nearest_region", sdk._NearestRegion())
+    return importlib.import_module("spatius.bootstrap")
+
+
+class Regional(Attempt):
+    """An attempt that is given no region and no endpoints."""
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(
+            server, console_endpoint_url="", ingress_endpoint_url=""
+        )
+
+    async def asked_in(self) -> tuple[str, list[Any]]:
+        """Return the region of a session, and what was reported."""
+        session = self.open_session(self._woken.set, RATE_HZ)
+        problem = await session._preload()
+        events = [problem] if problem else []
+        return session._make().config.region, events
+
+
+async def test_nearest_region_is_asked_for_once(
+    motion_server, nearest_region, monkeypatch
+):
+    """And kept for the life of the worker."""
+    server = Server(answer("200 OK", {"region": {"current": "ap-northeast"}}))
+    attempt = Regional(motion_server)
+    async with server.running() as url:
+        monkeypatch.setattr(nearest_region, "BOOTSTRAP_URL", url)
+        for _ in range(3):
+            assert await attempt.asked_in() == ("ap-northeast", [])
+    assert len(server.targets) == 1
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        answer("503 Service Unavailable"),
+        answer("200 OK", {"region": {"current": "evil.example/"}}),
+        answer("200 OK", {"region": None}),
+        answer("200 OK", []),
+        b"",
+    ],
+)
+async def test_region_that_is_not_known_is_reported_once(
+    motion_server, nearest_region, monkeypatch, answered
+):
+    """With its cure; and not asked for again at each session."""
+    server = Server(answered)
+    attempt = Regional(motion_server)
+    async with server.running() as url:
+        monkeypatch.setattr(nearest_region, "BOOTSTRAP_URL", url)
+        region, [problem] = await attempt.asked_in()
+        assert region == sdk.DEFAULT_REGION
+        assert "params.region" in problem.message
+        assert "cn-beijing" in problem.message
+        assert not problem.ends_session
+        assert await attempt.asked_in() == (sdk.DEFAULT_REGION, [])
+    assert len(server.targets) == 1
+
+
+async def test_problem_with_the_region_is_an_event(
+    motion_server, nearest_region, monkeypatch
+):
+    """The session goes on with the default."""
+    attempt = Regional(motion_server)
+    monkeypatch.setattr(nearest_region, "BOOTSTRAP_URL", "http://127.0.0.1:9")
+    session = attempt.open_session(attempt._woken.set, RATE_HZ)
+    session._make = Attempt(motion_server).open_session(print, RATE_HZ)._make
+    session.open()
+    await attempt._until(lambda: session.is_ready)
+    [event] = session.take_events()
+    assert isinstance(event, ServiceError)
+    assert event.failure.code == "regionUnknown"
+    await attempt.closed(session)
