@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """The avatar extension that a test holds to a rule."""
 
 import contextlib
@@ -120,7 +125,9 @@ class Avatar:
         direction, name = message.split("/")
         if direction == "property":
             declared = self.api.get("property") or {}
-            return name in declared.get("properties", declared)
+            known = declared.get("properties", declared)
+            # What an environment variable fills is often declared nowhere.
+            return name in known or name in self.base
         entries = self.api.get(direction) or []
         return any(entry.get("name") == name for entry in entries)
 

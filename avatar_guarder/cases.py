@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """Configurations: one file for each case, and where they hold a value.
 
 A configuration is a graph node's `property`. Some extensions keep all of it

@@ -1,11 +1,18 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """The command line: hold an avatar extension to the rules."""
 
 import argparse
 import dataclasses
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import cases, environment, loader, report, runner, vendor
 from .rules import RULES
@@ -16,6 +23,7 @@ KEPT, BROKEN, UNUSABLE = 0, 1, 2
 CONFIGS = Path(__file__).resolve().parent / "configs"
 COLORS = {runner.BROKEN: "31", runner.KEPT: "32"}
 LEAST_COLUMNS = 60
+INDENT: Any = {"initial_indent": " " * 8, "subsequent_indent": " " * 8}
 
 
 def parser(
@@ -47,7 +55,7 @@ def parser(
     add(
         "--vendor",
         metavar="NAME",
-        help="the fake for tier 2: spatius, toy, rest, or a .py file",
+        help="the fake for tier 2: spatius, heygen, toy, or a .py file",
     )
     add(
         "--ten-packages",
@@ -228,15 +236,19 @@ def print_table(
     print(f"{about.extension} {about.version}, {about.runtime}, {about.date}")
     print(f"configuration: {about.configuration}; vendor: {about.vendor}\n")
     for verdict in report.ordered(verdicts):
-        start = f"{verdict.outcome:<15} {verdict.rule}"
-        text = f"{start}  {verdict.how}" if verdict.how else start
-        if len(text) > columns and verdict.outcome == runner.BROKEN:
+        if verdict.outcome not in COLORS:
+            continue
+        start = f"{verdict.outcome:<7} {verdict.rule}"
+        text = f"{start}: {verdict.how}" if verdict.how else start
+        if len(text) > columns:
             # The cause has a line of its own, as much of it as fits.
             print(_line(start, sys.stdout, COLORS[verdict.outcome]))
-            print(_cut(f"    {verdict.how}", columns))
+            print(_cut(f"        {verdict.how}", columns))
         else:
-            color = COLORS.get(verdict.outcome, "2")
-            print(_line(_cut(text, columns), sys.stdout, color))
+            print(_line(text, sys.stdout, COLORS[verdict.outcome]))
+    for (outcome, how), rules in report.grouped(verdicts).items():
+        print(_line(_cut(f"\n{outcome}: {how}", columns), sys.stdout, "2"))
+        print(textwrap.fill(", ".join(rules), columns, **INDENT))
     print()
     if subject.config_dir is None:
         print("The extension ran without a configuration: see --config.")

@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """An interpreter that has what an extension requires."""
 
 import hashlib
@@ -17,7 +22,7 @@ from .loader import Unusable
 SUITE_REQUIREMENTS = ("pytest>=8",)
 VENDOR_REQUIREMENTS = {
     "spatius": ("aiohttp>=3.9",),
-    "rest": ("aiohttp>=3.9",),
+    "heygen": ("aiohttp>=3.9",),
 }
 COMPLETE = "complete"
 """A file in an environment whose installation has come to its end."""

@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """The rest of the graph, as an extension meets it: a TTS and an agent.
 
 A script (an async function that takes a `Graph`) runs inside TEN's standalone
@@ -11,6 +16,7 @@ import contextlib
 import functools
 import json
 import random
+import re
 import threading
 import time
 from array import array
@@ -61,12 +67,12 @@ class Message(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def speech(duration_ms: float, rate_hz: int, seed: int = 1) -> bytes:
-    """Return s16le mono noise below 1.5 kHz; each seed gives other noise.
+    """Return s16le mono noise below 500 Hz; each seed gives other noise.
 
-    The band is one that resampling to any common rate keeps.
+    The band is one that resampling to any common rate keeps, also a rough one.
     """
     count = int(rate_hz * duration_ms / 1000)
-    step = max(1, rate_hz // 3000)
+    step = max(1, rate_hz // 1000)
     points = array("h")
     points.frombytes(random.Random(seed).randbytes(2 * (count // step + 2)))
     samples = array("h")
@@ -131,6 +137,8 @@ class Graph:
         """What grows while speech arrives at the vendor."""
         self.life: worker.Life | None = None
         self.stop_asked_s = 0.0
+        self.escapes = 0
+        """How many exceptions had escaped handlers when the script ended."""
         self.failure: BaseException | None = None
         self.played = threading.Event()
         self._known = len(worker.LIVES)
@@ -171,6 +179,7 @@ class Graph:
         except BaseException as failure:
             self.failure = failure  # a rule is broken, or time is up
         self.stop_asked_s = time.monotonic()
+        self.escapes = len(worker.ESCAPES)
         self.played.set()
         self._env.stop_test()
 
@@ -449,6 +458,12 @@ def play(
     if isinstance(result, RuntimeError):
         # A stand-in may raise where the real runtime ends the process.
         escape = next(iter(worker.ESCAPES[escapes:]), None)
+        at_stop = graph.stop_asked_s and graph.escapes == escapes
+        if at_stop and isinstance(graph.failure, Broken):
+            raise graph.failure from result  # the first defect counts
+        if at_stop and escape is not None and escape.kind == "CancelledError":
+            # A handler that still waited when the loop ended.
+            return Played(graph, time.monotonic() - graph.stop_asked_s)
         raise WorkerEnded(ended(escape, str(result)), escape) from result
     if isinstance(result, BaseException):
         raise result
@@ -466,11 +481,11 @@ def play(
 
 def ended(escape: worker.Escape | None, said: str) -> str:
     """Return the one line that says why a worker ended."""
-    if escape is None or escape.kind == "Ended":
-        cause = _first_line(said)
-        if escape is not None:
-            cause = f"{cause} ({escape.handler}, {escape.place})"
-    else:
+    # A stand-in begins with the name of the extension.
+    cause = re.sub(r"^'\w+': ", "", _first_line(said))
+    if escape is not None and escape.kind == "Ended":
+        cause = f"{escape.handler} ({escape.place}): {cause}"
+    elif escape is not None:
         cause = str(escape)
     return f"the worker ended: {cause}" if cause else "the worker ended"
 

@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """Compares the speech that was said with the speech that arrived.
 
 An avatar sends the samples as they are, or resamples them to its vendor's

@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """A pytest plugin that runs each test in a process of its own.
 
 An extension may end its process, hang in it, or leave something behind in it.
@@ -82,6 +87,9 @@ class Progress:
     reasons: list[str] = field(default_factory=list)
     """Why tests were skipped."""
     untestable: str = ""
+    """The cause."""
+    see: str = ""
+    """The rule that is broken for that cause."""
     took_s: float = 0.0
 
     def outcome(self) -> str:
@@ -97,7 +105,7 @@ class Progress:
 
     def how(self) -> str:
         if self.untestable:
-            return self.untestable
+            return f"{self.untestable} (see {self.see})"
         if self.breaks:
             return self.breaks[0].how
         if self.kept:
@@ -147,7 +155,7 @@ class Isolation:
             elif isinstance(error, WorkerEnded):
                 found["kind"] = ENDED
                 found["cause"] = (
-                    error.escape.place if error.escape else found["how"]
+                    error.escape.cause if error.escape else found["how"]
                 )
                 found["detail"] = str(error.__cause__ or "")[-4000:]
             elif isinstance(error, (pytest.skip.Exception, Unusable)):
@@ -233,8 +241,9 @@ class Isolation:
             if cause is None:
                 left.append(job)
             elif cause:
-                self._progress[job.key].untestable = cause
-                self._progress[job.key].left -= 1
+                progress = self._progress[job.key]
+                progress.untestable, progress.see = cause
+                progress.left -= 1
                 self._announce(job.key)
             elif RULES[job.rule].slow or len(quick) < jobs:
                 self._fork(job)
@@ -250,10 +259,13 @@ class Isolation:
         self._reports[job.item.nodeid] = [_skipped(job.item, reason)]
         self._announce(job.key)
 
-    def _cause_of_needs(self, key: Key) -> str | None:
-        """Return why a rule cannot be tested, None where it is not known."""
+    def _cause_of_needs(self, key: Key) -> tuple[str, ...] | None:
+        """Return why a rule cannot be tested, and the rule that is broken.
+
+        Empty where it can be, None where that is not known.
+        """
         if not self._takes_needs:
-            return ""
+            return ()
         mutant, rule = key
         unknown = False
         needs = RULES[rule].needs
@@ -266,10 +278,10 @@ class Isolation:
             elif need not in needs:
                 continue
             elif progress.outcome() == BROKEN:
-                return f"{progress.how()} (see {need})"
-            elif progress.outcome() == NOT_TESTABLE:
-                return progress.how()
-        return None if unknown else ""
+                return progress.how(), need
+            elif progress.untestable:
+                return progress.untestable, progress.see
+        return None if unknown else ()
 
     def _fork(self, job: Job) -> None:
         job.folder = Path(tempfile.mkdtemp(dir=self._temporary))
@@ -434,7 +446,14 @@ class Isolation:
                     continue
                 earlier = seen.setdefault((mutant, first.cause), rule)
                 if earlier != rule and self._takes_needs:
-                    progress.untestable = f"{first.how} (see {earlier})"
+                    progress.untestable, progress.see = first.how, earlier
+                    self._point_to(mutant, rule, earlier)
+
+    def _point_to(self, mutant: str, rule: str, earlier: str) -> None:
+        """Have what is not testable for a rule name an earlier one."""
+        for (other, _), progress in self._progress.items():
+            if other == mutant and progress.see == rule:
+                progress.see = earlier
 
     def _log(self, item: pytest.Item) -> None:
         """Hand what became of a test to pytest."""
@@ -443,7 +462,7 @@ class Isolation:
         progress = self._progress[key_of(item)]
         reports = self._reports.get(item.nodeid, [])
         if progress.untestable:
-            reason = f"{NOT_TESTABLE}: {progress.untestable}"
+            reason = f"{NOT_TESTABLE}: {progress.how()}"
             reports = [_skipped(item, reason)]
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)

@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """What a run of the suite comes to: as text, JSON, a page, a document."""
 
 import html
@@ -72,6 +77,18 @@ def runtime_of(python: str) -> str:
 def ordered(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Return the verdicts with what is broken first."""
     return sorted(verdicts, key=lambda found: OUTCOMES.index(found.outcome))
+
+
+def grouped(
+    verdicts: Sequence[Verdict],
+) -> dict[tuple[str, str], list[str]]:
+    """Return the rules without a verdict, by the outcome and its reason."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for verdict in ordered(verdicts):
+        if verdict.outcome in (NOT_TESTABLE, NOT_APPLICABLE):
+            key = verdict.outcome, verdict.how
+            groups.setdefault(key, []).append(verdict.rule)
+    return groups
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:

@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """Every rule that an avatar is held to: the one registry.
 
 A rule's tests carry `@pytest.mark.rule(<name>)`; its mutant has its name in
@@ -455,7 +460,7 @@ _RULES = [
         "An end of speech without audio reaches no vendor.",
         "TTS extensions end requests that had no audio, too.",
         tier=2,
-        needs=ENDS,
+        needs=("ends_each_utterance_once",),
     ),
     # Tier 2: barge-in
     Rule(
@@ -471,7 +476,7 @@ _RULES = [
         "Agents flush several times for each barge-in; a second "
         "interrupt can hit the next answer.",
         tier=2,
-        needs=CUTS,
+        needs=("interrupts_speech", "interrupts_nothing_when_idle"),
     ),
     Rule(
         "interrupts_after_the_end",
@@ -574,7 +579,7 @@ _RULES = [
         "Two avatars in one process each send their own speech, whole.",
         "A state that instances share mixes conversations.",
         tier=2,
-        needs=SENDS,
+        needs=("sends_speech_unchanged", "workers_do_not_share"),
     ),
     Rule(
         "workers_do_not_share",
@@ -621,7 +626,7 @@ _RULES = [
         "half is kept in memory.",
         "A slow vendor must not end the worker.",
         tier=2,
-        needs=MEETS,
+        needs=("lives_with_vendor", "bounds_memory_without_vendor"),
     ),
     # Tier 2: reports
     Rule(
@@ -629,7 +634,7 @@ _RULES = [
         "Speech leads to at most 5 log lines for each second of it.",
         "Lines for each frame cost more than the speech itself.",
         tier=2,
-        needs=MEETS,
+        needs=("lives_with_vendor", "logs_little_without_vendor"),
     ),
     Rule(
         "keeps_tokens_out_of_logs",

@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """The interface of a vendor's fake, and where fakes come from.
 
 A fake is a service on loopback that an extension takes for its vendor. It
@@ -92,7 +97,7 @@ def prepare(vendor: Vendor, package: ModuleType) -> None:
         method(package)
 
 
-BUILT_IN = ("spatius", "toy", "rest")
+BUILT_IN = ("spatius", "toy", "heygen")
 
 
 def check_vendor(name: str) -> None:

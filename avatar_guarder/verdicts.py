@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """What becomes of a rule, and the one line that says why."""
 
 import re
@@ -55,13 +60,14 @@ def break_of_process(
     trace = last_traceback(text)
     place = _place_in(text, folder)
     if escapes and escapes[0].kind != "Ended":
-        said, place = str(escapes[0]), escapes[0].place
-        how = f"the worker ended: {said}"
+        cause = escapes[0].cause
+        how = f"the worker ended: {escapes[0]}"
     else:
         said = trace.splitlines()[-1] if trace else _last_words(text)
         how = f"the worker ended ({name})" + (f": {said}" if said else "")
         how += f" ({place})" if place else ""
-    return Break(how, ENDED, place or said, trace or text[-DETAIL_CHARS:])
+        cause = place or said
+    return Break(how, ENDED, cause, trace or text[-DETAIL_CHARS:])
 
 
 def break_of_hang(limit_s: float, stream: Path, folder: Path) -> Break:

@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """Follows the extensions that live in this process.
 
 The runtime calls the `on_*` methods of an extension and says nothing about
@@ -42,9 +47,15 @@ class Escape:
     place: str
     """`file.py:line`, inside the extension's folder where it has a part."""
 
+    @property
+    def cause(self) -> str:
+        """The same for two exceptions that have one defect."""
+        return f"{self.handler} {self.kind} {self.place}"
+
     def __str__(self) -> str:
+        # The place first: of a long line the end may be cut.
         what = f"{self.kind}: {self.text}" if self.text else self.kind
-        return f"{self.handler} raised {what} ({self.place})"
+        return f"{self.handler} ({self.place}) raised {what}"
 
 
 class Life:

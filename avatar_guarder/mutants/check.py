@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """Holds each mutant to its rule: the suite's own test.
 
 `python -m avatar_guarder.mutants` runs it where the folder stands alone.

@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """A pytest plugin: holds mutants to rules, each pair in its own process.
 
 `--matrix` names a JSON file: mutant -> rules.

@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """Options, the running app, and the extension under test."""
 
 import importlib.util
@@ -77,13 +82,17 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def package(request: pytest.FixtureRequest, folder: Path) -> ModuleType | None:
-    """Import the extension; None where the app does it."""
+    """Import the extension; None where the app of the runtime does it."""
     option: Any = request.config.getoption
     plugin: Any = request.config.pluginmanager.get_plugin("isolation")
     described = isolation.describe(request.config)
     worker.follow(folder, plugin.escapes)
     cases.set_placeholders(described.base)
-    if option("--folder") is None:
+    import ten_runtime
+
+    is_stand_in = getattr(ten_runtime, "IS_STAND_IN", False)
+    if option("--folder") is None and not is_stand_in:
+        sys.path.append(str(folder))
         return None
     packages = option("--ten-packages") or loader.find_ten_packages(folder)
     # Behind all else: a module of the extension's own must not hide one of

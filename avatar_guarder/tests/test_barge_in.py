@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """Barge-in: what was said is cut, what comes next is whole."""
 
 import asyncio
@@ -9,7 +14,7 @@ from avatar_guarder.graph import Broken, Graph, Late, speech
 from avatar_guarder.hearing import Hearing
 from avatar_guarder.vendor import Vendor
 
-SNIPPET_BYTES = 40
+SNIPPET_BYTES = 200
 
 
 def total(vendor: Vendor) -> int:

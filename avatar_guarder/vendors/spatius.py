@@ -1,21 +1,20 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """Spatius: a console that issues tokens, an ingress of protobuf messages.
 
 Written from the wire alone, so that no SDK has to be installed beside the one
 that the extension requires: a message is a few fields, see `Message`.
 """
 
-import asyncio
-import contextlib
-import itertools
 import secrets
-import socket
-import struct
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiohttp import WSMsgType, web
+
+from .web import WebVendor
 
 API_KEY = "Gk3vT9xQ2mLr7WzB"
 APP_ID = "0123456789abcdef0123456789abcdef"
@@ -23,159 +22,52 @@ CERTIFICATE = "fedcba9876543210fedcba9876543210"
 
 CONFIGURE, CONFIRM, AUDIO, ERROR, INTERRUPT = 1, 2, 3, 4, 7
 """Values of a message's field 1; the body of each has a field of its own."""
-CONFIRM_BODY, AUDIO_BODY, ERROR_BODY, INTERRUPT_BODY = 3, 4, 5, 8
+CONFIGURE_BODY, CONFIRM_BODY, AUDIO_BODY, ERROR_BODY = 2, 3, 4, 5
+INTERRUPT_BODY, AGORA_EGRESS = 8, 7
 
-CREDITS = (4001, "credits exhausted")
-# So small that an extension soon feels it when nothing is read.
-RECEIVE_BUFFER_BYTES = 8192
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+CREDITS = 4001, "credits exhausted"
 
 
-class Utterance(NamedTuple):
-    """The audio of one request, up to its end."""
-
-    req_id: str
-    audio: bytearray
-
-
-class Vendor:
+class Vendor(WebVendor):
     """See `avatar_guarder.vendor.Vendor`."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._utterances: list[Utterance] = []
-        self._open: dict[tuple[int, str], int] = {}
-        """Session and request id -> utterance."""
-        self._ends: list[int] = []
-        self._interrupts: list[int] = []
-        self._issued: list[str] = []
-        self._sockets: dict[int, web.WebSocketResponse] = {}
-        self._transports: dict[int, Any] = {}
-        self._numbers = itertools.count(1)
-        self._attempts = self._confirmed = self._closed = 0
-        self._faults: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/v1/console/session-tokens", self._issue),
+            web.get("/v2/driveningress/websocket", self._upgrade),
+        ]
 
-    @contextlib.contextmanager
-    def listen(self) -> Iterator[dict[str, Any]]:
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        starting = asyncio.run_coroutine_threadsafe(self._start(), self._loop)
-        port = starting.result(10)
-        try:
-            yield {
-                "spatius_api_key": API_KEY,
-                "spatius_app_id": "guard-app",
-                "spatius_avatar_id": "guard-avatar",
-                "agora_appid": APP_ID,
-                "agora_appcert": CERTIFICATE,
-                "agora_channel": "guard",
-                "agora_uid": 1001,
-                "console_endpoint_url": f"http://127.0.0.1:{port}/v1/console",
-                "ingress_endpoint_url": f"ws://127.0.0.1:{port}/v2/ingress",
-            }
-        finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def confirmed(self) -> int:
-        return self._confirmed
-
-    def received(self) -> list[bytes]:
-        return [bytes(utterance.audio) for utterance in self._utterances]
-
-    def ends(self) -> list[int]:
-        return list(self._ends)
-
-    def interrupts(self) -> list[int]:
-        return list(self._interrupts)
-
-    def attempts(self) -> int:
-        return self._attempts
-
-    def closed(self) -> int:
-        return self._closed
-
-    def secrets(self) -> list[str]:
-        return list(self._issued)
-
-    def fault(self, name: str) -> None:
-        self._faults[name] = 2  # "refuse" counts down
-        self._loop.call_soon_threadsafe(self._act, name)
-
-    # On the loop's thread
-
-    async def _start(self) -> int:
-        app = web.Application()
-        app.router.add_post("/v1/console/session-tokens", self._issue)
-        app.router.add_get("/v2/ingress/websocket", self._serve)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        listener = socket.create_server(("127.0.0.1", 0))
-        listener.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES
-        )
-        await web.SockSite(runner, listener).start()
-        return listener.getsockname()[1]
-
-    def _act(self, name: str) -> None:
-        for number, link in list(self._sockets.items()):
-            if name == "stall":
-                self._transports[number].pause_reading()
-            elif name == "reset":
-                raw = self._transports[number].get_extra_info("socket")
-                raw.setsockopt(
-                    socket.SOL_SOCKET,
-                    socket.SO_LINGER,
-                    struct.pack("ii", 1, 0),
-                )
-                self._transports[number].abort()
-            elif name in ("close", "leave", "credits"):
-                self._keep(self._end(link, name))
-
-    def _keep(self, work: Any) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _end(self, link: web.WebSocketResponse, name: str) -> None:
-        with contextlib.suppress(ConnectionError):
-            if name == "credits":
-                await link.send_bytes(error(*CREDITS))
-                await link.close(code=CREDITS[0], message=CREDITS[1].encode())
-            else:
-                await link.close(code=1011 if name == "close" else 1000)
+    def settings(self) -> dict[str, Any]:
+        at = f"127.0.0.1:{self.port}"
+        return {
+            "spatius_api_key": API_KEY,
+            "spatius_app_id": "guard-app",
+            "spatius_avatar_id": "guard-avatar",
+            "agora_appid": APP_ID,
+            "agora_appcert": CERTIFICATE,
+            "agora_channel": "guard",
+            "agora_uid": 1001,
+            "console_endpoint_url": f"http://{at}/v1/console",
+            "ingress_endpoint_url": f"ws://{at}/v2/driveningress",
+        }
 
     async def _issue(self, request: web.Request) -> web.StreamResponse:
-        self._attempts += 1
-        if self._faults["hang"]:
-            await asyncio.Event().wait()
+        refusal = await self.attempt()
+        if refusal is not None:
+            return refusal
         if request.headers.get("X-Api-Key") != API_KEY:
-            return refusal(401, "Unauthorized")
-        token = secrets.token_urlsafe(24)
-        self._issued.append(token)
-        return web.json_response({"sessionToken": token})
+            title = {"status": 401, "title": "Unauthorized"}
+            return web.json_response({"errors": [title]}, status=401)
+        self.issued.append(secrets.token_urlsafe(24))
+        return web.json_response({"sessionToken": self.issued[-1]})
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        if self._faults["hang"]:
-            await asyncio.Event().wait()
-        if self._faults["down"] or self._faults["refuse"]:
-            self._faults["refuse"] = max(0, self._faults["refuse"] - 1)
-            return refusal(503, "Service Unavailable")
-        if request.headers.get("X-Session-Key") not in self._issued:
-            return refusal(401, "Unauthorized")
-        # Without compression: it only costs time on loopback.
-        link = web.WebSocketResponse(
-            max_msg_size=MAX_MESSAGE_BYTES, compress=False
-        )
-        await link.prepare(request)
-        number = next(self._numbers)
-        with contextlib.suppress(ConnectionError):
-            await self._converse(link, number, request)
-        if self._sockets.pop(number, None) is not None:
-            self._closed += 1
-        return link
+    async def _upgrade(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("X-Session-Key") not in self.issued:
+            return web.Response(status=401)
+        return await self.serve(request)
 
-    async def _converse(
-        self, link: web.WebSocketResponse, number: int, request: web.Request
+    async def converse(
+        self, link: web.WebSocketResponse, session: int, request: web.Request
     ) -> None:
         async for frame in link:
             if frame.type is not WSMsgType.BINARY:
@@ -183,57 +75,41 @@ class Vendor:
             message = read(frame.data)
             kind = message.number(1)
             if kind == CONFIGURE:
-                egress = message.body(2).body(7)
-                self._issued.append(egress.text(2))
-                if self._faults["credits"]:
-                    await self._end(link, "credits")
+                egress = message.body(CONFIGURE_BODY).body(AGORA_EGRESS)
+                self.issued.append(egress.text(2))
+                if self.faults["credits"]:
+                    await self.end_session(link, "credits")
                     return
-                await link.send_bytes(confirm(f"guard-{number}"))
-                self._transports[number] = request.transport
-                self._sockets[number] = link
-                self._confirmed += 1
+                await link.send_bytes(confirmation(f"guard-{session}"))
+                self.confirm(link, session, request)
             elif kind == AUDIO:
-                self._take(number, message.body(AUDIO_BODY))
+                self._take(session, message.body(AUDIO_BODY))
             elif kind == INTERRUPT:
-                req_id = message.body(INTERRUPT_BODY).text(1)
-                self._interrupts.append(self._last(req_id))
+                self.interrupt((session, message.body(INTERRUPT_BODY).text(1)))
 
     def _take(self, session: int, body: "Message") -> None:
-        req_id, audio = body.text(1), body.data(3)
-        key = (session, req_id)
-        if audio:
-            if key not in self._open:
-                self._open[key] = len(self._utterances)
-                self._utterances.append(Utterance(req_id, bytearray()))
-            self._utterances[self._open[key]].audio.extend(audio)
+        utterance = session, body.text(1)
+        if body.data(3):
+            self.hear(utterance, body.data(3))
         if body.number(2):
-            self._ends.append(self._open.pop(key, self._last(req_id)))
+            self.end(utterance)
 
-    def _last(self, req_id: str) -> int:
-        """Return the last utterance of a request, -1 for none."""
-        numbers = [
-            number
-            for number, utterance in enumerate(self._utterances)
-            if utterance.req_id == req_id
-        ]
-        return numbers[-1] if numbers else -1
+    async def end_session(self, link: web.WebSocketResponse, why: str) -> None:
+        if why == "credits":
+            await link.send_bytes(error(*CREDITS))
+            await link.close(code=CREDITS[0], message=CREDITS[1].encode())
+        else:
+            await super().end_session(link, why)
 
 
-def refusal(status: int, title: str) -> web.Response:
-    """Answer with the errors object of the service."""
-    return web.json_response(
-        {"errors": [{"status": status, "title": title}]}, status=status
-    )
-
-
-# Protobuf: a message is a sequence of (number, value), where a value is an
-# integer or bytes.
+# Protobuf: a message is a sequence of numbered fields, whose values here are
+# integers or bytes.
 
 
 class Message:
-    """The fields of a message; what is absent is zero, or empty."""
+    """The fields of a message; one that is absent is zero, or empty."""
 
-    def __init__(self, fields: dict[int, Any]) -> None:
+    def __init__(self, fields: dict[int, int | bytes]) -> None:
         self._fields = fields
 
     def number(self, field: int) -> int:
@@ -253,7 +129,7 @@ class Message:
 
 def read(data: bytes) -> Message:
     """Return the fields of a message."""
-    fields: dict[int, Any] = {}
+    fields: dict[int, int | bytes] = {}
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -301,7 +177,7 @@ def _put(out: bytearray, value: int) -> None:
     out.append(value)
 
 
-def confirm(connection_id: str) -> bytes:
+def confirmation(connection_id: str) -> bytes:
     """Return the message that confirms a session."""
     body = write((1, connection_id.encode()))
     return write((1, CONFIRM), (CONFIRM_BODY, body))

@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """The vendor of mutants/honest: JSON lines over TCP, on loopback only.
 
 A client sends {"hello": key}, then {"audio": hex, "id": n}, {"end": n} and

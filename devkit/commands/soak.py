@@ -12,7 +12,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -48,6 +48,7 @@ from ..motion_server import (
     Stall,
     wire,
 )
+from ..motion_server.faults import RuntimeFault
 
 SPEEDS = (1, 5, 20)
 """How many times as fast as speech the TTS is."""
@@ -95,10 +96,10 @@ class Talk:
         self, server: MotionServer, rig: Rig, clock: VirtualClock, seed: int
     ) -> None:
         self.tally = Tally()
-        self._server = server
+        self.server = server
+        self.clock = clock
+        self.rng = random.Random(seed)
         self._rig = rig
-        self._clock = clock
-        self._rng = random.Random(seed)
         self._conversation = Conversation(rig, server, clock, seed=seed)
         self._conversation.flush_latency_s = MAX_STALL_S
         self._turn_id = 0
@@ -107,12 +108,12 @@ class Talk:
 
     async def turn(self) -> None:
         """The user says something, the agent answers, perhaps not to the end."""
-        rng, talk = self._rng, self._conversation
+        rng, talk = self.rng, self._conversation
         for _ in range(rng.randrange(1, 4)):  # speech recognition's results
             await talk.flush()
         # Only its signals say which requests a preempting service has cut.
-        signals = SIGNALS[1:] if self._server.preempts else SIGNALS
-        self._server.playback_signals = rng.choice(signals)
+        signals = SIGNALS[1:] if self.server.preempts else SIGNALS
+        self.server.playback_signals = rng.choice(signals)
         count = rng.choice((1, 1, 2, 3))
         durations_s = [rng.uniform(1, 12 / count) for _ in range(count)]
         duration_s = sum(durations_s)
@@ -132,7 +133,7 @@ class Talk:
         """Wait until all is heard, and judge it."""
         avatar = self._rig.extension.avatar
         assert avatar is not None
-        while not avatar._speech.is_idle(self._clock.monotonic()):
+        while not avatar._speech.is_idle(self.clock.monotonic()):
             await self._pass(0.1)
         await self._pass(1.5)
         totals = self._rig.totals
@@ -158,7 +159,7 @@ class Talk:
 
     async def _answer(self, durations_s: Sequence[float]) -> None:
         """Say utterances, each as soon as the one before has been sent."""
-        talk, speed = self._conversation, self._rng.choice(SPEEDS)
+        talk, speed = self._conversation, self.rng.choice(SPEEDS)
         for duration_s in durations_s:
             self._turn_id += 1
             self.tally.utterances += 1
@@ -167,22 +168,22 @@ class Talk:
             await talk.end(self._turn_id)
 
     async def _barge_in(self) -> None:
-        for _ in range(self._rng.randrange(1, 6)):
+        for _ in range(self.rng.randrange(1, 6)):
             await self._conversation.flush()
-        for _ in range(self._rng.randrange(10)):  # frames of the TTS in flight
-            late = self._rng.randbytes(FRAME_MS * RATE // 1000 * 2)
+        for _ in range(self.rng.randrange(10)):  # frames of the TTS in flight
+            late = self.rng.randbytes(FRAME_MS * RATE // 1000 * 2)
             await self._rig.send_frame(audio_frame(late, self._turn_id))
         await self._conversation.end(self._turn_id, reason=2)
 
     async def _pass(self, duration_s: float) -> None:
         """Let time pass, and things go wrong meanwhile."""
-        until_s = self._clock.monotonic() + duration_s
-        while (now_s := self._clock.monotonic()) < until_s:
+        until_s = self.clock.monotonic() + duration_s
+        while (now_s := self.clock.monotonic()) < until_s:
             if now_s >= self._next_fault_s:
-                self._next_fault_s += self._rng.uniform(5, 60)
-                name = self._rng.choice(tuple(_FAULTS))
+                self._next_fault_s += self.rng.uniform(5, 60)
+                name = self.rng.choice(tuple(_FAULTS))
                 self.tally.faults[name] += 1
-                quiet_s = _FAULTS[name](self._server, self._clock, self._rng)
+                quiet_s = _FAULTS[name](self)
                 if quiet_s:
                     await asyncio.sleep(quiet_s)
             await asyncio.sleep(
@@ -190,46 +191,47 @@ class Talk:
             )
 
 
-def _console_down(
-    server: MotionServer, clock: VirtualClock, rng: random.Random
-) -> None:
+def _console_down(talk: Talk) -> None:
     """No session can be made for a while, but with a spare."""
-    server.console_down(Refuse(503))
-    server.now(Close(1011))
-    clock.call_at(clock.monotonic() + rng.uniform(1, 10), server.console_up)
+    clock = talk.clock
+    talk.server.console_down(Refuse(503))
+    talk.server.now(Close(1011))
+    clock.call_at(
+        clock.monotonic() + talk.rng.uniform(1, 10), talk.server.console_up
+    )
 
 
-def _unreachable(
-    server: MotionServer, clock: VirtualClock, rng: random.Random
-) -> None:
+def _unreachable(talk: Talk) -> None:
     """Nothing answers for a while, a few seconds longer than speech waits."""
-    server.faults.upgrade(Refuse(503), times=rng.randrange(2, 5))
-    server.now(Reset())
+    talk.server.faults.upgrade(Refuse(503), times=talk.rng.randrange(2, 5))
+    talk.server.now(Reset())
 
 
-def _black_hole(
-    server: MotionServer, clock: VirtualClock, rng: random.Random
-) -> float:
+def _black_hole(talk: Talk) -> float:
     """No packet passes for a while, in which no user can interrupt."""
-    for_s = rng.uniform(1, 8)
-    server.now(BlackHole(for_s))
+    for_s = talk.rng.uniform(1, 8)
+    talk.server.now(BlackHole(for_s))
     return for_s + MAX_STALL_S
 
 
-_FAULTS: dict[str, Any] = {
-    "closed cleanly (1000)": lambda s, c, r: s.now(Close(1000)),
-    "service restarts (1001)": lambda s, c, r: s.now(Close(1001)),
-    "service restarts (1012)": lambda s, c, r: s.now(Close(1012)),
-    "internal error (1011)": lambda s, c, r: s.now(Close(1011)),
-    "session time limit (4002)": lambda s, c, r: s.now(Close(4002)),
-    "TCP reset": lambda s, c, r: s.now(Reset()),
+def _now(fault: RuntimeFault) -> Callable[[Talk], None]:
+    return lambda talk: talk.server.now(fault)
+
+
+_FAULTS: dict[str, Callable[[Talk], float | None]] = {
+    "closed cleanly (1000)": _now(Close(1000)),
+    "service restarts (1001)": _now(Close(1001)),
+    "service restarts (1012)": _now(Close(1012)),
+    "internal error (1011)": _now(Close(1011)),
+    "session time limit (4002)": _now(Close(4002)),
+    "TCP reset": _now(Reset()),
     "console down for a while": _console_down,
     "unreachable for a while": _unreachable,
-    "socket stalled": lambda s, c, r: s.now(
-        Stall(for_s=r.uniform(0.02, MAX_STALL_S))
+    "socket stalled": lambda talk: talk.server.now(
+        Stall(for_s=talk.rng.uniform(0.02, MAX_STALL_S))
     ),
     "black hole": _black_hole,
-    "non-fatal error (server_error)": lambda s, c, r: s.now(
+    "non-fatal error (server_error)": _now(
         ServerError(13, "driven server request failed")
     ),
 }

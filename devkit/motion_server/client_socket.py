@@ -225,7 +225,7 @@ class ClientSocket:
         if isinstance(fault, Close):
             await self.close(fault.code, fault.reason)
         elif isinstance(fault, ServerError):
-            await self.send(
+            await self._send_or_post(
                 wire.server_error(
                     fault.code,
                     self._fill(fault.message),
@@ -234,7 +234,7 @@ class ClientSocket:
                 )
             )
         elif isinstance(fault, Animate):
-            await self.send(
+            await self._send_or_post(
                 wire.animation(
                     self.connection.connection_id,
                     self.req_id,
@@ -269,6 +269,13 @@ class ClientSocket:
             self._bytes_per_s = None
             self._resume()
         return True
+
+    async def _send_or_post(self, data: bytes) -> None:
+        """Send a message, without waiting for the end of a black hole."""
+        if self._passing.is_set():
+            await self.send(data)
+        else:
+            self.post(data)
 
     async def _can_send(self) -> bool:
         """Wait until packets reach the client; False: they never will."""

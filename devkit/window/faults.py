@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ..motion_server import (
+    BlackHole,
     Close,
     Connection,
     MotionServer,
@@ -40,10 +41,12 @@ class FaultButtons:
             for press in (
                 self.drop,
                 self.stall,
+                self.black_hole,
                 self.refuse,
                 self.console_down,
                 self.idle_timeout,
                 self.playback_signals,
+                self.preempts,
                 self.exhaust,
             )
         }
@@ -66,6 +69,17 @@ class FaultButtons:
             raise Refused("No connection is open: nothing to stall.")
         self._server.now(Stall())
         return f"The service has stopped reading from {_named(open_ones)}."
+
+    def black_hole(self) -> str:
+        """Lose the packets of every open connection, until `stall` resumes."""
+        open_ones = self._open()
+        if not open_ones:
+            raise Refused("No connection is open: no packets to lose.")
+        self._server.now(BlackHole())
+        return (
+            f"The network loses all packets of {_named(open_ones)}, in both "
+            "directions, until Resume."
+        )
 
     def refuse(self) -> str:
         """Refuse the next connection."""
@@ -119,6 +133,17 @@ class FaultButtons:
         if is_on:
             return "The service reports what it has played."
         return "The service reports no playback: the extension estimates it."
+
+    def preempts(self) -> str:
+        """Have a newer request cut the one that plays, or wait for it."""
+        is_on = not self._server.preempts
+        self._server.preempts = is_on
+        # Positions are sent to the sessions of clients that know them.
+        self._server.capabilities = ("playback_state",) if is_on else ()
+        self._feed.show(preempts=is_on)
+        if is_on:
+            return "A newer request cuts the one that plays."
+        return "A newer request waits until the one before has been played."
 
     def _live(self) -> list[Connection]:
         return [one for one in self._open() if one.confirmed_s is not None]

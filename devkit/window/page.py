@@ -72,7 +72,10 @@ class Window:
         faults = FaultButtons(server, self.feed)
         for name, press in faults.buttons().items():
             self._buttons[name] = _at_once(press)
-        self.feed.show(has_signals=server.playback_signals is not None)
+        self.feed.show(
+            has_signals=server.playback_signals is not None,
+            preempts=server.preempts,
+        )
         self.feed.attach(server.record)
 
     def put_on_stage(self, buttons: dict[str, Button]) -> None:

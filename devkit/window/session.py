@@ -38,6 +38,9 @@ class Session:
     has_signals: bool = False
     """The service reports what was played."""
 
+    preempts: bool = False
+    """A newer request cuts the one that plays."""
+
     speech: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(
             ("heardMs", "resumedMs", "voiceMs", "cutMs", "lostMs"), 0

@@ -217,7 +217,8 @@ const isOut = (one) => {
   const box = one.getBoundingClientRect();
   return box.width && (one.scrollWidth > one.clientWidth + 2 ||
     (one.closest(".over") &&
-      (box.top < stage.top || box.bottom > stage.bottom + 1)));
+      (box.top < stage.top || box.bottom > stage.bottom + 1 ||
+        box.left < stage.left + 8 || box.right > stage.right - 8)));
 };
 return [...document.querySelectorAll("button, .over > *")]
   .filter(isOut).map((one) => one.textContent);

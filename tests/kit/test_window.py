@@ -348,7 +348,29 @@ def test_stall_shows_as_a_gap(page: Page) -> None:
     page.tells("Gap of")
     gaps_s = re.findall(r"Gap of ([\d.]+)", " ".join(page.timeline()))
     assert max(map(float, gaps_s)) >= 1
-    page.until(lambda: page.state() != "Stalled", "not stalled")
+    page.until(lambda: page.state() == "Speaking", "it speaks again")
+    # What was heard before the gap counts once.
+    heard_s = page.figure("Heard")
+    playing = page.driver.find_element("id", "playing").text
+    found = re.search(r"([\d.]+) of", playing)
+    assert found and heard_s <= float(found[1]) + 0.2, playing
+
+
+@needs_chromium
+@needs_stage
+def test_black_hole_lasts_until_resume(page: Page) -> None:
+    """The connection seems healthy meanwhile, and is used again afterwards."""
+    page.press("speak")
+    page.until(lambda: page.state() == "Speaking", "speaking")
+    assert "loses all packets" in page.press("black_hole")
+    page.tells("The network loses all packets")
+    page.until(lambda: page.button("stall").text == "Resume", "stalled")
+    assert "black_hole" not in page.enabled()
+    (connection,) = page.stage.server.record.connections
+    assert connection.stalled
+    assert "reads again" in page.press("stall")
+    page.until(lambda: not connection.stalled, "packets pass")
+    assert connection.closed_s is None
 
 
 @needs_chromium
@@ -367,6 +389,7 @@ def test_credits_end_the_extension_and_it_starts_again(page: Page) -> None:
         "start_again",
         "console_down",
         "playback_signals",
+        "preempts",
     }
     page.press("speak")
     page.until(lambda: page.state() == "The voice speaks", "the voice speaks")
@@ -501,7 +524,10 @@ def test_no_toggle_changes_both_its_label_and_its_pressed_state(
         " button.getAttribute('aria-pressed')])"
     )
     before = page.driver.execute_script(labels)
-    for name in ("stall", "console_down", "playback_signals", "tts_speed"):
+    for name in (
+        *("stall", "console_down", "playback_signals", "preempts"),
+        "tts_speed",
+    ):
         page.press(name)
     for name in ("sound", "details", "follow"):
         page.driver.find_element("id", name).click()
@@ -514,7 +540,7 @@ def test_no_toggle_changes_both_its_label_and_its_pressed_state(
             before, page.driver.execute_script(labels)
         )
     ]
-    assert changed.count((True, False)) + changed.count((False, True)) == 7
+    assert changed.count((True, False)) + changed.count((False, True)) == 8
     assert (True, True) not in changed
     page.press("stall")  # or the stop would wait for the service
 
@@ -551,6 +577,11 @@ def test_switches_say_what_they_are_set_to(page: Page) -> None:
     assert server.playback_signals is not None
     page.press("playback_signals")
     assert server.playback_signals is None
+    page.press("preempts")
+    assert page.button("preempts").text == "Preempts: on"
+    assert server.preempts and server.capabilities == ("playback_state",)
+    page.press("preempts")
+    assert not server.preempts and server.capabilities == ()
     assert {"barge_in"} == {
         button.get_attribute("data-do")
         for button in page.driver.find_elements("css selector", "[data-do]")

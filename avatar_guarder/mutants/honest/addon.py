@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """Registers the honest avatar, or the mutant that AVATAR_MUTANT names."""
 
 import os
@@ -15,7 +20,7 @@ def extension_class() -> type[HonestExtension]:
     name = os.environ.get("AVATAR_MUTANT", "")
     if not name:
         return HonestExtension
-    from . import tier_1, tier_2  # noqa: F401 (they enter themselves)
+    from . import shapes, tier_1, tier_2  # noqa: F401 (they enter themselves)
     from .registry import MUTANTS
 
     return MUTANTS[name]

@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """TEN's side of the honest avatar."""
 
 import asyncio
@@ -47,7 +52,7 @@ class HonestExtension(AsyncExtension):
         self.env = ten_env
         text, _ = await ten_env.get_property_to_json("")
         tree = json.loads(text or "{}")
-        self.params = tree.get("params", {})
+        self.params = self.params_of(tree)
         ten_env.log_info(f"config: {json.dumps(self.shown(self.params))}")
         self.problem = self.problem_of(self.params)
         if not self.problem:
@@ -162,6 +167,9 @@ class HonestExtension(AsyncExtension):
         return pcm
 
     # Configuration
+
+    def params_of(self, tree: dict[str, Any]) -> dict[str, Any]:
+        return tree.get("params", {})
 
     def problem_of(self, params: dict[str, Any]) -> str:
         if not params.get("api_key"):

@@ -1,3 +1,8 @@
+#
+# This file is part of TEN Framework, an open source project.
+# Licensed under the Apache License, Version 2.0.
+# See the LICENSE file for more information.
+#
 """The vendor's side of the honest avatar: one connection, one writer."""
 
 import asyncio
@@ -141,7 +146,9 @@ class Player:
             self.stale = turns
 
     def clear_queue(self) -> None:
-        self.queue.clear()
+        """Discard speech; an interrupt that waits is still to be sent."""
+        waiting = [entry for entry in self.queue if entry[0] == "interrupt"]
+        self.queue = deque(waiting)
         self.waiting_bytes = 0
 
     def refuses(self, pcm: bytes) -> bool:
@@ -266,6 +273,9 @@ class Player:
             while not (self.queue and self.connected):
                 self.wake.clear()
                 await self.wake.wait()
+            await self.before_write()
+            if not self.queue:
+                continue
             kind, utterance, pcm = self.queue.popleft()
             self.waiting_bytes -= len(pcm)
             if kind == "audio":
@@ -279,6 +289,9 @@ class Player:
             else:
                 self.write(interrupt=utterance.number)
             await self.writer.drain()
+
+    async def before_write(self) -> None:
+        """Wait until the next message may be written."""
 
     def write(self, **message: Any) -> None:
         self.writer.write(json.dumps(message).encode() + b"\n")

@@ -8,6 +8,7 @@ const CAN = {
   barge_in: ({ isSpeaking, isHeard }) => isSpeaking || isHeard,
   drop: ({ isOpen }) => isOpen,
   stall: ({ isOpen }) => isOpen,
+  black_hole: ({ isOpen, isStalled }) => isOpen && !isStalled,
   refuse: ({ state }) => state !== "failed",
   idle_timeout: ({ isLive, isStalled, isSpeaking, isHeard }) =>
     isLive && !isStalled && !isSpeaking && !isHeard,
@@ -18,6 +19,7 @@ const LABELS = {
   console_down: ({ isConsoleDown }) =>
     isConsoleDown ? "Console up" : "Console down",
   playback_signals: ({ hasSignals }) => `Signals: ${hasSignals ? "on" : "off"}`,
+  preempts: ({ preempts }) => `Preempts: ${preempts ? "on" : "off"}`,
   tts_speed: ({ ttsSpeed }) => `TTS speed: ${ttsSpeed}×`,
 };
 // A switch that is on shows it by its label, and by its color.
@@ -25,6 +27,7 @@ const ON = {
   stall: ({ isStalled }) => isStalled,
   console_down: ({ isConsoleDown }) => isConsoleDown,
   playback_signals: ({ hasSignals }) => hasSignals,
+  preempts: ({ preempts }) => preempts,
 };
 
 export class Buttons {

@@ -76,6 +76,7 @@ export class SessionPanel {
 
   /** Counts what is heard at this moment. */
   played({ utterance, atMs }, isVoice) {
+    if (!utterance) return;
     const { playing } = this;
     const addedMs = utterance === playing.utterance ? atMs - playing.atMs : atMs;
     Object.assign(playing, { utterance, atMs });
