@@ -19,7 +19,7 @@ from ..session.session import (
     ServiceError,
 )
 from ..speech import Speech, Totals, Turn
-from . import supervisor
+from . import events
 from .arrival import Arrival
 from .fallback import Fallback, Voice
 from .reporter import Outbox, Reporter
@@ -248,28 +248,28 @@ class Avatar:
             elif isinstance(event, ServiceError):
                 self._reporter.service_error(event.failure, event.at_s)
 
-    def _take(self, event: supervisor.Event, now: float) -> None:
+    def _take(self, event: events.Event, now: float) -> None:
         """Report what happened to the session, and change the state."""
         reporter, turn = self._reporter, self._speech.turn
-        if isinstance(event, supervisor.Wanted):
+        if isinstance(event, events.Wanted):
             self._enter(Event.CONNECT, event.reason)
-        elif isinstance(event, supervisor.Connecting):
+        elif isinstance(event, events.Connecting):
             reporter.connecting()
-        elif isinstance(event, supervisor.Opened):
+        elif isinstance(event, events.Opened):
             reporter.opened(event.session)
             self._enter(Event.OPENED, event.reason)
-        elif isinstance(event, supervisor.Lost):
+        elif isinstance(event, events.Lost):
             reporter.lost(event.failure, event.begins_outage, turn, now)
             self._enter(Event.LOST, event.failure.code or "lost")
-        elif isinstance(event, supervisor.OutageLasts):
+        elif isinstance(event, events.OutageLasts):
             reporter.outage_lasts(event, turn)
-        elif isinstance(event, supervisor.Renewing):
+        elif isinstance(event, events.Renewing):
             self._enter(Event.RENEW, "renewal")
-        elif isinstance(event, supervisor.GaveUp):
+        elif isinstance(event, events.GaveUp):
             self._give_up(event.failure, now)
-        elif isinstance(event, supervisor.Left):
+        elif isinstance(event, events.Left):
             reporter.left(event.session, event.connected_s)
-        elif isinstance(event, supervisor.Slept):
+        elif isinstance(event, events.Slept):
             self._enter(Event.SLEEP, event.reason)
 
     def _enter(self, event: Event, reason: str) -> None:

@@ -19,7 +19,7 @@ from ..speech import (
     Turn,
     TurnIdReused,
 )
-from .supervisor import OutageLasts
+from .events import OutageLasts
 
 SERVICE_ERROR_DELAY_S = 0.5
 """A non-fatal service error is reported this much later: it may be the reason

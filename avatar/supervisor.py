@@ -8,7 +8,7 @@ docs/design.md.
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Optional, Union
+from typing import Optional
 
 from ..clock import Clock
 from ..session import Failure, Session
@@ -21,6 +21,18 @@ from ..session.retry import (
 )
 from ..session.session import OpenSession, State
 from ..speech import Speech
+from .events import (
+    Connecting,
+    Event,
+    GaveUp,
+    Left,
+    Lost,
+    Opened,
+    OutageLasts,
+    Renewing,
+    Slept,
+    Wanted,
+)
 
 MAX_REJECTED_TOKENS = 3
 
@@ -58,78 +70,6 @@ class Plan:
     idle_disconnect_s: float = 0.0
     auto_connect: bool = True
     max_session_minutes: Optional[float] = None
-
-
-class Wanted(NamedTuple):
-    """A session is wanted, and none was before."""
-
-    reason: str
-    """start or wake"""
-
-
-class Connecting(NamedTuple):
-    """An attempt to open a session has begun."""
-
-
-class Opened(NamedTuple):
-    """A session is ready."""
-
-    session: Session
-    reason: str
-    """connected, recovered or renewed"""
-
-
-class Lost(NamedTuple):
-    """A session was lost, or could not be opened. A new attempt follows."""
-
-    failure: Failure
-    begins_outage: bool
-
-
-class OutageLasts(NamedTuple):
-    """There has been no stable session for a while."""
-
-    failure: Failure
-    """Of the latest attempt."""
-    outage_s: float
-    attempts: int
-    next_attempt_in_s: float
-
-
-class Renewing(NamedTuple):
-    """A session is being closed, and the next one takes its place."""
-
-
-class GaveUp(NamedTuple):
-    """A new attempt cannot help."""
-
-    failure: Failure
-
-
-class Left(NamedTuple):
-    """A session that had been ready is closed."""
-
-    session: Session
-    connected_s: float
-
-
-class Slept(NamedTuple):
-    """No session is open until there is something to say."""
-
-    reason: str
-
-
-Event = Union[
-    Wanted,
-    Connecting,
-    Opened,
-    Lost,
-    OutageLasts,
-    Renewing,
-    GaveUp,
-    Left,
-    Slept,
-]
 
 
 @dataclass
