@@ -157,8 +157,8 @@ class Ours(_Hosted):
     def has_spare(self) -> bool:
         """Whether there is a session token for the next session."""
         extension: Any = self._host._extension
-        preparing = extension.avatar._supervisor._spare._preparing
-        return preparing is not None and preparing.done()
+        session = extension.avatar._supervisor._spare._session
+        return session is not None and session.has_token
 
     def flush(self) -> "Future[CmdOutcome]":
         """Barge in; the future gets the command's result."""
