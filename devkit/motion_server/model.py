@@ -173,6 +173,9 @@ class Connection:
     # Whether the server has stopped reading: a planned Stall, BlackHole or
     # Silence.
     stalled: bool = False
+    # Whether that happened before the confirmation: it comes late, perhaps to
+    # a client that has given up and opened another session.
+    was_held: bool = False
     requests: list[Request] = field(default_factory=list, repr=False)
     interrupts: list[Interrupt] = field(default_factory=list, repr=False)
     # Audio messages in the order of arrival, over all requests.

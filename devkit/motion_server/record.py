@@ -327,7 +327,11 @@ class Record:
             assert config is not None
             for other in self.live_connections:
                 # A client cannot end a session whose server does not read.
-                if connection.collides_with(other) and not other.stalled:
+                if (
+                    connection.collides_with(other)
+                    and not other.stalled
+                    and not connection.was_held
+                ):
                     self.violation(
                         f"connection {connection.number} publishes as uid "
                         f"{config.uid} in channel {config.channel} while "
@@ -439,6 +443,8 @@ class Record:
         """Note whether the server reads from the connection."""
         with self._lock:
             connection.stalled = stalled
+            if stalled and connection.confirmed_s is None:
+                connection.was_held = True
 
     def _add_event(
         self,

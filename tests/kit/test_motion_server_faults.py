@@ -414,6 +414,22 @@ async def test_a_handshake_may_be_held_up(fault: Any):
 
 
 @pytest.mark.asyncio
+async def test_a_late_confirmation_is_not_the_clients_fault():
+    """It had given up, and has another session by then."""
+    async with MotionServer() as server:
+        server.faults.handshake(BlackHole())
+        first = Client(server, uid=7)
+        opening = asyncio.ensure_future(first.open())
+        await server.until(lambda r: r.connections and r.connections[0].stalled)
+        second = await opened(server, uid=7)
+        server.now(Resume())
+        await opening
+        assert server.record.violations == []
+        await first.session.close()
+        await second.session.close()
+
+
+@pytest.mark.asyncio
 async def test_a_slow_reader_keeps_its_pace():
     """SlowReader takes its time for each message, Resume ends that."""
     async with MotionServer(clock=ScaledClock(20)) as server:
