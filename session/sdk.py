@@ -239,6 +239,23 @@ class _NearestRegion:
 _nearest_region = _NearestRegion()
 
 
+def region_in_use(params: Params) -> str:
+    """Return the region that sessions are opened in, "" where it is not known
+    or the URLs decide."""
+    if params.console_endpoint_url:
+        return ""
+    region = params.region or AUTO_REGION
+    return _nearest_region.name if region == AUTO_REGION else region
+
+
+async def find_region(params: Params, clock: Clock) -> Optional[Failure]:
+    """Ask spatius for the nearest region unless it is configured or known;
+    return the problem to report."""
+    if not _is("spatius") or endpoints(params) is not None:
+        return None
+    return await _nearest_region.find(params.spatius_app_id, clock)
+
+
 _loading: "Optional[Future[None]]" = None
 
 
@@ -364,10 +381,7 @@ def _endpoint_arguments(params: Params) -> dict[str, str]:
     """
     if not params.console_endpoint_url:
         if _is("spatius"):
-            region = params.region or AUTO_REGION
-            if region == AUTO_REGION:
-                region = _nearest_region.name or AUTO_REGION
-            return {"region": region}
+            return {"region": region_in_use(params) or AUTO_REGION}
         if _is("spatialreal"):
             region = params.region or AUTO_REGION
             return {} if region == AUTO_REGION else {"environment": region}
@@ -420,9 +434,7 @@ def opener(
             return None  # `make` says so
         _console.set(_Console(urls[0]))
         await _preload()
-        if _is("spatius") and urls == ("", ""):
-            return await _nearest_region.find(params.spatius_app_id, clock)
-        return None
+        return await find_region(params, clock)
 
     def explain(error: BaseException) -> Failure:
         console = _console.get()

@@ -58,6 +58,7 @@ async def connect(console: Console, report: NodeReport) -> bool:
         f"Connecting as uid {params.agora_uid} in the channel "
         f"{params.agora_channel} ..."
     )
+    await _find_region(say, params)
     rate = params.sample_rate
     rate_hz = rate if isinstance(rate, int) else AUTO_RATE_HZ
     began = time.monotonic()
@@ -98,6 +99,23 @@ async def _until(holds: Callable[[], Any], changed: asyncio.Event) -> None:
     while not holds():
         await changed.wait()
         changed.clear()
+
+
+async def _find_region(say: Callable[..., None], params: Any) -> None:
+    """Say how long the nearest region takes to find, and how to save it.
+
+    A worker asks for it before its first session.
+    """
+    began = time.monotonic()
+    if failure := await sdk.find_region(params, clock.SystemClock()):
+        say(f"{failure.message}.", "yellow")
+    took_s = time.monotonic() - began
+    if sdk.endpoints(params) is None and (region := sdk.region_in_use(params)):
+        how = "given up after" if failure else "found in"
+        say(
+            f"The nearest region was {how} {took_s:.1f} s: {region} is used. "
+            f'With "region": "{region}" in params no agent waits for that.'
+        )
 
 
 async def _send_silence(session: Any, sample_rate: int) -> None:

@@ -6,8 +6,10 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from agora_token_builder import RtcTokenBuilder
 from typer.testing import CliRunner, Result
 
 from devkit.commands.check import app
+from devkit.graph.product import sdk
 from devkit.motion_server import Close, MotionServer, OnEnd, Refuse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -459,6 +462,72 @@ def test_connect_names_who_does_not_answer(
     is_console = missing == "console"
     assert ("bin/motion-server --port" in words) == is_console
     assert ("The console has answered" in words) != is_console
+
+
+class Bootstrap(BaseHTTPRequestHandler):
+    """Answers as the service that knows the nearest region, after 0.3 s."""
+
+    body = b""
+
+    def do_POST(self) -> None:
+        time.sleep(0.3)
+        self.send_response(200 if self.body else 503)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def bootstrap(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Bootstrap]]:
+    """Serve the nearest region from this machine."""
+    module = pytest.importorskip("spatius.bootstrap")
+    if os.environ.get("SPATIUS_SDK", "spatius") != "spatius":
+        pytest.skip("the other SDKs ask for no region")
+    with HTTPServer(("127.0.0.1", 0), Bootstrap) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/bootstrap"
+        monkeypatch.setattr(module, "BOOTSTRAP_URL", url)
+        # No test may reach the real service, now or by what is remembered.
+        monkeypatch.setattr(module, "DEFAULT_REGION", "nowhere-1")
+        monkeypatch.setattr(module, "_cached_region", None)
+        monkeypatch.setattr(sdk, "DEFAULT_REGION", "nowhere")
+        monkeypatch.setattr(sdk, "_nearest_region", sdk._NearestRegion())
+        yield Bootstrap
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            b'{"region": {"current": "nowhere-1"}}',
+            "The nearest region was found in 0.3 s: nowhere-1 is used. With "
+            '"region": "nowhere-1" in params no agent waits for that.',
+        ),
+        (b"", "The nearest region was given up after 0.3 s: nowhere is used."),
+        (b"{}", "The nearest region was given up after 0.3 s: nowhere is used"),
+    ],
+    ids=["found", "refused", "nothing said"],
+)
+def test_connect_says_how_long_the_nearest_region_took(
+    bootstrap, body, said, tmp_path, monkeypatch
+):
+    """And that params.region saves that time."""
+    monkeypatch.setattr(bootstrap, "body", body)
+    code, words = check(write(tmp_path, graph({})), "--connect")
+    assert code == 3
+    assert said in words
+
+
+def test_connect_asks_for_no_region_where_one_is_set(
+    bootstrap, tmp_path, motion_server
+):
+    """Nor where both URLs are."""
+    _, words = connect(tmp_path, motion_server)
+    assert "region" not in words.partition("Connecting as")[2]
 
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
