@@ -106,15 +106,21 @@ async def _find_region(say: Callable[..., None], params: Any) -> None:
 
     A worker asks for it before its first session.
     """
+    if sdk.endpoints(params) is not None or sdk.region_in_use(params):
+        return
     began = time.monotonic()
-    if failure := await sdk.find_region(params, clock.SystemClock()):
-        say(f"{failure.message}.", "yellow")
+    failure = await sdk.find_region(params, clock.SystemClock())
     took_s = time.monotonic() - began
-    if sdk.endpoints(params) is None and (region := sdk.region_in_use(params)):
-        how = "given up after" if failure else "found in"
+    if failure is not None:
         say(
-            f"The nearest region was {how} {took_s:.1f} s: {region} is used. "
-            f'With "region": "{region}" in params no agent waits for that.'
+            f"No region after {took_s:.1f} s, which each agent waits before "
+            f"its first session: {failure.message}.",
+            "yellow",
+        )
+    elif region := sdk.region_in_use(params):
+        say(
+            f"The nearest region, {region}, was found in {took_s:.1f} s. With "
+            f'"region": "{region}" in params no agent waits for that.'
         )
 
 

@@ -504,11 +504,11 @@ def bootstrap(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Bootstrap]]:
     [
         (
             b'{"region": {"current": "nowhere-1"}}',
-            "The nearest region was found in 0.3 s: nowhere-1 is used. With "
+            "The nearest region, nowhere-1, was found in 0.3 s. With "
             '"region": "nowhere-1" in params no agent waits for that.',
         ),
-        (b"", "The nearest region was given up after 0.3 s: nowhere is used."),
-        (b"{}", "The nearest region was given up after 0.3 s: nowhere is used"),
+        (b"", "No region after 0.3 s, which each agent waits before its first"),
+        (b"{}", "nowhere is used. Set params.region (us-west, ap-northeast, "),
     ],
     ids=["found", "refused", "nothing said"],
 )
@@ -656,6 +656,42 @@ def test_connect_is_not_tried_with_problems(tmp_path, motion_server):
     assert code == 1
     assert "correct the errors first" in words
     assert not motion_server.record.token_requests
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A proxy that wants a user's name and password."""
+
+    def do_POST(self) -> None:
+        self.send_response(407)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_CONNECT = do_POST
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.mark.wire
+def test_connect_ascribes_a_407_to_the_proxy(tmp_path):
+    """It is none of Spatius' answers."""
+    params = {
+        "console_endpoint_url": "http://console.invalid/v1",
+        "ingress_endpoint_url": "ws://ingress.invalid/v2",
+    }
+    path = write(tmp_path, graph({"params": params}))
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        proxy = f"http://127.0.0.1:{server.server_port}"
+        code, words = check(
+            path, "--connect", **NO_PROXIES | {"HTTP_PROXY": proxy}
+        )
+        server.shutdown()
+    assert code == 3
+    assert "asks for a user name and a password" in words
+    assert "HTTP_PROXY" in words and proxy in words
+    assert "Spatius says" not in words
+    assert "curl" not in words
 
 
 @pytest.mark.usefixtures("ready_environment")
