@@ -77,6 +77,7 @@ class Reporter:
         self._token_expires_at_s = token_expires_at_s
         self._vendor_metadata = vendor_metadata or {}
         self._connection_id = ""
+        self._credits_total = 0  # of all sessions that have ended
         self._status = "disconnected"
         self._overflow_reported = False
         self._no_voice_reported = False
@@ -135,12 +136,20 @@ class Reporter:
         """Report a session that had been ready and is closed."""
         if session.loss is None:
             self._change_status("disconnected", "closed")
-        self._outbox.send(
-            "metrics",
-            payloads.disconnected(
-                session.connection_id, connected_s * 1000, self._vendor()
-            ),
+        connected_ms = connected_s * 1000
+        self._credits_total += payloads.credits_of(connected_ms)
+        payload = payloads.disconnected(
+            session.connection_id,
+            connected_ms,
+            self._credits_total,
+            self._vendor(),
         )
+        self._outbox.send("metrics", payload)
+        fields = {
+            **payload["metrics"],
+            "connection_id": session.connection_id,
+        }
+        self._log_fields("usage", fields, "usage")
 
     def lost(
         self,
@@ -266,10 +275,7 @@ class Reporter:
                 self._outbox.send("metrics", payload)
                 fields = {**payload["metrics"], **payload["metadata"]}
                 fields.pop("vendor_metadata", None)
-                words = (f"{name}={fields[name]}" for name in fields)
-                self._outbox.log(
-                    "info", f"utterance: {' '.join(words)}", "", fields
-                )
+                self._log_fields("utterance", fields)
 
     def _report_overflow(
         self, event: Overflow, can_speak: bool, has_failed: bool
@@ -331,6 +337,13 @@ class Reporter:
             failure.message,
             "vendor" if failure.vendor_message else "",
         )
+
+    def _log_fields(
+        self, title: str, fields: Payload, category: str = ""
+    ) -> None:
+        """Log a line that both people and programs can read."""
+        words = " ".join(f"{name}={value}" for name, value in fields.items())
+        self._outbox.log("info", f"{title}: {words}", category, fields)
 
     def _change_status(
         self, status: str, reason: str = "", failure: Optional[Failure] = None

@@ -198,6 +198,8 @@ class Supervisor:
             self.session = None
             if self._is_served:
                 self._is_served = False
+                if session.loss is None:  # the close is billed, too
+                    self._served_s = now - session.ready_at
                 return Left(session, self._served_s)
         if now >= self._remind_at:
             return self._remind(now)
@@ -222,6 +224,7 @@ class Supervisor:
             return self._sleep()
         if self._is_asleep:
             if not self._is_wanted:
+                self._tend_spare_asleep(now)
                 return None
             self._is_asleep = False
             return Wanted("wake")
@@ -348,6 +351,17 @@ class Supervisor:
             due_at = min(due_at, self._spare.renewal_due_at(renew_at, rate))
         if now >= due_at:
             self._spare.make(self._open_session(self._wake, rate))
+
+    def _tend_spare_asleep(self, now: float) -> None:
+        """Keep a token at hand, so that a wake-up is a single handshake.
+
+        Not before the first session: until then nothing is wanted of Spatius.
+        """
+        if not self._rate:
+            return
+        if now >= self._spare.due_at:
+            self._spare.make(self._open_session(self._wake, self._rate))
+        self.due_at = self._spare.due_at
 
     def _watch_last_call(
         self, session: Session, stopped_at: float, now: float

@@ -4,6 +4,7 @@ Their form follows TEN's conventions (ModuleError and the like); texts that
 come from outside must have been through a `Redactor` before.
 """
 
+import math
 from typing import Any, Literal, Optional
 
 from ..speech import AudioEnd, AudioStart, Summary, Turn
@@ -27,6 +28,9 @@ NO_TURN = "0"
 """The `id` of an error, as TEN's avatars have it where no turn is known."""
 
 Payload = dict[str, Any]
+
+MS_PER_CREDIT = 6000
+"""Spatius bills connected time, silence included: 10 credits a minute."""
 
 VendorMetadata = dict[str, str]
 """What `metadata.vendor_metadata` may hold: name, region, mode, avatar_id,
@@ -91,15 +95,26 @@ def connected(
     )
 
 
+def credits_of(connected_ms: float) -> int:
+    """Return the price of a session in credits: rounded up, at least 1."""
+    return max(1, math.ceil(round(connected_ms) / MS_PER_CREDIT))
+
+
 def disconnected(
     connection_id: str,
     connected_ms: float,
+    credits_total: int,
     vendor_metadata: Optional[VendorMetadata] = None,
 ) -> Payload:
-    """Return the `metrics` of a connection that has ended."""
+    """Return the `metrics` of a connection that has ended; `credits_total`
+    is the price of all the sessions of this extension so far."""
     return _metrics(
         connection_id,
-        {"connected_ms": round(connected_ms)},
+        {
+            "connected_ms": round(connected_ms),
+            "credits": credits_of(connected_ms),
+            "credits_total": credits_total,
+        },
         _metadata(None, vendor_metadata, connection_id=connection_id),
     )
 

@@ -126,6 +126,8 @@ class FakeOutbox:
     def __init__(self) -> None:
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.lines: list[tuple[str, str]] = []
+        self.fields: list[tuple[str, dict[str, Any]]] = []
+        """Of the log lines that have any, with their categories."""
         self.secrets: list[str] = []
 
     def send(self, name: str, payload: dict[str, Any]) -> None:
@@ -139,6 +141,8 @@ class FakeOutbox:
         fields: Optional[dict[str, Any]] = None,
     ) -> None:
         self.lines.append((level, text))
+        if fields:
+            self.fields.append((category, fields))
 
     def add_secrets(self, secrets: list[str]) -> None:
         self.secrets += secrets

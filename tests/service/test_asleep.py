@@ -9,7 +9,7 @@ from agent import RATE, Agent, play, properties
 from scene import Scene, scene, virtually
 
 from devkit.harness.messages import audio_frame
-from devkit.motion_server import MotionServer
+from devkit.motion_server import MotionServer, Refuse
 
 pytestmark = pytest.mark.wire
 
@@ -233,3 +233,47 @@ def test_auto_and_trigger_connect_through_ten(
     assert connection.config is not None
     assert connection.config.sample_rate == 16000 != RATE
     assert agent.errors == []
+
+
+@pytest.mark.parametrize("asleep_min", [1, 60])
+@virtually
+async def test_a_wake_up_is_one_handshake(asleep_min: int) -> None:
+    """The console is not asked, and may be down: the token is at hand."""
+    async with scene(idle_disconnect_s=10) as on:
+        await on.talk.utter(1, 1000)
+        await asleep(on)
+        await asyncio.sleep(asleep_min * 60)
+        record = on.server.record
+        requests, upgrades = len(record.token_requests), len(record.upgrades)
+        on.server.faults.console(Refuse(503), times=None)
+        await on.talk.start(2)
+        await on.until(lambda: on.rig.states[-1] == "ready", 1)
+        assert len(record.token_requests) == requests
+        assert len(record.upgrades) == upgrades + 1
+        await on.talk.say(2, 1000)
+        await on.talk.end(2)
+        await on.silence()
+        on.whole()
+        assert on.rig.errors == []
+
+
+@virtually
+async def test_the_bill_is_the_services() -> None:
+    """The sum of `credits` is the price that the service has for the
+    sessions; the last `credits_total`, at the stop, is that sum."""
+    async with scene(idle_disconnect_s=11) as on:
+        for turn in (1, 2, 3):
+            await on.talk.utter(turn, 2000)
+            await asleep(on)
+            await asyncio.sleep(300)
+        await on.talk.utter(4, 2000)
+        await on.silence()
+    metrics = [one["metrics"] for one in on.sent("metrics")]
+    ends = [one for one in metrics if "credits" in one]
+    assert len(ends) == len(on.server.record.connections) == 4
+    assert sum(one["credits"] for one in ends) == on.server.record.credits
+    assert ends[-1]["credits_total"] == on.server.record.credits
+    usage = [
+        line.fields for line in on.rig.env.lines if line.category == "usage"
+    ]
+    assert [one["credits"] for one in usage] == [one["credits"] for one in ends]

@@ -70,7 +70,7 @@ def every_payload() -> dict[str, dict[str, Any]]:
         ),
         "bare error": reports.error(reports.FATAL, "wrong key"),
         "connected": reports.connected("conn-1", 123.4),
-        "disconnected": reports.disconnected("conn-1", 61234.4),
+        "disconnected": reports.disconnected("conn-1", 61234.4, 35),
         "status": status("lost", "1011", "closed"),
         "audio start": reports.audio_start(AudioStart(TURN, "tts-1")),
         "audio end": reports.audio_end(audio_end(turn=TURN)),
@@ -159,7 +159,7 @@ def test_id_of_an_error_is_that_of_its_turn(turn, id_):
     "payload",
     [
         reports.connected("conn-1", 1.0, VENDOR_METADATA),
-        reports.disconnected("conn-1", 1.0, VENDOR_METADATA),
+        reports.disconnected("conn-1", 1.0, 1, VENDOR_METADATA),
         reports.error(1000, "lost", vendor_metadata=VENDOR_METADATA),
         reports.connection_status(
             "conn-1", "connected", "connecting", "", "", "", VENDOR_METADATA
@@ -212,9 +212,30 @@ def test_end_of_a_connection_is_measured():
         "id": "conn-1",
         "module": "avatar",
         "vendor": "spatius",
-        "metrics": {"connected_ms": 61234},
+        "metrics": {
+            "connected_ms": 61234,
+            "credits": 11,
+            "credits_total": 35,
+        },
         "metadata": {"connection_id": "conn-1"},
     }
+
+
+@pytest.mark.parametrize(
+    ("connected_ms", "price"),
+    [
+        (0.0, 1),
+        (1.0, 1),
+        (6000.0, 1),
+        (6000.4, 1),  # reported as 6000
+        (6001.0, 2),
+        (60_000.0, 10),
+        (600_001.0, 101),
+    ],
+)
+def test_price_of_a_session(connected_ms, price):
+    """Ten credits a minute, rounded up, one at least."""
+    assert reports.credits_of(connected_ms) == price
 
 
 def test_status_has_the_form_of_the_base_classes():

@@ -1,13 +1,25 @@
 """An avatar that nobody needs sleeps: without a session, and no outage."""
 
 import pytest
-from avatar_stage import FIRST, IDLE, SECOND, Stage, pcm, ready, set_up
+from avatar_stage import (
+    FIRST,
+    IDLE,
+    REFUSED,
+    SECOND,
+    Stage,
+    pcm,
+    ready,
+    set_up,
+)
 from fakes import LOST, settle
+from spatius_avatar_python.avatar.supervisor import CLOSE_S
 from spatius_avatar_python.session.retry import (
     FIRST_RETRY_S,
     INITIAL_BACKOFF_S,
     MAX_BACKOFF_S,
+    lifetime_of,
 )
+from spatius_avatar_python.session.session import ABORTED_S
 
 DISCONNECT_S = 30.0
 
@@ -218,6 +230,17 @@ async def test_silent_session_is_closed_after_the_time():
     await stage.finish()
 
 
+async def test_close_of_a_silent_session_is_billed():
+    """The service counts until the connection is closed."""
+    stage = await ready(idle_disconnect_s=DISCONNECT_S)
+    stage.service.close_hangs = True
+    await stage.clock.advance(DISCONNECT_S + CLOSE_S + 1.0)
+    metrics = stage.outbox.payloads("metrics")[-1]["metrics"]
+    lasted_s = DISCONNECT_S + CLOSE_S - ABORTED_S
+    assert metrics["connected_ms"] == 1000 * lasted_s
+    await stage.finish()
+
+
 async def test_silence_begins_when_the_last_audio_was_played():
     """Not when it was written."""
     stage = await ready(idle_disconnect_s=DISCONNECT_S)
@@ -292,6 +315,36 @@ async def test_attempt_after_waking_that_fails_is_an_outage():
     assert len(stage.outbox.errors) == 1
     await stage.clock.advance(2.0)
     assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+@pytest.mark.parametrize("asleep_s", [0.0, 1000.0, 4 * 3600.0])
+async def test_wake_up_needs_no_new_token(asleep_s):
+    """However long it has slept: a token is kept at hand, at the cost of one
+    call of the console in a third of its lifetime."""
+    lifetime = lifetime_of(30)
+    stage = await ready(lifetime=lifetime, idle_disconnect_s=DISCONNECT_S)
+    await stage.clock.advance(DISCONNECT_S + 1.0)
+    assert stage.avatar.state == "asleep"
+    await stage.clock.advance(asleep_s)
+    made = len(stage.service.sessions)
+    assert made <= 2 + asleep_s / lifetime.spare_max_age_s
+    stage.service.makings.append(REFUSED)
+    stage.connect()
+    await settle()
+    assert stage.avatar.state == "ready"
+    assert len(stage.service.sessions) == made
+    assert stage.outbox.errors == []
+    stage.service.makings.clear()
+    await stage.finish()
+
+
+async def test_avatar_that_never_connected_has_no_token_made():
+    """Until something is to be said, nothing is wanted of Spatius."""
+    stage = set_up(lifetime=lifetime_of(30), auto_connect=False)
+    await stage.start()
+    await stage.clock.advance(7200.0)
+    assert stage.service.sessions == []
     await stage.finish()
 
 

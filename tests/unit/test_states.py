@@ -167,6 +167,11 @@ async def test_states_are_logged():
         ("info", "connecting (start)"),
         ("info", "ready (connected) connection-1"),
         ("info", "closed (stopped) connection-1"),
+        (
+            "info",
+            "usage: connected_ms=0 credits=1 credits_total=1 "
+            "connection_id=connection-1",
+        ),
     ]
 
 
@@ -324,7 +329,11 @@ async def test_duration_of_a_connection_is_reported_at_its_end(how):
     else:
         await stage.stop()
     metrics = stage.outbox.payloads("metrics")[-1]
-    assert metrics["metrics"] == {"connected_ms": 12500}
+    assert metrics["metrics"] == {
+        "connected_ms": 12500,
+        "credits": 3,
+        "credits_total": 3,
+    }
     assert metrics["metadata"] == METADATA
     await stage.finish()
 
@@ -432,3 +441,41 @@ async def test_closed_is_the_last_state():
     stage.avatar.fail(BAD_KEY)
     assert states(stage)[-1] == ("closed", "stopped")
     assert stage.clock.pending() == 0
+
+
+async def test_sessions_are_billed_one_by_one_and_in_all():
+    """Each end has a price and the sum so far, in metrics and in a line of
+    the category usage; the last, at the stop, holds the whole."""
+    stage = await ready()
+    await stage.clock.advance(60.0)  # 10 credits
+    await stage.lose(LOST)
+    await stage.until_attempt(2)
+    await settle()
+    await stage.clock.advance(7.0)  # 2 credits
+    await stage.lose(LOST)
+    await stage.until_attempt(3)
+    await settle()
+    await stage.stop()  # 1 credit
+    billed = [
+        (one["metrics"]["credits"], one["metrics"]["credits_total"])
+        for one in stage.outbox.payloads("metrics")
+        if "credits" in one["metrics"]
+    ]
+    assert billed == [(10, 10), (2, 12), (1, 13)]
+    usage = [fields for name, fields in stage.outbox.fields if name == "usage"]
+    assert [(one["credits"], one["credits_total"]) for one in usage] == billed
+    assert usage[0]["connected_ms"] == 60_000
+    assert usage[0]["connection_id"]
+    await stage.finish()
+
+
+async def test_attempt_that_fails_costs_nothing():
+    """Failed handshakes are free."""
+    stage = set_up()
+    stage.service.openings += [REFUSED, REFUSED]
+    await stage.start()
+    await stage.until_attempt(3)
+    await stage.stop()
+    usage = [fields for name, fields in stage.outbox.fields if name == "usage"]
+    assert [one["credits_total"] for one in usage] == [1]
+    await stage.finish()
