@@ -48,8 +48,10 @@ _INLINE = re.compile(
     rf"[sS]end_?[cC]md\w*\(\s*[\w.:]*[cC]reate\(\s*{_FLUSH}\s*\)"
 )
 _CONSTANT = re.compile(
-    r"""\b([A-Z][A-Z0-9_]+)\b[^=\n]{0,30}=\s*(["'][\w.-]+["'])"""
+    r"""\b(?!(?:const|let|var|auto)\b)([A-Za-z_]\w+)\b"""
+    r"""(?::\s*\w+)?(?:\s+\w+)?\s+=\s*["']([\w.:-]+)["']"""
 )
+"""The space before the sign tells it from a keyword argument."""
 _DESTINATIONS = re.compile(
     r"[sS]et_?[dD]ests?\s*\((.*?)\)\s*(?:;|\n|\Z)", re.DOTALL
 )
@@ -75,11 +77,8 @@ def flush_of(graph: Graph, name: str) -> Flush:
     addon = str(graph.named(name).get("addon"))
     folder = folder_of(addon, graph.app_dir)
     source = "\n".join(_sources(folder)) if folder else ""
-    named, is_wired = _flush_in(source)
-    # A list of messages looks like a message and its receiver.
-    receivers = frozenset(
-        each for each in named if graph.named(each) or each == RTC_ADDON
-    )
+    names = {RTC_ADDON, *(str(node.get("name")) for node in graph.nodes)}
+    receivers, is_wired = _flush_in(source, names)
     if receivers or is_wired:
         where = f"{addon}, as its source beside the graph says,"
         return Flush(receivers, is_wired, where)
@@ -110,10 +109,13 @@ def line_for(addon: str, name: str) -> str:
     )
 
 
-def _flush_in(source: str) -> tuple[set[str], bool]:
-    """Return the receivers, and whether flush is sent without one, too."""
+def _flush_in(source: str, names: set[str]) -> tuple[frozenset[str], bool]:
+    """Return the receivers among the nodes of these names, and whether flush
+    is sent without one, too."""
     for name, value in _CONSTANT.findall(source):
-        source = re.sub(rf"(?:\b\w+\.)?\b{name}\b(?!\s*[:=])", value, source)
+        if value in ("flush", *names):
+            used = rf"(?:\b\w+\.)?\b{name}\b(?!\s*[:=])(?!\s+\w+\s*=)"
+            source = re.sub(used, f'"{value}"', source)
     receivers = {
         found for pattern in _NAMED for found in pattern.findall(source)
     }
@@ -123,7 +125,8 @@ def _flush_in(source: str) -> tuple[set[str], bool]:
         named = destinations and re.findall(_NODE, destinations[1])
         receivers.update(named or [])
         is_wired = is_wired or not destinations
-    return receivers, is_wired
+    # A list of messages looks like a message and its receiver.
+    return frozenset(receivers & names), is_wired
 
 
 def _sources(folder: Path) -> Iterator[str]:
