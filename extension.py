@@ -38,6 +38,7 @@ from .messages.inbox import (
 )
 from .messages.outbox import Outbox
 from .session import Failure, sdk
+from .session.opener import opener
 from .session.retry import lifetime_of
 from .session.session import OpenSession
 from .settings import Params
@@ -209,7 +210,7 @@ class SpatiusAvatarExtension(AsyncExtension):
                 self._begin_dump(params.sample_rate)
         self._make_avatar(
             limits_of(params),
-            sdk.opener(params, self.clock, outbox.add_secrets),
+            opener(params, self.clock, outbox.add_secrets),
             plan_of(settings),
             vendor_metadata_of(params),
         )

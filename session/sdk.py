@@ -1,7 +1,7 @@
 """The one place that imports the Spatius SDK, under any of its names.
 
-`opener` makes sessions with deadlines and new tokens; every error that one of
-them meets becomes a `Failure`.
+`Sdk` makes its sessions, with new tokens; every error that one of them meets
+becomes a `Failure`.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import ContextVar
 from datetime import datetime, timezone
-from functools import partial
 from types import ModuleType
 from typing import Any, Optional
 from urllib.parse import urlsplit
@@ -26,7 +25,6 @@ from urllib.parse import urlsplit
 from ..clock import Clock
 from ..settings.params import Params
 from .errors import Failure, SessionError, Surroundings, failure_of
-from .session import OpenSession, Session
 
 OPUS_FRAME_MS = 20
 """The encoder's step: it sends nothing of a request that is shorter so far,
@@ -390,25 +388,46 @@ def _endpoint_arguments(params: Params) -> dict[str, str]:
     return {"console_endpoint_url": urls[0], "ingress_endpoint_url": urls[1]}
 
 
-def opener(
-    params: Params, clock: Clock, add_secrets: Callable[[list[str]], None]
-) -> OpenSession:
-    """Return a function that makes sessions, each with tokens of its own.
+class Sdk:
+    """The SDK in use, with the node's params.
 
-    The tokens expire `session_expire_minutes` after they were made, and are
-    handed to `add_secrets` before they can be logged. A session that cannot
-    be made is lost when it is prepared or opened.
+    Each of its sessions has tokens of its own, which expire
+    `session_expire_minutes` after they were made, and are handed to
+    `add_secrets` before they can be logged.
     """
-    urls = endpoints(params) or ("", "")
 
-    def make(sample_rate_hz: int, **callbacks: Any) -> Any:
+    def __init__(
+        self,
+        params: Params,
+        clock: Clock,
+        add_secrets: Callable[[list[str]], None],
+    ) -> None:
+        self._params = params
+        self._clock = clock
+        self._add_secrets = add_secrets
+        self._urls = endpoints(params) or ("", "")
+
+    async def preload(self) -> Optional[Failure]:
+        """Do the blocking work of a first connection; return a failure to
+        report."""
+        if _sdk is None:
+            return None  # `new_session` says so
+        _console.set(_Console(self._urls[0]))
+        await _preload()
+        return await find_region(self._params, self._clock)
+
+    def new_session(self, sample_rate_hz: int, **callbacks: Any) -> Any:
+        """Return the SDK's session, with those of the callbacks that it has.
+        Raises `SessionError`."""
+        params = self._params
         unusable = problem(extra_params=bool(params.extra_params))
         if unusable:
             raise SessionError(
                 Failure(unusable, fatal=True, is_configuration=True)
             )
         sdk: Any = _sdk
-        expires_at_s = int(clock.epoch()) + params.session_expire_minutes * 60
+        now_s = int(self._clock.epoch())
+        expires_at_s = now_s + params.session_expire_minutes * 60
         try:
             agora_token = params.issue_agora_token(expires_at_s)
         except ImportError as error:
@@ -422,48 +441,38 @@ def opener(
                     is_configuration=True,
                 )
             ) from error
-        add_secrets([agora_token])
+        self._add_secrets([agora_token])
         arguments = _arguments(
             sdk, params, agora_token, expires_at_s, sample_rate_hz
         )
         configure_telemetry(params.telemetry, params.telemetry_endpoint)
         return sdk.new_avatar_session(**arguments, **_known(sdk, callbacks))
 
-    async def preload() -> Optional[Failure]:
-        if _sdk is None:
-            return None  # `make` says so
-        _console.set(_Console(urls[0]))
-        await _preload()
-        return await find_region(params, clock)
-
-    def explain(error: BaseException) -> Failure:
+    def explain(self, error: BaseException) -> Failure:
+        """Return the meaning of an exception of the SDK."""
         console = _console.get()
         is_console = getattr(error, "phase", "") == "session_token"
-        variable, proxy = _proxy_of(urls[0 if is_console else 1])
+        variable, proxy = _proxy_of(self._urls[0 if is_console else 1])
         if is_console and not _is_http(proxy):
             variable = ""  # the SDKs' HTTP client speaks no SOCKS
         surroundings = Surroundings(
-            own_endpoints=bool(params.console_endpoint_url),
-            signs_agora_token=params.agora_token is None,
+            own_endpoints=bool(self._params.console_endpoint_url),
+            signs_agora_token=self._params.agora_token is None,
             proxy_variable=variable,
             headers=console.headers if console else {},
-            now_s=clock.epoch(),
+            now_s=self._clock.epoch(),
         )
         return failure_of(error, surroundings)
 
-    def open_session(wake: Callable[[], None], sample_rate_hz: int) -> Session:
-        return Session(
-            partial(make, sample_rate_hz),
-            wake=wake,
-            sample_rate=sample_rate_hz,
-            clock=clock,
-            add_secrets=add_secrets,
-            preload=preload,
-            request_of=_request_of,
-            explain=explain,
+    def request_of(self, data: bytes) -> tuple[str, str]:
+        """Return the ids of request and connection in a
+        ServerResponseAnimation; `data` are the bytes of its whole Message."""
+        assert _sdk is not None
+        messages = importlib.import_module(
+            f"{_sdk.__name__}.proto.generated.message_pb2"
         )
-
-    return open_session
+        message = messages.Message.FromString(data).server_response_animation
+        return message.req_id, message.connection_id
 
 
 def _arguments(
@@ -500,14 +509,3 @@ def _known(sdk: Any, callbacks: dict[str, Any]) -> dict[str, Any]:
     """Return those of the callbacks that the SDK's sessions have."""
     fields = getattr(sdk.SessionConfig, "__dataclass_fields__", callbacks)
     return {name: callbacks[name] for name in callbacks if name in fields}
-
-
-def _request_of(data: bytes) -> tuple[str, str]:
-    """Return the request and the connection that a ServerResponseAnimation is
-    about; `data` are the bytes of its whole Message."""
-    assert _sdk is not None
-    messages = importlib.import_module(
-        f"{_sdk.__name__}.proto.generated.message_pb2"
-    )
-    message = messages.Message.FromString(data).server_response_animation
-    return message.req_id, message.connection_id

@@ -5,12 +5,12 @@ transitions, and one method that makes them.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from enum import Enum
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Protocol, Union
 
 from ..clock import Clock, Timer, wait_until
-from .errors import ConnectionEnded, Failure, SessionError, clean_id, failure_of
+from .errors import ConnectionEnded, Failure, SessionError, clean_id
 
 CONSOLE_DEADLINE_S = 10.0
 """For the session token; avatarkit waits 300 s for a silent console."""
@@ -117,17 +117,36 @@ class ServiceError(NamedTuple):
 Event = Union[PlaybackSignal, PingAnswered, ServiceError]
 
 
+class Sdk(Protocol):
+    """A Spatius SDK, configured; `session/sdk.py` has the real one."""
+
+    async def preload(self) -> Optional[Failure]:
+        """Do the blocking work of a first connection; return a failure to
+        report."""
+        ...
+
+    def new_session(self, sample_rate_hz: int, **callbacks: Any) -> Any:
+        """Return the SDK's session, with those of the callbacks that it has.
+        Raises `SessionError`."""
+        ...
+
+    def request_of(self, data: bytes) -> tuple[str, str]:
+        """Return the ids of request and connection in a
+        ServerResponseAnimation."""
+        ...
+
+    def explain(self, error: BaseException) -> Failure:
+        """Return the meaning of an exception of the SDK."""
+        ...
+
+
 class Session:
     """One connection and the attempt to make it.
 
-    `make` makes the SDK's session with those of the callbacks that it has,
-    `preload` does the blocking work of a first connection and returns a
-    failure to report, `request_of` reads the ids of request and
-    connection out of a ServerResponseAnimation, `explain` maps an exception
-    of the SDK to its meaning. `add_secrets` gets the session token before it
-    can be logged. `wake` is called in a turn of its own of the event loop
-    when the state has changed by itself, when there are events to take, and
-    when the last call of a session that takes no more audio has ended.
+    `add_secrets` gets the session token before it can be logged. `wake` is
+    called in a turn of its own of the event loop when the state has changed
+    by itself, when there are events to take, and when the last call of a
+    session that takes no more audio has ended.
 
     `prepare`, `open` and `close` begin and return at once. `send` and
     `interrupt` must be called one after the other, from a task, and must not
@@ -136,15 +155,12 @@ class Session:
 
     def __init__(
         self,
-        make: Callable[..., Any],
+        sdk: Sdk,
         *,
         wake: Callable[[], None],
         sample_rate: int,
         clock: Clock,
         add_secrets: Callable[[list[str]], None],
-        preload: Callable[[], Awaitable[Optional[Failure]]],
-        request_of: Callable[[bytes], tuple[str, str]],
-        explain: Callable[[BaseException], Failure] = failure_of,
     ) -> None:
         self.sample_rate = sample_rate
         """Of the audio that it takes, in Hz."""
@@ -157,13 +173,10 @@ class Session:
         self.ready_at = float("inf")
         self.loss: Optional[Failure] = None
         """Why it was lost, or why the latest opening failed."""
-        self._make = make
+        self._sdk = sdk
         self._wake = wake
         self._clock = clock
         self._add_secrets = add_secrets
-        self._preload = preload
-        self._request_of = request_of
-        self._explain = explain
         self._events: list[Event] = []
         self._session: Any = None  # the SDK's
         self._connection: Any = None  # the SDK forgets it before its on_close
@@ -393,11 +406,12 @@ class Session:
         return State.READY
 
     async def _get_token(self) -> None:
-        failure = await self._preload()
+        failure = await self._sdk.preload()
         if failure is not None:
             self._report(ServiceError(failure, self._clock.monotonic()))
         self.began_at = self._clock.monotonic()
-        self._session = self._make(
+        self._session = self._sdk.new_session(
+            self.sample_rate,
             on_error=self._on_error,
             on_close=self._on_close,
             transport_frames=self._on_frames,
@@ -477,14 +491,14 @@ class Session:
         try:
             return await step
         except Exception as error:
-            raise SessionError(self._explain(error)) from error
+            raise SessionError(self._sdk.explain(error)) from error
 
     def _is_refused(self, step: "asyncio.Task[Any]") -> bool:
         """Return whether a step failed for a reason that the service gave."""
         if not step.done() or step.cancelled():
             return False
         error = step.exception()
-        return error is not None and self._explain(error).code not in (
+        return error is not None and self._sdk.explain(error).code not in (
             "connectionClosed",
             "connectionFailed",
             "",
@@ -509,7 +523,7 @@ class Session:
         except BaseException as error:
             self._call_since = None
             self._call_failed(error)
-            raise SessionError(self.loss or self._explain(error)) from error
+            raise SessionError(self.loss or self._sdk.explain(error)) from error
         self._call_since = None
         if self.state is not State.READY:
             self._last_call_ended()
@@ -525,7 +539,7 @@ class Session:
             self._lose(Failure("a call to Spatius was cancelled"))
             self._abort_transport()
         else:
-            self._lose(self._explain(error))
+            self._lose(self._sdk.explain(error))
         self._last_call_ended()
         if is_cancelled:
             raise error
@@ -617,7 +631,7 @@ class Session:
     def _on_error(self, error: Exception) -> None:
         if self.state in _ENDED:
             return
-        failure = self._explain(error)
+        failure = self._sdk.explain(error)
         if failure.ends_session:
             self._lose(failure)
         elif self.state is not State.LOST:
@@ -630,13 +644,13 @@ class Session:
         code = getattr(connection, "close_code", None)
         reason = getattr(connection, "close_reason", None)
         ended = ConnectionEnded(code, reason, self.connection_id)
-        self._lose(self._explain(ended))
+        self._lose(self._sdk.explain(ended))
 
     def _on_frames(self, data: bytes, is_last: bool) -> None:
         """Take the bytes of a ServerResponseAnimation: with Agora egress it
         says that a request plays, or (`is_last`) has been played out."""
         try:
-            req_id, connection_id = self._request_of(data)
+            req_id, connection_id = self._sdk.request_of(data)
         except Exception:  # of no use to us, and no reason to end a session
             return
         state = "ended" if is_last else "playing"

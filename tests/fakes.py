@@ -229,13 +229,6 @@ class PlannedError(Exception):
         self.failure = failure
 
 
-def explain(error: BaseException) -> Failure:
-    """Return what an error of a fake session means."""
-    if isinstance(error, PlannedError):
-        return error.failure
-    return Failure(f"the session failed: {error!r}")
-
-
 class FakeSession:
     """The SDK's session, as strict about its use as the real one needs it."""
 
@@ -485,6 +478,34 @@ Outcome = Union[None, str, Failure, BaseException]
 with this failure or exception."""
 
 
+class FakeSdk:
+    """The SDK of one session."""
+
+    owner: Session
+
+    def __init__(self, service: "FakeService") -> None:
+        self._service = service
+
+    async def preload(self) -> None:
+        return None
+
+    def new_session(
+        self, sample_rate_hz: int, **callbacks: Callable[..., None]
+    ) -> FakeSession:
+        fake = self._service.new_session(sample_rate_hz)
+        fake.owner = self.owner
+        fake.call_back(**callbacks)
+        return fake
+
+    def request_of(self, data: bytes) -> tuple[str, str]:
+        return data.decode(), ""
+
+    def explain(self, error: BaseException) -> Failure:
+        if isinstance(error, PlannedError):
+            return error.failure
+        return Failure(f"the session failed: {error!r}")
+
+
 class FakeService:
     """Makes the sessions and decides how their calls go."""
 
@@ -511,21 +532,13 @@ class FakeService:
     ) -> Session:
         """Make a real session around a fake of the SDK's."""
 
-        def make(**callbacks: Callable[..., None]) -> FakeSession:
-            fake = self._make(sample_rate_hz)
-            fake.owner = session
-            fake.call_back(**callbacks)
-            return fake
-
-        session = Session(
-            make,
+        sdk = FakeSdk(self)
+        session = sdk.owner = Session(
+            sdk,
             wake=wake,
             sample_rate=sample_rate_hz,
             clock=self.clock,
             add_secrets=self.secrets.extend,
-            preload=self._preload,
-            request_of=lambda data: (data.decode(), ""),
-            explain=explain,
         )
         return session
 
@@ -540,7 +553,7 @@ class FakeService:
         """The latest."""
         return self.sessions[-1]
 
-    def _make(self, sample_rate_hz: int) -> FakeSession:
+    def new_session(self, sample_rate_hz: int) -> FakeSession:
         outcome = self.makings.popleft() if self.makings else None
         if isinstance(outcome, Failure):
             raise SessionError(outcome)
@@ -549,6 +562,3 @@ class FakeService:
         fake = FakeSession(self, len(self.sessions) + 1, sample_rate_hz)
         self.sessions.append(fake)
         return fake
-
-    async def _preload(self) -> None:
-        return None

@@ -15,6 +15,7 @@ def _module(name: str) -> Any:
 clock = _module("clock")
 config = _module("config")
 failures = _module("session.errors")
+opener = _module("session.opener").opener
 names = _module("settings.names")
 params = _module("settings.params")
 properties = _module("settings.properties")

@@ -9,8 +9,8 @@ import pytest
 from agent import properties
 from spatius_avatar_python import config, token
 from spatius_avatar_python.clock import SystemClock
-from spatius_avatar_python.session import sdk
 from spatius_avatar_python.session.errors import Failure, SessionError
+from spatius_avatar_python.session.opener import opener
 from spatius_avatar_python.session.session import (
     Event,
     PingAnswered,
@@ -55,7 +55,7 @@ class Stage:
         self.params = config.load(tree, NOW_S).params
         self._events: list[Event] = []
         self._woken = asyncio.Event()
-        self._open_session = sdk.opener(
+        self._open_session = opener(
             self.params, self.clock, self.secrets.extend
         )
 

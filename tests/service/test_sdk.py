@@ -18,6 +18,7 @@ from spatius_avatar_python.session.errors import (
     SessionError,
     failure_of,
 )
+from spatius_avatar_python.session.opener import opener
 from spatius_avatar_python.session.session import (
     PlaybackSignal,
     Session,
@@ -575,13 +576,19 @@ class StoppedClock(SystemClock):
 def made(**changed: Any) -> Session:
     """Return a session with `params`; it gets its tokens from `opener`."""
     settings = params(**changed)
-    open_session = sdk.opener(settings, StoppedClock(), lambda secrets: None)
+    open_session = opener(settings, StoppedClock(), lambda secrets: None)
     return open_session(lambda: None, settings.sample_rate)
+
+
+def made_by_the_sdk(**changed: Any) -> Any:
+    """Return the SDK's own session with `params`."""
+    session = made(**changed)
+    return session._sdk.new_session(session.sample_rate)
 
 
 def given_to_the_sdk(**changed: Any) -> Any:
     """Return the SDK's own configuration of a session with `params`."""
-    return made(**changed)._make().config
+    return made_by_the_sdk(**changed).config
 
 
 def endpoints(**changed: Any) -> tuple[str, str]:
@@ -687,7 +694,7 @@ def test_extra_params_are_sent():
         return
     assert "params.extra_params" in sdk.problem(extra_params=True)
     with pytest.raises(SessionError) as caught:
-        made(extra_params=extra)._make()
+        made_by_the_sdk(extra_params=extra)
     assert caught.value.failure.fatal
     assert "install spatius" in caught.value.failure.message
 
@@ -698,7 +705,8 @@ def test_extra_params_are_sent():
 def playing() -> "tuple[Any, Session]":
     """Return the SDK's session, and the one that takes it for open."""
     session = made()
-    session._session = session._make(
+    session._session = session._sdk.new_session(
+        session.sample_rate,
         on_error=session._on_error,
         on_close=session._on_close,
         transport_frames=session._on_frames,

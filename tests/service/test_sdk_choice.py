@@ -40,7 +40,7 @@ from spatius_avatar_python.session import errors, sdk
 report = {"package": sdk.package(), "problem": sdk.problem()}
 report["opus_problem"] = sdk.problem(True)
 report["loaded"] = [name for name in sdk.PACKAGES if name in sys.modules]
-session = sdk.opener(
+made_by = sdk.Sdk(
     params.Params(
         spatius_api_key="key",
         spatius_app_id="app",
@@ -52,9 +52,9 @@ session = sdk.opener(
     ),
     clock.SystemClock(),
     lambda secrets: None,
-)(None, 24000)
+)
 try:
-    session._make()
+    made_by.new_session(24000)
 except errors.SessionError as error:
     report["fatal"] = error.failure.fatal
     report["failure"] = error.failure.message

@@ -17,6 +17,7 @@ from spatius_avatar_python import config
 from spatius_avatar_python.clock import SystemClock
 from spatius_avatar_python.session import sdk
 from spatius_avatar_python.session.errors import Failure
+from spatius_avatar_python.session.opener import opener
 from spatius_avatar_python.session.session import (
     ServiceError,
     Session,
@@ -105,7 +106,7 @@ class Attempt:
         tree = properties(server, **changed)
         self.params = config.load(tree, SystemClock.epoch()).params
         self._woken = asyncio.Event()
-        self.open_session = sdk.opener(
+        self.open_session = opener(
             self.params, SystemClock(), lambda secrets: None
         )
 
@@ -286,9 +287,9 @@ class Regional(Attempt):
     async def asked_in(self) -> tuple[str, list[Any]]:
         """Return the region of a session, and what was reported."""
         session = self.open_session(self._woken.set, RATE_HZ)
-        problem = await session._preload()
+        problem = await session._sdk.preload()
         events = [problem] if problem else []
-        return session._make().config.region, events
+        return session._sdk.new_session(RATE_HZ).config.region, events
 
 
 async def test_nearest_region_is_asked_for_once(
@@ -338,7 +339,8 @@ async def test_problem_with_the_region_is_an_event(
     attempt = Regional(motion_server)
     monkeypatch.setattr(nearest_region, "BOOTSTRAP_URL", "http://127.0.0.1:9")
     session = attempt.open_session(attempt._woken.set, RATE_HZ)
-    session._make = Attempt(motion_server).open_session(print, RATE_HZ)._make
+    local = Attempt(motion_server).open_session(print, RATE_HZ)._sdk
+    session._sdk.new_session = local.new_session
     session.open()
     await attempt._until(lambda: session.is_ready)
     [event] = session.take_events()

@@ -140,14 +140,8 @@ class FakeSdkSession:
             raise self._fails
 
 
-def ids_in(data: bytes) -> tuple[str, str]:
-    """Return the ids of request and connection in a message."""
-    req_id, _, connection_id = data.decode().partition(" of ")
-    return req_id, connection_id
-
-
 class Stage:
-    """A session, the SDK's session, and what came of it."""
+    """A session, its SDK, and the SDK's session."""
 
     def __init__(
         self,
@@ -161,15 +155,13 @@ class Stage:
         self.preloads = 0
         self.problem: Optional[Failure] = None
         self.sdks: list[Any] = []
+        self._hangs, self._fails, self._explain = hangs, fails, explain
         self._methods: dict[str, Any] = {}
         self.session = Session(
-            lambda **kwargs: self._make(FakeSdkSession(hangs, fails, **kwargs)),
+            self,
             wake=self._wake,
             sample_rate=24000,
             clock=self.clock,
-            preload=self._preload,
-            request_of=ids_in,
-            explain=explain,
             add_secrets=self.secrets.extend,
         )
 
@@ -208,7 +200,14 @@ class Stage:
         """Have the next SDK session behave like this."""
         self._methods = methods
 
-    def _make(self, sdk: FakeSdkSession) -> FakeSdkSession:
+    # The SDK
+
+    async def preload(self) -> Optional[Failure]:
+        self.preloads += 1
+        return self.problem
+
+    def new_session(self, sample_rate_hz: int, **callbacks: Any) -> Any:
+        sdk = FakeSdkSession(self._hangs, self._fails, **callbacks)
         for name, method in self._methods.items():
             setattr(sdk, name, method)
         self.sdks.append(sdk)
@@ -217,9 +216,13 @@ class Stage:
     def _wake(self) -> None:
         self.wakes += 1
 
-    async def _preload(self) -> Optional[Failure]:
-        self.preloads += 1
-        return self.problem
+    def request_of(self, data: bytes) -> tuple[str, str]:
+        """Return the ids of request and connection in a message."""
+        req_id, _, connection_id = data.decode().partition(" of ")
+        return req_id, connection_id
+
+    def explain(self, error: BaseException) -> Failure:
+        return self._explain(error)
 
 
 async def failure_by(call: Awaitable[Any]) -> Failure:
