@@ -1,12 +1,5 @@
 """One driver calls its parts: calls between files have no circle."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType
-from typing import Any
-
 from avatar_stage import (
     BAD_KEY,
     FIRST,
@@ -21,65 +14,7 @@ from avatar_stage import (
 )
 from fakes import LOST, settle
 from spatius_avatar_python.speech import Turn
-
-ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("avatar", "messages", "session", "speech")
-
-Calls = dict[str, set[str]]
-
-
-def module_of(frame: FrameType) -> str:
-    """Return the module of a frame of the package, "" for any other."""
-    path = Path(frame.f_code.co_filename)
-    if path.parent == ROOT or (
-        path.parent.parent == ROOT and path.parent.name in ROOMS
-    ):
-        return str(path.relative_to(ROOT).with_suffix(""))
-    return ""
-
-
-@contextmanager
-def traced() -> Iterator[Calls]:
-    """Collect which module calls which others, until the end of the block."""
-    calls: Calls = {}
-    modules: dict[str, str] = {}
-
-    def note(frame: FrameType, event: str, argument: Any) -> None:
-        caller = frame.f_back
-        if event != "call" or caller is None:
-            return
-        ends = []
-        for each in (caller, frame):
-            path = each.f_code.co_filename
-            if path not in modules:
-                modules[path] = module_of(each)
-            ends.append(modules[path])
-        if all(ends) and ends[0] != ends[1]:
-            calls.setdefault(ends[0], set()).add(ends[1])
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        yield calls
-    finally:
-        sys.setprofile(before)
-
-
-def circle_in(calls: Calls) -> set[str]:
-    """Return the modules that call each other, directly or not."""
-    left = {name: set(others) for name, others in calls.items()}
-    while True:
-        free = {name for name in left if not left[name] & set(left)}
-        if not free:
-            break
-        left = {name: left[name] for name in left if name not in free}
-    # Those that only call into a circle are no part of it.
-    while True:
-        called = set().union(*left.values())
-        outside = set(left) - called
-        if not outside:
-            return set(left)
-        left = {name: left[name] for name in left if name not in outside}
+from tracing import circle_in, traced
 
 
 async def conversation() -> Stage:
@@ -125,8 +60,9 @@ async def conversation() -> Stage:
 
 async def test_calls_have_no_circle():
     """A part returns what happened; it does not call its driver."""
-    with traced() as calls:
+    with traced() as trace:
         stage = await conversation()
+    calls = trace.between_modules()
     assert {"ready", "recovering", "fallback", "failed"} <= set(
         stage.outbox.states
     )
