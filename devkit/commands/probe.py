@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from .. import loopback
-from ..graph.product import clock, failures, opener, redact
+from ..graph.product import clock, failures, opener, redact, sdk
 from ..graph.report import NodeReport
 
 SILENCE_S = 1.0
