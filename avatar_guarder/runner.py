@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 SUITE = Path(__file__).resolve().parent
-JOBS = 4
+JOBS = 6
 LIMIT_S = 40
 POLL_S = 0.05
 

@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--vendor", default="none", help="A built-in fake, a .py file, or none."
     )
-    add("--jobs", type=int, default=4, help="How many tests run at a time.")
+    add("--jobs", type=int, default=6, help="How many tests run at a time.")
     add("--limit", type=int, default=40, help="Seconds that a test may take.")
     add("--results", type=Path, help="A file for the verdict on each rule.")
     add("--rules", default="", help="Only these, with commas between them.")
