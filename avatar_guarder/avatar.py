@@ -234,6 +234,8 @@ class Avatar:
         graph.end_name = self.end_name
         graph.waits_for_start = not early
         graph.start_limit_s = start_limit_s
+        if "stops_in_time" in self.broken:
+            graph.stop_wait_s = 0.5  # that has its verdict
         vendor = self.vendor
         if vendor is not None:
             graph.progress = lambda: sum(map(len, vendor.received()))

@@ -43,6 +43,8 @@ SETTLE_S = 0.3
 START_LIMIT_S = 10.0
 UNSEEN_START_S = 1.5
 """How long on_start is given where its end cannot be seen."""
+GAP_LIMIT_S = 0.5
+"""How long an event loop may stand still."""
 STOP_WAIT_S = 6.0
 """A stop that takes longer is left to the end of the process."""
 PROGRESS_S = 1.5
@@ -133,6 +135,7 @@ class Graph:
         self.waits_for_start = True
         """Whether the script begins only when on_start has returned."""
         self.start_limit_s = START_LIMIT_S
+        self.stop_wait_s = STOP_WAIT_S
         self.progress: Callable[[], int] = lambda: 0
         """What grows while speech arrives at the vendor."""
         self.life: worker.Life | None = None
@@ -451,7 +454,7 @@ def play(
     escapes = len(worker.ESCAPES)
     thread.start()
     graph.played.wait()
-    thread.join(STOP_WAIT_S)
+    thread.join(graph.stop_wait_s)
     result = outcome[0] if outcome else None
     if isinstance(result, LookupError):
         raise Unusable(f"the package registers no addon {addon}")

@@ -32,7 +32,7 @@ from _pytest.runner import runtestprotocol
 
 from . import cases, worker
 from .avatar import NOWHERE, Avatar, set_proxies
-from .graph import Late, WorkerEnded
+from .graph import GAP_LIMIT_S, Late, WorkerEnded
 from .loader import Unusable, read_api, read_manifest, read_object
 from .rules import RULES
 from .vendor import load_vendor
@@ -53,6 +53,7 @@ from .verdicts import (
 POLL_S = 0.01
 SLOW_FACTOR = 3
 LOAD_FACTOR = 0.5
+LOOP_RULE = "keeps_the_loop_free"
 
 Key = tuple[str, str]
 """A mutant, "" without mutants, and a rule."""
@@ -152,6 +153,9 @@ class Isolation:
             found = {"how": one_line(error), "kind": "", "cause": ""}
             if isinstance(error, Late):
                 found["kind"] = LATE
+                gaps_s = [life.longest_gap_s() for life in worker.LIVES]
+                if max(gaps_s, default=0.0) > GAP_LIMIT_S:
+                    found["cause"] = LOOP_RULE
             elif isinstance(error, WorkerEnded):
                 found["kind"] = ENDED
                 found["cause"] = (
@@ -442,6 +446,18 @@ class Isolation:
                 if name != rule or progress.outcome() != BROKEN:
                     continue
                 first = progress.breaks[0]
+                blocking = self._progress.get((mutant, LOOP_RULE))
+                if (
+                    rule != LOOP_RULE
+                    and first.cause == LOOP_RULE
+                    and blocking is not None
+                    and blocking.outcome() == BROKEN
+                ):
+                    # It was late because the event loop stood still.
+                    progress.untestable = blocking.how()
+                    progress.see = LOOP_RULE
+                    self._point_to(mutant, rule, LOOP_RULE)
+                    continue
                 if first.kind != ENDED or not first.cause:
                     continue
                 earlier = seen.setdefault((mutant, first.cause), rule)

@@ -341,7 +341,11 @@ _RULES = [
         "After a flush no pcm_frame of the flushed turn comes out, and "
         "those of the next turn do.",
         "A voice that goes on cannot be interrupted.",
-        needs=("answers_flush", "speaks_when_unreachable"),
+        needs=(
+            "answers_flush",
+            "speaks_when_unreachable",
+            "drops_stale_speech",
+        ),
         declares=("audio_frame_out/pcm_frame",),
     ),
     # Tier 2: speech

@@ -57,7 +57,11 @@ class Vendor(Protocol):
         ...
 
     def received(self) -> list[bytes]:
-        """Return the audio of each utterance so far, decoded to s16le."""
+        """Return the audio of each utterance so far, decoded to s16le.
+
+        Half a sample at the end of a message is lost, as it is where each
+        message is decoded by itself.
+        """
         ...
 
     def ends(self) -> list[int]:

@@ -15,6 +15,8 @@ from avatar_guarder.hearing import Hearing
 from avatar_guarder.vendor import Vendor
 
 SNIPPET_BYTES = 200
+LONG_OVER_S = 2.5
+"""By then a short utterance has been heard to its end."""
 
 
 def total(vendor: Vendor) -> int:
@@ -95,17 +97,27 @@ def test_interrupt_after_the_end(
     avatar.play(script)
 
 
+async def flush_idly(graph: Graph, vendor: Vendor, when: str) -> None:
+    before = len(vendor.interrupts())
+    for _ in range(3):
+        await graph.flush()
+    await graph.until_quiet(lambda: len(vendor.interrupts()), 0.4)
+    count = len(vendor.interrupts()) - before
+    if count:
+        raise Broken(f"3 flushes led to {count} interrupts {when}")
+
+
 @pytest.mark.rule("interrupts_nothing_when_idle")
 def test_idle(avatar: Avatar, vendor: Vendor) -> None:
     vendor.interrupts()
 
     async def script(graph: Graph) -> None:
         await graph.until(vendor.confirmed, "no session", 10)
-        for _ in range(3):
-            await graph.flush()
-        await graph.until_quiet(lambda: len(vendor.interrupts()), 0.4)
-        if vendor.interrupts():
-            raise Broken(f"{len(vendor.interrupts())} interrupts when idle")
+        await flush_idly(graph, vendor, "before any speech")
+        await graph.utter(speech(200, graph.rate_hz))
+        await graph.until(lambda: total(vendor), "no speech came")
+        await asyncio.sleep(LONG_OVER_S)
+        await flush_idly(graph, vendor, "long after speech")
 
     avatar.play(script)
 

@@ -109,7 +109,7 @@ async def speak_for_long(graph: Graph) -> None:
             lambda: resident_bytes() - before < limit, "memory goes", 3
         )
     except Late:
-        raise Broken(
+        raise Late(
             f"of {total / 1e6:.0f} MB of speech more than {limit / 1e6:.0f} "
             "MB are kept, and do not go within 3 s"
         ) from None

@@ -18,13 +18,19 @@ import pytest
 
 from avatar_guarder import worker
 from avatar_guarder.avatar import Avatar
-from avatar_guarder.graph import Broken, Graph, Late, Played, speech
+from avatar_guarder.graph import (
+    GAP_LIMIT_S,
+    Broken,
+    Graph,
+    Late,
+    Played,
+    speech,
+)
 from avatar_guarder.hearing import Hearing
 from avatar_guarder.vendor import Vendor, ask, load_vendor
 
 START_LIMIT_S = 2.0
 STOP_LIMIT_S = 5.0
-GAP_LIMIT_S = 0.5
 HANG_S = 2.5
 MAX_ATTEMPTS = 20
 ATTEMPTS_S = 3.0

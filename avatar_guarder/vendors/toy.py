@@ -103,8 +103,8 @@ class Vendor:
     def _refusal(self, hello: dict[str, Any]) -> str:
         if self._faults["credits"]:
             return "credits"
-        if self._faults["down"] or self._faults["refuse"]:
-            self._faults["refuse"] = max(0, self._faults["refuse"] - 1)
+        if self._faults["down"] or self._faults["refuse"] > 0:
+            self._faults["refuse"] -= 1
             return "busy"
         return "" if hello["hello"] == API_KEY else "key"
 
@@ -116,9 +116,8 @@ class Vendor:
                 if key not in self._open:
                     self._open[key] = len(self._audio)
                     self._audio.append(bytearray())
-                self._audio[self._open[key]] += bytes.fromhex(message["audio"])
+                audio = bytes.fromhex(message["audio"])
+                self._audio[self._open[key]] += audio[: len(audio) // 2 * 2]
             for kind in {"end", "interrupt"} & message.keys():
-                number = self._open.get((session, message[kind]), -1)
-                self._marks.append((kind, number))
-                if kind == "end":
-                    self._open.pop((session, message[kind]), None)
+                take = self._open.pop if kind == "end" else self._open.get
+                self._marks.append((kind, take((session, message[kind]), -1)))

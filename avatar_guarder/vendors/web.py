@@ -105,8 +105,6 @@ class WebVendor:
     async def attempt(self) -> web.Response | None:
         """Count an attempt to connect; return the refusal that is due."""
         self._attempts += 1
-        if self.faults["hang"]:
-            await asyncio.Event().wait()
         if self.faults["down"] or self.faults["refuse"]:
             self.faults["refuse"] = max(0, self.faults["refuse"] - 1)
             return web.Response(status=503, text="overloaded")
@@ -133,11 +131,14 @@ class WebVendor:
         self._confirmed += 1
 
     def hear(self, utterance: Any, audio: bytes) -> None:
-        """Record audio; `utterance` names it among those that are open."""
+        """Record a message's audio; `utterance` names it among the open.
+
+        Half a sample is lost: the next message begins with another one.
+        """
         if utterance not in self._open:
             self._open[utterance] = len(self._audio)
             self._audio.append(bytearray())
-        self._audio[self._open[utterance]] += audio
+        self._audio[self._open[utterance]] += audio[: len(audio) // 2 * 2]
 
     def end(self, utterance: Any) -> None:
         self._ends.append(self._open.pop(utterance, -1))
@@ -151,8 +152,16 @@ class WebVendor:
             with contextlib.suppress(ConnectionError):
                 await self.end_session(self._links[session][0], why)
 
+    @web.middleware
+    async def _hang(
+        self, request: web.Request, handler: Any
+    ) -> web.StreamResponse:
+        if self.faults["hang"]:
+            await asyncio.Event().wait()
+        return await handler(request)
+
     async def _start(self) -> None:
-        app = web.Application()
+        app = web.Application(middlewares=[self._hang])
         app.add_routes(self.routes())
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
