@@ -13,12 +13,10 @@ from rich.console import Console
 
 from .. import package
 from ..graph import (
-    RTC_ADDON,
     FileError,
     Node,
     Resolved,
     configure,
-    expand,
     read,
     resolve,
     with_source,
@@ -27,6 +25,7 @@ from ..graph.channel import (
     avatars_beside,
     channel_of,
     is_filled_in,
+    rtc_nodes_beside,
     rtc_nodes_in,
     uid_of,
 )
@@ -146,7 +145,7 @@ def sign(
 
     Raises `TokenRefused`, `FileError`.
     """
-    resolved = resolve(node, package.ROOT, os.environ)
+    resolved = resolve(node, os.environ)
     if is_filled_in(node, resolved):
         raise TokenRefused(
             [
@@ -186,8 +185,8 @@ def sign(
 
 def warnings_about(node: Node, uid: int) -> list[str]:
     """Return why the agent would not hear a client with this uid."""
-    resolved = resolve(node, package.ROOT, os.environ)
-    rtc_nodes = _rtc_nodes(node)
+    resolved = resolve(node, os.environ)
+    rtc_nodes = rtc_nodes_beside(node, os.environ)
     return [
         f"{rtc} subscribes to the uid {wanted} only (remote_stream_id): the "
         f"agent would not hear a client with the uid {uid}. Take --uid "
@@ -197,16 +196,6 @@ def warnings_about(node: Node, uid: int) -> list[str]:
         if (wanted := uid_of(rtc_nodes[rtc].get("remote_stream_id", "")))
         not in ("", str(uid))
     ]
-
-
-def _rtc_nodes(node: Node) -> dict[str, dict[str, Any]]:
-    """Return the properties of the RTC nodes beside `node`, by name."""
-    if node.graph is None:
-        return {}
-    return {
-        name: expand(node.graph.property_of(name), os.environ, {})
-        for name in node.graph.made_by(RTC_ADDON)
-    }
 
 
 def _leave_out_spatius(resolved: Resolved) -> None:
@@ -243,9 +232,7 @@ def _refuse_uid_of_others(node: Node, resolved: Resolved, uid: int) -> None:
     """Refuse the uid of another participant of the channel."""
     if node.graph is None:
         return
-    for other, theirs in avatars_beside(
-        node, resolved, package.ROOT, os.environ
-    ):
+    for other, theirs in avatars_beside(node, resolved, os.environ):
         if theirs == str(uid):
             raise TokenRefused(
                 [
@@ -253,7 +240,7 @@ def _refuse_uid_of_others(node: Node, resolved: Resolved, uid: int) -> None:
                     "another one"
                 ]
             )
-    rtc_nodes = _rtc_nodes(node)
+    rtc_nodes = rtc_nodes_beside(node, os.environ)
     for rtc in rtc_nodes_in(channel_of(resolved), rtc_nodes):
         if uid_of(rtc_nodes[rtc].get("stream_id")) == str(uid):
             raise TokenRefused(

@@ -57,7 +57,7 @@ def _check_starts(
 
 def _place(node: Node, environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Return channel and uid, None where they cannot collide."""
-    resolved = resolve(node, package.ROOT, environ)
+    resolved = resolve(node, environ)
     channel = channel_of(resolved)
     uid = uid_of(resolved.given.params.get("agora_uid", ""))
     return (str(channel), uid) if channel and uid else None

@@ -1,11 +1,10 @@
 """Who joins an avatar's channel, and with which uid."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from .model import Node
-from .resolve import Resolved, resolve
+from .model import RTC_ADDON, Node
+from .resolve import Resolved, expand, resolve
 from .tree import Tree
 
 
@@ -42,31 +41,36 @@ def is_filled_in(node: Node, resolved: Resolved) -> bool:
 def avatars_beside(
     node: Node,
     resolved: Resolved,
-    package_dir: Path,
     environ: Mapping[str, str],
 ) -> Iterator[tuple[str, str]]:
-    """Yield name and uid of each other avatar in the channel of `node`.
-
-    `package_dir` is as in `resolve`.
-    """
+    """Yield name and uid of each other avatar in the channel of `node`."""
     graph = node.graph
     assert graph is not None
     addon = str(graph.named(node.name).get("addon"))
     for other in graph.made_by(addon):
         if other == node.name:
             continue
-        theirs = resolve(
-            Node(other, graph.property_of(other), graph), package_dir, environ
-        )
+        theirs = resolve(Node(other, graph.property_of(other), graph), environ)
         if channel_of(theirs) == channel_of(resolved):
             yield other, uid_of(theirs.given.params.get("agora_uid", ""))
+
+
+def rtc_nodes_beside(node: Node, environ: Mapping[str, str]) -> dict[str, Tree]:
+    """Return the properties of the RTC nodes by name, filled in."""
+    graph = node.graph
+    if graph is None:
+        return {}
+    return {
+        name: expand(graph.property_of(name), environ, {})
+        for name in graph.made_by(RTC_ADDON)
+    }
 
 
 def rtc_nodes_in(channel: Any, rtc_nodes: Mapping[str, Tree]) -> list[str]:
     """Return the RTC nodes that join `channel`, or else those that may.
 
-    `rtc_nodes` are their properties by name, filled in. Without a channel
-    an RTC node, or the avatar, gets one when a session starts.
+    `rtc_nodes` are those of `rtc_nodes_beside`. Without a channel an RTC
+    node, or the avatar, gets one when a session starts.
     """
     if not channel:
         return list(rtc_nodes)

@@ -2,10 +2,15 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from . import product
-from .channel import avatars_beside, channel_of, rtc_nodes_in, uid_of
+from .channel import (
+    avatars_beside,
+    channel_of,
+    rtc_nodes_beside,
+    rtc_nodes_in,
+    uid_of,
+)
 from .findings import Findings
 from .model import RTC_ADDON, Graph, Node
 from .rates import rates_of
@@ -26,13 +31,12 @@ def check_neighbors(
     node: Node,
     resolved: Resolved,
     rates_hz: tuple[int, ...],
-    package_dir: Path,
     environ: Mapping[str, str],
 ) -> Findings:
     """Return the findings about `node` and the rest of its graph.
 
     `rates_hz` are those that the avatar takes; without one no rate is
-    compared. `package_dir` is as in `resolve`.
+    compared.
     """
     graph = node.graph
     assert graph is not None
@@ -45,7 +49,7 @@ def check_neighbors(
         )
     _check_rtc_nodes(node, resolved, environ, found)
     _check_rates(node, resolved, rates_hz, environ, found)
-    _check_avatars(node, resolved, package_dir, environ, found)
+    _check_avatars(node, resolved, environ, found)
     _check_variables(graph, node.name, environ, found)
     return found
 
@@ -57,12 +61,7 @@ def _check_rtc_nodes(
     found: Findings,
 ) -> None:
     """Compare the avatar with the RTC nodes that join its channel."""
-    graph = node.graph
-    assert graph is not None
-    rtc_nodes = {
-        name: expand(graph.property_of(name), environ, {})
-        for name in graph.made_by(RTC_ADDON)
-    }
+    rtc_nodes = rtc_nodes_beside(node, environ)
     for rtc, properties in rtc_nodes.items():
         for key in ("app_id", "app_certificate"):
             if product.properties.is_example(properties.get(key)):
@@ -166,12 +165,11 @@ def _check_rates(
 def _check_avatars(
     node: Node,
     resolved: Resolved,
-    package_dir: Path,
     environ: Mapping[str, str],
     found: Findings,
 ) -> None:
     uid = _uid(resolved)
-    for other, theirs in avatars_beside(node, resolved, package_dir, environ):
+    for other, theirs in avatars_beside(node, resolved, environ):
         if uid and theirs == uid:
             found.errors.append(
                 f"{resolved.given.path('agora_uid')}: {uid} is also that of "

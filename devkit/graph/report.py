@@ -74,7 +74,7 @@ def examine(
 
     `errors` are known before; `now_s` is in seconds since the epoch.
     """
-    resolved = resolve(node, package.ROOT, environ)
+    resolved = resolve(node, environ)
     report = NodeReport(node, resolved, is_filled_in(node, resolved))
     found = report.findings
     found.errors += errors
@@ -111,11 +111,7 @@ def examine(
     if node.graph is not None:
         manifest = read_json(package.ROOT / "manifest.json")
         found.add(check_wiring(node.graph, node.name, manifest.get("api")))
-        found.add(
-            check_neighbors(
-                node, resolved, _rates_hz(report), package.ROOT, environ
-            )
-        )
+        found.add(check_neighbors(node, resolved, _rates_hz(report), environ))
     report.rows = _rows(report)
     return report
 

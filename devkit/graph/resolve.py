@@ -8,8 +8,9 @@ here, with all others.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from .. import package
 
 # The stand-in's rules under the name devkit.ten_runtime: the name ten_runtime
 # itself may belong to the real runtime, which has no such modules.
@@ -17,7 +18,7 @@ from ..ten_runtime._properties import Schemas, merge, mismatch
 from .json_file import read_json
 from .model import Node
 from .product import config, properties
-from .tree import Tree, joined, leaves
+from .tree import Tree, as_object, joined, leaves
 
 _SHELL_VARIABLE = re.compile(
     r"\s*\$(?:(?:env:)?([A-Z][A-Z0-9_]*)"
@@ -50,10 +51,6 @@ class Resolved:
     usual: dict[str, str] = field(default_factory=dict)
     """By dotted path: the environment variable in the package's own file."""
 
-    def param(self, name: str) -> Any:
-        """Return the value of `params.<name>`, None without one."""
-        return self.at(f"params.{name}")
-
     @property
     def given(self) -> Any:
         """The package's own reading of the tree, a `properties.Given`."""
@@ -71,16 +68,12 @@ class Resolved:
         return value
 
 
-def resolve(
-    node: Node, package_dir: Path, environ: Mapping[str, str]
-) -> Resolved:
-    """Return the tree that `node` would start with, in TEN's own order.
-
-    `package_dir` is the extension's folder, with its manifest.json and the
-    property.json that lies under a graph node's properties.
-    """
+def resolve(node: Node, environ: Mapping[str, str]) -> Resolved:
+    """Return the tree that `node` would start with, in TEN's own order:
+    the package's property.json, the node's properties over it, placeholders,
+    the types of the package's manifest.json."""
     own = node.property
-    base = _base_properties(package_dir)
+    base = _base_properties()
     merged = own if node.graph is None else merge(base, own)
     resolved = Resolved({})
     resolved.usual = {
@@ -107,7 +100,7 @@ def resolve(
             "placeholder has no default: TEN ends the whole process before "
             f"the agent starts; set it, or write ${{env:{variable}|}}"
         )
-    manifest = read_json(package_dir / "manifest.json")
+    manifest = read_json(package.ROOT / "manifest.json")
     schema = Schemas(manifest.get("api")).properties
     for path, reason in _mismatches(schema, resolved.tree):
         resolved.problems.setdefault(
@@ -227,17 +220,10 @@ def expand(
     return text
 
 
-def _base_properties(package_dir: Path) -> Tree:
-    """Return a package's property.json, {} where TEN would ignore it."""
-    path = package_dir / "property.json"
-    if not path.is_file():
-        return {}
-    tree = read_json(path)
-    if not isinstance(tree, dict):
-        return {}
-    if any(value is None for _, value in leaves(tree)):
-        return {}
-    return tree
+def _base_properties() -> Tree:
+    """Return the package's property.json, {} where TEN would ignore it."""
+    tree = as_object(read_json(package.ROOT / "property.json"))
+    return {} if any(value is None for _, value in leaves(tree)) else tree
 
 
 def _source(path: str, resolved: Resolved) -> str:

@@ -160,11 +160,13 @@ def _is_name(value: object) -> bool:
 
 def _misspelled(path: str, tree: Tree, known: tuple[str, ...]) -> Iterator[str]:
     for key, value in tree.items():
+        if key in known:
+            continue
         # A list of objects is there for TEN to read, a comment is not.
         is_read = bool(objects(value))
         free = set(known) - set(tree)
         near = nearest(key, free, cutoff=0.75)
         if is_read and not near:
             near = nearest(key, {name for name in free if name[0] == key[:1]})
-        if key not in known and (near or is_read):
+        if near or is_read:
             yield f"{path}: {key} is not read{near}"

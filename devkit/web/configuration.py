@@ -49,7 +49,7 @@ def page_settings() -> Callable[[int | None], dict[str, Any]]:
     ValueError; this raises `Unusable`, with all problems of the configuration.
     """
     (node,) = read(package.ROOT / "property.json").nodes(package.NAME)
-    resolved = resolve(node, package.ROOT, os.environ)
+    resolved = resolve(node, os.environ)
     try:
         params = configure(resolved, time.time()).params
     except config.ConfigError as error:

@@ -92,7 +92,7 @@ def test_connections_name_only_nodes_that_exist(path):
 def test_configuration_is_accepted(path, environment):
     """With the documented variables set nothing is wrong or doubtful."""
     node, _ = avatar_of(path)
-    config = configure(resolve(node, ROOT, environment), time.time())
+    config = configure(resolve(node, environment), time.time())
     assert config.warnings == ()
 
 
