@@ -39,7 +39,7 @@ from .messages.inbox import (
 from .messages.outbox import Outbox
 from .session import Failure, sdk
 from .session.opener import opener
-from .session.retry import lifetime_of
+from .session.retry import learned_limit_of, lifetime_of
 from .session.session import OpenSession
 from .settings import Params
 from .settings.params import AUTO
@@ -356,6 +356,8 @@ def plan_of(settings: config.Config) -> Plan:
         fallback_after_s=params.fallback_after_ms / 1000,
         idle_disconnect_s=params.idle_disconnect_s,
         auto_connect=settings.auto_connect,
+        max_session_minutes=params.max_session_minutes,
+        learned_limit=learned_limit_of(params.spatius_app_id),
     )
 
 

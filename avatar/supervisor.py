@@ -7,7 +7,7 @@ docs/design.md.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional
 
 from ..clock import Clock
@@ -15,6 +15,7 @@ from ..session import Failure, Session
 from ..session.retry import (
     STABLE_AFTER_S,
     Backoff,
+    LearnedLimit,
     Lifetime,
     Spare,
     TimeLimit,
@@ -61,7 +62,7 @@ class Plan:
     of 0 and `fallback_after_s` of 0 mean never. Without `auto_connect` the
     first session is made when there is something to say.
     `max_session_minutes` is the limit of the account's plan, None if it is
-    not known.
+    not known; `learned_limit` holds what the service's closes taught about it.
     """
 
     lifetime: Lifetime
@@ -70,6 +71,7 @@ class Plan:
     idle_disconnect_s: float = 0.0
     auto_connect: bool = True
     max_session_minutes: Optional[float] = None
+    learned_limit: LearnedLimit = field(default_factory=LearnedLimit)
 
 
 @dataclass
@@ -118,7 +120,9 @@ class Supervisor:
         self._wake = wake
         self._backoff = Backoff(rng)
         self._lifetime = plan.lifetime
-        self._time_limit = TimeLimit(plan.max_session_minutes)
+        self._time_limit = TimeLimit(
+            plan.max_session_minutes, plan.learned_limit
+        )
         self._spare = Spare(clock, plan.lifetime.spare_max_age_s)
         self._outage: Optional[Outage] = None
         self._rejected_tokens = 0  # in a row
@@ -336,8 +340,9 @@ class Supervisor:
         down, this one is the last for a while."""
         if not self._lifetime.spare_max_age_s:
             return True
-        return self._spare.has_token_since(
-            self._renew_at(session), session.sample_rate
+        since = self._renew_at(session)
+        return self._spare.waits_for_room(since) or self._spare.has_token_since(
+            since, session.sample_rate
         )
 
     def _tend_spare(self, session: Session, now: float) -> None:

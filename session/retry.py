@@ -107,6 +107,27 @@ def lifetime_of(
     )
 
 
+@dataclass
+class LearnedLimit:
+    """The longest session of a plan, in seconds; inf while it is not known."""
+
+    limit_s: float = float("inf")
+
+
+_learned: dict[str, LearnedLimit] = {}
+
+
+def learned_limit_of(app_id: str) -> LearnedLimit:
+    """Return the limit that all extensions of this process share which use
+    one Spatius app: the plan is its account's."""
+    return _learned.setdefault(app_id, LearnedLimit())
+
+
+def forget_learned_limits() -> None:
+    """Have the limits learned anew, as in a new process."""
+    _learned.clear()
+
+
 class TimeLimit:
     """How long the service lets a session last, counted from its opening.
 
@@ -114,19 +135,29 @@ class TimeLimit:
     from the first session that reaches it.
     """
 
-    def __init__(self, max_session_minutes: Optional[float] = None) -> None:
-        self.limit_s = (
+    def __init__(
+        self,
+        max_session_minutes: Optional[float] = None,
+        learned: Optional[LearnedLimit] = None,
+    ) -> None:
+        self._configured_s = (
             float("inf")
             if max_session_minutes is None
             else max_session_minutes * 60
         )
-        """inf while it is not known."""
+        self._learned = learned or LearnedLimit()
+
+    @property
+    def limit_s(self) -> float:
+        """In seconds; inf while it is not known."""
+        return min(self._configured_s, self._learned.limit_s)
 
     def learn(self, failure: Optional[Failure], lasted_s: float) -> None:
         """Note why a session ended that was ready for so long."""
         if failure is not None and failure.reached_time_limit:
             if lasted_s >= MIN_TIME_LIMIT_S:
-                self.limit_s = min(self.limit_s, lasted_s)
+                learned = self._learned
+                learned.limit_s = min(learned.limit_s, lasted_s)
 
     def renew_at(self, session: Session, lifetime: Lifetime) -> float:
         """Return from when on to renew a session in a quiet moment."""
@@ -184,6 +215,13 @@ class Spare:
     def has_token_since(self, since: float, sample_rate: int) -> bool:
         """Whether there is one that was made at `since` or later."""
         return self._made_at >= since and self._is_usable(sample_rate)
+
+    def waits_for_room(self, since: float) -> bool:
+        """Whether the one that was made at `since` or later got no token
+        because too many sessions run: the renewal itself makes room."""
+        loss = self._session.loss if self._session is not None else None
+        is_refused = loss is not None and loss.retry_slowly
+        return is_refused and self._made_at >= since
 
     @property
     def is_closed(self) -> bool:

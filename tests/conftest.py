@@ -115,6 +115,15 @@ def ten_app() -> Iterator[None]:
     thread.join()
 
 
+@pytest.fixture(autouse=True)
+def new_process() -> Iterator[None]:
+    """Forget what was learned for the life of the process."""
+    yield
+    from spatius_avatar_python.session.retry import forget_learned_limits
+
+    forget_learned_limits()
+
+
 @pytest.fixture
 async def make_rig() -> AsyncIterator[Callable[..., "Rig"]]:
     """Make rigs, and stop them when the test has ended."""

@@ -52,7 +52,7 @@ async def virtual_server(
     clock = virtual_time.VirtualClock()
     outgoing.clear()
     async with MotionServer(
-        **SERVER_OPTIONS, clock=clock, now=clock.epoch, **options
+        **{**SERVER_OPTIONS, **options}, clock=clock, now=clock.epoch
     ) as server:
         yield server, clock
         assert_no_secret_leaked(server)
