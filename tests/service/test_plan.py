@@ -17,7 +17,7 @@ pytestmark = pytest.mark.wire
 
 MINUTE_S = 60.0
 TIME_LIMIT = "4002"
-AWAKE = {"idle_disconnect_s": 0, "session_expire_minutes": 60}
+AWAKE: dict[str, Any] = {"idle_disconnect_s": 0, "session_expire_minutes": 60}
 
 
 def causes(on: Scene) -> list[str]:
