@@ -5,213 +5,185 @@ import time
 
 from devkit.harness.messages import audio_frame
 
-from .figures import Outcome, Row, Settings, middle_half, percentile
+from .runner import Goal, Outcome, Settings, by_turns, compare, p
 from .service import Service, motion_server
 from .sides import BYTES_PER_S, RATE, Bare, Ours, on_shared_loop
 
 SPEECH_S = 61
-"""What is said at once before each flush."""
+"""Handed over at once before each flush."""
 
 FRAME_MS = 100
-
-OURS, BARE = 0, 500
-"""Numbers of the avatars."""
-
+ROUNDS = 200
 READ_LIMIT_S = 30.0
 
-WIRE_GOAL_MS = 5.0
-RESULT_GOAL_MS = 2.0
+WIRE_GOAL = Goal(5.0)
+RESULT_GOAL = Goal(2.0)
+
+_PCM = bytes(BYTES_PER_S * FRAME_MS // 1000)
 
 
 def run(settings: Settings) -> Outcome:
     """Measure with a service that reads, and with one that does not."""
     with motion_server() as service:
-        return on_shared_loop(_run(service, settings))
+        return on_shared_loop(_run(service, settings.rounds(ROUNDS)))
 
 
-async def _run(service: Service, settings: Settings) -> Outcome:
-    count = settings.choose(200, 2)
+async def _run(service: Service, rounds: int) -> Outcome:
     # Room for what the writer holds, too: nothing is to be refused.
-    room_s = SPEECH_S + 5
     async with (
-        Ours(service, OURS, max_buffered_speech_s=room_s) as ours,
-        Bare(service, BARE) as bare,
+        Ours(service, 1, max_buffered_speech_s=SPEECH_S + 5) as ours,
+        Bare(service, 2) as bare,
     ):
-        bare_ms, bare_bytes = await _bare_interrupts(service, bare, count)
-        flushes = _Flushes(ours)
-        wire_ms, result_ms, queued_s = await flushes.after_writing(
-            service, count
+        flushes, interrupts = _Flushes(ours), _Interrupts(bare)
+        results = await by_turns(
+            {"ours": flushes.after_writing, "bare": interrupts.one}, rounds
         )
-        stalled_ms, stalled_s = await flushes.while_stalled(service, count)
-        await ours.silent()
-        sent = bare_bytes + ours.totals.sent * 2
-        heard = await asyncio.to_thread(service.received_all, sent)
-    # A socket that takes all leaves nothing to wait.
-    handed_over = (
-        f"right after {SPEECH_S} s of speech, {queued_s:.0f} s of it queued"
-    )
-    rows = [
-        _row(
-            "flush to interrupt on the wire",
-            wire_ms,
-            WIRE_GOAL_MS,
-            handed_over,
-            bare_ms,
-        ),
-        _row(
-            "flush to result",
-            result_ms,
-            RESULT_GOAL_MS,
-            handed_over,
-        ),
-        _row(
-            "flush to result, socket stalled",
-            stalled_ms,
-            RESULT_GOAL_MS,
-            f"{stalled_s:.0f} s or more queued",
-        ),
-    ]
-    return Outcome(rows, sent, heard)
-
-
-def _row(
-    what: str,
-    ours_ms: list[float],
-    goal_ms: float,
-    note: str,
-    bare_ms: list[float] | None = None,
-) -> Row:
-    ours = percentile(ours_ms, 99)
-    bare = None if bare_ms is None else percentile(bare_ms, 99)
-    return Row(
-        f"{what}, p99",
-        "ms",
-        ours,
-        bare,
-        None if bare is None else ours / bare,
-        None if bare is not None else middle_half(ours_ms),
-        f"<= {goal_ms} ms",
-        ours <= goal_ms,
-        f"median {percentile(ours_ms, 50):.2f} ms; {note}",
+        queued_s = flushes.take_queued_s()
+        wire_ms = {
+            "ours": await _to_wire_ms(service, 1, flushes.asked_at),
+            "bare": await _to_wire_ms(service, 2, interrupts.asked_at),
+        }
+        service.now("stall")
+        stalled_ms = await flushes.while_stalled(rounds)
+        stalled_s = flushes.take_queued_s()
+        service.now("resume")
+        await ours.settled()
+        sent = interrupts.sent_bytes + ours.totals.sent * 2
+        received = await asyncio.to_thread(service.received_all, sent)
+    queued = f"{queued_s:.0f} s or more queued"
+    return Outcome(
+        [
+            compare(
+                "flush to interrupt on the wire, p99",
+                "ms",
+                {name: [[one] for one in ms] for name, ms in wire_ms.items()},
+                statistic=p(99),
+                reference="bare",
+                goal=WIRE_GOAL,
+                note=queued,
+            ),
+            compare(
+                "flush to result, p99",
+                "ms",
+                {"ours": [[ms] for ms in results["ours"]]},
+                statistic=p(99),
+                goal=RESULT_GOAL,
+                note=queued,
+            ),
+            compare(
+                "flush to result, socket stalled, p99",
+                "ms",
+                {"ours": [[ms] for ms in stalled_ms]},
+                statistic=p(99),
+                goal=RESULT_GOAL,
+                note=f"{stalled_s:.0f} s or more queued",
+            ),
+        ],
+        sent,
+        received,
     )
 
 
-async def _bare_interrupts(
-    service: Service, bare: Bare, count: int
-) -> tuple[list[float], int]:
-    """Return the SDK's own times to the wire in ms, behind one message that
-    the writer may be at, and the bytes sent."""
-    pcm = bytes(BYTES_PER_S * FRAME_MS // 1000)
-    asked: list[float] = []
-    for _ in range(count):
-        await bare.session.send_audio(pcm)
-        asked.append(time.monotonic())
-        await bare.session.interrupt()
+class _Interrupts:
+    """The SDK's own, each behind a message that the writer may be at."""
+
+    def __init__(self, bare: Bare) -> None:
+        self.asked_at: list[float] = []
+        self.sent_bytes = 0
+        self._session = bare.session
+
+    async def one(self) -> float:
+        self.sent_bytes += len(_PCM)
+        await self._session.send_audio(_PCM)
+        self.asked_at.append(time.monotonic())
+        await self._session.interrupt()
+        took_ms = (time.monotonic() - self.asked_at[-1]) * 1000
         await asyncio.sleep(0.02)
-    sent = count * len(pcm)
-    await asyncio.to_thread(service.received_all, sent)
-    return await _to_wire_ms(service, BARE, asked), sent
-
-
-async def _to_wire_ms(
-    service: Service, number: int, asked: list[float]
-) -> list[float]:
-    """Return how long each interrupt of one avatar took to be read, in ms.
-
-    RuntimeError where it is not one for each that was asked for.
-    """
-    until = time.monotonic() + READ_LIMIT_S
-    while len(read := _interrupts(service, number)) < len(asked):
-        if time.monotonic() > until:
-            break
-        await asyncio.sleep(0.05)
-    to_wire_ms = [(to - since) * 1000 for since, to in zip(asked, read)]
-    if len(read) != len(asked) or min(to_wire_ms) < 0:
-        raise RuntimeError(
-            f"{len(asked)} interrupts were asked for, {len(read)} were read, "
-            f"the soonest after {min(to_wire_ms, default=0):.1f} ms"
-        )
-    return to_wire_ms
-
-
-def _interrupts(service: Service, number: int) -> list[float]:
-    """Return when the interrupts of an avatar were read."""
-    return sorted(
-        interrupt["time_s"]
-        for connection in service.record()["connections"]
-        if connection["config"] and connection["config"]["uid"] == number + 1
-        for interrupt in connection["interrupts"]
-    )
+        return took_ms
 
 
 class _Flushes:
+    """Barge-ins, each right after a minute of speech."""
+
     def __init__(self, ours: Ours) -> None:
+        self.asked_at: list[float] = []
         self._ours = ours
         self._turn_id = 0
+        self._queued_s = float("inf")
 
-    async def after_writing(
-        self, service: Service, count: int
-    ) -> tuple[list[float], list[float], float]:
-        """Flush right after a minute of speech.
+    def take_queued_s(self) -> float:
+        """Return the least that was queued since the last call."""
+        queued_s, self._queued_s = self._queued_s, float("inf")
+        return queued_s
 
-        Return ms to the wire, ms to the result, and the least that was
-        queued, in seconds.
-        """
-        asked: list[float] = []
-        result_ms: list[float] = []
-        queued_s = float("inf")
-        for _ in range(count):
-            before = self._ours.totals.sent
-            await self._say()
-            while self._ours.totals.sent == before:  # noqa: ASYNC110
-                await asyncio.sleep(0)
-            queued_s = min(queued_s, self._ours.totals.waiting / RATE)
-            asked.append(time.monotonic())
-            result_ms.append(await self._flush())
-            await asyncio.sleep(0.03)
-        to_wire_ms = await _to_wire_ms(service, OURS, asked)
-        return to_wire_ms, result_ms, queued_s
+    async def after_writing(self) -> float:
+        """Flush as soon as some is written; return ms to the result."""
+        before = self._ours.totals.sent
+        await self._say()
+        while self._ours.totals.sent == before:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        self.asked_at.append(time.monotonic())
+        took_ms = await self._flush()
+        await asyncio.sleep(0.03)
+        return took_ms
 
-    async def while_stalled(
-        self, service: Service, count: int
-    ) -> tuple[list[float], float]:
-        """Flush while the socket takes nothing.
-
-        Return ms to the result, and the least that was queued, in seconds.
-        """
-        service.now("stall")
+    async def while_stalled(self, count: int) -> list[float]:
+        """Flush while the socket takes nothing; return ms to the results."""
         taken = -1
         while self._ours.totals.sent != taken:  # the kernel's buffers fill
             taken = self._ours.totals.sent
-            await self._flush()
             await self._say()
+            await self._flush()
             await asyncio.sleep(0.05)
-        result_ms: list[float] = []
-        queued_s = float("inf")
+        self._queued_s = float("inf")
+        results_ms = []
         for _ in range(count):
-            await self._flush()
             await self._say()
-            queued_s = min(queued_s, self._ours.totals.waiting / RATE)
-            result_ms.append(await self._flush())
-        service.now("resume")
-        return result_ms, queued_s
+            results_ms.append(await self._flush())
+        return results_ms
 
     async def _say(self) -> None:
         """Have a minute of a new turn taken in by the extension."""
         self._turn_id += 1
-        pcm = bytes(BYTES_PER_S * FRAME_MS // 1000)
         totals = self._ours.totals
         before = totals.received
         for _ in range(SPEECH_S * 1000 // FRAME_MS):
-            self._ours.send(audio_frame(pcm, self._turn_id))
+            self._ours.send(audio_frame(_PCM, self._turn_id))
         while totals.received - before < SPEECH_S * RATE:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     async def _flush(self) -> float:
         """Barge in, and return after how many ms the result came."""
+        waiting_s = self._ours.totals.waiting / RATE
+        self._queued_s = min(self._queued_s, waiting_s)
         answered: list[float] = []
         asked = time.monotonic()
         future = self._ours.flush()
         future.add_done_callback(lambda _: answered.append(time.monotonic()))
         await asyncio.wrap_future(future)
         return (answered[0] - asked) * 1000
+
+
+async def _to_wire_ms(
+    service: Service, uid: int, asked_at: list[float]
+) -> list[float]:
+    """Return how long each interrupt of one avatar took to be read, in ms.
+
+    RuntimeError unless one was read for each that was asked for.
+    """
+    until = time.monotonic() + READ_LIMIT_S
+    read_at: list[float] = []
+    while len(read_at) < len(asked_at) and time.monotonic() < until:
+        await asyncio.sleep(0.05)
+        read_at = sorted(
+            interrupt["time_s"]
+            for connection in service.connections(uid)
+            for interrupt in connection["interrupts"]
+        )
+    to_wire_ms = [(to - since) * 1000 for since, to in zip(asked_at, read_at)]
+    if len(read_at) != len(asked_at) or min(to_wire_ms) < 0:
+        raise RuntimeError(
+            f"{len(asked_at)} interrupts were asked for, {len(read_at)} were "
+            f"read, the soonest after {min(to_wire_ms, default=0):.1f} ms"
+        )
+    return to_wire_ms

@@ -10,11 +10,15 @@ matplotlib.use("svg")
 from matplotlib import pyplot
 
 from . import storm
-from .figures import percentile
+from .runner import percentile
 
 _GREY = "#808080"
-_COLOURS = {"ours": "#2f81d7", "bare": "#d9822b"}
-_NAMES = {"ours": "the extension", "bare": "the bare SDK"}
+_COLORS = {"ours": "#2f81d7", "thinnest": "#6a9f58", "bare": "#d9822b"}
+_NAMES = {
+    "ours": "the extension",
+    "thinnest": "the thinnest extension",
+    "bare": "the bare SDK",
+}
 
 matplotlib.rcParams.update(
     {
@@ -41,31 +45,39 @@ matplotlib.rcParams.update(
 
 
 def draw(curves: dict[str, list[float]], folder: Path) -> list[Path]:
-    """Draw what there are samples for; return the files."""
-    drawn: list[Path] = []
+    """Draw the benchmarks that there are samples of; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    if "latency ours" in curves:
-        drawn.append(_draw_latency(curves, folder / "latency.svg"))
-    if "avatars" in curves:
-        drawn.append(_draw_scaling(curves, folder / "scaling.svg"))
-    if any(name.startswith("storm ") for name in curves):
-        drawn.append(_draw_storm(curves, folder / "storm.svg"))
+    pictures = {"latency": _latency, "cpu": _cpu, "storm": _storm}
+    drawn: list[Path] = []
+    for name, draw_one in pictures.items():
+        its = {
+            one.removeprefix(f"{name} "): values
+            for one, values in curves.items()
+            if one.startswith(f"{name} ")
+        }
+        if its:
+            figure = draw_one(its)
+            figure.tight_layout()
+            path = folder / f"{name}.svg"
+            figure.savefig(path, metadata={"Date": None, "Creator": None})
+            pyplot.close(figure)
+            drawn.append(path)
     return drawn
 
 
-def _draw_latency(curves: dict[str, list[float]], path: Path) -> Path:
+def _latency(curves: dict[str, list[float]]) -> Any:
     """Draw how many frames took longer than a given time."""
     figure, axes = pyplot.subplots()
-    for side, colour in _COLOURS.items():
-        values = sorted(curves[f"latency {side}"])
-        # Every percent, and every tenth of one in the tail.
-        percents = [at / 10 for at in range(1, 1000)]
+    # Every tenth of a percent.
+    percents = [at / 10 for at in range(1, 1000)]
+    for side, values in curves.items():
         axes.plot(
             [percentile(values, percent) for percent in percents],
             [100 - percent for percent in percents],
-            color=colour,
+            color=_COLORS[side],
             label=_NAMES[side],
         )
+    every = [value for values in curves.values() for value in values]
     axes.set(
         title="Latency from a frame's arrival until the service has it",
         xlabel="ms",
@@ -75,59 +87,38 @@ def _draw_latency(curves: dict[str, list[float]], path: Path) -> Path:
         xticks=(0.1, 0.2, 0.5, 1, 2, 5, 10, 20),
         yticks=(0.1, 1, 10, 100),
     )
-    axes.set_xlim(*_range(curves))
+    axes.set_xlim(percentile(every, 0.1) * 0.9, percentile(every, 99.9) * 1.1)
     axes.minorticks_off()
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
     axes.legend()
-    return _save(figure, path)
+    return figure
 
 
-def _range(curves: dict[str, list[float]]) -> tuple[float, float]:
-    """Return between which times in ms all but the rarest frames lie."""
-    values = curves["latency ours"] + curves["latency bare"]
-    return percentile(values, 0.1) * 0.9, percentile(values, 99.9) * 1.1
-
-
-def _draw_scaling(curves: dict[str, list[float]], path: Path) -> Path:
-    figure, (late, cpu) = pyplot.subplots(1, 2)
-    avatars = curves["avatars"]
-    for side, colour in _COLOURS.items():
-        look: dict[str, Any] = {"color": colour, "marker": "o"}
-        late.plot(avatars, curves[f"late {side}"], **look)
-        cpu.plot(
-            avatars,
-            [
-                each * count
-                for each, count in zip(curves[f"cpu {side}"], avatars)
-            ],
+def _cpu(curves: dict[str, list[float]]) -> Any:
+    """Draw the CPU time of a frame, for each pace and side."""
+    figure, axes = pyplot.subplots()
+    for place, (side, color) in enumerate(_COLORS.items()):
+        axes.bar(
+            [at + 0.27 * (place - 1) for at in range(len(curves))],
+            [values[place] for values in curves.values()],
+            width=0.25,
+            color=color,
             label=_NAMES[side],
-            **look,
         )
-    late.set(title="Lateness of a frame, p99", ylabel="ms", ylim=(0, None))
-    cpu.set(
-        title="CPU, delivery included",
-        ylabel="% of one core",
-        yscale="log",
-        ylim=(1, 100),
-        yticks=(1, 10, 100),
-    )
-    cpu.yaxis.set_major_formatter("{x:g}")
-    for axes in (late, cpu):
-        axes.set(xlabel="avatars that speak", xscale="log", xticks=avatars)
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.minorticks_off()
-    cpu.legend()
-    return _save(figure, path)
+    axes.set_xticks(range(len(curves)), list(curves))
+    axes.set(title="CPU of the event loop for each frame", ylabel="us")
+    axes.legend()
+    return figure
 
 
-def _draw_storm(curves: dict[str, list[float]], path: Path) -> Path:
+def _storm(curves: dict[str, list[float]]) -> Any:
     figure, (attempts, back) = pyplot.subplots(1, 2)
-    for side, colour in zip(storm.SIDES, _COLOURS.values()):
+    for side, color in zip(storm.SIDES, (_COLORS["ours"], _COLORS["bare"])):
         for axes, what in ((attempts, "attempts"), (back, "back")):
-            values = curves[f"storm {what} {side}"]
+            values = curves[f"{what} {side}"]
             times_s = [at * storm.BIN_S for at in range(len(values))]
-            axes.step(times_s, values, where="post", color=colour, label=side)
+            axes.step(times_s, values, where="post", color=color, label=side)
     attempts.axhline(storm.ACCEPTED_PER_S, color=_GREY, linestyle=":")
     attempts.set(title="Attempts a second", yscale="symlog")
     attempts.set_yticks((0, 10, 100, 1000, 10_000))
@@ -139,11 +130,4 @@ def _draw_storm(curves: dict[str, list[float]], path: Path) -> Path:
         axes.axvline(storm.DOWN_S, color=_GREY, linestyle=":")
         axes.set(xlabel="s after the loss", xlim=(0, None))
         axes.minorticks_off()
-    return _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> Path:
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None, "Creator": None})
-    pyplot.close(figure)
-    return path
+    return figure

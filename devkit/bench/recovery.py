@@ -1,42 +1,46 @@
-"""How soon a lost connection speaks again, and what the listener misses.
+"""How soon the avatar speaks again: after a loss, and after sleep.
 
-A sentence is handed over at once, as by a fast TTS; while it is heard, the
-service resets the connection. *Recovered* is when the first audio of the next
-connection has reached the service. A bare loop does what an extension must:
-close, new session, init, start, send the sentence again.
+A loss: a sentence is handed over at once, as by a fast TTS; while it is heard,
+the service resets the connection. The bare loop does what an extension must:
+close, new session, init, start, send the sentence again. A wake-up: nothing
+was said for `idle_disconnect_s`, then the first frame comes. The bare loop has
+called `init` before, and calls `start` then.
 
-Each drop is a new extension's first, with its spare session token: within
-minutes there is one spare only. The listener is a model, in the service's
-process.
+Times end when the first audio of the next connection is at the service. Each
+is a new extension's first, with its spare session token. What the listener
+misses is judged by `bin/soak`.
 """
 
 import asyncio
+import itertools
 import random
 import time
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from devkit.harness.messages import audio_frame, tts_data
-from devkit.motion_server.judge import unique_pcm
+from devkit.harness.messages import tts_data
+from devkit.motion_server.proxy import DelayingProxy
 
-from .figures import Outcome, Row, Settings, median, middle_half, percentile
-from .service import Service, lanes
-from .sides import BYTES_PER_S, RATE, Bare, Ours, on_shared_loop
+from .runner import Goal, Outcome, Row, Settings, by_turns, compare, p
+from .service import Service, motion_server
+from .sides import BYTES_PER_S, Bare, Ours, on_shared_loop
 
-SPEECH_MS = 3000
 FRAME_MS = 100
+SPEECH_S = 3
 DROP_AFTER_S = (0.8, 1.2)
-REWIND_MS = 500
-"""The default of `resume_rewind_ms`."""
+IDLE_S = 0.5
 
-FIRST_ATTEMPT_MS = 200.0
-START_GOAL = 1.1
-REPEATED_GOAL_MS = REWIND_MS + 300.0
+ROUNDS = 10
+LANES = 4
+"""Avatars that are lost, or asleep, at the same time."""
 
-LANES = 6
-LIMIT_S = 30.0
-_POLL_S = 0.005
-_FRAME_BYTES = BYTES_PER_S * FRAME_MS // 1000
+LOSS_GOAL = Goal(230.0, "beyond")
+"""100 ms of random wait, and the bare loop's own time once more."""
+WAKE_GOAL = Goal(10.0, "beyond")
+
+_PCM = bytes(BYTES_PER_S * FRAME_MS // 1000)
 
 
 @dataclass(frozen=True)
@@ -55,179 +59,150 @@ NETWORKS = (
 )
 
 
-@dataclass
-class _Samples:
-    ours_ms: list[float] = field(default_factory=list)
-    bare_ms: list[float] = field(default_factory=list)
-    start_ms: list[float] = field(default_factory=list)
-    missing_ms: list[float] = field(default_factory=list)
-    repeated_ms: list[float] = field(default_factory=list)
-    said_ms: float = 0.0
-    problems: list[str] = field(default_factory=list)
-
-
 def run(settings: Settings) -> Outcome:
     """Measure over loopback, and over a network with a slow console."""
     outcome = Outcome()
-    count = 1 if settings.short else LANES
     for network in NETWORKS:
-        with lanes(count, network.delay_ms, network.console_delay_s) as served:
-            samples = on_shared_loop(_run(served, settings))
-        outcome.rows += _rows(network, samples)
-        said = samples.said_ms - sum(samples.missing_ms)
-        outcome.sent_bytes += int(samples.said_ms * BYTES_PER_S / 1000)
-        outcome.received_bytes += int(said * BYTES_PER_S / 1000)
+        with motion_server() as service:
+            lanes = 1 if settings.short else LANES
+            work = _run(service, network, settings.rounds(ROUNDS), lanes)
+            rows, sent_bytes = on_shared_loop(work)
+            outcome.rows += rows
+            outcome.sent_bytes += sent_bytes
+            outcome.received_bytes += service.received_all(sent_bytes)
     return outcome
 
 
-async def _run(served: list[Service], settings: Settings) -> _Samples:
-    samples = _Samples()
-    runs = settings.choose(34, 1)
-    await asyncio.gather(*(_lane(one, runs, samples) for one in served))
-    return samples
-
-
-async def _lane(service: Service, runs: int, samples: _Samples) -> None:
-    for _ in range(runs):
-        seed = random.randrange(1 << 30)
-        for drop in random.sample((_drop_ours, _drop_bare), 2):
-            await drop(service, seed, samples)
-
-
-async def _drop_ours(service: Service, seed: int, samples: _Samples) -> None:
-    known = await _connections(service)
-    async with Ours(service) as ours:
-        while not ours.has_spare:  # noqa: ASYNC110
-            await asyncio.sleep(_POLL_S)
-        for piece in _pieces(seed):
-            ours.send(audio_frame(piece, 1))
-        ours.tell(tts_data("tts_audio_end", 1, reason=1))
-        await ours.delivered()
-        await _reset(service)
-        lost, found = await _two(service, len(known))
-        # All of the sentence was written before: the rest of it is written
-        # for the second time.
-        until = time.monotonic() + LIMIT_S
-        while found["audio_bytes"] < 2 * ours.totals.resent or (
-            ours.totals.waiting
+async def _run(
+    service: Service, network: Network, rounds: int, lanes: int
+) -> tuple[list[Row], int]:
+    bench = _Bench(service)
+    async with AsyncExitStack() as stack:
+        if network.console_delay_s:
+            service.slow_console(network.console_delay_s)
+        if network.delay_ms:
+            urls = []
+            for url in (service.console_url, service.ingress_url):
+                proxy = DelayingProxy(
+                    urlsplit(url).port or 0, delay_ms=network.delay_ms
+                )
+                await stack.enter_async_context(proxy)
+                urls.append(proxy.url(url))
+            bench.reached = Service(urls[0], urls[1], service.control_url)
+        rows: list[Row] = []
+        for what, ours, bare, goal in (
+            ("loss", bench.lose_ours, bench.lose_bare, LOSS_GOAL),
+            ("wake-up", bench.wake_ours, bench.wake_bare, WAKE_GOAL),
         ):
-            if time.monotonic() > until:
-                break
-            lost, found = await _two(service, len(known))
-        verdict = await asyncio.to_thread(
-            service.get, f"/bench/verdict?speech_ms={SPEECH_MS}&seed={seed}"
-        )
-    samples.ours_ms.append(_recovered_ms(lost, found))
-    samples.said_ms += SPEECH_MS
-    samples.missing_ms.append(verdict["missing_ms"])
-    samples.repeated_ms.append(verdict["repeated_ms"])
-    samples.problems += verdict["others"]
-
-
-async def _drop_bare(service: Service, seed: int, samples: _Samples) -> None:
-    known = await _connections(service)
-    lost = asyncio.Event()
-    first = Bare(service, on_close=lost.set)
-    await first.session.init()
-    await _start(first, samples)
-    for piece in _pieces(seed):
-        await first.session.send_audio(piece)
-    await _reset(service)
-    await lost.wait()
-    await first.session.close()
-    second = Bare(service)
-    await second.session.init()
-    await _start(second, samples)
-    for piece in _pieces(seed):
-        await second.session.send_audio(piece)
-    before, after = await _two(service, len(known))
-    samples.bare_ms.append(_recovered_ms(before, after))
-    await second.session.close()
-    # What was heard of the bare loop is not judged.
-    await asyncio.to_thread(service.get, "/bench/verdict?speech_ms=10&seed=0")
-
-
-async def _start(bare: Bare, samples: _Samples) -> None:
-    began = time.monotonic()
-    await bare.session.start()
-    samples.start_ms.append((time.monotonic() - began) * 1000)
-
-
-async def _reset(service: Service) -> None:
-    """Reset the connection while the sentence is heard."""
-    await asyncio.sleep(random.uniform(*DROP_AFTER_S))
-    await asyncio.to_thread(service.now, "reset")
-
-
-async def _connections(service: Service) -> list[Any]:
-    record = await asyncio.to_thread(service.record)
-    return record["connections"]
-
-
-async def _two(service: Service, known: int) -> tuple[Any, Any]:
-    """Return the connections after the `known` ones, once the second has
-    audio. TimeoutError."""
-    until = time.monotonic() + LIMIT_S
-    while time.monotonic() < until:
-        connections = (await _connections(service))[known:]
-        if len(connections) > 1 and connections[1]["requests"]:
-            return connections[0], connections[1]
-        await asyncio.sleep(_POLL_S)
-    raise TimeoutError("the voice did not come back")
-
-
-def _recovered_ms(lost: Any, found: Any) -> float:
-    return (found["requests"][0]["opened_s"] - lost["closed_s"]) * 1000
-
-
-def _pieces(seed: int) -> list[bytes]:
-    pcm = unique_pcm(SPEECH_MS, RATE, seed)
-    return [
-        pcm[at : at + _FRAME_BYTES] for at in range(0, len(pcm), _FRAME_BYTES)
-    ]
-
-
-def _rows(network: Network, samples: _Samples) -> list[Row]:
-    start_ms = percentile(samples.start_ms, 99)
-    goal_ms = START_GOAL * start_ms + FIRST_ATTEMPT_MS
-    rows = []
-    for what, percent in (("p50", 50), ("p99", 99)):
-        ours = percentile(samples.ours_ms, percent)
-        bare = percentile(samples.bare_ms, percent)
-        is_judged = percent == 99
-        rows.append(
-            Row(
-                f"{network.name}: drop to voice again, {what}",
-                "ms",
-                ours,
-                bare,
-                ours / bare,
-                goal=f"<= {goal_ms:.0f} ms" if is_judged else "",
-                met=ours <= goal_ms if is_judged else None,
-                note=f"start() alone {percentile(samples.start_ms, percent):.1f}"
-                f" ms; {len(samples.ours_ms)} drops; of ours, a random wait of"
-                " up to 100 ms",
+            sides = {"ours": ours, "bare": bare}
+            results = await asyncio.gather(
+                *(by_turns(sides, rounds) for _ in range(lanes))
             )
+            samples = {
+                side: [[ms] for one in results for ms in one[side]]
+                for side in sides
+            }
+            rows += [
+                compare(
+                    f"{network.name}: {what} -> first audio at the service, "
+                    f"p{percent}",
+                    "ms",
+                    samples,
+                    statistic=p(percent),
+                    reference="bare",
+                    goal=goal if percent == 99 else None,
+                )
+                for percent in (50, 99)
+            ]
+    return rows, bench.sent_bytes
+
+
+class _Bench:
+    """Measures one loss or wake-up after the other, in ms."""
+
+    def __init__(self, service: Service) -> None:
+        self.reached = service
+        """The service as the sides reach it."""
+        self.sent_bytes = 0
+        self._service = service
+        self._uids = itertools.count(1)
+
+    async def lose_ours(self) -> float:
+        async with Ours(self.reached, next(self._uids)) as ours:
+            await ours.prepared()
+            self._say(ours, SPEECH_S)
+            await ours.settled()
+            await self._reset(ours.uid)
+            await ours.reached("recovering")
+            await ours.reached("ready")
+            await ours.settled()
+            # On the wire: `resent` is apart from the sum.
+            self.sent_bytes += (ours.totals.sent + ours.totals.resent) * 2
+        lost, found = self._service.connections(ours.uid)
+        return (_first_audio_at(found) - lost["closed_s"]) * 1000
+
+    async def lose_bare(self) -> float:
+        uid, lost = next(self._uids), asyncio.Event()
+        first = await Bare(self.reached, uid, on_close=lost.set).__aenter__()
+        await self._send(first, SPEECH_S)
+        await self._reset(uid)
+        await lost.wait()
+        await first.session.close()
+        async with Bare(self.reached, uid) as second:
+            await self._send(second, SPEECH_S)
+            before, found = await self._audible(uid, 2)
+        return (_first_audio_at(found) - before["closed_s"]) * 1000
+
+    async def wake_ours(self) -> float:
+        async with Ours(
+            self.reached, next(self._uids), idle_disconnect_s=IDLE_S
+        ) as ours:
+            await ours.prepared()
+            await ours.reached("asleep")
+            woken_at = time.monotonic()
+            self._say(ours, FRAME_MS / 1000)
+            await ours.reached("ready")
+            await ours.settled()
+            _, found = await self._audible(ours.uid, 2)
+            self.sent_bytes += ours.totals.sent * 2
+        return (_first_audio_at(found) - woken_at) * 1000
+
+    async def wake_bare(self) -> float:
+        bare = Bare(self.reached, next(self._uids))
+        await bare.session.init()
+        woken_at = time.monotonic()
+        await bare.session.start()
+        await self._send(bare, FRAME_MS / 1000)
+        (found,) = await self._audible(bare.uid, 1)
+        await bare.session.close()
+        return (_first_audio_at(found) - woken_at) * 1000
+
+    def _say(self, ours: Ours, seconds: float) -> None:
+        for _ in range(round(seconds * 1000 / FRAME_MS)):
+            ours.send(ours.frame(_PCM, 1))
+        ours.tell(tts_data("tts_audio_end", 1, reason=1))
+
+    async def _send(self, bare: Bare, seconds: float) -> None:
+        for _ in range(round(seconds * 1000 / FRAME_MS)):
+            self.sent_bytes += len(_PCM)
+            await bare.session.send_audio(_PCM)
+
+    async def _reset(self, uid: int) -> None:
+        """Reset the connection while the sentence is heard."""
+        await asyncio.sleep(random.uniform(*DROP_AFTER_S))
+        (one,) = await asyncio.to_thread(self._service.connections, uid)
+        await asyncio.to_thread(
+            self._service.now, "reset", connection=one["number"]
         )
-    missing_ms = max(samples.missing_ms)
-    repeated_ms = max(samples.repeated_ms)
-    rows += [
-        Row(
-            f"{network.name}: speech missing, most",
-            "ms",
-            missing_ms,
-            goal="0 ms",
-            met=missing_ms == 0 and not samples.problems,
-            note="; ".join(samples.problems[:3]),
-        ),
-        Row(
-            f"{network.name}: speech twice, most",
-            "ms",
-            repeated_ms,
-            spread=middle_half(samples.repeated_ms),
-            goal=f"<= {REPEATED_GOAL_MS:.0f} ms",
-            met=repeated_ms <= REPEATED_GOAL_MS,
-            note=f"median {median(samples.repeated_ms):.0f} ms",
-        ),
-    ]
-    return rows
+
+    async def _audible(self, uid: int, count: int) -> list[dict[str, Any]]:
+        """Wait until the last of `count` connections has audio; return all."""
+        while True:
+            found = await asyncio.to_thread(self._service.connections, uid)
+            if len(found) == count and found[-1]["requests"]:
+                return found
+            await asyncio.sleep(0.05)
+
+
+def _first_audio_at(connection: dict[str, Any]) -> float:
+    return connection["requests"][0]["opened_s"]

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,24 +25,20 @@ class Service:
     console_url: str
     ingress_url: str
     control_url: str
-    pid: int
-
-    @classmethod
-    def of(cls, urls: dict[str, str], pid: int) -> "Service":
-        """Return the service that a child with this pid has announced."""
-        return cls(
-            urls["console_url"], urls["ingress_url"], urls["control_url"], pid
-        )
 
     def record(self, events: bool = False) -> dict[str, Any]:
         """Return what the server saw, as its JSON; times in seconds."""
-        return self.get(f"/control/record?events={int(events)}")
-
-    def get(self, path: str) -> Any:
-        """Return the JSON that the service serves at `path`."""
-        url = urllib.parse.urljoin(self.control_url, path)
+        url = f"{self.control_url}/record?events={int(events)}"
         with urllib.request.urlopen(url, timeout=60) as response:
             return json.load(response)
+
+    def connections(self, uid: int) -> list[dict[str, Any]]:
+        """Return the connections of one avatar in the record, in order."""
+        return [
+            one
+            for one in self.record()["connections"]
+            if one["config"] and one["config"]["uid"] == uid
+        ]
 
     def received(self) -> int:
         """Return how many bytes of PCM it has read in all."""
@@ -62,13 +57,19 @@ class Service:
             time.sleep(0.05)
         return received
 
-    def now(self, name: str, **values: Any) -> None:
-        """Let a fault, such as "stall" or "resume", act on all sessions."""
-        self._post("fault", {"at": "now", "fault": {"name": name, **values}})
+    def now(self, name: str, **where: Any) -> None:
+        """Have a fault, such as "stall" or "resume", act on all sessions, or
+        on one `connection`."""
+        self._post({"at": "now", "fault": {"name": name}, **where})
 
-    def _post(self, what: str, body: dict[str, Any]) -> None:
+    def slow_console(self, delay_s: float) -> None:
+        """Have the console answer later from here on."""
+        fault = {"name": "slow", "delay_s": delay_s}
+        self._post({"at": "console", "fault": fault, "times": None})
+
+    def _post(self, body: dict[str, Any]) -> None:
         request = urllib.request.Request(
-            f"{self.control_url}/{what}",
+            f"{self.control_url}/fault",
             json.dumps(body).encode(),
             {"Content-Type": "application/json"},
         )
@@ -77,50 +78,32 @@ class Service:
 
 @contextmanager
 def motion_server(*, keep_audio: bool = False) -> Iterator[Service]:
-    """Run a Motion Server; `keep_audio` keeps each message's time too."""
-    arguments = ["devkit.lifeline", "devkit.commands.motion_server"]
-    arguments += ["--json", "--quiet", "--no-window"]
-    if not keep_audio:
-        arguments.append("--no-audio")
-    with child(*arguments) as process:
-        yield Service.of(line(process), process.pid)
+    """Run a Motion Server; `keep_audio` keeps each message's time, too.
 
-
-@contextmanager
-def lanes(
-    count: int, delay_ms: float, console_delay_s: float
-) -> Iterator[list[Service]]:
-    """Run Motion Servers behind a network; see lanes.py."""
-    arguments = map(str, (count, delay_ms, console_delay_s))
-    with child("devkit.lifeline", "devkit.bench.lanes", *arguments) as process:
-        yield [Service.of(urls, process.pid) for urls in line(process)]
-
-
-@contextmanager
-def child(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """Run a module with these arguments in a process of its own.
-
-    It is to end with its standard input, as `devkit.lifeline` does: that is
-    closed when this process ends, however it does.
+    `devkit.lifeline` ends it with its standard input, which is closed when
+    this process ends, however it does.
     """
+    command = [sys.executable, "-m", "devkit.lifeline"]
+    command += ["devkit.commands.motion_server"]
+    command += ["--json", "--quiet", "--no-window"]
+    if not keep_audio:
+        command.append("--no-audio")
     process = subprocess.Popen(
-        [sys.executable, "-m", *arguments],
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         text=True,
+        start_new_session=True,  # Ctrl-C is this process's to handle
     )
     assert process.stdin is not None and process.stdout is not None
     try:
-        yield process
+        urls = json.loads(process.stdout.readline())
+        yield Service(
+            urls["console_url"], urls["ingress_url"], urls["control_url"]
+        )
     finally:
         process.terminate()
         process.wait(30)
         process.stdin.close()
         process.stdout.close()
-
-
-def line(process: "subprocess.Popen[str]") -> Any:
-    """Return the next line that a child prints, which is JSON."""
-    assert process.stdout is not None
-    return json.loads(process.stdout.readline())

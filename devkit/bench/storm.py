@@ -8,6 +8,7 @@ answered with HTTP 503, at once. Nothing is sent.
 
 import heapq
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from spatius_avatar_python.session.errors import (
@@ -17,13 +18,15 @@ from spatius_avatar_python.session.errors import (
 )
 from spatius_avatar_python.session.retry import Backoff
 
-from .figures import Outcome, Row, Settings, median, middle_half
+from .runner import Outcome, Row, Settings, compare
 
 AVATARS = 10_000
 DOWN_S = 5.0
 ACCEPTED_PER_S = 500.0
 BURST = 50.0
 """How many the service accepts at once where nobody has come for a while."""
+
+ROUNDS = 5
 
 BIN_S = 0.5
 """Of the plot's time."""
@@ -103,9 +106,11 @@ def run(settings: Settings) -> Outcome:
     """Let the service restart, with close code 1012 and without a code."""
     outcome = Outcome()
     avatars = 200 if settings.short else AVATARS
-    runs = settings.choose(5, 1)
     for name, code in SIDES.items():
-        storms = [simulate(code, avatars, seed) for seed in range(runs)]
+        storms = [
+            simulate(code, avatars, seed)
+            for seed in range(settings.rounds(ROUNDS))
+        ]
         outcome.rows += _rows(name, storms)
         outcome.curves |= _curves(name, storms[0])
     return outcome
@@ -113,33 +118,28 @@ def run(settings: Settings) -> Outcome:
 
 def _rows(name: str, storms: list[Storm]) -> list[Row]:
     half = len(storms[0].accepted) // 2
-    figures: list[tuple[str, str, list[float]]] = [
-        (
-            "most attempts in a second",
-            "",
-            [float(storm.busiest_second()) for storm in storms],
-        ),
+    figures: list[tuple[str, str, Callable[[Storm], float]]] = [
+        ("most attempts in a second", "", Storm.busiest_second),
         (
             "the same, once the service is up",
             "",
-            [float(storm.busiest_second(DOWN_S)) for storm in storms],
+            lambda storm: storm.busiest_second(DOWN_S),
         ),
-        ("half are back after", "s", [one.accepted[half] for one in storms]),
-        ("all are back after", "s", [one.accepted[-1] for one in storms]),
+        ("half are back after", "s", lambda storm: storm.accepted[half]),
+        ("all are back after", "s", lambda storm: storm.accepted[-1]),
         (
             "attempts of each avatar",
             "",
-            [len(one.attempts) / len(one.accepted) for one in storms],
+            lambda storm: len(storm.attempts) / len(storm.accepted),
         ),
     ]
     return [
-        Row(
+        compare(
             f"restart, {name}: {what}",
             unit,
-            median(values),
-            spread=middle_half(values),
+            {"ours": [[figure(storm)] for storm in storms]},
         )
-        for what, unit, values in figures
+        for what, unit, figure in figures
     ]
 
 

@@ -9,14 +9,16 @@ import psutil
 from rich.table import Table
 from spatius_avatar_python.session import sdk
 
-from .figures import Outcome, Row
+from .runner import Outcome, Row
+
+COLUMNS = ("ours", "thinnest", "bare SDK", "ratio", "90 % interval")
 
 
 def table(outcomes: dict[str, Outcome]) -> Table:
     """Return the rows of all benchmarks as a table for a terminal."""
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     drawn.add_column("what", no_wrap=True)
-    for name in ("ours", "bare SDK", "ratio", "spread"):
+    for name in COLUMNS:
         drawn.add_column(name, justify="right", no_wrap=True)
     drawn.add_column("goal", no_wrap=True)
     drawn.add_column("met", no_wrap=True)
@@ -29,26 +31,11 @@ def table(outcomes: dict[str, Outcome]) -> Table:
 
 def _cells(row: Row) -> list[str]:
     met = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[row.met]
-    low, high = row.spread or (None, None)
-    return [
-        row.what,
-        f"{_number(row.ours)} {row.unit}",
-        "" if row.bare is None else f"{_number(row.bare)} {row.unit}",
-        "" if row.ratio is None else f"{row.ratio:.2f}",
-        "" if row.spread is None else f"{_number(low)} to {_number(high)}",
-        row.goal,
-        met,
-    ]
-
-
-def notes(outcomes: dict[str, Outcome]) -> list[str]:
-    """Return what the table has no room for."""
-    return [
-        f"{row.what}: {row.note}"
-        for outcome in outcomes.values()
-        for row in outcome.rows
-        if row.note
-    ]
+    interval = " to ".join(map(_number, row.interval or ()))
+    figures = [_number(one) for one in (row.ours, row.thinnest, row.bare)]
+    figures[0] += f" {row.unit}"
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    return [row.what, *figures, ratio, interval, row.goal, met]
 
 
 def _number(value: float | None) -> str:
@@ -57,24 +44,35 @@ def _number(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}"
 
 
-def heard_line(name: str, outcome: Outcome) -> str:
-    """Say whether all that was sent in a benchmark was heard."""
+def notes(outcomes: dict[str, Outcome]) -> list[str]:
+    """Return the notes of the rows."""
+    return [
+        f"{row.what}: {row.note}"
+        for outcome in outcomes.values()
+        for row in outcome.rows
+        if row.note
+    ]
+
+
+def received_line(name: str, outcome: Outcome) -> str:
+    """Return whether all that was sent in a benchmark was received."""
     if not outcome.sent_bytes:
         return f"{name}: a model, nothing was sent"
     if outcome.received_bytes == outcome.sent_bytes:
-        return f"{name}: all {outcome.sent_bytes} bytes sent were heard"
+        return f"{name}: all {outcome.sent_bytes} bytes sent were received"
     return (
         f"[red]{name}: {outcome.sent_bytes} bytes were sent, and "
-        f"{outcome.received_bytes} heard[/]"
+        f"{outcome.received_bytes} received[/]"
     )
 
 
 def machine() -> dict[str, Any]:
-    """Return what figures depend on."""
+    """Return the machine and the load that the figures depend on."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
+        "load": round(psutil.getloadavg()[0], 1),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "python": platform.python_version(),
         "loop": os.environ.get("TEN_STAND_IN_LOOP") or "uvloop",
@@ -95,16 +93,8 @@ def _cpu_name() -> str:
 
 
 def as_json(outcomes: dict[str, Outcome], short: bool) -> dict[str, Any]:
-    """Return the whole result as JSON values, without the samples."""
-    return {
-        "machine": machine(),
-        "short": short,
-        "benchmarks": {
-            name: {
-                "rows": [asdict(row) for row in outcome.rows],
-                "sent_bytes": outcome.sent_bytes,
-                "received_bytes": outcome.received_bytes,
-            }
-            for name, outcome in outcomes.items()
-        },
-    }
+    """Return the whole result as JSON values, without the curves."""
+    benchmarks = {name: asdict(one) for name, one in outcomes.items()}
+    for one in benchmarks.values():
+        del one["curves"]
+    return {"machine": machine(), "short": short, "benchmarks": benchmarks}

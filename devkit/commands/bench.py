@@ -11,21 +11,9 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
-from ..bench import (
-    blocking,
-    cpu,
-    flush,
-    latency,
-    memory,
-    recovery,
-    scale,
-    startup,
-    storm,
-    workers,
-)
-from ..bench.apart import apart
-from ..bench.figures import Outcome, Settings
-from ..bench.table import as_json, heard_line, machine, notes, table
+from ..bench import cpu, flush, latency, recovery, storm
+from ..bench.runner import Outcome, Settings
+from ..bench.table import as_json, machine, notes, received_line, table
 from . import INTERRUPTED
 from .output import print_whole, try_to_write, why_not_written
 
@@ -33,13 +21,8 @@ BENCHMARKS: dict[str, Callable[[Settings], Outcome]] = {
     "cpu": cpu.run,
     "latency": latency.run,
     "flush": flush.run,
-    "blocking": blocking.run,
-    "scale": scale.run,
-    "startup": startup.run,
-    "memory": memory.run,
     "recovery": recovery.run,
     "storm": storm.run,
-    "workers": workers.run,
 }
 
 
@@ -49,13 +32,8 @@ class Name(str, Enum):
     CPU = "cpu"
     LATENCY = "latency"
     FLUSH = "flush"
-    BLOCKING = "blocking"
-    SCALE = "scale"
-    STARTUP = "startup"
-    MEMORY = "memory"
     RECOVERY = "recovery"
     STORM = "storm"
-    WORKERS = "workers"
 
 
 def main(
@@ -80,7 +58,7 @@ def main(
     ] = None,
     runs: Annotated[
         Optional[int],
-        typer.Option(min=1, help="How often to repeat each measurement."),
+        typer.Option(min=1, help="How many rounds of each measurement."),
     ] = None,
     draw_to: Annotated[
         Optional[Path],
@@ -93,7 +71,7 @@ def main(
 
     The table says which goals are met.
 
-    Exit code: 0 all speech that was sent was heard, 1 some was not, 2 an
+    Exit code: 0 all speech that was sent was received, 1 some was not, 2 an
     argument cannot be used, 130 stopped by Ctrl-C.
     """
     to_stdout = json_to is not None and str(json_to) == "-"
@@ -114,16 +92,17 @@ def main(
     try:
         for name in names:
             with console.status(f"measuring {name} ..."):
-                outcomes[name] = apart(BENCHMARKS[name], settings)
-            console.print(heard_line(name, outcomes[name]))
+                outcomes[name] = BENCHMARKS[name](settings)
+            console.print(received_line(name, outcomes[name]))
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        os._exit(INTERRUPTED)  # the shared event loop still runs
     console.print()
     print_whole(console, table(outcomes))
     for note in notes(outcomes):
-        console.print(f"[dim]{note}[/]")
-    console.print(", ".join(f"{k}: {v}" for k, v in machine().items()))
+        console.print(f"[dim]{note}[/]", soft_wrap=True)
+    values = ", ".join(f"{k}: {v}" for k, v in machine().items())
+    console.print(values, soft_wrap=True)
     if draw_to is not None:
         from ..bench import pictures  # takes long to import
 
@@ -139,11 +118,11 @@ def main(
         print(text)
     elif json_to is not None:
         json_to.write_text(text + "\n", encoding="utf-8")
-    heard = all(
+    is_whole = all(
         outcome.received_bytes == outcome.sent_bytes
         for outcome in outcomes.values()
     )
-    raise typer.Exit(0 if heard else 1)
+    raise typer.Exit(0 if is_whole else 1)
 
 
 app = typer.Typer(add_completion=False)
