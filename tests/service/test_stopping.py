@@ -123,6 +123,40 @@ async def test_start_and_stop_wait_for_nothing(
         assert codes in ([], [1000], [1000, 1000], [-1000])
 
 
+async def test_last_reports_precede_the_close(
+    make_rig: Callable[..., Rig],
+) -> None:
+    """A main that stops as well takes messages for a moment only."""
+    async with MotionServer(**SERVER_OPTIONS) as server:
+        rig = make_rig(properties(server))
+        await rig.start()
+        await rig.state("ready")
+        await rig.send_frame(audio_frame(speech(3000), 1))
+        await server.until(lambda record: record.requests)
+        while "avatar_audio_start" not in dict(rig.env.reports):
+            rig.env.changed.clear()
+            await asyncio.wait_for(rig.env.changed.wait(), WAIT_S)
+        rig.env.reports.clear()
+        stopping = asyncio.ensure_future(rig.stop())
+        await asyncio.sleep(0)  # the handler has begun
+        await asyncio.sleep(0)  # its reports leave in a turn of their own
+        at_once = list(rig.env.reports)
+        assert not stopping.done()
+        await asyncio.wait_for(stopping, WAIT_S)
+    assert [name for name, _ in at_once] == [
+        "avatar_audio_end",
+        "metrics",
+        "avatar_state",
+        "connection_status_changed",
+    ]
+    end, metrics, state, status = (payload for _, payload in at_once)
+    assert end["reason"] == 3
+    assert metrics["metrics"]["audio_ms"] == 3000
+    assert (state["state"], status["current"]) == ("closed", "disconnected")
+    [(name, last)] = rig.env.reports[4:]
+    assert name == "metrics" and "connected_ms" in last["metrics"]
+
+
 def server_tasks() -> set["asyncio.Task[object]"]:
     """Return the tasks of the Motion Server, which shares the loop."""
     return {
