@@ -22,9 +22,15 @@ _NAMES = ("main", "main_control")
 
 _SUFFIXES = (".py", ".ts", ".mts", ".js", ".mjs", ".go", ".cc", ".cpp", ".rs")
 _FOREIGN = {"node_modules", "tests", "test", "build", "dist", "__pycache__"}
-_MAX_CHARACTERS = 1_000_000
+_MAX_CHARACTERS = 300_000
 
-_TEXT = r"""(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)"""
+_TEXT = (
+    r"""(?:"(?:\\.|[^"\\\n]){0,300}"|'(?:\\.|[^'\\\n]){0,300}'"""
+    r"""|`(?:\\.|[^`\\]){0,300}`)"""
+)
+"""Of bounded length: one that never ends must not be searched for at each
+character."""
+
 _HASH_COMMENT = re.compile(rf"({_TEXT})|\#[^\n]*")
 _SLASH_COMMENT = re.compile(rf"({_TEXT})|//[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -112,10 +118,17 @@ def line_for(addon: str, name: str) -> str:
 def _flush_in(source: str, names: set[str]) -> tuple[frozenset[str], bool]:
     """Return the receivers among the nodes of these names, and whether flush
     is sent without one, too."""
-    for name, value in _CONSTANT.findall(source):
-        if value in ("flush", *names):
-            used = rf"(?:\b\w+\.)?\b{name}\b(?!\s*[:=])(?!\s+\w+\s*=)"
-            source = re.sub(used, f'"{value}"', source)
+    constants = {
+        name: value
+        for name, value in _CONSTANT.findall(source)
+        if value in ("flush", *names)
+    }
+    if constants:
+        used = re.compile(
+            rf"(?:\b\w+\.)?\b({'|'.join(constants)})\b"
+            r"(?!\s*[:=])(?!\s+\w+\s*=)"
+        )
+        source = used.sub(lambda match: f'"{constants[match[1]]}"', source)
     receivers = {
         found for pattern in _NAMED for found in pattern.findall(source)
     }
