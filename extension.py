@@ -362,7 +362,7 @@ def plan_of(settings: config.Config) -> Plan:
 
 
 def vendor_metadata_of(params: Params) -> payloads.VendorMetadata:
-    """Return what reports say about the vendor and the avatar."""
+    """Return the facts about vendor and avatar that reports contain."""
     return payloads.known(
         {
             "name": payloads.VENDOR,

@@ -1,4 +1,4 @@
-"""Agora RTC tokens: signing one, and reading what a given one says.
+"""Agora RTC tokens: signing one, and reading a given one.
 
 The file's name is also a standard library module's. Python that is started in
 this folder (``python -m pip``, ``-m pytest``, ``-c "import inspect"``) finds
@@ -16,7 +16,8 @@ if __name__ == "token":
     _spec = PathFinder.find_spec("token", [os.path.dirname(os.__file__)])
     if _spec is not None and _spec.loader is not None:
         _module = module_from_spec(_spec)
-        # The import system returns what stands here when this file is done.
+        # The import system returns the entry that is here when this file is
+        # done.
         sys.modules["token"] = _module
         _spec.loader.exec_module(_module)
 
@@ -39,7 +40,7 @@ _PUBLISHER_PRIVILEGES = {
 """The avatar's voice is an audio track, its motion a video track."""
 
 _ANY_CHANNEL = "*"  # of a wildcard token
-_ANY_UID = ""  # what is signed in place of uid 0
+_ANY_UID = ""  # signed in place of uid 0
 _SIGNATURE_BYTES = 32  # of HMAC-SHA256
 _MAX_CONTENT_BYTES = 2**16
 
@@ -50,14 +51,14 @@ streaming, FPA and chat."""
 
 
 class TokenFacts(NamedTuple):
-    """What an Agora RTC token says of itself."""
+    """The content of an Agora RTC token."""
 
     version: str
     app_id: str
     expires_at_s: Optional[int]
     """In seconds since the epoch; None: it names none, or cannot be read."""
     is_damaged: bool = False
-    """What follows the App ID cannot be unpacked."""
+    """The part behind the App ID cannot be unpacked."""
     channel_crc: Optional[int] = None
     """CRC-32 of the channel's name."""
     uid_crc: Optional[int] = None
@@ -75,8 +76,8 @@ class TokenFacts(NamedTuple):
         return self.uid_crc in (None, _crc(_ANY_UID), _crc(own))
 
     def missing_privileges(self, now_s: float) -> list[str]:
-        """Return the names of what a publisher needs and this lacks at
-        `now_s`, seconds since the epoch."""
+        """Return the names of the privileges that a publisher needs and this
+        lacks at `now_s`, seconds since the epoch."""
         if self.privileges is None:
             return []
         valid = {
@@ -108,7 +109,7 @@ def sign(
 
 
 def read(token: str) -> Optional[TokenFacts]:
-    """Return what `token` says of itself, None if it is of no known form."""
+    """Return the content of `token`, None if its form is unknown."""
     if re.match("006[0-9a-fA-F]{32}", token):
         return _read_006(token[3:35], token[35:])
     if token.startswith("007"):

@@ -1,4 +1,4 @@
-"""How much of what was written has reached the service.
+"""How much of the written audio has reached the service.
 
 A write is done when the kernel has taken it, which holds a minute of speech;
 whether the service has received it, only a ping behind it can tell. Without
@@ -26,7 +26,7 @@ process cannot notice an answer."""
 
 
 class Arrival:
-    """Sends the pings of a session, and tells `speech` what has arrived."""
+    """Sends the pings of a session, and tells `speech` how much has arrived."""
 
     def __init__(self, speech: Speech) -> None:
         self.due_at = float("inf")

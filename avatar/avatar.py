@@ -1,7 +1,7 @@
 """The driver: it calls its parts, and nothing calls it but TEN and the loop.
 
-Whatever happens, `_drive` does all that is due and sets the alarm for the
-rest. A frame in mid-utterance takes a shorter way: it is queued and written.
+After each event, `_drive` does all that is due and sets the alarm for the rest.
+A frame in mid-utterance takes a shorter way: it is queued and written.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class Avatar:
         # Kept, since the loop itself holds tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
-    # What TEN's handlers call
+    # Called by TEN's handlers
 
     def start(self) -> None:
         """Begin to connect; speech that comes before is spoken afterwards."""
@@ -148,7 +148,8 @@ class Avatar:
         return is_flush
 
     def flush(self) -> None:
-        """Fall silent: drop the audio that waits, interrupt what plays."""
+        """Fall silent: drop the audio that waits, interrupt the audio that
+        plays."""
         self._speech.flush(self._clock.monotonic())
         # After the command's result, which is more urgent.
         asyncio.get_running_loop().call_soon(self._drive)
@@ -179,7 +180,7 @@ class Avatar:
 
     @property
     def totals(self) -> Totals:
-        """What became of all the audio so far, in samples."""
+        """The totals of all audio so far, in samples."""
         return self._speech.totals
 
     def __repr__(self) -> str:
@@ -233,7 +234,7 @@ class Avatar:
         self._report()
 
     def _take_events(self, session: Session) -> None:
-        """Take what the SDK has reported."""
+        """Take the events that the SDK has reported."""
         for event in session.take_events():
             if isinstance(event, PlaybackSignal):
                 self._speech.playback(
@@ -249,7 +250,7 @@ class Avatar:
                 self._reporter.service_error(event.failure, event.at_s)
 
     def _take(self, event: events.Event, now: float) -> None:
-        """Report what happened to the session, and change the state."""
+        """Report an event of the session, and change the state."""
         reporter, turn = self._reporter, self._speech.turn
         if isinstance(event, events.Wanted):
             self._enter(Event.CONNECT, event.reason)

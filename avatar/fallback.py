@@ -77,7 +77,8 @@ class Fallback:
         )
 
     async def speak(self) -> None:
-        """Have the voice say what is due, unless another task does."""
+        """Have the voice say the speech that is due, unless another task
+        does."""
         if self._is_speaking or self.is_missing:
             return
         frames = 0

@@ -1,6 +1,6 @@
 """Reports for operators and for the graph: each thing once per episode.
 
-Renders only: nothing here decides what the avatar does.
+Renders only: no decision about the avatar is made here.
 """
 
 from collections.abc import Iterable
@@ -162,7 +162,7 @@ class Reporter:
         if self._service_error is not None and (
             now <= self._service_error_at + SERVICE_ERROR_DELAY_S
         ):
-            # What the service said right before is the better explanation.
+            # The service's error right before is the better explanation.
             failure = replace(
                 failure,
                 message=f"{failure.message}. Before that: "
@@ -251,7 +251,7 @@ class Reporter:
     def events(
         self, events: Iterable[Event], *, can_speak: bool, has_failed: bool
     ) -> None:
-        """Report what happened to speech.
+        """Report the events of the speech.
 
         `can_speak`: the avatar is connected; `has_failed`: for good.
         """

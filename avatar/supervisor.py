@@ -1,6 +1,6 @@
 """One session after the other: opened, served, renewed, recovered.
 
-`step` does one thing that is due and returns what happened, for the driver to
+`step` does one thing that is due and returns the event, for the driver to
 report. The rules that are quoted are the rules of the session in
 docs/design.md.
 """
@@ -58,11 +58,11 @@ REMIND_AFTER_S = (60.0, 300.0, 900.0, 3600.0)
 class Plan:
     """When sessions are made and given up.
 
-    `sample_rate` is in Hz, None for that of the frames. `idle_disconnect_s`
-    of 0 and `fallback_after_s` of 0 mean never. Without `auto_connect` the
-    first session is made when there is something to say.
-    `max_session_minutes` is the limit of the account's plan, None if it is
-    not known; `learned_limit` holds what the service's closes taught about it.
+    `sample_rate` is in Hz, None for that of the frames. `idle_disconnect_s` of
+    0 and `fallback_after_s` of 0 mean never. Without `auto_connect` the first
+    session is made when there is something to say. `max_session_minutes` is the
+    limit of the account's plan, None if it is not known; `learned_limit` holds
+    the limit that the service's closes have shown.
     """
 
     lifetime: Lifetime
@@ -194,7 +194,7 @@ class Supervisor:
     def step(self, now: float) -> Optional[Event]:
         """Take the steps that are due, up to the first one to be reported.
 
-        Return what happened, None if nothing more is due before `due_at`.
+        Return the event, None if no more is due before `due_at`.
         """
         self.due_at = float("inf")
         session = self.session

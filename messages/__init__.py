@@ -1,4 +1,4 @@
-"""The messages of TEN: what comes in, what goes out, and what it may show.
+"""The messages of TEN: inbound, outbound, and without secrets.
 
 `inbox`, `outbox` and `downstream` need TEN; the others do not, so nothing is
 imported here.

@@ -69,7 +69,7 @@ class Downstream:
 
     async def _flush(self) -> None:
         self._is_flush_due = False  # sent before the next turn of the loop
-        # Whatever becomes of it, the flush that came in is answered with OK.
+        # If it fails, the flush that came in is answered with OK all the same.
         with contextlib.suppress(Exception):
             _, error = await self._ten_env.send_cmd(Cmd.create("flush"))
             if error is not None and error.error_code() == NOT_CONNECTED:

@@ -21,7 +21,7 @@ _END = object()
 
 
 class Dump:
-    """Writes what it is given to `<name>_in_<UTC time>.wav` in `folder`.
+    """Writes audio to `<name>_in_<UTC time>.wav` in `folder`.
 
     The header is brought up to date with every batch, so that the file can be
     read after a crash as far as it got. `on_problem` is called once, from any
@@ -121,7 +121,8 @@ class Dump:
         return True
 
     def _batch(self) -> tuple[bytes, bool]:
-        """Wait for audio; return what has gathered, and if it is the last."""
+        """Wait for audio; return the audio gathered, and whether it is the
+        last."""
         item = self._frames.get()
         self._ended.wait(_GATHER_S)
         parts: list[bytes] = []

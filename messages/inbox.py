@@ -1,4 +1,4 @@
-"""What comes in: a message of TEN becomes a value, or a problem to report.
+"""Inbound messages: each of TEN's becomes a value, or a problem to report.
 
 With typed getters only: TEN's core ends the process when it is asked for the
 JSON of a message that holds an integer above 2**63 - 1 or an object with the
@@ -21,7 +21,7 @@ REASON_INTERRUPTED = 2
 """The `reason` of a tts_audio_end whose speech was cut."""
 
 NO_TURN_ID = -1
-"""What TEN's own nodes send where they know no turn."""
+"""The `turn_id` that TEN's own nodes send if they know no turn."""
 
 MAX_ID = 100
 MAX_UNKNOWN = 100
@@ -109,7 +109,7 @@ class Inbox:
     def data(
         self, data: Data
     ) -> Union[SpeechStart, SpeechEnd, Connect, Unknown, None]:
-        """Return what a data message says; None if it was reported."""
+        """Return the value of a data message; None if it was reported."""
         name = data.get_name()
         if name == "trigger_connect":
             return Connect()

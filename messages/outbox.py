@@ -59,7 +59,7 @@ class Outbox:
         self._sending: set[asyncio.Task[Any]] = set()
 
     def open(self) -> None:
-        """Send what was kept, and all that follows at once."""
+        """Send the messages that were kept, and all others at once."""
         kept, self._kept = self._kept or [], None
         for name, payload in kept:
             self.send(name, payload)
@@ -126,8 +126,8 @@ class Outbox:
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
-            # TEN takes no NUL, and nothing that is not UTF-8; what is left
-            # out must not part the pieces of a secret.
+            # TEN takes neither NUL nor invalid UTF-8; the characters that are
+            # left out must not part the pieces of a secret.
             text = value.replace("\0", "").encode(errors="ignore").decode()
             return self._redact(text)
         if isinstance(value, dict):

@@ -33,7 +33,7 @@ MS_PER_CREDIT = 6000
 """Spatius bills connected time, silence included: 10 credits a minute."""
 
 VendorMetadata = dict[str, str]
-"""What `metadata.vendor_metadata` may hold: name, region, mode, avatar_id,
+"""The content of `metadata.vendor_metadata`: name, region, mode, avatar_id,
 avatar_session_id and app_id; no empty value, no URL, no key."""
 
 LogLevel = Literal["info", "warn", "error"]
@@ -125,7 +125,7 @@ def utterance(
     vendor_metadata: Optional[VendorMetadata] = None,
 ) -> Payload:
     """Return the `metrics` of one utterance: audio_ms = sent + voice + lost +
-    dropped; resent_ms is what was written twice."""
+    dropped; resent_ms was written twice."""
     delay_ms = summary.first_audio_delay_ms
     return _metrics(
         summary.req_id,
@@ -162,7 +162,7 @@ def audio_start(event: AudioStart) -> Payload:
 
 def audio_end(event: AudioEnd) -> Payload:
     """Return an `avatar_audio_end`; reason 1 = played to the end, 2 = cut by
-    a flush, 3 = what was left of it was lost."""
+    a flush, 3 = the rest of it was lost."""
     return {
         "request_id": event.request_id,
         "reason": event.reason,
@@ -210,7 +210,7 @@ def state(name: str, connection_id: str, reason: str) -> Payload:
 
 
 def _metrics(id_: str, values: Payload, metadata: Payload) -> Payload:
-    # TEN has no null: what is not known is left out.
+    # TEN has no null: unknown values are left out.
     known = {name: value for name, value in values.items() if value is not None}
     return {
         "id": id_,

@@ -29,7 +29,7 @@ class Failure:
     """Why there is no session, or a non-fatal error of the service."""
 
     message: str
-    """What happened and what to check; may repeat the service's words."""
+    """The problem and the advice; may repeat the service's words."""
     fatal: bool = False
     """A new attempt cannot help: a person has to change something."""
     ends_session: bool = True
@@ -380,7 +380,7 @@ ROWS: tuple[Row, ...] = (
     Row(CONCURRENCY, close_codes=(4003,)),
     Row(TOKEN_INVALID, close_codes=(4010,)),
     Row(UNAVAILABLE, close_codes=(4503,)),
-    # What stands between here and the service.
+    # Proxies and hosts between here and the service.
     Row(PROXY_PASSWORD, statuses=(407,)),
     Row(SOCKS_PACKAGE, phrases=("requires python-socks",)),
     Row(PROXY_INVALID, errors=("InvalidProxy'",)),
@@ -540,7 +540,7 @@ def failure_of(
     if isinstance(error, ValueError) and "connection" in vendor_message:
         # The SDK forgets a closed connection and then misses it.
         code, phase = "connectionClosed", "websocket_send"
-    # Whatever words it was closed with.
+    # Its reason does not matter.
     is_closed = code == "connectionClosed" or close_code is not None
     fate = close_code or _announced_by(server_code)
     body = _body_of(error)

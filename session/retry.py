@@ -30,7 +30,7 @@ SPARE_RETRY_S = 15.0
 """How long after a spare that got no token the next is made for a renewal."""
 
 RENEWAL_S = 15.0
-"""What a renewal may take: 3 s to close, and 10 to open."""
+"""The longest renewal: 3 s to close, and 10 to open."""
 
 MIN_TIME_LIMIT_S = 60.0
 """A session that reaches its time limit earlier teaches nothing."""

@@ -72,7 +72,8 @@ def _choose_package() -> Optional[str]:
 
 
 def _import_package() -> tuple[Optional[ModuleType], str]:
-    """Return the SDK, or None and the sentence that says what to install."""
+    """Return the SDK, or None and the sentence that names the package to
+    install."""
     name = _choose_package()
     if name is None:
         return None, (
@@ -213,7 +214,7 @@ class _NearestRegion:
             if not _REGION.fullmatch(region):
                 raise ValueError("it names no region")
         except Exception as error:
-            # Its default, and the last good answer, are what the SDK takes.
+            # The SDK, too, takes its default, or the last good answer.
             self.name = self.name or DEFAULT_REGION
             self._ask_at = clock.monotonic() + BOOTSTRAP_RETRY_S
             if self._is_reported:

@@ -20,7 +20,7 @@ _DIGITS = re.compile(f"[+-]?[0-9]{{1,{MAX_DIGITS}}}")
 _UNITS = {"_ms": " ms", "_s": " s", "_minutes": " minutes", "_rate": " Hz"}
 """By the end of a property's name."""
 
-_REFUSED = "refused"  # type of the errors that say themselves what is wrong
+_REFUSED = "refused"  # type of the errors that have a sentence of their own
 
 
 def refused(expected: str) -> PydanticCustomError:
@@ -36,8 +36,8 @@ def problem_of(
 ) -> str:
     """Return the sentence for one of pydantic's errors.
 
-    `schema` is the JSON schema of the property. `hide` is applied to what the
-    sentence shows of the value, and to nothing else.
+    `schema` is the JSON schema of the property. `hide` is applied to the part
+    of the value that the sentence shows, and to no other text.
     """
     value = error["input"]
     if error["type"] == _REFUSED:

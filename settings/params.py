@@ -31,7 +31,7 @@ RATES_HZ = {
     "pcm_s16le": (8000, 16000, 22050, 24000, 32000, 44100, 48000),
     "ogg_opus": (8000, 12000, 16000, 24000, 48000),
 }
-"""What the service takes as PCM, and the SDK's encoder for Ogg Opus."""
+"""The rates of the service for PCM, and of the SDK's encoder for Ogg Opus."""
 
 AUTO = "auto"
 

@@ -95,9 +95,9 @@ def is_missing(value: Any) -> bool:
 
 
 def read(tree: Any, top_level: Collection[str], problems: list[str]) -> Given:
-    """Return what `tree` holds of `params` and of these top-level properties.
+    """Return the `params` in `tree`, and these top-level properties.
 
-    What keeps it from being read is added to `problems`.
+    A tree that cannot be read adds to `problems`.
     """
     if not isinstance(tree, Mapping):
         tree = {}
