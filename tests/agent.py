@@ -1,8 +1,8 @@
 """A voice agent for tests: it speaks to the extension as TEN's nodes do.
 
 A script (an async function that takes an `Agent`) runs inside TEN's
-standalone tester or, where time has to be handed in, beside a `Rig`; what
-fails in it fails the test.
+standalone tester or, where time has to be handed in, beside a `Rig`; a
+failure in it fails the test.
 """
 
 import asyncio
@@ -105,7 +105,7 @@ class Env(Protocol):
 
 
 class Agent:
-    """What a script talks to the extension with."""
+    """A script's connection to the extension."""
 
     def __init__(self, env: Env) -> None:
         self.reports: list[tuple[str, Payload]] = []

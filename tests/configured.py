@@ -1,4 +1,4 @@
-"""Configurations that are valid, and what is wrong with others."""
+"""Configurations that are valid, and the errors of others."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def signed(ends_in_s: float = 7200, app_id: str = APP_ID) -> str:
 
 
 AGORA_TOKEN = signed()
-# A given token says its App ID in the clear; what is behind it is secret.
+# A given token says its App ID in the clear; the rest is secret.
 CANARIES = (API_KEY, CERTIFICATE, AGORA_TOKEN[3 + 32 :])
 
 REQUIRED: dict[str, Any] = {

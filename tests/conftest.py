@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-# Variables of the caller's that decide what the package, the commands and
-# their output do: credentials, proxies, the terminal.
+# Variables of the caller's that affect the package, the commands and their
+# output: credentials, proxies, the terminal.
 _OURS = ("SPATIUS_SDK", "SPATIUS_AVATAR_VENV")
 _OF_THE_CALLER = re.compile(
     r"(SPATIUS|AGORA)_.*|.*_PROXY|TEN_STAND_IN_LOG|COLUMNS|LINES|NO_COLOR"
@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
 
 
-@pytest.hookimpl(trylast=True)  # what is not to run is gone by then
+@pytest.hookimpl(trylast=True)  # deselected tests are gone by then
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what lasts until the end."""
+    """Spare the garbage collector the objects that last until the end."""
     gc.collect()
     gc.freeze()
 
@@ -117,7 +117,7 @@ def ten_app() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def new_process() -> Iterator[None]:
-    """Forget what was learned for the life of the process."""
+    """Forget the facts learned for the life of the process."""
     yield
     from spatius_avatar_python.session.retry import forget_learned_limits
 

@@ -35,8 +35,7 @@ def count_of_tasks() -> int:
 
 
 def logged_by_the_loop() -> list[Any]:
-    """Return what the event loop will have logged: errors that nobody has
-    handled."""
+    """Return the event loop's own log: errors that were not handled."""
     logged: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(
         lambda _, context: logged.append(context)
@@ -45,7 +44,7 @@ def logged_by_the_loop() -> list[Any]:
 
 
 class FakeTimer:
-    """What `FakeClock.call_at` returns."""
+    """A timer of `FakeClock.call_at`."""
 
     def __init__(self) -> None:
         self.cancelled = False
@@ -121,7 +120,7 @@ class FakeClock:
 
 
 class FakeOutbox:
-    """Keeps what the avatar reports."""
+    """Keeps the reports of the avatar."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, dict[str, Any]]] = []
@@ -177,13 +176,13 @@ class FakeOutbox:
 
 
 class FakeVoice:
-    """Keeps what it is given to say, as long as it is connected."""
+    """Keeps the audio it is given, as long as it is connected."""
 
     def __init__(self, is_connected: bool = False) -> None:
         self.is_connected = is_connected
         self.frames: list[tuple[bytes, int, Optional[Turn]]] = []
         self.errors: dict[int, BaseException] = {}
-        """What is raised in place of a frame, by its number."""
+        """The exception that is raised in place of a frame, by its number."""
 
     async def say(
         self, pcm: bytes, sample_rate: int, turn: Optional[Turn]
@@ -210,7 +209,7 @@ class FakeTransport:
 
 
 class FakeConnection:
-    """What the SDK holds of the websocket library."""
+    """The websocket library's connection, as the SDK holds it."""
 
     def __init__(self, session: "FakeSession") -> None:
         self.transport = FakeTransport(session)
@@ -343,7 +342,7 @@ class FakeSession:
         self._service.note(self, "closed")
         self._callbacks["on_close"]()
 
-    # What a test does to it
+    # Called by a test
 
     @property
     def received(self) -> bytes:
@@ -380,7 +379,7 @@ class FakeSession:
         played_ms: Optional[float] = None,
         reason: str = "",
     ) -> None:
-        """The service says what it plays."""
+        """The service reports playback."""
         if played_ms is None:
             is_last = state == "ended"
             self._callbacks["transport_frames"](req_id.encode(), is_last)
@@ -388,7 +387,7 @@ class FakeSession:
             event = PlaybackState(state, played_ms, req_id, reason=reason)
             self._callbacks["on_playback_state"](event)
 
-    # What is done to it
+    # Called by the package
 
     def call_back(self, **callbacks: Callable[..., None]) -> None:
         self._callbacks = callbacks

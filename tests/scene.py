@@ -60,7 +60,7 @@ async def virtual_server(
 
 @dataclass
 class Scene:
-    """What a test has to do with."""
+    """The parts of a conversation."""
 
     server: MotionServer
     rig: Rig
@@ -126,7 +126,7 @@ async def scene(
     delay_s: float = 0.0,
     **params: Any,
 ) -> AsyncIterator[Scene]:
-    """Begin a conversation, end it, and check what holds for each.
+    """Begin a conversation, end it, and check the invariants of each.
 
     `node` are top-level properties, `server` options of the Motion Server.
     """

@@ -1,7 +1,7 @@
 """Traces the package's own calls, for tests of who calls whom.
 
 The caller of a function is the nearest frame of the package below it on the
-stack, whatever stands between them (an SDK, pydantic, TEN). A callback that
+stack, across frames of an SDK, pydantic or TEN. A callback that
 the event loop runs has no caller: scheduling is no call.
 """
 

@@ -60,7 +60,7 @@ async def test_an_idle_timeout_of_the_service_is_no_outage() -> None:
 @virtually
 async def test_what_wakes_it(by: str) -> None:
     """A beginning of speech, a frame, or an explicit wish; no attempt before.
-    The delay of the first audio counts from what the TTS sent first of it."""
+    The delay of the first audio counts from the first message of the TTS."""
     async with scene(node={"auto_connect": False}) as on:
         await asleep(on)
         await asyncio.sleep(60)

@@ -103,6 +103,6 @@ def test_driver_is_called_by_ten_and_by_the_loop_only() -> None:
 
 
 def test_injected_callables_are_few() -> None:
-    """Each is for what comes from outside, or makes the SDK's sessions."""
+    """Each is for an event from outside, or makes the SDK's sessions."""
     assert service_run().injected == INJECTED
     assert len(INJECTED) <= 4

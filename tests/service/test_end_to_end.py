@@ -59,7 +59,7 @@ def test_utterances_are_received_byte_for_byte(
 def test_frames_of_any_length_are_received(
     motion_server: MotionServer, frame_ms: float
 ) -> None:
-    """What the TTS calls a frame does not matter to what is received."""
+    """The length of the TTS's frames does not change the audio received."""
     pcm = speech(12_340)
 
     async def script(agent: Agent) -> None:
@@ -187,7 +187,7 @@ def test_a_flush_while_an_ended_answer_still_plays_interrupts_it(
 def test_a_cut_speech_of_the_tts_acts_as_a_flush(
     motion_server: MotionServer,
 ) -> None:
-    """tts_audio_end with reason 2 interrupts what is open."""
+    """tts_audio_end with reason 2 interrupts the open utterance."""
 
     async def script(agent: Agent) -> None:
         await agent.say(speech(500), 1)
@@ -335,7 +335,7 @@ def test_a_given_token_is_used_verbatim(motion_server: MotionServer) -> None:
 def test_frames_of_another_format_are_refused_with_one_error(
     motion_server: MotionServer,
 ) -> None:
-    """One error per episode says what came and what was expected."""
+    """One error per episode names the format received and the one expected."""
     good = speech(100)
 
     async def script(agent: Agent) -> None:
@@ -407,7 +407,7 @@ def test_metrics_tell_of_each_connection_and_utterance(
         await agent.say(speech(400), 7)
         await agent.end(7)
         await agent.report("metrics", lambda m: "audio_ms" in m["metrics"])
-        # What on_stop sends may come too late: the tester stops as well.
+        # The messages of on_stop may come too late: the tester stops as well.
         motion_server.now(Close(1000))
         await agent.report("metrics", lambda m: "connected_ms" in m["metrics"])
 

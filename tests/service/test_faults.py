@@ -1,7 +1,7 @@
-"""What the service and the network can do to the avatar, at each moment.
+"""Faults of the service and the network, at each moment.
 
-The verdict comes from the Motion Server's own record and from what the
-extension reported.
+The verdict comes from the Motion Server's own record and from the extension's
+reports.
 """
 
 import asyncio
@@ -152,7 +152,7 @@ async def test_a_slow_start_is_no_outage() -> None:
         assert agent.errors == []
 
 
-# Loss: a new session with new tokens, and the rest of what was said
+# Loss: a new session with new tokens, and the rest of the speech
 
 LOSSES = {
     "close 1000": Close(1000),
@@ -212,7 +212,7 @@ def test_a_lost_session_is_replaced(
             lambda r: r.received().endswith(last) and r.requests[-1].closed
         )
 
-    # What was on its way is not repeated: see test_resume.py for that.
+    # Audio on its way is not repeated: see test_resume.py for that.
     agent = play(script, properties(motion_server, resume_within_s=0))
     record = motion_server.record
     one, two = record.connections
@@ -228,7 +228,7 @@ def test_a_lost_session_is_replaced(
         rest = after[: -len(last)]
         assert rest and first.endswith(rest)
         lost = len(first) - len(before) - len(rest)
-        assert 0 <= lost <= 48 * 100  # what was on its way when it broke
+        assert 0 <= lost <= 48 * 100  # the audio on its way when it broke
     else:
         assert after == last
 
@@ -303,7 +303,7 @@ def test_an_error_before_the_close_is_one_outage(
 @virtually
 async def test_a_service_that_comes_and_goes_is_one_outage() -> None:
     """It reports errors and closes, again and again; speech overflows
-    meanwhile, and users barge in: two errors, whatever happens."""
+    meanwhile, and users barge in: two errors in all."""
     async with virtual_server() as (server, clock):
 
         async def script(agent: Agent) -> None:
@@ -367,7 +367,7 @@ def test_a_silent_peer_is_noticed(
     assert motion_server.record.received(2) == speech(100)
 
 
-# Fatal: one error that says what to check, and no further attempt
+# Fatal: one error with advice, and no further attempt
 
 FATAL: dict[str, tuple[Plan, str]] = {
     "bad key": (
@@ -473,7 +473,7 @@ def check_failed(agent: Agent, advice: str) -> None:
 async def test_a_fatal_error_stops_the_avatar(
     motion_server: MotionServer, case: str
 ) -> None:
-    """One error -1000 that says what to check, and no further attempt."""
+    """One error -1000 with advice, and no further attempt."""
     plan, advice = FATAL[case]
     plan(motion_server)
     clock = MovableClock()
@@ -555,7 +555,7 @@ def test_a_flush_is_answered_while_the_socket_is_stalled(
     cramped_server: MotionServer,
 ) -> None:
     """At once, with one interrupt when the socket takes data again; memory
-    stays bounded, one error reports what was refused, and speech goes on."""
+    stays bounded, one error reports the audio refused, and speech goes on."""
     answer = speech(500, 5)
     server = cramped_server
 
@@ -582,7 +582,7 @@ def test_a_flush_is_answered_while_the_socket_is_stalled(
     assert cut["audio_ms"] == 600_050
     assert cut["audio_ms"] == pytest.approx(cut["sent_ms"] + cut["dropped_ms"])
     assert cut["dropped_by_flush_ms"] <= 60_000
-    # The rest is what the kernel's buffers took before they were full.
+    # The kernel's buffers took the rest before they were full.
     assert cut["dropped_by_overflow_ms"] >= 400_000
 
 

@@ -1,4 +1,4 @@
-"""No message of another node ends the worker, whatever it holds."""
+"""No message of another node ends the worker."""
 
 import pytest
 from agent import play, properties, speech

@@ -126,7 +126,7 @@ async def test_token_builder_that_is_missing_is_named(
 
 
 async def test_prepared_session_needs_no_console(motion_server):
-    """What was prepared opens while the console is down."""
+    """A prepared session opens while the console is down."""
     stage = Stage(motion_server)
     session = stage.session()
     session.prepare()

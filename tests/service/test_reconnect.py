@@ -137,7 +137,7 @@ async def test_spares_are_made_anew_and_no_more_often_than_needed() -> None:
 
 @virtually
 async def test_no_token_is_used_twice() -> None:
-    """Whatever is lost, renewed and refused; the server would object."""
+    """In losses, renewals and refusals; the server would object."""
     async with scene(session_expire_minutes=2) as on:
         for turn_id in range(20):
             await on.rig.state("ready", 60)

@@ -1,7 +1,7 @@
-"""The SDK's errors become failures, and it is given what was configured.
+"""The SDK's errors become failures, and it is given the configuration.
 
-The errors are built by the SDK itself out of what a service answers, so that
-the mapping holds for what it really raises, with each package.
+The errors are built by the SDK itself out of a service's answers, so that the
+mapping holds for the errors it really raises, with each package.
 """
 
 import importlib
@@ -50,7 +50,7 @@ RETRY = "retry"
 
 
 def console_answers(status: int, **body: Any) -> Exception:
-    """Return what the SDK raises for the console's answer."""
+    """Return the SDK's error for the console's answer."""
     text = json.dumps(body)
     if NAME == "spatialreal":
         # It reads the list only; the others read either form.
@@ -63,13 +63,13 @@ def console_answers(status: int, **body: Any) -> Exception:
 
 
 def upgrade_answers(status: int, body: str = "") -> Exception:
-    """Return what the SDK raises for the answer to the upgrade."""
+    """Return the SDK's error for the answer to the upgrade."""
     response = Response(status, "", Headers(), body.encode())
     return refused(InvalidStatus(response))
 
 
 def server_error(code: int, message: str, phase: str) -> Exception:
-    """Return what the SDK makes of a server_error message."""
+    """Return the SDK's error for a server_error message."""
     kind = "websocket_" + phase
     if NAME == "spatialreal":
         messages = importlib.import_module(
@@ -97,7 +97,7 @@ def server_error(code: int, message: str, phase: str) -> Exception:
 def closed_with(
     code: Optional[int], phase: str = "websocket_runtime"
 ) -> Exception:
-    """Return what the SDK makes of the connection's end; None: a reset."""
+    """Return the SDK's error for the connection's end; None: a reset."""
     frame = None if code is None else Close(code, "the reason")
     error = ConnectionClosedError(frame, None)
     if NAME == "spatialreal":
@@ -106,7 +106,7 @@ def closed_with(
 
 
 def refused(error: Exception) -> Exception:
-    """Return what the SDK raises when there is no connection at all."""
+    """Return the SDK's error when there is no connection at all."""
     if NAME == "spatialreal":
         raised = _makers._ws_connect_error(error)
     else:
@@ -123,7 +123,7 @@ def unreachable_console() -> Exception:
 
 
 def page_for_console() -> Exception:
-    """Return what the SDK raises for a page in place of a session token."""
+    """Return the SDK's error for a page in place of a session token."""
     return _sdk_errors.SessionTokenError(
         "Failed to decode session token response",
         code=_sdk_errors.AvatarSDKErrorCode.protocolError,
@@ -204,7 +204,7 @@ def test_package_is_the_one_asked_for():
     ids=lambda value: str(value)[:50],
 )
 def test_console(error, expected, code, says):
-    """What the console refuses is fatal where a new attempt cannot help."""
+    """A refusal of the console is fatal where a new attempt cannot help."""
     failure = failure_of(error)
     assert kind(failure) == expected
     assert says in failure.message
@@ -215,7 +215,7 @@ def test_console(error, expected, code, says):
 
 
 def test_error_in_a_good_answer_is_the_consoles():
-    """It is Spatius that answers, whatever the status."""
+    """It is Spatius that answers, with any status."""
     failure = failure_of(console_answers(200, errors=[{"title": "not today"}]))
     assert "not today" in failure.message
     assert "console_endpoint_url" not in failure.message
@@ -245,7 +245,7 @@ def test_spatius_may_not_understand_the_sdk():
 
 
 def test_bad_api_key_says_nothing_of_agora():
-    """The SDK calls it an egress error; what to check is the API key."""
+    """The SDK calls it an egress error; the cause is the API key."""
     for error in (
         console_answers(401, message="Unauthorized"),
         console_answers(400, code="UNAUTHENTICATED"),
@@ -300,7 +300,7 @@ def test_bad_api_key_says_nothing_of_agora():
     ids=lambda value: str(value)[:50],
 )
 def test_upgrade(error, expected, code, says):
-    """What refuses the upgrade is fatal where a new attempt cannot help."""
+    """A refusal of the upgrade is fatal where a new attempt cannot help."""
     failure = failure_of(error)
     assert kind(failure) == expected
     assert says in failure.message
@@ -329,7 +329,7 @@ def test_rejected_upgrade(body):
     assert "agora" not in failure.message
 
 
-# What the Motion Server says
+# The Motion Server's errors
 
 
 @pytest.mark.parametrize("phase", ["handshake", "runtime"])
@@ -394,7 +394,7 @@ def test_rejected_upgrade(body):
     ],
 )
 def test_server_error(phase, server_code, message, expected, code, says):
-    """A server_error that ends the session says what it means, and to whom."""
+    """A server_error that ends the session has its meaning."""
     failure = failure_of(server_error(server_code, message, phase))
     assert (kind(failure), failure.code) == (expected, code)
     assert says in failure.message
@@ -497,7 +497,7 @@ def test_call_without_a_connection(message):
     ],
 )
 def test_other_error_is_retried_and_quoted(error):
-    """What nobody foresaw is retried, in its own words."""
+    """An unforeseen error is retried, in its own words."""
     failure = failure_of(error)
     assert kind(failure) == RETRY
     assert failure.ends_session
@@ -540,7 +540,7 @@ def test_services_words_forge_no_lines():
 
 
 def test_failure_keeps_the_services_words():
-    """What the service said is in the sentence, and on its own."""
+    """The service's words are in the sentence, and on their own."""
     failure = failure_of(
         server_error(14, "the egress has gone fishing", "runtime")
     )
@@ -592,7 +592,7 @@ def given_to_the_sdk(**changed: Any) -> Any:
 
 
 def endpoints(**changed: Any) -> tuple[str, str]:
-    """Return what the SDK will connect to."""
+    """Return the URLs that the SDK will connect to."""
     config = given_to_the_sdk(**changed)
     return config.console_endpoint_url, config.ingress_endpoint_url
 
@@ -657,7 +657,7 @@ def test_endpoints_override_the_region(region):
 
 
 def test_session_is_given_what_was_configured():
-    """What the SDK gets is what the settings say, in its own types."""
+    """The SDK gets the settings, in its own types."""
     config = given_to_the_sdk()
     assert config.api_key == "key-Zx9Qv7Wk3T"
     assert config.app_id == "app"

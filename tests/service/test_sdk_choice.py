@@ -1,6 +1,7 @@
-"""The right SDK package is chosen, whatever the environment holds.
+"""The right SDK package is chosen in each environment.
 
-Each test loads the extension in a process of its own and sets what decides.
+Each test loads the extension in a process of its own and sets the facts that
+decide.
 """
 
 import json
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def loaded(script: str, **environment: str) -> "dict[str, Any]":
-    """Load the package in a process of its own; return what it prints."""
+    """Load the package in a process of its own; return its output."""
     done = subprocess.run(
         [sys.executable, "-c", script + REPORT],
         cwd=ROOT,
@@ -154,7 +155,7 @@ def test_package_that_is_loaded_already_is_taken():
 
 
 def test_no_package_is_installed():
-    """Without any SDK the package loads, and says what to install."""
+    """Without any SDK the package loads, and names the one to install."""
     report = loaded(HIDE.format(hidden=sdk.PACKAGES), SPATIUS_SDK="")
     assert report["package"] == ""
     assert "no Spatius SDK is installed" in report["problem"]

@@ -86,7 +86,7 @@ def follows(turn: list[Call], documented: list[str]) -> bool:
 
 @pytest.mark.parametrize("title", CHAPTERS)
 def test_documented_calls_are_made(title: str) -> None:
-    """One turn after the other does what its list says, in that order."""
+    """One turn after the other makes the calls of its list, in order."""
     turns = iter(turns_of(title))
     assert CHAPTERS[title]
     for documented in CHAPTERS[title]:

@@ -1,4 +1,4 @@
-"""What stands between the worker and the service: proxies, clocks, regions.
+"""The way between the worker and the service: proxies, clocks, regions.
 
 Through the real SDK; each test starts the servers that it needs.
 """
@@ -100,7 +100,7 @@ def answer(status: str, body: Any = "", *headers: str) -> bytes:
 
 
 class Attempt:
-    """A session that is opened with `params`, and what comes of it."""
+    """A session that is opened with `params`, and its outcome."""
 
     def __init__(self, server: Any, **changed: Any) -> None:
         tree = properties(server, **changed)
@@ -136,7 +136,7 @@ class Attempt:
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch):
-    """The machine's own proxies are not what is tested."""
+    """The machine's own proxies are not tested."""
     for name in PROXY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -269,7 +269,7 @@ async def test_wait_that_the_console_asks_for(motion_server):
 
 @pytest.fixture
 def nearest_region(monkeypatch):
-    """What is known of it: nothing, as in a new worker."""
+    """It is not known, as in a new worker."""
     if NAME != "spatius":
         pytest.skip(f"{NAME} asks no global service")
     monkeypatch.setattr(sdk, "_nearest_region", sdk._NearestRegion())
@@ -285,7 +285,7 @@ class Regional(Attempt):
         )
 
     async def asked_in(self) -> tuple[str, list[Any]]:
-        """Return the region of a session, and what was reported."""
+        """Return the region of a session, and the reports."""
         session = self.open_session(self._woken.set, RATE_HZ)
         problem = await session._sdk.preload()
         events = [problem] if problem else []

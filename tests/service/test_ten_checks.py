@@ -33,7 +33,7 @@ VENDOR_METADATA = {
     "avatar_session_id",
     "app_id",
 }
-"""What TEN's avatars put there."""
+"""The keys that TEN's avatars have there."""
 
 WRONG: dict[str, dict[str, Any]] = {
     "no key": {"spatius_api_key": ""},

@@ -187,7 +187,7 @@ async def test_what_the_avatar_was_saying_goes_over_to_the_voice() -> None:
 
 @virtually
 async def test_without_a_voice_credits_end_in_silence() -> None:
-    """What nobody can say is counted, and a started utterance ends as
+    """Speech without an output is counted, and a started utterance ends as
     lost."""
     async with scene() as on:
         await on.talk.utter(1, 4000)
@@ -261,7 +261,8 @@ async def test_a_flush_silences_the_voice(is_back: bool) -> None:
 
 @virtually
 async def test_speech_that_the_tts_cuts_silences_the_voice() -> None:
-    """As a flush does: what waits to be played downstream was cut, too."""
+    """As a flush does: audio that waits to be played downstream was cut,
+    too."""
     async with scene(voice_wired=True, fallback_after_ms=300) as on:
         on.server.pause_listening()
         await on.talk.start(1)

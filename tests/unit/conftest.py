@@ -2,7 +2,7 @@
 
 from hypothesis import HealthCheck, settings
 
-# How long an example takes depends on what else the machine does.
+# How long an example takes depends on the machine's other work.
 settings.register_profile(
     "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -1,4 +1,4 @@
-"""What may be configured, and what is refused."""
+"""Configurations that are accepted, and those that are refused."""
 
 import json
 import re
@@ -25,11 +25,11 @@ from spatius_avatar_python import config
 from spatius_avatar_python.settings.params import Params
 from spatius_avatar_python.settings.properties import PLACEHOLDER
 
-# What is there when nothing else is said
+# Defaults
 
 
 def test_defaults():
-    """What is optional has the documented value."""
+    """Optional params have the documented values."""
     params = loaded().params
     assert params.region is None
     assert params.sample_rate == 24000
@@ -57,7 +57,7 @@ def test_defaults():
 
 
 def test_required_values_arrive():
-    """What is required is there, secrets under lock."""
+    """Required params are there, secrets under lock."""
     params = loaded().params
     assert params.spatius_api_key.get_secret_value() == API_KEY
     assert params.spatius_app_id == "spatius-app-1"
@@ -90,7 +90,7 @@ def test_channel_keeps_its_spaces():
     assert loaded(agora_channel=" room ").params.agora_channel == " room "
 
 
-# What is required
+# Required params
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_uid_is_a_number_or_its_text(given, uid):
     ],
 )
 def test_uid_is_out_of_bounds(wrong):
-    """What is no uid of Agora's is refused with the bounds."""
+    """A value that is no uid of Agora's is refused with the bounds."""
     problem = only(problems(agora_uid=wrong))
     assert problem.startswith("params.agora_uid: expected a whole number")
     assert "from 0 to 4294967295" in problem
@@ -328,7 +328,7 @@ def test_numbers_are_taken_as_text_too(name, given, value):
     ],
 )
 def test_numbers_have_bounds(name, wrong):
-    """A number out of bounds is refused with what was expected and came."""
+    """A number out of bounds is refused with the bounds and the value."""
     problem = only(problems(**{name: wrong}))
     assert problem.startswith(f"params.{name}: expected a")
     assert f"got {wrong!r}" in problem
@@ -362,7 +362,8 @@ def test_text_is_of_another_type(name, wrong):
 @pytest.mark.parametrize("name", ["spatius_api_key", "spatius_app_id"])
 @pytest.mark.parametrize("wrong", ["a b", "a\nb", "a\0b", "schlüssel"])
 def test_header_takes_no_such_text(name, wrong):
-    """Both go out in an HTTP header; what breaks one is refused unseen."""
+    """Both go out in an HTTP header; a value that breaks one is refused
+    unseen."""
     problem = only(problems(**{name: wrong}))
     assert problem.startswith(f"params.{name}: expected printable ASCII")
     assert wrong not in problem
@@ -394,7 +395,7 @@ def test_booleans(given, value):
 
 @pytest.mark.parametrize("wrong", ["maybe", 2, 1, 0, 1.0])
 def test_boolean_is_neither(wrong):
-    """What is neither true nor false is refused with what came."""
+    """A value that is neither true nor false is refused, and shown."""
     assert only(problems(telemetry=wrong)) == (
         f"params.telemetry: expected true or false, got {wrong!r}"
     )
@@ -422,7 +423,7 @@ def test_boolean_is_of_another_type(wrong):
     ],
 )
 def test_requests_one_at_a_time(given, value):
-    """`auto` leaves it to what the service is seen to do."""
+    """`auto` leaves it to the observed behavior of the service."""
     taken = loaded(one_request_at_a_time=given).params.one_request_at_a_time
     assert (type(taken), taken) == (type(value), value)
 
@@ -445,7 +446,7 @@ def test_dump_path():
 
 @pytest.mark.parametrize("wrong", ["a\0b", "\ud800"])
 def test_dump_path_that_no_file_system_takes(wrong):
-    """What cannot name a folder is reported before the dump begins."""
+    """A path that cannot name a folder is reported before the dump begins."""
     problem = only(problems(top={"dump": True, "dump_path": wrong}))
     assert problem.startswith("dump_path: expected ")
 
@@ -560,7 +561,7 @@ def test_what_stands_in_both_places_needs_no_warning():
 
 @pytest.mark.parametrize("blank", ["", " ", None])
 def test_blank_beside_params_does_not_count(blank):
-    """What was not filled in is not there."""
+    """A placeholder that was not filled in is not there."""
     problem = only(problems(top={"agora_appid": blank}, agora_appid=None))
     assert problem.startswith("params.agora_appid: required")
 
@@ -591,7 +592,7 @@ def test_placeholder_beside_params_names_the_place():
     assert problem.startswith("agora_appid: expected a value")
 
 
-# What is written about it
+# Documents
 
 
 def written_defaults() -> dict[str, str]:

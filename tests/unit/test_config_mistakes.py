@@ -45,7 +45,7 @@ CREDENTIALS = (
     "form", ['\t"{}"\n', " '{}' ", '"{}" # mine', '" {} "']
 )
 def test_quotes_among_white_space(name, form):
-    """An environment file may add both; quotes are what is named."""
+    """An environment file may add both; the quotes are named."""
     problem = only(problems(**{name: form.format("value-1")}))
     assert problem.startswith(f"params.{name}: expected a value without quotes")
     assert "value-1" not in problem
@@ -113,7 +113,7 @@ def test_number_sign_within_a_value_is_part_of_it():
     ],
 )
 def test_example_in_place_of_a_credential(name, example):
-    """What documents and templates write is no value."""
+    """The examples of documents and templates are no values."""
     problem = only(problems(**{name: example}))
     assert problem == (
         f"params.{name}: an example from a document; replace it with your own "

@@ -1,4 +1,4 @@
-"""What is never shown, whatever is configured."""
+"""Secrets are never shown, in any configuration."""
 
 import json
 import traceback
@@ -58,7 +58,7 @@ def test_placeholder_within_an_endpoint():
 
 @pytest.mark.parametrize("name", [*Params.model_fields])
 def test_default_of_a_placeholder_is_not_shown(name):
-    """What follows the bar is a value, which may be a secret."""
+    """The text behind the bar is a value, which may be a secret."""
     found = problems(**{name: f"a${{env:NAME|{API_KEY}}}b"})
     assert "unexpanded placeholder ${env:NAME}" in "; ".join(found)
     assert not leaks("; ".join(found))
@@ -92,7 +92,7 @@ def test_secret_in_place_of_the_variables_name(form, secret):
 
 @pytest.mark.parametrize("params", [REQUIRED, GIVEN])
 def test_configuration_never_prints_a_secret(params):
-    """Whatever is made of a configuration as text, it holds no secret."""
+    """No text that is made of a configuration holds a secret."""
     settings = loaded(params)
     shown = [
         repr(settings),
@@ -203,7 +203,7 @@ def test_secret_in_a_neighbours_place_is_not_shown(name):
 
 
 def test_traceback_shows_no_secret():
-    """What a failed load leaves behind holds no secret, nor its causes."""
+    """An error of a failed load holds no secret, nor do its causes."""
     try:
         loaded(GIVEN, agora_uid=API_KEY, region=AGORA_TOKEN)
     except config.ConfigError as error:
@@ -280,7 +280,7 @@ def test_sentence_is_whole_whatever_the_secret_is(comment):
 
 
 def test_summary_tells_which_secrets_are_set():
-    """The line in the log says what there is, not what it is."""
+    """The line in the log names the secrets, not their values."""
     shown = loaded().summary()["params"]
     assert shown["spatius_api_key"] == "set"
     assert shown["agora_appcert"] == "set"
@@ -350,7 +350,7 @@ TOP_NAMES = ["channel", "dump", "dump_path"]
 
 
 def load_anything(properties: Any) -> str:
-    """Load what may be nonsense; return all that was said about it."""
+    """Load a tree that may be nonsense; return all messages about it."""
     try:
         settings = config.load(properties, NOW_S)
     except config.ConfigError as error:
@@ -363,7 +363,7 @@ def load_anything(properties: Any) -> str:
 
 @given(json_values | st.fixed_dictionaries({"params": json_values}))
 def test_any_tree_is_loaded_or_refused(properties):
-    """Whatever stands in property.json, nothing but ConfigError is raised."""
+    """For any property.json, no error but ConfigError is raised."""
     load_anything(properties)
 
 

@@ -25,13 +25,13 @@ from spatius_avatar_python.settings.params import RATES_HZ
     "rate", [8000, 16000, 22050, 24000, 32000, 44100, 48000]
 )
 def test_pcm_rates(rate):
-    """These rates are what the service takes as PCM."""
+    """These are the rates of the service for PCM."""
     assert loaded(sample_rate=rate).params.sample_rate == rate
 
 
 @pytest.mark.parametrize("rate", [8000, 12000, 16000, 24000, 48000])
 def test_opus_rates(rate):
-    """These rates are what the Opus encoder takes."""
+    """These are the rates of the Opus encoder."""
     params = loaded(audio_format="ogg_opus", sample_rate=rate).params
     assert params.sample_rate == rate
 
@@ -89,7 +89,7 @@ def test_unknown_format(wrong):
     ],
 )
 def test_channel_characters(channel):
-    """What Agora allows in a channel's name is taken as it is."""
+    """A channel's name with Agora's characters is taken as it is."""
     assert loaded(agora_channel=channel).params.agora_channel == channel
 
 
@@ -99,7 +99,7 @@ def test_channel_characters(channel):
 )
 @pytest.mark.parametrize("path", ["channel", "params.agora_channel"])
 def test_channel_is_not_agoras(channel, path):
-    """What Agora would refuse is refused, wherever it was given."""
+    """A name that Agora would refuse is refused, wherever it was given."""
     if path == "channel":
         found = problems(top={"channel": channel})
     else:
@@ -137,7 +137,7 @@ def test_blank_channel_does_not_win(blank):
 
 
 def test_channel_that_is_overridden_is_not_judged():
-    """What is not used is not checked."""
+    """A param that is not used is not checked."""
     params = loaded(top={"channel": "meeting"}, agora_channel="a/b").params
     assert params.agora_channel == "meeting"
 
@@ -229,7 +229,7 @@ def test_given_token_expires_early(ends_in_s, warned):
 
 
 def test_given_token_of_no_known_form_is_taken():
-    """A token is used as it is; what cannot be read is not judged."""
+    """A token is used as it is; an unreadable one is not judged."""
     assert loaded(GIVEN, agora_token="007-not-one").warnings == ()
 
 
@@ -283,7 +283,7 @@ def test_one_endpoint_is_not_enough(name, other):
     ],
 )
 def test_endpoint_is_no_url(name, wrong):
-    """What cannot be connected to is refused, and not shown."""
+    """A URL that cannot be connected to is refused, and not shown."""
     problem = only(problems(**{**OWN_SERVICE, name: wrong}))
     assert problem.startswith(f"params.{name}: expected ")
     assert str(wrong) not in problem

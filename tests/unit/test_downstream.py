@@ -1,4 +1,4 @@
-"""What goes on to the RTC extension: the voice, and flushes."""
+"""Messages to the RTC extension: the voice, and flushes."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ def failed() -> TenError:
 
 
 class Env:
-    """What `Downstream` needs of an AsyncTenEnv."""
+    """The part of an AsyncTenEnv that `Downstream` needs."""
 
     def __init__(self, is_connected: bool = True) -> None:
         self.is_connected = is_connected

@@ -1,4 +1,4 @@
-"""Inbound audio is written to WAV files, whatever becomes of the process."""
+"""Inbound audio is written to WAV files, even if the process crashes."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ Make = Callable[..., Dump]
 
 
 class Problems(list[str]):
-    """Takes what a dump reports, and says when it has."""
+    """Takes the reports of a dump, and says when one has come."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ def problems() -> Problems:
 
 @pytest.fixture
 def make(tmp_path: Path, problems: Problems) -> Iterator[Make]:
-    """Make dumps into tmp_path; close what a test leaves open."""
+    """Make dumps into tmp_path; close those that a test leaves open."""
     made: list[Dump] = []
 
     def make(
@@ -90,7 +90,7 @@ def run(script: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait for what the writing thread does to the file system."""
+    """Wait for the writing thread's effect on the file system."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
@@ -164,7 +164,7 @@ def test_silence_is_a_wav_too(make, tmp_path):
 
 
 def test_each_run_has_its_file(make, tmp_path):
-    """A second run does not touch what the first one wrote."""
+    """A second run does not touch the files of the first."""
     for number in range(2):
         writing = make()
         writing.write(bytes([number]) * 4)
@@ -176,7 +176,7 @@ def test_each_run_has_its_file(make, tmp_path):
 
 
 def test_is_readable_while_open(make, tmp_path):
-    """What has been written can be read while more is to come."""
+    """The audio written can be read while more is to come."""
     writing = make()
     # The header comes first; before it there is nothing to read.
     wait_for(lambda: any(path.stat().st_size for path in wavs(tmp_path)))
@@ -248,7 +248,7 @@ def test_folder_that_no_file_system_takes(make, problems, folder):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
 def test_disk_that_takes_no_more(tmp_path):
-    """A disk that fills up is reported once; what is written can be read."""
+    """A disk that fills up is reported once; the audio written can be read."""
     script = """
 import resource, sys, threading
 from devkit import package
@@ -307,7 +307,7 @@ def test_process_without_another_thread(make, problems, monkeypatch):
 
 
 def test_write_after_close_is_left_out(make, tmp_path):
-    """What comes after the end changes nothing."""
+    """Audio after the end changes nothing."""
     writing = make()
     writing.write(FRAME)
     finish(writing)
@@ -318,7 +318,7 @@ def test_write_after_close_is_left_out(make, tmp_path):
 
 
 def test_close_writes_all_that_waits(make, tmp_path):
-    """What was handed in before the end is in the file, at once."""
+    """Audio handed in before the end is in the file, at once."""
     writing = make()
     count = dump.MAX_WAITING_BYTES // len(FRAME)
     for _ in range(count):

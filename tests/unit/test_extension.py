@@ -1,4 +1,4 @@
-"""What the handlers make of messages and of the configuration; no service."""
+"""The handlers' effects, for messages and the configuration; no service."""
 
 import asyncio
 import sys
@@ -45,7 +45,7 @@ def rig_with(params: dict[str, Any] = PARAMS, **properties: Any) -> Rig:
 
 
 class FakeAvatar:
-    """Notes what the handlers call, or raises `error`."""
+    """Notes the calls of the handlers, or raises `error`."""
 
     state = ""
 
@@ -88,7 +88,7 @@ ERRORS = [RuntimeError("odd"), asyncio.CancelledError(), SystemExit(1)]
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 async def test_nothing_escapes_a_handler(error: BaseException):
-    """Of whatever class it is; what went wrong is reported."""
+    """Of any class; it is reported."""
     rig = await with_avatar(FakeAvatar(error))
     await rig.extension.on_start(rig.env)
     await rig.send_frame(audio_frame(bytes(480)))
@@ -186,7 +186,7 @@ async def test_handlers_before_the_init_do_nothing():
     assert rig.env.lines == []
 
 
-# What is reported
+# Reports
 
 
 async def test_bad_input_is_reported_ten_times_a_minute():
@@ -320,7 +320,7 @@ async def test_messages_say_what_they_say():
     ids=str,
 )
 async def test_frame_of_another_format_is_not_spoken(frame: dict[str, Any]):
-    """What follows is."""
+    """The next ones are."""
     avatar = FakeAvatar()
     rig = await with_avatar(avatar)
     await rig.send_frame(audio_frame(bytes(960), **frame))
@@ -670,7 +670,7 @@ async def test_stop_waits_for_the_last_reports():
 
 
 def dumps() -> list[threading.Thread]:
-    """Return the threads that write what came in."""
+    """Return the threads that write the dumps."""
     return [
         thread for thread in threading.enumerate() if thread.name == "rig-dump"
     ]

@@ -1,4 +1,4 @@
-"""What an error means, read from its attributes alone.
+"""The meaning of an error, read from its attributes alone.
 
 Which errors the SDKs really raise is shown in service/test_sdk.py.
 """
@@ -178,7 +178,7 @@ def test_idle_session_is_no_outage():
     ],
 )
 def test_refused_session_token_is_counted(error):
-    """Close code 4010 means what a 401 of the upgrade means."""
+    """Close code 4010 has the meaning of a 401 of the upgrade."""
     failure = failure_of(error)
     assert failure.rejected_upgrade
     assert not failure.fatal
@@ -202,7 +202,7 @@ def test_404_blames_urls_of_ones_own_first(phase):
 
 
 def test_404_that_names_the_avatar_blames_no_url():
-    """What the service itself says is believed."""
+    """The service's own words are believed."""
     error = Error(
         "avatar not found",
         code="avatarNotFound",
@@ -299,7 +299,8 @@ def test_unknown_region_is_final():
 
 
 def test_neighbours_of_the_sdk_load_none():
-    """The avatar and what it needs of a session work without any SDK."""
+    """The avatar and the parts of a session that it needs work without any
+    SDK."""
     script = """
 import sys, types
 package = types.ModuleType("spatius_avatar_python")
@@ -464,7 +465,7 @@ def test_clock_that_is_behind_is_named(headers, now_s, words):
     assert not failure.fatal
 
 
-# What the service asks for
+# Retry-After
 
 
 class Refusal(Exception):

@@ -45,7 +45,7 @@ async def test_voice_that_raises_is_given_up(at_frame, error):
 
 
 async def test_failed_avatar_without_a_voice_discards_speech():
-    """What waits and what comes is refused, and said so once."""
+    """Speech that waits or comes is refused, and reported once."""
     stage = set_up(has_voice=False)
     stage.avatar.fail(BAD_KEY)
     for _ in range(3):

@@ -19,7 +19,7 @@ DRAIN_S = 0.1
 
 
 class Env:
-    """What the outbox needs of an AsyncTenEnv."""
+    """The part of an AsyncTenEnv that the outbox needs."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, Any]] = []
@@ -192,7 +192,7 @@ async def test_values_that_are_no_text_are_sent_unchanged():
 
 
 async def test_text_that_ten_does_not_take_is_cleaned():
-    """No NUL, no lone surrogate; what is removed hides no secret."""
+    """No NUL, no lone surrogate; their removal hides no secret."""
     env = Env()
     outbox = outbox_of(env)
     outbox.add_permanent_secrets([SECRET])
@@ -278,7 +278,7 @@ async def test_line_names_the_place_that_logs_it():
 
 
 async def test_line_has_fields():
-    """Redacted as the text is; what is no plain value is left out."""
+    """Redacted as the text is; a value that is not plain is left out."""
     env = Env()
     outbox = outbox_of(env)
     outbox.add_permanent_secrets([SECRET])

@@ -65,7 +65,7 @@ def texts_with_pieces(draw, of=secrets):
     ],
 )
 def test_masks_each_run_once(text, shown):
-    """A run of secret characters becomes one mask, whatever its length."""
+    """A run of secret characters becomes one mask, of any length."""
     assert Redactor([SECRET])(text) == shown
 
 
@@ -73,7 +73,7 @@ def test_masks_each_run_once(text, shown):
 def test_no_piece_stays(case):
     """Of six characters in a row of a secret, none are shown as they were."""
     known, text = case
-    # What is a piece of our own words, too, is left to be read.
+    # A piece that is one of our own words, too, is left to be read.
     assume(
         not any(piece in ALLOWLIST for one in known for piece in pieces(one))
     )
@@ -99,7 +99,7 @@ def test_other_text_is_unchanged(known, text):
 
 
 def test_masks_nothing_but_pieces():
-    """What stands around a piece is kept."""
+    """The text around a piece is kept."""
     shown = Redactor([SECRET])(f"<{SECRET[2:8]}><{SECRET[3:14]}>")
     assert shown == f"<{MASK}><{MASK}>"
 
@@ -131,7 +131,7 @@ def test_empty_secret_is_none():
 
 
 def test_repr_shows_no_secret():
-    """The redactor itself does not tell what it hides."""
+    """The redactor's own text does not show the secrets."""
     shown = repr(Redactor([SECRET, "k9Q"]))
     assert "k9Q" not in shown
     assert not any(piece in shown for piece in pieces(SECRET))
@@ -198,7 +198,7 @@ def test_new_secret_is_all_that_is_read():
 
 
 def test_piece_of_two_secrets_stays_hidden():
-    """The older one is forgotten, but not what both have."""
+    """The older one is forgotten, but not the part that both have."""
     redact = Redactor(["permanent-key"])
     redact.add_recent("shared-old, permanent-key")
     redact.add_recent("shared-new")

@@ -59,7 +59,7 @@ class SocketState(enum.Enum):
 
 
 class FakeTransport:
-    """Drops a connection: what waits for it fails."""
+    """Drops a connection: calls that wait for it fail."""
 
     def __init__(self) -> None:
         self.aborted = asyncio.Event()
@@ -69,7 +69,7 @@ class FakeTransport:
 
 
 class FakeConnection:
-    """What the SDK holds of the websocket library."""
+    """The websocket library's connection, as the SDK holds it."""
 
     def __init__(self) -> None:
         self.transport = FakeTransport()
@@ -172,7 +172,7 @@ class Stage:
 
     @property
     def held(self) -> FakeConnection:
-        """What the SDK holds of the websocket library."""
+        """The websocket library's connection, as the SDK holds it."""
         assert self.sdk._connection is not None
         return self.sdk._connection
 
@@ -279,8 +279,8 @@ OUTCOMES = (None, REFUSED, REFUSED, LOST, SERVICE_ERROR, RuntimeError("odd"))
 
 @given(st.lists(st.sampled_from((*CALLS, "lose", "audio", "settle", "stall"))))
 def test_walk_over_the_table(calls: list[str]):
-    """Whatever is called, in any order: the state is a legal one, the SDK is
-    used as it must be, and a close ends it all."""
+    """Whichever methods are called, in any order: the state is a legal one, the
+    SDK is used as it must be, and a close ends it all."""
     asyncio.run(walk(calls))
 
 
@@ -506,7 +506,7 @@ async def test_late_refusal_is_the_services():
 
 @pytest.mark.parametrize("words", ["odd", "no connection"])
 async def test_late_error_that_says_nothing_is_the_deadlines(words):
-    """It is what the SDK makes of a connection that was dropped."""
+    """The SDK raises it for a connection that was dropped."""
     stage = await Stage(hangs="start").prepared()
     stage.sdk._fails = ValueError(words)
     stage.session.open()
@@ -551,7 +551,7 @@ async def test_refusal_is_known_while_the_sdk_closes(forgets):
 )
 @pytest.mark.parametrize("step", ["makings", "preparations", "openings"])
 async def test_attempt_that_fails_loses_the_session(step, outcome, message):
-    """Whatever it raises, in each step."""
+    """For any exception, in each step."""
     service = FakeService()
     getattr(service, step).append(outcome)
     session = service.open_session(lambda: None, 24000)
@@ -691,7 +691,7 @@ async def test_second_call_is_refused_while_one_waits(name):
 
 @pytest.mark.parametrize("name", ["send", "interrupt"])
 async def test_call_that_fails_loses_the_session(name):
-    """And raises what failed."""
+    """And raises the failure."""
     service = FakeService()
     session = await opened(service)
     await session.send(b"\0\0", False)
@@ -830,7 +830,7 @@ async def test_first_loss_is_the_cause():
 
 
 async def test_retired_session_notices_its_loss():
-    """What was written may still play."""
+    """The audio written may still play."""
     service = FakeService()
     session = await opened(service)
     session.retire()
@@ -1041,7 +1041,7 @@ async def test_tasks_of_the_background_are_forgotten():
 
 
 async def test_abort_drops_the_connection():
-    """At once; what the SDK reports is the loss."""
+    """At once; the SDK's report is the loss."""
     stage = await Stage().ready()
     stage.session.abort()
     assert stage.held.transport.aborted.is_set()
@@ -1068,7 +1068,7 @@ async def test_close_that_raises_is_of_no_interest(is_late):
 
 
 class ClosedForCredits(Exception):
-    """What the SDK makes of a close code."""
+    """The SDK's error for a close code."""
 
     code = "connectionClosed"
     phase = "websocket_runtime"
@@ -1094,8 +1094,8 @@ async def report_end(stage: Stage) -> None:
 
 
 async def test_connection_ends_soon_after_its_close_frame():
-    """Whatever the peer does: the library would wait for it for 10 s, and
-    report nothing."""
+    """Also with a peer that does not answer: the library would wait for it for
+    10 s, and report nothing."""
     stage = await closing()
     reporting = asyncio.ensure_future(report_end(stage))
     await stage.clock.advance(PEER_CLOSE_S / 2)
@@ -1374,7 +1374,7 @@ async def test_error_that_ends_nothing_does_not_hide_the_loss():
 
 
 async def test_nothing_is_reported_after_close():
-    """Late callbacks are of no interest, and neither is what came before."""
+    """Late callbacks are of no interest, and neither are earlier ones."""
     stage = await Stage(hangs="close").ready()
     stage.sdk.transport_frames(b"req-1", False)
     stage.session.close()

@@ -49,7 +49,7 @@ def test_each_event_in_each_state(state: State, event: Event):
 
 @pytest.mark.parametrize("state", State)
 def test_stop_and_failure_are_always_legal(state: State):
-    """Whatever is in progress."""
+    """In any state."""
     for event in (Event.STOP, Event.FAIL):
         assert after(state, event) in LAST
 

@@ -1,4 +1,4 @@
-"""What operators see of a connection: states, statuses, durations."""
+"""A connection as operators see it: states, statuses, durations."""
 
 from dataclasses import replace
 
@@ -144,7 +144,7 @@ async def test_session_after_sleep_is_connected():
 
 @pytest.mark.parametrize(("code", "reason"), [("4001", "4001"), ("", "failed")])
 async def test_failure_for_good_names_its_code(code, reason):
-    """And is the last state, whatever is stopped afterwards."""
+    """And is the last state, also after a stop."""
     stage = await ready()
     await stage.lose(replace(BAD_KEY, code=code))
     await stage.stopped("failed")
@@ -347,7 +347,7 @@ async def test_attempt_that_fails_has_no_duration():
     await stage.finish()
 
 
-# What is heard
+# Playback
 
 
 async def test_begin_and_end_of_playout_are_reported():

@@ -278,7 +278,7 @@ async def test_tokens_that_are_taken_for_a_moment_were_refused():
     "error", [RuntimeError("odd"), asyncio.CancelledError()]
 )
 async def test_unexpected_exception_of_open_is_retried(error):
-    """Whatever open raises is reported, and tried again with a backoff."""
+    """Any exception of open is reported, and tried again with a backoff."""
     stage = set_up()
     stage.service.openings += [error] * 50
     await stage.start()
@@ -399,7 +399,7 @@ async def test_reminders_that_were_missed_are_one():
 
 @pytest.mark.parametrize("how", ["stable", "failed", "asleep", "stop"])
 async def test_outage_that_has_ended_is_not_reported_again(how):
-    """Whatever ended it."""
+    """For any reason."""
     stage = await in_outage()
     stage.service.openings.clear()
     if how == "failed":

@@ -88,7 +88,7 @@ def facts_of(
     channel: str = CHANNEL,
     uid: str = str(UID),
 ) -> token.TokenFacts:
-    """Return what a sound token says of itself; it lasts as long as JOIN."""
+    """Return the content of a sound token; it lasts as long as JOIN."""
     return token.TokenFacts(
         version,
         app_id,
@@ -105,13 +105,13 @@ def test_builder_makes_agoras_vector():
 
 
 def test_reads_agoras_vector():
-    """What Agora's own version-006 token says of itself is read."""
+    """The content of Agora's own version-006 token is read."""
     facts = facts_of("006", {JOIN: VECTOR_006_ENDS_AT_S})
     assert token.read(VECTOR_006) == facts
 
 
 def test_reads_agoras_vector_of_version_007():
-    """What Agora's own version-007 token says of itself is read."""
+    """The content of Agora's own version-007 token is read."""
     facts = facts_of("007", {JOIN: 1111111 + 600})
     assert token.read(VECTOR_007) == facts
     assert token.read(VECTOR_007_ANY_UID) == facts._replace(uid_crc=0)
@@ -176,7 +176,7 @@ def test_token_without_rtc_opens_no_channel():
 
 @pytest.mark.parametrize("rtc_at", [0, 1])
 def test_service_of_an_unknown_type_is_no_damage(rtc_at):
-    """What follows it cannot be read, and is not judged."""
+    """The part behind it cannot be read, and is not judged."""
     services = [service(99, {1: 600}, "text")]
     services.insert(rtc_at, rtc_service({JOIN: 600}))
     facts = token.read(built_007(1000, 600, *services))
@@ -202,7 +202,7 @@ def test_privileges_that_a_publisher_lacks_are_named(privileges, missing):
 
 
 def test_signs_what_it_reads():
-    """A token that is signed here says what it was signed for."""
+    """A token that is signed here names its channel and uid."""
     text = token.sign(APP_ID, CERTIFICATE, CHANNEL, UID, ENDS_AT_S)
     facts = facts_of("006", dict.fromkeys(PUBLISHER, ENDS_AT_S))
     assert token.read(text) == facts
@@ -215,7 +215,7 @@ def test_signs_what_it_reads():
     channel=st.text("abcXYZ019 !#$~,", min_size=1, max_size=64),
 )
 def test_reads_any_end_it_signs(app_id, expires_at_s, uid, channel):
-    """Signing and reading agree for whatever may be signed."""
+    """Signing and reading agree for all that may be signed."""
     text = token.sign(app_id, CERTIFICATE, channel, uid, expires_at_s)
     privileges: dict[int, int | None] = dict.fromkeys(PUBLISHER, expires_at_s)
     assert token.read(text) == facts_of(
@@ -384,14 +384,14 @@ def test_damaged_007_still_says_its_app_id(content):
     st.text() | st.binary().map(lambda data: base64.b64encode(data).decode()),
 )
 def test_garbage_never_raises(start, rest):
-    """Whatever stands in agora_token, reading it raises nothing."""
+    """For any agora_token, reading it raises no error."""
     facts = token.read(start + rest)
     assert facts is None or facts.version in ("006", "007")
 
 
 @given(st.binary())
 def test_garbage_in_007_never_raises(content):
-    """Nor does what is compressed well, and still no token."""
+    """Nor does data that is compressed well, and still no token."""
     facts = token.read(damaged_007(content))
     assert facts is None or facts.version == "007"
 
