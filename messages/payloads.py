@@ -141,6 +141,7 @@ def utterance(
             "dropped_ms": _tidy(summary.dropped_ms),
             "dropped_by_flush_ms": _tidy(summary.flushed_ms),
             "dropped_by_overflow_ms": _tidy(summary.refused_ms),
+            "dropped_by_stop_ms": _tidy(summary.stopped_ms),
             "first_audio_delay_ms": None
             if delay_ms is None
             else round(delay_ms, 1),

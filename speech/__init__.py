@@ -1,8 +1,5 @@
-"""What has been said and what goes next: pure, without I/O or a clock."""
+"""The state machine of speech: pure, without I/O or a clock."""
 
-from .intake import Overflow as Overflow
-from .intake import TurnIdReused as TurnIdReused
-from .outputs import Event as Event
 from .outputs import Interrupt as Interrupt
 from .outputs import Say as Say
 from .outputs import Send as Send
@@ -12,7 +9,13 @@ from .speech import Speech as Speech
 from .utterance import BYTES_PER_SAMPLE as BYTES_PER_SAMPLE
 from .utterance import AudioEnd as AudioEnd
 from .utterance import AudioStart as AudioStart
+from .utterance import Event as Event
 from .utterance import Limits as Limits
+from .utterance import Lost as Lost
+from .utterance import Overflow as Overflow
+from .utterance import Preempted as Preempted
+from .utterance import SlowDelivery as SlowDelivery
 from .utterance import Summary as Summary
 from .utterance import Totals as Totals
 from .utterance import Turn as Turn
+from .utterance import TurnIdReused as TurnIdReused

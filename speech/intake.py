@@ -1,16 +1,22 @@
-"""What comes in: which utterance a frame belongs to, and what is dropped.
+"""The frames that come in: the utterance that each belongs to, and the frames
+that are dropped.
 
 The rules that are quoted by number are the rules of speech in docs/design.md.
 """
 
-from dataclasses import dataclass
-from typing import Any, Optional
+from dataclasses import dataclass, field
+from typing import NamedTuple, Optional
 
+from .outputs import AvatarOutput, VoiceOutput
 from .utterance import (
     BYTES_PER_SAMPLE,
+    Event,
     Limits,
+    Overflow,
+    SlowDelivery,
     Totals,
     Turn,
+    TurnIdReused,
     Utterance,
     size_of,
 )
@@ -20,30 +26,49 @@ OVERFLOW_LIMIT_S = 10.0
 """Refused audio is reported once none has come for a pause, or when it has
 been coming for the limit: one report with most of it, yet not too late."""
 
+STALE_LIMIT_S = 1.0
+"""How long audio without a turn counts as the rest of a flushed utterance."""
 
-@dataclass(frozen=True)
-class Overflow:
-    """Audio was refused because `max_buffered_s` of it already waited."""
+STALE_PAUSE_S = 0.25
+"""A pause in the frames after which audio that has neither turn nor request
+is no rest of a flushed utterance. A quick answer follows after 0.3 s."""
 
-    refused_s: float
-    turn: Optional[Turn]
-    is_continuation: bool = False
-    """An earlier event has reported this episode; this is what came after."""
+TURN_REUSE_LIMIT_S = 10.0
+"""The same for audio of a flushed turn: more likely, all turns have one id."""
+
+MAX_PAUSE_S = 10.0
+"""How long a pause in the middle of a sample may be. Later audio belongs to
+another answer, which would be noise with half a sample before it."""
+
+LONGEST_PAUSE_S = 60.0
+"""How long an utterance that was announced may pause. Its end will not come
+any more."""
+
+SLOW_PACE = 1.1
+"""Seconds of audio in a second, below which the service runs short of it."""
+
+SLOW_LEAST_S = 1.0
+"""An utterance that is shorter says nothing about the pace of its TTS."""
+
+NEVER = float("inf")
+
+_MAX_TURNS = 64  # a flushed turn's frames arrive within seconds or never
 
 
 class OverflowEpisode:
-    """Counts what is refused, from the high watermark down to the low one.
+    """Counts refused audio, from the high watermark down to the low one.
 
-    Between them all is refused, so that what the listener hears has few gaps
-    and there is one report for all of it.
+    Between them all is refused, so that the listener hears few gaps and there
+    is one report for all of it.
     """
 
     def __init__(self) -> None:
         self.is_refusing = False
-        self.report_at: Optional[float] = None
-        """When `report` is due, None while there is nothing to report."""
+        self.report_at = NEVER
+        """When `report` is due."""
         self._refused_s = 0.0
         self._since: Optional[float] = None
+        self._is_reported = False
         self._turn: Optional[Turn] = None
 
     def refuse(
@@ -55,163 +80,274 @@ class OverflowEpisode:
         self._turn = turn
         if self._since is None:
             self._since = now
-            self.report_at = now
-        if self.report_at is not None:  # not reported yet
+            self._is_reported = False
+        if not self._is_reported:
             self.report_at = min(
                 now + OVERFLOW_PAUSE_S, self._since + OVERFLOW_LIMIT_S
             )
 
     def report(self) -> Overflow:
-        """Return what has been refused since the last report."""
-        event = Overflow(
-            self._refused_s,
-            self._turn,
-            is_continuation=self.report_at is None,
-        )
-        self.report_at = None
+        """Return the event for the audio refused since the last report."""
+        event = Overflow(self._refused_s, self._turn, self._is_reported)
+        self._is_reported = True
+        self.report_at = NEVER
         self._refused_s = 0.0
         return event
 
-    def end(self) -> Optional[Overflow]:
-        """End the episode; return what has not been reported yet."""
-        event = self.report() if self._refused_s else None
+    def end(self, events: list[Event]) -> None:
+        """End the episode, and report what has not been reported yet."""
+        if self._refused_s:
+            events.append(self.report())
         self.is_refusing = False
         self._since = None
-        return event
 
     def cancel(self) -> None:
         """Report nothing any more."""
-        self.report_at = None
+        self.report_at = NEVER
 
 
-STALE_LIMIT_S = 1.0
-"""How long audio without a turn is taken for the rest of a flushed one."""
+@dataclass(slots=True)
+class Cut:
+    """Speech that was flushed, of one turn or of none."""
 
-TURN_REUSE_LIMIT_S = 10.0
-"""A turn that still speaks so long after its flush does not trail behind:
-more likely all turns go by one id."""
+    at: float
+    is_open: bool
+    """The end of its request has not come."""
+    is_announced: bool
+    """Its request has begun with a `tts_audio_start`."""
+    request_ids: set[str] = field(default_factory=set)
+    last_audio_at: float = float("-inf")
 
-_MAX_TURNS = 64  # a flushed turn's frames arrive within seconds or never
+    def may_be(self, request_id: str) -> bool:
+        """Return whether a request may be of this speech."""
+        return (
+            not request_id
+            or not self.request_ids
+            or request_id in self.request_ids
+        )
 
 
-@dataclass(frozen=True)
-class TurnIdReused:
-    """A turn goes on long after its flush, and is dropped. Reported once."""
-
-    turn: Turn
-
-
-class Staleness:
-    """Knows the flushed turns, and until when audio without one is stale.
+class Fence:
+    """The fence behind a barge-in: keeps the rest of flushed speech out.
 
     All times are monotonic seconds, handed in.
     """
 
     def __init__(self) -> None:
-        self.started_turn: Optional[Turn] = None
-        """Of a request that has begun and not ended since."""
-        self._until = float("-inf")
-        self._flushed_turns: dict[Turn, float] = {}  # when, the latest last
+        # By the turn; None stands for audio without one. The latest last.
+        self._cuts: dict[Optional[Turn], Cut] = {}
         self._reuse_reported = False
 
     def is_stale(self, turn: Optional[Turn], now: float) -> bool:
         """Return whether audio of this turn must not be spoken."""
+        cut = self._find(turn)
+        if cut is None:
+            return False
         if turn is not None:
-            return self.is_flushed(turn)
-        return now < self._until
+            return now < cut.at + TURN_REUSE_LIMIT_S
+        since = max(cut.at, cut.last_audio_at)
+        has_paused = not cut.is_announced and now >= since + STALE_PAUSE_S
+        return now < cut.at + STALE_LIMIT_S and not has_paused
 
-    def is_flushed(self, turn: Optional[Turn]) -> bool:
-        return self._flushed_at(turn) is not None
+    def is_stale_start(
+        self, turn: Optional[Turn], request_id: str, now: float
+    ) -> bool:
+        """Return whether a `tts_audio_start` is that of flushed speech: its
+        request has not ended, and this may be it."""
+        for flushed, cut in self._cuts.items():
+            if not cut.is_open or now >= cut.at + TURN_REUSE_LIMIT_S:
+                continue
+            if turn is not None and flushed is not None:
+                if not turn.matches(flushed):
+                    continue
+                if not request_id:
+                    return True
+            if request_id and request_id in cut.request_ids:
+                return True
+        return False
 
-    def mark_flushed(self, turn: Optional[Turn], now: float) -> None:
-        if turn is None:
+    def note_audio(self, turn: Optional[Turn], now: float) -> None:
+        """Take note of a frame that was dropped."""
+        cut = self._find(turn)
+        if cut is not None:
+            cut.last_audio_at = now
+
+    def cut(
+        self,
+        turn: Optional[Turn],
+        request_ids: set[str],
+        is_open: bool,
+        is_announced: bool,
+        now: float,
+    ) -> None:
+        """Keep out the rest of a turn, or of speech without one."""
+        before = self._cuts.pop(turn, None)
+        ids = {one for one in request_ids if one}
+        if before is not None:
+            ids |= before.request_ids
+            is_open = is_open or before.is_open
+        self._cuts[turn] = Cut(now, is_open, is_announced, ids)
+        if len(self._cuts) > _MAX_TURNS:
+            del self._cuts[next(iter(self._cuts))]
+
+    def start(self, turn: Optional[Turn], request_id: str) -> None:
+        """Take a `tts_audio_start` of new speech."""
+        self._cuts.pop(None, None)
+        for flushed in list(self._cuts):
+            if turn is None:
+                if request_id:
+                    del self._cuts[flushed]
+            elif flushed is not None and turn.matches(flushed):
+                del self._cuts[flushed]
+
+    def end(self, turn: Optional[Turn], request_id: str) -> None:
+        """Take an end of speech."""
+        for flushed, cut in list(self._cuts.items()):
+            if not cut.may_be(request_id):
+                continue
+            if flushed is None:
+                del self._cuts[None]
+            elif turn is None or turn.matches(flushed):
+                cut.is_open = False
+
+    def lower(self) -> None:
+        """Keep out audio without a turn no more."""
+        self._cuts.pop(None, None)
+
+    def reuse(
+        self, turn: Optional[Turn], now: float, events: list[Event]
+    ) -> None:
+        """Take audio of a turn that is not stale any more, and report once
+        that its id is used again without a request."""
+        if turn is None or self._find(turn) is None:
             return
-        self._flushed_turns.pop(turn, None)
-        self._flushed_turns[turn] = now
-        if len(self._flushed_turns) > _MAX_TURNS:
-            del self._flushed_turns[next(iter(self._flushed_turns))]
+        self.start(turn, "")
+        if not self._reuse_reported:
+            self._reuse_reported = True
+            events.append(TurnIdReused(turn))
 
-    def begin(self, now: float) -> None:
-        """An utterance was flushed before its end: the rest is to come."""
-        self._until = now + STALE_LIMIT_S
-
-    def end(self) -> None:
-        """What comes from here on is not the rest of a flushed utterance."""
-        self._until = float("-inf")
-
-    def reused(self, turn: Optional[Turn], now: float) -> list[TurnIdReused]:
-        """Return the event for stale audio that cannot be a rest, once."""
-        if turn is None or self._reuse_reported:
-            return []
-        at = self._flushed_at(turn)
-        if at is None or now < at + TURN_REUSE_LIMIT_S:
-            return []
-        self._reuse_reported = True
-        return [TurnIdReused(turn)]
-
-    def _flushed_at(self, turn: Optional[Turn]) -> Optional[float]:
-        if turn is None:
-            return None
-        if turn in self._flushed_turns:  # as nearly all that are asked for
-            return self._flushed_turns[turn]
-        for flushed, at in self._flushed_turns.items():
-            if turn.matches(flushed):
-                return at
+    def _find(self, turn: Optional[Turn]) -> Optional[Cut]:
+        cuts = self._cuts
+        if turn is None or turn in cuts:  # as nearly all that are asked for
+            return cuts.get(turn)
+        for flushed, cut in cuts.items():
+            if flushed is not None and turn.matches(flushed):
+                return cut
         return None
 
 
-MAX_PAUSE_S = 10.0
-"""How long a pause in the middle of a sample may be. What comes later is
-another answer, which would be noise with half a sample before it."""
+class Begun(NamedTuple):
+    """A request of the TTS that has begun and not ended."""
+
+    turn: Optional[Turn]
+    request_id: str
+    is_cut: bool = False
+    """It was flushed: no later audio is of it."""
 
 
 class Intake:
     """Opens utterances and fills them (rules 1, 5, 6 and 9)."""
 
     def __init__(
-        self, limits: Limits, totals: Totals, events: list[Any]
+        self,
+        limits: Limits,
+        totals: Totals,
+        events: list[Event],
+        outputs: tuple[AvatarOutput, VoiceOutput],
     ) -> None:
         self.open: Optional[Utterance] = None
         """The utterance that audio is added to."""
+        self.begun: Optional[Begun] = None
         self.woken_at: Optional[float] = None
         """When the request that has begun woke the avatar, None if it did not
         or has its utterance already."""
-        self.staleness = Staleness()
-        self.overflow = OverflowEpisode()
-        self._events = events
-        self._limits = limits
-        self._totals = totals
         self.timed_out: Optional[Utterance] = None
         """The latest utterance, if it was ended for want of audio: its turn
         may go on in the middle of a sample."""
-        self._request_id = ""  # of the TTS's request that has begun
+        self.fence = Fence()
+        self.overflow = OverflowEpisode()
+        self._events = events
+        self._outputs = outputs
+        self._limits = limits
+        self._totals = totals
         self._high = 0  # watermark, in bytes at the latest utterance's rate
+        self._is_slow = False  # the TTS, in the latest utterance
+
+    # Questions
 
     def is_stale(self, turn: Optional[Turn], now: float) -> bool:
         """Return whether audio of this turn must not be spoken (rule 5)."""
-        return self.staleness.is_stale(turn, now)
-
-    def drop_stale(self, turn: Optional[Turn], size: int, now: float) -> None:
-        """Drop a frame's audio."""
-        self._totals.flush_unqueued(size)
-        self._events += self.staleness.reused(turn, now)
+        return self.fence.is_stale(turn, now)
 
     def goes_on(self, turn: Optional[Turn], bytes_per_s: int) -> bool:
         """Return whether audio of this turn and rate belongs to the open
         utterance (rule 9)."""
         return self.open is not None and _goes_on(self.open, turn, bytes_per_s)
 
+    def starts_another(self, request_id: str) -> bool:
+        """Return whether a `tts_audio_start` is that of another request than
+        the open utterance's, whose end is missing."""
+        utterance = self.open
+        return (
+            utterance is not None
+            and utterance.is_begun
+            and not (request_id and request_id == utterance.tts_request_id)
+        )
+
+    def is_end_of_open(
+        self, turn: Optional[Turn], request_id: str, now: float
+    ) -> bool:
+        """Return whether an end of speech is the open utterance's.
+
+        The end of another turn or request came late: that utterance has been
+        ended already, and this one goes on.
+        """
+        utterance = self.open
+        if utterance is None or (
+            turn is not None and self.fence.is_stale(turn, now)
+        ):
+            return False
+        return _is_of(
+            turn, request_id, utterance.turn, utterance.tts_request_id
+        )
+
+    def has_timed_out(self, now: float) -> bool:
+        """Return whether the open utterance's end is overdue (rule 9)."""
+        return now >= self._timeout_at
+
+    @property
+    def due_at(self) -> float:
+        """When `tick` has something to do, or the end of the open utterance
+        is overdue, inf for never."""
+        return min(self.overflow.report_at, self._timeout_at)
+
+    # Commands
+
+    def drop_stale(self, turn: Optional[Turn], size: int, now: float) -> None:
+        """Drop a frame's audio."""
+        self._totals.flush_unqueued(size)
+        self.fence.note_audio(turn, now)
+
     def open_utterance(
-        self, turn: Optional[Turn], now: float, bytes_per_s: int
+        self, turn: Optional[Turn], size: int, now: float, bytes_per_s: int
     ) -> Utterance:
-        """Open an utterance; the one before must have ended."""
+        """Open an utterance for a frame of `size` bytes; the one before must
+        have ended."""
+        self.fence.reuse(turn, now, self._events)
         request_id, opened_at = "", now
-        started = self.staleness.started_turn
-        if turn is None or started is None or started.matches(turn):
-            request_id = self._request_id
+        begun = self.begun
+        is_begun = (
+            begun is not None
+            and not begun.is_cut
+            and (turn is None or begun.turn is None or begun.turn.matches(turn))
+        )
+        if begun is not None and is_begun:
+            request_id = begun.request_id
             if self.woken_at is not None:
                 opened_at, self.woken_at = self.woken_at, None
-        utterance = Utterance(turn, request_id, bytes_per_s, opened_at, now)
+        utterance = Utterance(
+            turn, request_id, is_begun, bytes_per_s, opened_at, now, size
+        )
         before, self.timed_out = self.timed_out, None
         if (
             before is not None
@@ -232,9 +368,13 @@ class Intake:
     ) -> None:
         """Add a frame's audio to the open utterance, as far as there is
         room."""
+        if utterance.is_paused:
+            utterance.is_paused = False
+            if now >= utterance.last_audio_at + MAX_PAUSE_S:
+                utterance.odd_byte = b""
+        utterance.last_audio_at = now
         if utterance.turn is None:
             utterance.turn = turn
-        utterance.last_audio_at = now
         if utterance.odd_byte or len(pcm) & 1:
             pcm = utterance.join(pcm)
             if not pcm:
@@ -256,85 +396,97 @@ class Intake:
         request_id: str,
         woken_at: Optional[float] = None,
     ) -> None:
-        """Take a `tts_audio_start`: what follows is not stale (rule 5)."""
+        """Take a `tts_audio_start` that is not stale."""
         self.timed_out = None
-        if not self.staleness.is_flushed(turn):
-            self.staleness.end()
-            self.staleness.started_turn = turn
-            self._request_id = request_id
-            self.woken_at = woken_at
+        self.fence.start(turn, request_id)
+        self.begun = Begun(turn, request_id)
+        self.woken_at = woken_at
 
-    def is_end_of_open(self, turn: Optional[Turn]) -> bool:
-        """Return whether an end of speech is the open utterance's.
-
-        The end of another turn came late: that utterance has been ended
-        already, and this one goes on.
-        """
-        utterance = self.open
-        if utterance is None or self.staleness.is_flushed(turn):
-            return False
-        return (
-            turn is None
-            or utterance.turn is None
-            or turn.matches(utterance.turn)
-        )
-
-    def end(self, turn: Optional[Turn], request_id: str) -> None:
-        """Take an end of speech: what follows is not stale (rule 5)."""
+    def end(self, turn: Optional[Turn], request_id: str, now: float) -> None:
+        """Take an end of speech, before the open utterance is ended."""
+        self.fence.end(turn, request_id)
+        utterance, begun = self.open, self.begun
+        known = {begun.request_id} if begun is not None else set()
+        if utterance is not None:
+            known.add(utterance.tts_request_id)
+        known.discard("")
+        if request_id and known and request_id not in known:
+            return  # it came late
         self.timed_out = None
-        self.staleness.end()
-        if turn is None or self._is_of_begun(turn, request_id):
-            self.staleness.started_turn = None
-            self._request_id = ""
-            self.woken_at = None
-        utterance = self.open
+        if begun is not None and _is_of(
+            turn, request_id, begun.turn, begun.request_id
+        ):
+            self.begun = self.woken_at = None
         if (
             utterance is not None
-            and not utterance.started
-            and not utterance.request_id
-            and self.is_end_of_open(turn)
+            and not utterance.tts_request_id
+            and self.is_end_of_open(turn, request_id, now)
         ):
-            utterance.request_id = request_id
+            utterance.tts_request_id = request_id
 
-    def has_timed_out(self, now: float) -> bool:
-        """Return whether the open utterance's end is overdue (rule 9)."""
-        at = self._timeout_at()
-        return at is not None and now >= at
+    def cut_begun(self, now: float) -> None:
+        """Take a flush: it is meant for the request that has begun, too."""
+        begun = self.begun
+        if begun is not None:
+            self.begun = begun._replace(is_cut=True)
+            self.keep_out(begun.turn, begun.request_id, now)
+
+    def keep_out(
+        self, turn: Optional[Turn], request_id: str, now: float
+    ) -> None:
+        """Keep out the rest of a turn that was flushed."""
+        if turn is None:
+            return
+        begun = self.begun
+        is_open = begun is not None and (
+            begun.turn is None or begun.turn.matches(turn)
+        )
+        self.fence.cut(turn, {request_id}, is_open, True, now)
+
+    def keep_out_rest(self, utterance: Utterance, now: float) -> None:
+        """Keep out the rest of an utterance that was flushed before its end,
+        also where it has no turn."""
+        request_ids = {utterance.tts_request_id}
+        for turn in {utterance.turn, None}:
+            self.fence.cut(turn, request_ids, True, utterance.is_begun, now)
 
     def end_overflow(self) -> None:
-        event = self.overflow.end()
-        if event is not None:
-            self._events.append(event)
+        """Report what was refused: there is room now."""
+        self.overflow.end(self._events)
+
+    def pause(self, utterance: Utterance) -> None:
+        """End the service's request, as no audio came in time; the TTS's goes
+        on."""
+        utterance.is_paused = utterance.was_paused = True
+
+    def judge_pace(self, utterance: Utterance) -> None:
+        """Report a TTS that delivers no faster than its speech is spoken,
+        once until it is faster again."""
+        pace, size = utterance.pace, utterance.counts.received
+        if utterance.was_paused or size < SLOW_LEAST_S * utterance.bytes_per_s:
+            return
+        was_slow, self._is_slow = self._is_slow, (pace or NEVER) < SLOW_PACE
+        if self._is_slow and not was_slow:
+            assert pace is not None
+            self._events.append(
+                SlowDelivery(pace, utterance.turn, utterance.tts_request_id)
+            )
 
     def tick(self, now: float) -> None:
         if self.overflow.is_refusing:
-            self._accept_again()
-        report_at = self.overflow.report_at
-        if report_at is not None and now >= report_at:
+            self._accept_again(now)
+        if now >= self.overflow.report_at:
             self._events.append(self.overflow.report())
-
-    def deadline(self) -> Optional[float]:
-        at = self.overflow.report_at
-        timeout_at = self._timeout_at()
-        if at is None or (timeout_at is not None and timeout_at < at):
-            return timeout_at
-        return at
-
-    def _is_of_begun(self, turn: Turn, request_id: str) -> bool:
-        """Return whether an end is that of the request that has begun; start
-        and end may each name less than the other."""
-        started = self.staleness.started_turn
-        if started is not None:
-            # Not by the id: another session may count its requests alike.
-            return turn.matches(started)
-        return bool(request_id) and request_id == self._request_id
 
     def _refuse(
         self, utterance: Utterance, size: int, room: int, now: float
     ) -> int:
-        """Refuse what finds no room of a frame; return how much does."""
+        """Refuse the part of a frame that finds no room (rule 6); return the
+        size of the other part."""
         if self.overflow.is_refusing:
-            self._accept_again()
+            self._accept_again(now)
+        if self._is_taken(now):
+            return size
         accepted = 0 if self.overflow.is_refusing else min(max(room, 0), size)
         refused = size - accepted
         if refused:
@@ -344,15 +496,26 @@ class Intake:
             self.overflow.refuse(refused_s, utterance.turn, now)
         return accepted
 
-    def _accept_again(self) -> None:
-        """End the overflow, if what waits is below the low watermark."""
-        if self._totals.waiting * BYTES_PER_SAMPLE <= self._high // 2:
-            self.end_overflow()
+    def _accept_again(self, now: float) -> None:
+        """End the overflow if audio is taken again, or if the audio that
+        waits is below the low watermark."""
+        waiting = self._totals.waiting * BYTES_PER_SAMPLE
+        if waiting <= self._high // 2 or self._is_taken(now):
+            self.overflow.end(self._events)
 
-    def _timeout_at(self) -> Optional[float]:
-        if self.open is None or not self._limits.end_timeout_s:
-            return None
-        return self.open.last_audio_at + self._limits.end_timeout_s
+    def _is_taken(self, now: float) -> bool:
+        """Return whether an output takes audio as fast as it comes."""
+        return any(output.takes_audio(now) for output in self._outputs)
+
+    @property
+    def _timeout_at(self) -> float:
+        utterance = self.open
+        timeout_s = self._limits.end_timeout_s
+        if utterance is None or not timeout_s:
+            return NEVER
+        if utterance.is_paused:
+            timeout_s += LONGEST_PAUSE_S
+        return utterance.last_audio_at + timeout_s
 
 
 def _goes_on(
@@ -362,3 +525,17 @@ def _goes_on(
     return utterance.bytes_per_s == bytes_per_s and (
         turn is None or utterance.turn is None or utterance.turn.matches(turn)
     )
+
+
+def _is_of(
+    turn: Optional[Turn],
+    request_id: str,
+    of_turn: Optional[Turn],
+    of_request_id: str,
+) -> bool:
+    """Return whether an end may be that of a request; either may name less
+    than the other. The id alone proves nothing: another session may count
+    its requests alike."""
+    if request_id and of_request_id and request_id != of_request_id:
+        return False
+    return turn is None or of_turn is None or turn.matches(of_turn)

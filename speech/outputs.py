@@ -1,12 +1,12 @@
-"""What is written to the avatar next, and what the voice says in its place.
+"""The two outputs: the avatar, and the voice in its place.
 
-The rules that are quoted are those of docs/design.md.
+Each has a writer that asks `next` for a step, carries it out, and reports how
+it went. The rules that are quoted are those of docs/design.md.
 """
 
 from collections import deque
 from typing import NamedTuple, Optional, Union
 
-from .intake import Overflow, TurnIdReused
 from .playout import Playout, Request
 from .utterance import (
     KEPT_FACTOR,
@@ -14,119 +14,23 @@ from .utterance import (
     LOST,
     PLAYED,
     VOICE_FRAME_MS,
-    AudioEnd,
-    AudioStart,
+    Event,
     Limits,
-    Summary,
+    Lost,
+    Preempted,
     Totals,
+    Turn,
     Utterance,
     size_of,
 )
 
-Event = Union[Summary, AudioStart, AudioEnd, Overflow, TurnIdReused]
+BEHIND_AFTER_S = 1.0
+"""A connection that leaves audio to be written for so long does not take it
+as fast as it comes."""
 
-
-class Backlog:
-    """The queue, the sum of what became of audio, and what is to be reported.
-
-    Each utterance that begins to be heard has one `AudioStart` and one
-    `AudioEnd` (rules of playout 2), each that came at all one `Summary`.
-    """
-
-    def __init__(self, limits: Limits) -> None:
-        self.queue: deque[Utterance] = deque()
-        self.totals = Totals()
-        self.limits = limits
-        self.events: list[Event] = []
-        self.stale_at: Optional[float] = None
-        """When audio that was lost is too old to be said again."""
-        self._unnamed = 0  # utterances that were given an id
-        self._max_kept_s = 0.0
-        if limits.resume_within_s:
-            self._max_kept_s = KEPT_FACTOR * limits.max_buffered_s
-
-    def room_kept(self, utterance: Utterance, playout: Playout) -> int:
-        """Return how much of an utterance may be kept for another session,
-        in bytes: what all else that plays leaves free."""
-        kept = 0
-        for request in playout.requests:
-            if request.utterance is not utterance:
-                kept += request.utterance.kept_bytes
-        return size_of(self._max_kept_s, utterance.bytes_per_s) - kept
-
-    def update(self, playout: Playout, now: float) -> None:
-        """Report what has begun and what has been heard by now."""
-        while playout.requests:
-            request = playout.requests[0]
-            utterance = request.utterance
-            if not utterance.flushed:
-                if now < request.begins_at:
-                    return
-                self.start_audio(utterance)
-                if now < request.surely_ends_at or not request.is_whole:
-                    return
-                self.finish(request)
-            playout.requests.popleft()
-
-    def finish(self, request: Request) -> None:
-        """Take a request that has been heard to its end."""
-        utterance = request.utterance
-        utterance.heard = utterance.reached
-        utterance.source = request.source
-        self.end_audio(utterance, PLAYED)
-        self.summarize(utterance)
-
-    def close(self, utterance: Utterance) -> None:
-        """Take an utterance of which nothing is left to be written."""
-        self.end_audio(utterance, LOST if utterance.counts.lost else PLAYED)
-        self.summarize(utterance)
-
-    def start_audio(self, utterance: Utterance) -> None:
-        if not utterance.started:
-            utterance.started = True
-            if not (utterance.request_id or utterance.req_id):
-                # The voice has begun it, which has no requests.
-                self._unnamed += 1
-                utterance.request_id = f"voice-{self._unnamed}"
-            self.events.append(utterance.audio_start())
-
-    def end_audio(self, utterance: Utterance, reason: int) -> None:
-        if utterance.heard:
-            self.start_audio(utterance)  # it was chained to the one before
-        if utterance.started and not utterance.is_over:
-            utterance.is_over = True
-            self.events.append(utterance.audio_end(reason))
-
-    def summarize(self, utterance: Utterance) -> None:
-        if utterance.counts.received:
-            self.events.append(utterance.summary())
-
-    def lose(self, utterance: Utterance, size: int) -> None:
-        """Count audio that was written and will not be heard."""
-        if size:
-            self.totals.lose(size)
-            utterance.counts.lost += size
-
-    def drop_held(self, utterance: Utterance, size: int) -> None:
-        """Take what a writer held of an utterance that was flushed, and did
-        not write."""
-        new = max(0, size - utterance.again)
-        self.totals.flush(new)
-        utterance.counts.flushed += new
-        self.summarize(utterance)
-
-    def discard_lost(self, utterance: Utterance) -> None:
-        """Do not say again what was lost of an utterance."""
-        self.lose(utterance, utterance.skip_again())
-        if utterance.ended and not utterance.left:
-            self.queue.remove(utterance)
-            self.close(utterance)
-
-    def discard_all_lost(self) -> None:
-        """Do not say again what was lost."""
-        self.stale_at = None
-        for utterance in list(self.queue):
-            self.discard_lost(utterance)
+MAX_CUTS = 3
+"""How often the service may cut an utterance at one position before the rest
+of it is given up."""
 
 
 class Send(NamedTuple):
@@ -143,18 +47,132 @@ class Interrupt(NamedTuple):
 Step = Union[Send, Interrupt]
 
 
-class AvatarOutput:
-    """The writer's steps, and what is known of the connection's requests.
+class Say(NamedTuple):
+    """Have the voice say `audio`, a part of `utterance`."""
 
-    The writer asks `next` for a step, carries it out, and reports with
-    `written` or `failed` how it went; there is one step at a time.
+    audio: bytes
+    utterance: Utterance
+
+
+class Backlog:
+    """The utterances that are not written yet, and the reports about all.
+
+    Each utterance that begins to be heard has one `AudioStart` and one
+    `AudioEnd` (rules of playout 2), each that came at all one `Summary`.
     """
 
-    def __init__(
-        self,
-        backlog: Backlog,
-        other: Playout,
-    ) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self.queue: deque[Utterance] = deque()
+        self.totals = Totals()
+        self.limits = limits
+        self.events: list[Event] = []
+        self.stale_at: Optional[float] = None
+        """When audio that was lost is too old to be said again."""
+        self._unnamed = 0  # utterances that were given an id
+        self._lost_s = 0.0  # since the last report
+        self._lost_turn: Optional[Turn] = None
+        self._max_kept_s = 0.0
+        if limits.resume_within_s:
+            self._max_kept_s = KEPT_FACTOR * limits.max_buffered_s
+
+    def room_kept(self, utterance: Utterance, playout: Playout) -> int:
+        """Return how much of an utterance may be kept for another session,
+        in bytes: as much as all others that play leave free."""
+        others = {id(one.utterance): one.utterance for one in playout.requests}
+        others.pop(id(utterance), None)
+        kept = sum(other.kept_bytes for other in others.values())
+        return size_of(self._max_kept_s, utterance.bytes_per_s) - kept
+
+    def update(self, playout: Playout, now: float) -> None:
+        """Report the utterances that have begun or have been heard by now."""
+        while playout.requests:
+            request = playout.requests[0]
+            if request.utterance.flushed:
+                playout.requests.popleft()
+                continue
+            if playout.is_in_doubt or now < request.begins_at:
+                return
+            self.start_audio(request.utterance)
+            if now < request.surely_ends_at or not request.is_whole:
+                return
+            self.pop(playout)
+
+    def pop(self, playout: Playout) -> None:
+        """Take the first request, which has been heard to its end."""
+        utterance = playout.pop().utterance
+        if utterance.is_written and not playout.plays(utterance):
+            self.close(utterance)
+
+    def close(self, utterance: Utterance) -> None:
+        """Take an utterance of which nothing is left to be heard."""
+        self.end_audio(utterance, PLAYED)
+        self.summarize(utterance)
+
+    def start_audio(self, utterance: Utterance) -> None:
+        if not utterance.started:
+            utterance.started = True
+            if not (utterance.tts_request_id or utterance.req_id):
+                # The voice has begun it, which has no requests.
+                self._unnamed += 1
+                utterance.request_id = f"voice-{self._unnamed}"
+            self.events.append(utterance.audio_start())
+
+    def end_audio(self, utterance: Utterance, reason: int) -> None:
+        if utterance.heard:
+            self.start_audio(utterance)  # it was chained to the one before
+        if utterance.started and not utterance.is_over:
+            utterance.is_over = True
+            counts = utterance.counts
+            if reason == PLAYED and (counts.refused or counts.lost):
+                reason = LOST
+            self.events.append(utterance.audio_end(reason))
+
+    def summarize(self, utterance: Utterance) -> None:
+        if utterance.counts.received:
+            self.events.append(utterance.summary())
+
+    def lose(self, utterance: Utterance, size: int) -> None:
+        """Count audio that was written and will not be heard."""
+        if size:
+            self.totals.lose(size)
+            utterance.counts.lost += size
+            self._lost_s += utterance.ms(size) / 1000
+            self._lost_turn = self._lost_turn or utterance.turn
+
+    def drop_held(self, utterance: Utterance, size: int) -> None:
+        """Take the audio that a writer held of an utterance that was
+        flushed, and did not write."""
+        new = max(0, size - utterance.again)
+        self.totals.flush(new)
+        utterance.counts.flushed += new
+        self.summarize(utterance)
+
+    def discard_lost(self, utterance: Utterance) -> None:
+        """Do not say again the audio of an utterance that was lost."""
+        self.lose(utterance, utterance.skip_again())
+        if utterance.ended and not utterance.left:
+            self.queue.remove(utterance)
+            self.close(utterance)
+
+    def discard_all_lost(self) -> None:
+        """Do not say again the audio that was lost."""
+        self.stale_at = None
+        for utterance in list(self.queue):
+            self.discard_lost(utterance)
+
+    def report_loss(self) -> None:
+        """Report the audio that was lost since the last report, unless it
+        was not to be said again."""
+        if self._lost_s and self.limits.resume_within_s:
+            self.events.append(Lost(self._lost_s, self._lost_turn))
+        self._lost_s = 0.0
+        self._lost_turn = None
+
+
+class AvatarOutput:
+    """The steps of the avatar's writer, one at a time."""
+
+    def __init__(self, backlog: Backlog, other: Playout) -> None:
         self.playout = Playout(is_acknowledged=True)
         self.step: Optional[Step] = None
         """The step in progress."""
@@ -163,10 +181,18 @@ class AvatarOutput:
         self.interrupt_due = False
         self.in_request = False
         """The service holds an open request of the first utterance."""
-        self._room_kept = 0  # for what is written of the first utterance
+        self._is_connected = False
+        self._behind_since: Optional[float] = None
+        """Since when the writer has had something to write."""
+        self._room_kept = 0  # for the audio written of the first utterance
+        self._cut: Optional[tuple[Request, int]] = None
+        """A request that the service cut, and where."""
+        self._preempts = False  # the service does so
         self._backlog = backlog
         self._other = other
         self._margin_s = backlog.limits.resume_rewind_s + KEPT_MARGIN_S
+
+    # Questions
 
     @property
     def held(self) -> int:
@@ -181,9 +207,22 @@ class AvatarOutput:
         )
 
     @property
+    def has_step(self) -> bool:
+        """Whether `next` would return a step."""
+        return self.step is None and (
+            self.interrupt_due or self._has_audio_step()
+        )
+
+    @property
     def is_silent(self) -> bool:
-        """Whether it is settled, and nothing of it is still to be heard."""
+        """Whether it is settled, and none of its audio is still to be
+        heard."""
         return self.is_settled and not self.playout.requests
+
+    def is_open(self, utterance: Utterance) -> bool:
+        """Return whether the service holds an open request of an
+        utterance."""
+        return self.in_request and self._backlog.queue[0] is utterance
 
     def may_be_playing(self, now: float) -> bool:
         return (
@@ -192,18 +231,20 @@ class AvatarOutput:
             or self.playout.may_be_audible(now)
         )
 
-    def interrupt(self) -> None:
-        """Have an interrupt be the next step."""
-        self.interrupt_due = not isinstance(self.step, Interrupt)
-
-    @property
-    def has_step(self) -> bool:
-        """Whether `next` would return a step."""
-        return self.step is None and (
-            self.interrupt_due or self._has_audio_step()
+    def takes_audio(self, now: float) -> bool:
+        """Return whether the connection takes audio as fast as it comes.
+        Where the writer has no step, audio waits for another reason."""
+        if not self._is_connected:
+            return False
+        return (
+            self._behind_since is None
+            or now < self._behind_since + BEHIND_AFTER_S
+            or (self.step is None and not self.has_step)
         )
 
-    def next(self) -> Optional[Step]:
+    # Steps
+
+    def next(self, now: float) -> Optional[Step]:
         """Return the writer's next step, None if there is none now."""
         assert self.step is None, "the step before is not settled"
         if self.interrupt_due:
@@ -215,7 +256,10 @@ class AvatarOutput:
             audio = b""
             if utterance.left:
                 audio = utterance.take(utterance.message_size)
-            self.step = Send(audio, utterance.ended and not utterance.left)
+            is_end = utterance.is_closing and not utterance.left
+            self.step = Send(audio, is_end)
+        if self.step is not None and self._behind_since is None:
+            self._behind_since = now
         return self.step
 
     def written(
@@ -228,38 +272,16 @@ class AvatarOutput:
         step, utterance = self._settle()
         if isinstance(step, Interrupt):
             self.in_request = False
+            self._cut = None
             self.playout.take_all(now)
-            return True
-        assert utterance is not None
-        backlog = self._backlog
-        if not self.in_request:
-            backlog.stale_at = None  # what was lost is being said again
-            self._room_kept = 0
-            utterance.req_id = req_id
-            utterance.connection_id = connection_id
-            if utterance.first_sent_at is None:
-                utterance.first_sent_at = now
-        if utterance.kept_bytes >= self._room_kept:
-            # There may be more by now: what is heard is not kept.
-            self._room_kept = backlog.room_kept(utterance, self.playout)
-        size = len(step.audio)
-        new = utterance.advance(step.audio, self._room_kept)
-        backlog.totals.send(new)
-        if new < size:
-            backlog.totals.resend(size - new)
-            utterance.counts.resent += size - new
-        self.playout.wrote(utterance, size, req_id, now, step.end)
-        self.in_request = not step.end
-        if utterance.flushed:
-            # It was cut while the writer held a part of it.
-            backlog.summarize(utterance)
-            return True
-        if not utterance.started:
-            backlog.update(self.playout, now)
-        if step.end:
-            backlog.queue.popleft()
-            return True
-        return self.interrupt_due or utterance.ended or utterance.left > 0
+        else:
+            assert utterance is not None
+            self._sent(step, utterance, now, req_id, connection_id)
+            self._take_cut(now)
+        if not self.has_step:
+            self._behind_since = None
+            return False
+        return True
 
     def failed(self) -> None:
         """Settle the step: it did not reach the wire.
@@ -277,45 +299,141 @@ class AvatarOutput:
         if not self.in_request:
             utterance.output = None
 
+    def interrupt(self) -> None:
+        """Have an interrupt be the next step."""
+        self.interrupt_due = not isinstance(self.step, Interrupt)
+        self._cut = None
+
+    def connected(self) -> None:
+        """There is a connection that takes audio."""
+        self._is_connected = True
+        self._behind_since = None
+
     def connection_lost(self, now: float) -> None:
-        """Nothing plays any more. What was written and not heard goes first
-        on the next session, rewound, or is lost (rules of playout 3).
+        """Nothing plays any more. Audio that was written and not heard goes
+        first on the next session, rewound, or is lost (rules of playout 3).
 
         To be called between steps.
         """
         backlog = self._backlog
-        limits = backlog.limits
         backlog.update(self.playout, now)
-        self.in_request = False
-        self.interrupt_due = False
-        requests = [
-            request
-            for request in self.playout.take_all(now)
-            if not request.utterance.flushed
-        ]
-        backlog.queue.extendleft(
-            request.utterance
-            for request in reversed(requests)
-            if request.is_complete
-        )
-        for request in requests:
-            utterance = request.utterance
-            utterance.output = None
-            # The rewind covers what the estimate is ahead of the truth, right
-            # after the end, too.
-            position = request.position(now - limits.resume_rewind_s)
-            backlog.lose(utterance, utterance.rewind(position))
-            if not limits.resume_within_s or not utterance.again:
-                backlog.discard_lost(utterance)
-            elif backlog.stale_at is None:
-                backlog.stale_at = now + limits.resume_within_s
+        self._is_connected = self.in_request = self.interrupt_due = False
+        self._cut = None
+        self.playout.doubt_arrival(now)
+        self._take_back(now, backlog.limits.resume_rewind_s)
+        self.playout.renew()
+        if backlog.stale_at is None and any(
+            utterance.again for utterance in backlog.queue
+        ):
+            backlog.stale_at = now + backlog.limits.resume_within_s
+
+    def signal(
+        self,
+        req_id: str,
+        state: str,
+        played_ms: Optional[float],
+        reason: str,
+        now: float,
+    ) -> None:
+        """Take a signal of the service about the playback of a request."""
+        playout = self.playout
+        playout.arrived(None, now)  # it is there
+        if state == "interrupted":
+            self._interrupted(req_id, played_ms, reason, now)
+            return
+        if played_ms:
+            playout.played(req_id, played_ms / 1000, now)
+        elif state == "playing" and (
+            played_ms is None or playout.is_next(req_id)
+        ):
+            playout.started(req_id, now)
+        if state == "paused":
+            playout.silenced(req_id)
+        if state == "ended":
+            playout.ended(req_id, now)
+
+    def _interrupted(
+        self,
+        req_id: str,
+        played_ms: Optional[float],
+        reason: str,
+        now: float,
+    ) -> None:
+        """The service has interrupted a request that it was not asked to:
+        the rest is said again before all that came after it."""
+        self.playout.silenced(req_id)
+        request = self.playout.find(req_id)
+        if (
+            request is None
+            or request.utterance.flushed
+            or self.interrupt_due
+            or isinstance(self.step, Interrupt)
+        ):
+            return  # it has ended, or is to be interrupted anyway
+        position = self.playout.position(request, now)
+        if played_ms is not None:
+            played = size_of(played_ms / 1000, request.utterance.bytes_per_s)
+            position = request.base + min(played, request.size)
+        if request.is_complete and position >= request.end:
+            self.playout.ended(req_id, now)
+            self._backlog.update(self.playout, now)
+            return
+        if not self._preempts:
+            self._preempts = True
+            self._backlog.events.append(Preempted(req_id, reason))
+        self._cut = request, position
+        if self.step is None:
+            self._take_cut(now)
 
     def release_heard(self, now: float) -> None:
-        """Discard what has surely been heard: it is not said again."""
+        """Discard audio that has surely been heard: it is not said again."""
         for request in self.playout.requests:
             utterance = request.utterance
             margin = self._margin_s * utterance.bytes_per_s
-            utterance.release(request.position(now) - margin)
+            position = self.playout.position(request, now)
+            utterance.release(position - margin)
+            if position < request.end:
+                return
+
+    # Internals
+
+    def _sent(
+        self,
+        step: Send,
+        utterance: Utterance,
+        now: float,
+        req_id: str,
+        connection_id: str,
+    ) -> None:
+        backlog = self._backlog
+        self._is_connected = True
+        if not self.in_request:
+            backlog.stale_at = None  # audio that was lost is said again
+            self._room_kept = 0
+            utterance.req_id = req_id
+            utterance.connection_id = connection_id
+            if utterance.first_sent_at is None:
+                utterance.first_sent_at = now
+        if utterance.kept_bytes >= self._room_kept:
+            # There may be more by now: audio that was heard is not kept.
+            self._room_kept = backlog.room_kept(utterance, self.playout)
+        size = len(step.audio)
+        new = utterance.advance(step.audio, self._room_kept)
+        backlog.totals.send(new)
+        if new < size:
+            backlog.totals.resend(size - new)
+            utterance.counts.resent += size - new
+        self.playout.wrote(utterance, size, req_id, now, step.end)
+        self.in_request = not step.end
+        if utterance.flushed:
+            # It was cut while the writer held a part of it.
+            backlog.summarize(utterance)
+            return
+        if not utterance.started:
+            backlog.update(self.playout, now)
+        if step.end and utterance.ended and not utterance.left:
+            backlog.queue.popleft()
+            utterance.is_written = True
 
     def _settle(self) -> tuple[Step, Optional[Utterance]]:
         step, utterance = self.step, self.owner
@@ -323,36 +441,115 @@ class AvatarOutput:
         self.step = self.owner = None
         return step, utterance
 
+    def _take_cut(self, now: float) -> None:
+        """Have said again the audio that a cut by the service left unheard,
+        and all audio behind it, on the same session."""
+        if self._cut is None:
+            return
+        (request, position), self._cut = self._cut, None
+        backlog, playout = self._backlog, self.playout
+        if request not in playout.requests:
+            return
+        utterance = request.utterance
+        utterance.cuts = utterance.cuts * (position <= utterance.cut_at) + 1
+        utterance.cut_at = position
+        playout.stop_at(request, position, now)
+        while playout.requests[0] is not request:
+            backlog.pop(playout)
+        if self.in_request or playout.requests[-1] is not request:
+            # The service plays another request, or waits for more of one.
+            self.interrupt_due = True
+            self.in_request = False
+        limits = backlog.limits
+        if (
+            limits.resume_within_s
+            and limits.one_request_at_a_time is not False
+            and utterance.cuts <= MAX_CUTS
+        ):
+            self._take_back(now, 0.0)
+            return
+        playout.drop(request, now)
+        backlog.lose(utterance, utterance.rewind(position))
+        backlog.lose(utterance, utterance.skip_again())
+        backlog.report_loss()
+        if utterance.is_written and not playout.plays(utterance):
+            backlog.close(utterance)
+
+    def _take_back(self, now: float, rewind_s: float) -> None:
+        """Put the audio that was written and not heard back to the front of
+        the queue, rewound; or lose it, if it is not to be said again."""
+        backlog, playout = self._backlog, self.playout
+        found: dict[int, tuple[Utterance, int]] = {}
+        for request in playout.requests:
+            utterance = request.utterance
+            key = id(utterance)
+            if utterance.flushed or (
+                key in found and found[key][1] < request.base
+            ):
+                continue
+            # The rewind covers how much the estimate is ahead of the truth,
+            # right after the end, too.
+            position = playout.position(request, now, rewind_s)
+            found[key] = utterance, position
+        playout.take_all(now)
+        queue = backlog.queue
+        back = [each for each, _ in found.values() if each not in queue]
+        queue.extendleft(reversed(back))
+        for utterance, position in found.values():
+            utterance.output = None
+            utterance.is_written = False
+            backlog.lose(utterance, utterance.rewind(position))
+            if not backlog.limits.resume_within_s or not utterance.again:
+                backlog.discard_lost(utterance)
+        backlog.report_loss()
+
     def _has_audio_step(self) -> bool:
         """Return whether audio, or the end of a request, is to be sent."""
         queue = self._backlog.queue
         if not queue or queue[0].output == "voice" or self._other.requests:
             return False  # one output at a time
         utterance = queue[0]
-        if not utterance.left:
-            return utterance.ended and self.in_request
-        return self.in_request or not self._is_too_short(utterance)
-
-    def _is_too_short(self, utterance: Utterance) -> bool:
-        """Return whether the encoder needs more to begin a request with."""
-        least_ms = self._backlog.limits.first_message_ms
+        if self.in_request:
+            return utterance.left > 0 or utterance.is_closing
         return (
-            least_ms > 0
-            and not utterance.ended
-            and utterance.ms(utterance.left) < least_ms
+            utterance.left > 0
+            and not self._is_held_back()
+            and not self._is_too_short(utterance)
         )
 
+    def _is_held_back(self) -> bool:
+        """Return whether a new request would cut the one that plays."""
+        one_at_a_time = self._backlog.limits.one_request_at_a_time
+        if one_at_a_time == "auto":
+            one_at_a_time = self._preempts
+        return one_at_a_time and bool(self.playout.requests)
 
-class Say(NamedTuple):
-    """Have the voice say `audio`, a part of `utterance`."""
+    def _is_too_short(self, utterance: Utterance) -> bool:
+        """Return whether more is collected before a request begins: as much
+        as its encoder needs, and as the prebuffer of a turn holds."""
+        if utterance.is_closing:
+            return False
+        limits = self._backlog.limits
+        least_ms = float(limits.first_message_ms)
+        if (
+            limits.prebuffer_ms
+            and not utterance.reached
+            and not self._is_of_last_turn(utterance.turn)
+        ):
+            room_ms = limits.max_buffered_s * 1000
+            least_ms = max(least_ms, min(limits.prebuffer_ms, room_ms))
+        return least_ms > 0 and utterance.ms(utterance.left) < least_ms
 
-    audio: bytes
-    utterance: Utterance
+    def _is_of_last_turn(self, turn: Optional[Turn]) -> bool:
+        """Return whether a turn plays already."""
+        last = self.playout.last_turn
+        if turn is None or last is None:
+            return bool(self.playout.requests)
+        return turn.matches(last)
 
 
 class VoiceOutput:
-    """The voice's writer asks `next` for what to say, and reports with `said`
-    or `failed` how it went."""
+    """The steps of the voice's writer, one at a time."""
 
     def __init__(
         self,
@@ -363,14 +560,22 @@ class VoiceOutput:
         self.playout = playout
         self.step: Optional[Say] = None
         """The step in progress."""
+        self._began_at = 0.0  # the step
+        self._speaks = False  # in place of the avatar
         self._backlog = backlog
-        self._avatar = avatar  # one output at a time
+        self._avatar = avatar
 
     @property
     def has_begun(self) -> bool:
-        """Whether the first utterance has gone over to the voice."""
+        """Whether the first utterance has changed to the voice."""
         queue = self._backlog.queue
         return bool(queue) and queue[0].output == "voice"
+
+    def takes_audio(self, now: float) -> bool:
+        """Return whether the voice takes audio as fast as it comes."""
+        return self._speaks and (
+            self.step is None or now < self._began_at + BEHIND_AFTER_S
+        )
 
     def has_step(self, now: float, may_begin: bool) -> bool:
         """Return whether `next` has something to do."""
@@ -380,15 +585,13 @@ class VoiceOutput:
         utterance = queue[0]
         if not may_begin and utterance.output != "voice":
             return False
-        return utterance.ended or utterance.left >= utterance.size_of(
-            VOICE_FRAME_MS
-        )
+        return utterance.ended or self._has_frame(utterance)
 
     def next(self, now: float, may_begin: bool = True) -> Optional[Say]:
-        """Return what is said next, None if there is nothing now.
+        """Return the next audio of the voice, None if there is none now.
 
-        The first utterance goes over to the voice by it, and stays there;
-        without `may_begin` only one that has gone over already is said.
+        The first utterance changes to the voice by it, and stays there;
+        without `may_begin` only one that has changed already is said.
         """
         assert self.step is None, "the step before is not settled"
         queue = self._backlog.queue
@@ -396,33 +599,42 @@ class VoiceOutput:
             utterance = queue[0]
             if not may_begin and utterance.output != "voice":
                 return None
-            size = utterance.size_of(VOICE_FRAME_MS)
-            if utterance.left >= size or (utterance.ended and utterance.left):
+            if self._has_frame(utterance):
                 utterance.output = "voice"
+                self._began_at = now
+                size = utterance.size_of(VOICE_FRAME_MS)
                 self.step = Say(utterance.take(size), utterance)
                 return self.step
             if not utterance.ended:
                 return None
             queue.popleft()
-            if self.playout.plays_last(utterance):
-                self.playout.complete()
-            else:
-                self._backlog.close(utterance)
+            self.finish(utterance)
         return None
 
+    def finish(self, utterance: Utterance) -> None:
+        """Take an utterance of which nothing is left to be written."""
+        utterance.is_written = True
+        self.playout.complete(utterance)
+        if not (
+            self.playout.plays(utterance)
+            or self._avatar.playout.plays(utterance)
+        ):
+            self._backlog.close(utterance)
+
     def said(self, say: Say, now: float) -> None:
-        """Settle what was given to the voice."""
+        """Settle a step: it was given to the voice."""
         if not self._settle(say):
             return
+        self._speaks = True
         backlog, utterance, size = self._backlog, say.utterance, len(say.audio)
-        backlog.stale_at = None  # what was lost is being said again
+        backlog.stale_at = None  # audio that was lost is said again
         begin, reached = utterance.position, utterance.reached
         new = utterance.advance(say.audio, room=0)
         utterance.forget()  # it does not get lost
         backlog.totals.say(new)
         utterance.counts.voice += new
         if new < size:
-            # What the avatar was sent and nobody heard is the voice's now.
+            # Audio that the avatar was sent and nobody heard is the voice's.
             unheard = min(begin + size, reached) - max(begin, utterance.heard)
             moved = max(0, unheard)
             backlog.totals.say_again(moved)
@@ -439,9 +651,10 @@ class VoiceOutput:
             backlog.update(self.playout, now)
 
     def failed(self, say: Say) -> None:
-        """Settle what could not be said: there is no voice."""
+        """Settle a step that could not be said: there is no voice."""
         if not self._settle(say):
             return
+        self._speaks = False
         utterance = say.utterance
         if utterance.flushed:
             self._backlog.drop_held(utterance, len(say.audio))
@@ -450,11 +663,21 @@ class VoiceOutput:
         utterance.output = None
         self.playout.leave(utterance)
 
+    def stop(self) -> None:
+        """The avatar speaks again."""
+        self._speaks = False
+
     def close(self) -> None:
-        """Nobody waits for what is being said."""
+        """Take back the step in progress: its result does not matter."""
         if self.step is not None:
             self.step.utterance.put_back(self.step.audio)
             self.step = None
+
+    def _has_frame(self, utterance: Utterance) -> bool:
+        """Return whether a frame is full, or is the last one."""
+        if utterance.is_closing:
+            return utterance.left > 0
+        return utterance.left >= utterance.size_of(VOICE_FRAME_MS)
 
     def _settle(self, say: Say) -> bool:
         is_current = say is self.step

@@ -12,9 +12,17 @@ that goes on with it.
 from typing import Optional
 
 from .intake import Intake
-from .outputs import AvatarOutput, Backlog, Event, Say, Step, VoiceOutput
+from .outputs import AvatarOutput, Backlog, Say, Step, VoiceOutput
 from .playout import Mark, Playout
-from .utterance import BYTES_PER_SAMPLE, CUT, LOST, Limits, Turn, Utterance
+from .utterance import (
+    BYTES_PER_SAMPLE,
+    CUT,
+    LOST,
+    Event,
+    Limits,
+    Turn,
+    Utterance,
+)
 
 NEVER = float("inf")
 
@@ -31,15 +39,21 @@ class Speech:
         self, *, sample_rate: int = 24000, limits: Limits = DEFAULT_LIMITS
     ) -> None:
         backlog = self._backlog = Backlog(limits)
-        self._intake = Intake(limits, backlog.totals, backlog.events)
         voice = Playout(is_acknowledged=False)
         self._avatar = AvatarOutput(backlog, voice)
         self._voice = VoiceOutput(backlog, voice, self._avatar)
         self._playouts = (self._avatar.playout, voice)
+        self._intake = Intake(
+            limits,
+            backlog.totals,
+            backlog.events,
+            (self._avatar, self._voice),
+        )
         self.totals = backlog.totals
         """What became of all the audio, in samples."""
         self._sample_rate = sample_rate
-        self._is_closed = False  # nobody will ever speak
+        self._is_closed = False  # no output will ever speak
+        self._has_failed = False
 
     # What comes in
 
@@ -68,7 +82,7 @@ class Speech:
             # Mostly it is the very turn that is open, and not flushed: a
             # flush leaves nothing open.
             if self._is_closed:
-                self._backlog.totals.refuse_unqueued(len(pcm))
+                self._drop_closed(len(pcm))
                 return False
             if self._intake.is_stale(turn, now):
                 self._intake.drop_stale(turn, len(pcm), now)
@@ -76,7 +90,9 @@ class Speech:
             opens = not self._intake.goes_on(turn, bytes_per_s)
             if opens:
                 self._end_open()
-                utterance = self._intake.open_utterance(turn, now, bytes_per_s)
+                utterance = self._intake.open_utterance(
+                    turn, len(pcm), now, bytes_per_s
+                )
                 self._backlog.queue.append(utterance)
         assert utterance is not None
         self._intake.add(utterance, pcm, now, turn)
@@ -93,6 +109,11 @@ class Speech:
 
         `woken_at` is when it woke the avatar, None if that was awake.
         """
+        if self._intake.fence.is_stale_start(turn, request_id, now):
+            self._intake.timed_out = None
+            return
+        if self._intake.starts_another(request_id):
+            self._end_open()
         self._intake.start(turn, request_id, woken_at)
 
     def forget_waking(self) -> None:
@@ -110,62 +131,49 @@ class Speech:
 
         Return whether it acted as a flush.
         """
-        self._intake.end(turn, request_id)
-        if not self._intake.is_end_of_open(turn):
-            return False
-        if cut:
-            self.flush(now)
-            self._intake.staleness.end()  # no more of the cut speech will come
-        else:
+        is_end = self._intake.is_end_of_open(turn, request_id, now)
+        self._intake.end(turn, request_id, now)
+        if is_end and cut:
+            # No more of the cut speech will come: the next audio is not stale.
+            self._drop_all(now)
+            self._intake.fence.lower()
+        elif is_end:
             self._end_open()
-        return cut
+        return is_end and cut
 
     def flush(self, now: float) -> None:
-        """Drop what waits, and ask for an interrupt if there is something
-        to interrupt (rules 4 and 5)."""
-        avatar, staleness = self._avatar, self._intake.staleness
-        self._intake.end_overflow()
-        self._intake.timed_out = None
-        staleness.mark_flushed(staleness.started_turn, now)
-        is_playing = avatar.may_be_playing(now)
-        if is_playing or avatar.playout.may_go_on(now):
-            staleness.mark_flushed(avatar.playout.last_turn, now)
-        if self._voice.playout.may_go_on(now):
-            staleness.mark_flushed(self._voice.playout.last_turn, now)
-        if not (
-            is_playing
-            or self._backlog.queue
-            or not self._voice.playout.is_over(now)
-        ):
+        """Drop the audio that waits, and ask for an interrupt if there is
+        something to interrupt (rules 4 and 5)."""
+        intake = self._intake
+        intake.end_overflow()
+        intake.cut_begun(now)
+        for playout in self._playouts:
+            may_be_meant = playout.may_go_on(now)
+            if playout is self._avatar.playout:
+                may_be_meant |= self._avatar.may_be_playing(now)
+            if may_be_meant:
+                intake.keep_out(playout.last_turn, playout.last_request_id, now)
+        # An utterance that timed out has not ended.
+        rest = intake.open or intake.timed_out
+        intake.timed_out = None
+        if self._is_silent(now) and not self._backlog.queue:
             return
-        if is_playing:
-            avatar.interrupt()
-        if self._intake.open is not None:
-            self._intake.open.ended = True
-            self._intake.open = None
-            staleness.begin(now)
-        for utterance in self._take_all(now):
-            staleness.mark_flushed(utterance.turn, now)
-            held = self._held_of(utterance)
-            dropped = utterance.drop(held or 0)
-            utterance.counts.flushed += dropped
-            self.totals.flush(dropped)
-            utterance.flushed = True
-            self._backlog.end_audio(utterance, CUT)
-            # What a writer holds is known when it is written, or not.
-            if held is None:
-                self._backlog.summarize(utterance)
+        for utterance in self._drop_all(now):
+            intake.keep_out(utterance.turn, utterance.tts_request_id, now)
+        if rest is not None:
+            intake.keep_out_rest(rest, now)
 
     def give_up(self, now: float) -> None:
-        """The avatar has failed, and there is no voice: what was written and
-        not heard is lost, and nobody will ever speak."""
+        """The avatar has failed, and there is no voice: audio that was
+        written and not heard is lost, all other audio is refused."""
         self._backlog.discard_all_lost()
+        self._has_failed = True
         self.close(now)
 
     def close(self, now: float) -> None:
-        """Nobody will ever speak: drop what waits, refuse all to come.
+        """Stop: drop the audio that waits and all that comes from now on.
 
-        To be called between steps. What was written counts as sent.
+        To be called between steps. Audio that was written counts as sent.
         """
         assert self._avatar.step is None, "the step before is not settled"
         self._is_closed = True
@@ -175,8 +183,12 @@ class Speech:
         self._voice.close()
         for utterance in self._take_all(now):
             dropped = utterance.drop(0)
-            utterance.counts.refused += dropped
-            self.totals.refuse(dropped)
+            if self._has_failed:
+                utterance.counts.refused += dropped
+                self.totals.refuse(dropped)
+            else:
+                utterance.counts.stopped += dropped
+                self.totals.stop(dropped)
             self._backlog.end_audio(utterance, LOST)
             self._backlog.summarize(utterance)
 
@@ -184,22 +196,26 @@ class Speech:
         """Do what is due by `now`: ends of speech, of playout, of audio that
         is too old to be said again, and reports."""
         if self._intake.has_timed_out(now):
-            self._intake.timed_out = self._intake.open
-            self._end_open()
+            self._time_out()
         for playout in self._playouts:
             self._backlog.update(playout, now)
         stale_at = self._stale_at
         if stale_at is not None and now >= stale_at:
             self._backlog.discard_all_lost()
+            self._backlog.report_loss()
         self._avatar.release_heard(now)
         self._intake.tick(now)
 
     @property
     def due_at(self) -> float:
         """When `tick` has something to do next, inf for never."""
-        times = [playout.deadline() for playout in self._playouts]
-        times += [self._intake.deadline(), self._stale_at]
-        return min((at for at in times if at is not None), default=NEVER)
+        stale_at = self._stale_at
+        return min(
+            self._avatar.playout.due_at,
+            self._voice.playout.due_at,
+            self._intake.due_at,
+            NEVER if stale_at is None else stale_at,
+        )
 
     # The avatar's writer: it asks `next` for a step, carries it out, and
     # reports with `written` or `failed` how it went, one step at a time.
@@ -233,7 +249,7 @@ class Speech:
 
     def next(self, now: float) -> Optional[Step]:
         """Return the writer's next step, None if there is none now."""
-        return self._avatar.next()
+        return self._avatar.next(now)
 
     def written(
         self, now: float, req_id: str = "", connection_id: str = ""
@@ -250,6 +266,12 @@ class Speech:
         Its audio goes first on the next connection, unless it was flushed.
         """
         self._avatar.failed()
+
+    def connected(self) -> None:
+        """There is a connection: audio that it takes is not bounded (rule
+        6)."""
+        self._avatar.connected()
+        self._voice.stop()
 
     def connection_lost(self, now: float) -> None:
         """Take back the audio that was written and not heard: it goes first
@@ -293,14 +315,20 @@ class Speech:
         None if all of it has arrived."""
         return self._avatar.playout.mark()
 
-    def arrived(self, mark: Mark, now: float) -> None:
-        """The service has received all that is before `mark`."""
+    def is_playing_out(self, now: float) -> bool:
+        """Return whether audio of the avatar is still to be heard: it takes
+        pings to know that the service is there."""
+        return self._avatar.playout.is_playing_out(now)
+
+    def arrived(self, mark: Optional[Mark], now: float) -> None:
+        """The service has answered a ping: it has received all that is before
+        `mark`, if any."""
         self._avatar.playout.arrived(mark, now)
         self._backlog.update(self._avatar.playout, now)
 
     def doubt(self, now: float) -> None:
-        """The service does not answer: until it does, nothing more counts as
-        heard than has arrived."""
+        """The service does not answer: until it does, nothing counts as heard
+        since its latest answer."""
         self._avatar.playout.doubt()
 
     def playback(
@@ -311,8 +339,12 @@ class Speech:
         reason: str,
         now: float,
     ) -> None:
-        """Take a signal of the service about the playback of a request."""
-        self._avatar.playout.playback(req_id, state, played_ms, now)
+        """Take a signal of the service about the playback of a request.
+
+        `state` is "playing", "paused", "ended" or "interrupted", `reason` that
+        of an interruption.
+        """
+        self._avatar.signal(req_id, state, played_ms, reason, now)
         self._backlog.update(self._avatar.playout, now)
 
     # Questions
@@ -334,9 +366,9 @@ class Speech:
     def is_idle(self, now: float) -> bool:
         """Return whether nothing is said, waits or plays."""
         return (
-            not self._backlog.queue
+            all(each.is_at_rest for each in self._backlog.queue)
             and self._avatar.is_settled
-            and not self._avatar.playout.may_be_audible(now)
+            and not self._avatar.playout.may_play_on(now)
             and self._voice.playout.is_over(now)
         )
 
@@ -359,7 +391,9 @@ class Speech:
     def next_sample_rate(self) -> Optional[int]:
         """The rate of what is to be written next, None if nothing is."""
         queue = self._backlog.queue
-        return queue[0].bytes_per_s // BYTES_PER_SAMPLE if queue else None
+        if not queue or queue[0].is_at_rest:
+            return None
+        return queue[0].bytes_per_s // BYTES_PER_SAMPLE
 
     @property
     def waiting_s(self) -> float:
@@ -394,20 +428,66 @@ class Speech:
         is_said = self._avatar.owner is not None or self._voice.step is not None
         return None if is_said else self._backlog.stale_at
 
+    def _is_silent(self, now: float) -> bool:
+        """Return whether no output may be audible."""
+        return not self._avatar.may_be_playing(
+            now
+        ) and self._voice.playout.is_over(now)
+
+    def _drop_closed(self, size: int) -> None:
+        """Drop a frame that no output will ever speak."""
+        if self._has_failed:
+            self.totals.refuse_unqueued(size)
+        else:
+            self.totals.stop_unqueued(size)
+
+    def _time_out(self) -> None:
+        """No audio came in time: end the utterance. One that was announced
+        pauses first: only the service's request ends."""
+        utterance = self._intake.open
+        assert utterance is not None
+        if utterance.is_begun and not utterance.is_paused:
+            self._intake.pause(utterance)
+        else:
+            self._intake.timed_out = utterance
+            self._end_open()
+
     def _end_open(self) -> None:
         utterance, self._intake.open = self._intake.open, None
         if utterance is None:
             return
         utterance.ended = True
+        self._intake.judge_pace(utterance)
         if (
             not utterance.left
-            and utterance.output is None
             and self._held_of(utterance) is None
+            and not self._avatar.is_open(utterance)
         ):
-            # All of it was refused, or heard before the connection was lost:
+            # All of it was refused, or written before a pause or a loss:
             # nothing is left for a writer to do.
-            self._backlog.queue.pop()
-            self._backlog.close(utterance)
+            self._backlog.queue.remove(utterance)
+            self._voice.finish(utterance)
+
+    def _drop_all(self, now: float) -> list[Utterance]:
+        """Drop all audio that plays or waits, and have it interrupted. Return
+        the utterances."""
+        if self._avatar.may_be_playing(now):
+            self._avatar.interrupt()
+        if self._intake.open is not None:
+            self._intake.open.ended = True
+            self._intake.open = None
+        utterances = self._take_all(now)
+        for utterance in utterances:
+            held = self._held_of(utterance)
+            dropped = utterance.drop(held or 0)
+            utterance.counts.flushed += dropped
+            self.totals.flush(dropped)
+            utterance.flushed = True
+            self._backlog.end_audio(utterance, CUT)
+            # What becomes of audio that a writer holds is known later.
+            if held is None:
+                self._backlog.summarize(utterance)
+        return utterances
 
     def _held_of(self, utterance: Utterance) -> Optional[int]:
         """Return how many bytes of an utterance a writer holds, None if none
@@ -424,12 +504,10 @@ class Speech:
         taken: dict[int, Utterance] = {}
         for playout in self._playouts:
             self._backlog.update(playout, now)
+            while playout.has_been_heard(now):
+                self._backlog.pop(playout)
             for request in playout.take_all(now):
-                if request.utterance.flushed:
-                    continue
-                if request.is_whole and now >= request.ends_at:
-                    self._backlog.finish(request)
-                else:
+                if not request.utterance.flushed:
                     taken[id(request.utterance)] = request.utterance
         for utterance in self._backlog.queue:
             taken[id(utterance)] = utterance

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Optional
+from typing import Literal, NamedTuple, Optional, Union
 
 BYTES_PER_SAMPLE = 2
 
@@ -26,7 +26,10 @@ class Limits:
     """How much may wait, how long, and what is said again.
 
     `end_timeout_s` of 0 means never, `resume_within_s` of 0 that lost audio
-    is never said again.
+    is never said again. `prebuffer_ms` of a turn are collected before its
+    first audio is written. With `one_request_at_a_time` a request is held
+    back until the one before has been played; "auto" means from the first
+    request on that the service interrupts by itself.
     """
 
     max_buffered_s: float = 60.0
@@ -34,6 +37,8 @@ class Limits:
     first_message_ms: int = 0
     resume_rewind_s: float = 0.5
     resume_within_s: float = 15.0
+    prebuffer_ms: int = 0
+    one_request_at_a_time: Union[bool, Literal["auto"]] = "auto"
 
 
 def size_of(duration_s: float, bytes_per_s: int) -> int:
@@ -63,11 +68,11 @@ class Turn(NamedTuple):
 class Totals:
     """Samples over the whole run.
 
-    received = sent + voice + flushed + refused + lost + waiting. `voice` was
-    said without the avatar, `flushed` was cut by a barge-in before it was
-    written, `refused` found no room (or no avatar), `lost` was written and
-    never heard. `resent` is what was written twice, apart from the sum.
-    Methods take bytes.
+    received = sent + voice + flushed + refused + stopped + lost + waiting.
+    `voice` was said without the avatar, `flushed` was cut by a barge-in
+    before it was written, `refused` found no room, or no output that would
+    ever speak, `stopped` waited at the stop or came after it, `lost` was written and never heard. `resent` is
+    audio that was written twice, apart from the sum. Methods take bytes.
     """
 
     received: int = 0
@@ -75,6 +80,7 @@ class Totals:
     voice: int = 0
     flushed: int = 0
     refused: int = 0
+    stopped: int = 0
     lost: int = 0
     waiting: int = 0
     resent: int = 0
@@ -94,6 +100,10 @@ class Totals:
         """Count audio as received and refused: it never waited."""
         self.refused += self._receive(size)
 
+    def stop_unqueued(self, size: int) -> None:
+        """Count audio as received after the stop: it never waited."""
+        self.stopped += self._receive(size)
+
     def send(self, size: int) -> None:
         samples = size // BYTES_PER_SAMPLE
         self.waiting -= samples
@@ -107,6 +117,9 @@ class Totals:
 
     def refuse(self, size: int) -> None:
         self.refused += self._unqueue(size)
+
+    def stop(self, size: int) -> None:
+        self.stopped += self._unqueue(size)
 
     def resend(self, size: int) -> None:
         self.resent += size // BYTES_PER_SAMPLE
@@ -307,8 +320,8 @@ Source = Literal["service", "estimate"]
 """What a playback position rests on."""
 
 PLAYED, CUT, LOST = 1, 2, 3
-"""Why an utterance is not audible any more: it was played to its end, it was
-cut by a barge-in, or what was left of it was lost."""
+"""Why an utterance is not audible any more: all of it was played, it was cut
+by a barge-in, or a part of it was lost or refused."""
 
 
 @dataclass(frozen=True)
@@ -333,10 +346,19 @@ class Summary:
     """What of that was heard: a flush cuts the rest."""
     lost_ms: float = 0.0
     resent_ms: float = 0.0
+    stopped_ms: float = 0.0
+    request_id: str = ""
+    """The TTS's, "" if it is not known."""
+    playback_latency_ms: Optional[float] = None
+    """From the first message out to the first sound, None if the service has
+    not reported it."""
+    delivery_pace: Optional[float] = None
+    """Seconds of audio that the TTS delivered in a second, None if it came
+    all at once."""
 
     @property
     def dropped_ms(self) -> float:
-        return self.flushed_ms + self.refused_ms
+        return self.flushed_ms + self.refused_ms + self.stopped_ms
 
 
 @dataclass(frozen=True)
@@ -361,6 +383,63 @@ class AudioEnd:
     source: Source
 
 
+@dataclass(frozen=True)
+class Overflow:
+    """Audio was refused because `max_buffered_s` of it already waited."""
+
+    refused_s: float
+    turn: Optional[Turn]
+    is_continuation: bool = False
+    """An earlier event has reported this episode; this is the rest of it."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Audio that was written and not heard is not said again."""
+
+    lost_s: float
+    turn: Optional[Turn]
+
+
+@dataclass(frozen=True)
+class TurnIdReused:
+    """A turn goes on long after its flush, without a new request. Reported
+    once."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True)
+class SlowDelivery:
+    """The TTS delivers speech no faster than it is spoken. Reported for the
+    first utterance of an episode."""
+
+    pace: float
+    """Seconds of audio in a second."""
+    turn: Optional[Turn]
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Preempted:
+    """The service has interrupted a request by itself. Reported once."""
+
+    req_id: str
+    reason: str
+
+
+Event = Union[
+    Summary,
+    AudioStart,
+    AudioEnd,
+    Overflow,
+    Lost,
+    TurnIdReused,
+    SlowDelivery,
+    Preempted,
+]
+
+
 @dataclass(slots=True)
 class Counts:
     """What became of an utterance's audio, in bytes; see `Totals`."""
@@ -369,6 +448,7 @@ class Counts:
     voice: int = 0
     flushed: int = 0
     refused: int = 0
+    stopped: int = 0
     lost: int = 0
     resent: int = 0
 
@@ -381,25 +461,63 @@ class Utterance(Tape):
     """
 
     turn: Optional[Turn]
-    request_id: str
+    tts_request_id: str
+    """The TTS's, "" if it is not known."""
+    is_begun: bool
+    """A `tts_audio_start` has announced it: its end will be, too."""
     bytes_per_s: int
     message_size: int = field(init=False)
     """The most that one message holds, in bytes."""
     opened_at: float
-    last_audio_at: float
+    first_audio_at: float
+    last_audio_at: float = field(init=False)
+    first_size: int = 0
+    """Of its first frame, in bytes."""
+    request_id: str = ""
+    """Under which it is reported, once it has begun to be heard."""
     source: Source = "estimate"  # what `heard` rests on
     ended: bool = False  # nothing more will be added
+    is_paused: bool = False
+    """The service's request ends here, though the TTS's has not ended."""
+    was_paused: bool = False
+    is_written: bool = False  # all of it, and nothing will be added
     flushed: bool = False
     output: Optional[Output] = None
     started: bool = False  # it has begun to be heard
     is_over: bool = False  # and is not heard any more
     counts: Counts = field(default_factory=Counts)
+    cuts: int = 0
+    """How often the service cut it at one position."""
+    cut_at: int = -1
     first_sent_at: Optional[float] = None
+    first_heard_at: Optional[float] = None
+    """As the service has reported it."""
     req_id: str = ""
     connection_id: str = ""
 
     def __post_init__(self) -> None:
         self.message_size = self.size_of(MESSAGE_MS)
+        self.last_audio_at = self.first_audio_at
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether its request ends behind the audio that is left."""
+        return self.ended or self.is_paused
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it pauses and all of it has been written."""
+        return self.is_paused and not self.left
+
+    @property
+    def pace(self) -> Optional[float]:
+        """How many seconds of audio came in a second, None if all of it came
+        at once. The first frame is not counted: it had no time to come in."""
+        duration_s = self.last_audio_at - self.first_audio_at
+        if duration_s <= 0:
+            return None
+        size = self.counts.received - self.first_size
+        return size / self.bytes_per_s / duration_s
 
     @property
     def voice_heard(self) -> int:
@@ -436,11 +554,17 @@ class Utterance(Tape):
             voice_heard_ms=self.ms(self.voice_heard),
             lost_ms=self.ms(self.counts.lost),
             resent_ms=self.ms(self.counts.resent),
+            stopped_ms=self.ms(self.counts.stopped),
+            request_id=self.tts_request_id,
+            playback_latency_ms=None
+            if first is None or self.first_heard_at is None
+            else max(0.0, self.first_heard_at - first) * 1000,
+            delivery_pace=self.pace,
         )
 
     def audio_start(self) -> AudioStart:
         # The end is reported under the same id, whatever comes after this.
-        self.request_id = self.request_id or self.req_id
+        self.request_id = self.request_id or self.tts_request_id or self.req_id
         return AudioStart(self.turn, self.request_id)
 
     def audio_end(self, reason: int) -> AudioEnd:

@@ -12,10 +12,7 @@ from spatius_avatar_python.speech import (
     Speech,
     Step,
 )
-from spatius_avatar_python.speech.intake import (
-    Overflow,
-)
-from spatius_avatar_python.speech.utterance import Summary, Turn
+from spatius_avatar_python.speech.utterance import Overflow, Summary, Turn
 
 from devkit.harness.conversation import unaccounted
 from devkit.motion_server.judge import unique_pcm

@@ -171,6 +171,7 @@ def unaccounted(totals: Any) -> int:
         + totals.voice
         + totals.flushed
         + totals.refused
+        + totals.stopped
         + totals.lost
         + totals.waiting
     )

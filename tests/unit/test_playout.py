@@ -1,9 +1,9 @@
 """The playout clock: what the listener has heard, and what is reported."""
 
 import pytest
+from spatius_avatar_python.speech import Interrupt
 from spatius_avatar_python.speech.playout import (
     END_MARGIN_S,
-    MAX_START_DELAY_S,
 )
 from spatius_avatar_python.speech.utterance import CUT, LOST, PLAYED
 from speaking import TURN, Speaking, pcm
@@ -106,14 +106,19 @@ def test_a_start_that_comes_late_delays_each_of_those_behind():
     assert position_ms(speaking) == 400
 
 
-def test_a_start_that_comes_far_too_late_says_that_it_goes_on():
-    """It does not put the position back to zero."""
+@pytest.mark.parametrize("delay_s", [3.5, 5.0])
+def test_a_service_that_begins_seconds_late_is_believed(delay_s):
+    """What it plays is audible, and counts, from then on."""
     speaking = Speaking()
-    speaking.speak(10_000)
+    speaking.speak(6000)
     speaking.write()
-    speaking.wait(MAX_START_DELAY_S + 1)
+    speaking.wait(delay_s)
     speaking.speech.playback("r", "playing", None, "", speaking.now)
-    assert position_ms(speaking) == 4000
+    speaking.wait(5.0)
+    assert not speaking.ends
+    assert position_ms(speaking) == 5000
+    assert speaking.end().reason == CUT
+    assert speaking.write() == [Interrupt()]
 
 
 def test_a_start_that_comes_twice_counts_once():
@@ -136,10 +141,10 @@ def test_a_start_of_the_second_ends_the_first():
     speaking.write("second")
     speaking.wait(0.8)
     speaking.speech.playback("second", "playing", None, "", speaking.now)
-    speaking.wait(0.001)
+    speaking.wait(END_MARGIN_S)
     assert speaking.end().reason == PLAYED
     assert speaking.end().source == "service"
-    speaking.wait(0.499)
+    speaking.wait(0.5 - END_MARGIN_S)
     assert position_ms(speaking) == 500
 
 
@@ -391,14 +396,14 @@ def test_the_stop_after_a_loss_ends_it_as_lost():
     speaking.check_sum()
 
 
-def test_an_utterance_that_overflowed_ends_as_played():
-    """What was refused of it is in its length only."""
+def test_an_utterance_that_overflowed_does_not_end_as_played():
+    """The listener missed what was refused of it."""
     speaking = Speaking(max_buffered_s=1.0)
     speaking.speak(3000)
     speaking.write()
     speaking.wait(5.0)
     end = speaking.end()
-    assert (end.reason, end.playback_position_ms) == (PLAYED, 1000)
+    assert (end.reason, end.playback_position_ms) == (LOST, 1000)
     assert end.total_ms == 3000
 
 

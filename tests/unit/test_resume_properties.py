@@ -42,6 +42,7 @@ class ListenerMachine(Walk, RuleBasedStateMachine):
     )
     def begin(self, limits, delay_s, signal_delay_s, doubled, count):
         self.set_out(limits, delay_s, signal_delay_s, doubled)
+        self.request_id = "late"
         self.speak(count, True, False)
 
     # What happens
@@ -55,7 +56,8 @@ class ListenerMachine(Walk, RuleBasedStateMachine):
         """A frame, or seconds of a TTS that is faster than speech."""
         if has_start:
             self.turn = Turn("session", next(self.turns))
-            self.speech.start(self.now, self.turn, f"tts-{self.turn.id}")
+            self.request_id = f"tts-{self.turn.id}"
+            self.speech.start(self.now, self.turn, self.request_id)
             self.open = None
         for at in range(0, count, FRAME_SAMPLES):
             self.frame(min(FRAME_SAMPLES, count - at))
@@ -65,7 +67,7 @@ class ListenerMachine(Walk, RuleBasedStateMachine):
 
     @rule()
     def end(self):
-        self.speech.end(self.now, self.turn, request_id="late")
+        self.speech.end(self.now, self.turn, request_id=self.request_id)
         self.open = None
         self.pump()
 

@@ -8,9 +8,17 @@ from spatius_avatar_python.speech import (
     Send,
     Speech,
 )
-from spatius_avatar_python.speech.intake import STALE_LIMIT_S, TurnIdReused
+from spatius_avatar_python.speech.intake import (
+    STALE_LIMIT_S,
+    STALE_PAUSE_S,
+    TURN_REUSE_LIMIT_S,
+)
 from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
-from spatius_avatar_python.speech.utterance import MESSAGE_MS, Turn
+from spatius_avatar_python.speech.utterance import (
+    MESSAGE_MS,
+    Turn,
+    TurnIdReused,
+)
 from speech_steps import (
     BYTES_PER_MS,
     FIRST,
@@ -179,14 +187,14 @@ def test_flush_drops_every_utterance_that_waits():
 
 
 def test_late_frames_of_a_flushed_turn_are_dropped():
-    """Frames with the flushed turn's id never speak, however late."""
+    """Frames with the flushed turn's id do not speak for a long time."""
     speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
     speech.frame(pcm(20), 0.1, FIRST)
-    speech.start(0.0, FIRST)
-    speech.frame(pcm(20), STALE_LIMIT_S + 10, FIRST)
+    speech.start(0.2, FIRST)
+    speech.frame(pcm(20), TURN_REUSE_LIMIT_S - 0.1, FIRST)
     assert write(speech, 20.0) == [Interrupt()]
     assert speech.totals.flushed == 40 * BYTES_PER_MS // 2
 
@@ -265,15 +273,23 @@ def test_flush_after_a_lost_connection_means_the_turn_too():
 
 
 def test_turn_that_speaks_on_long_after_its_flush_is_reported():
-    """Once, and not when frames only trail behind."""
+    """Once, and not when frames only trail behind; then it is spoken."""
     speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     speech.flush(0.0)
     speech.take_events()
-    for now in (0.5, 9.0, 10.5, 11.0):
+    for now in (0.5, 9.0):
         speech.frame(pcm(20), now, FIRST)
-        assert speech.take_events() == [TurnIdReused(FIRST)] * (now == 10.5)
-    check_sum(speech)
+        assert speech.take_events() == []
+    audio = pcm(20)
+    speech.frame(audio, TURN_REUSE_LIMIT_S, FIRST)
+    assert speech.take_events() == [TurnIdReused(FIRST)]
+    assert audio_of(write(speech, TURN_REUSE_LIMIT_S)) == audio
+    speech.flush(TURN_REUSE_LIMIT_S)
+    speech.take_events()
+    speech.frame(audio, 300.0, FIRST)
+    assert speech.take_events() == []
+    assert audio_of(write(speech, 300.0)) == audio
 
 
 def test_flushed_turns_are_forgotten_in_the_end():
@@ -299,8 +315,9 @@ def test_without_ids_audio_is_stale_until_something_tells(until):
     speech.frame(pcm(20), 0.0)
     write(speech)
     speech.flush(0.0)
-    speech.frame(pcm(20), STALE_LIMIT_S - 0.01)
-    now = 0.5
+    for tenth in range(1, 10):
+        speech.frame(pcm(20), tenth / 10)
+    now = 0.95
     if until == "start":
         speech.start(0.0)
     elif until == "limit":
@@ -350,7 +367,7 @@ def test_flush_before_the_connection_makes_audio_stale_too():
     speech = make()
     speech.frame(pcm(20), 0.0)
     speech.flush(0.0)
-    speech.frame(pcm(20), 0.5)
+    speech.frame(pcm(20), 0.1)
     assert write(speech) == []
 
 
@@ -392,10 +409,10 @@ def test_a_turn_is_flushed_between_two_of_its_sentences():
     speech.frame(pcm(100), 0.0, FIRST)
     speech.end(0.0, FIRST)
     write(speech)
-    speech.flush(3.0)
-    assert interrupts_of(write(speech, 3.0)) == 0
-    speech.frame(pcm(100), 3.5, FIRST)
-    assert write(speech, 3.5) == []
+    speech.flush(4.0)
+    assert interrupts_of(write(speech, 4.0)) == 0
+    speech.frame(pcm(100), 4.5, FIRST)
+    assert write(speech, 4.5) == []
 
 
 def test_a_turn_long_over_is_not_flushed():
@@ -479,3 +496,184 @@ def test_utterances_that_were_refused_do_not_pile_up():
     assert len(summaries_of(speech)) == 100
     assert "1 utterances" in repr(speech)
     check_sum(speech)
+
+
+# Rule 5: how a fence ends
+
+
+CUT_ID, NEW_ID = "tts-cut", "tts-new"
+
+
+def flushed(turn=FIRST, request_id=CUT_ID) -> Speech:
+    """Return a Speech whose request was flushed in the middle."""
+    speech = make()
+    speech.start(0.0, turn, request_id)
+    speech.frame(pcm(100), 0.0, turn)
+    write(speech)
+    speech.flush(0.1)
+    assert write(speech, 0.1) == [Interrupt()]
+    return speech
+
+
+def say(speech: Speech, now: float, turn, request_id: str) -> bytes:
+    """Have a request come in whole; return its audio."""
+    speech.start(now, turn, request_id)
+    audio = pcm(2000)
+    speech.frame(audio, now, turn)
+    speech.end(now, turn, request_id=request_id)
+    return audio
+
+
+@pytest.mark.parametrize("after_s", [0.5, 300.0])
+@pytest.mark.parametrize("metadata", [FIRST, None])
+def test_a_new_request_of_a_flushed_turn_is_spoken(after_s, metadata):
+    """A turn id may grow more slowly than the user interrupts."""
+    speech = flushed()
+    speech.end(0.2, metadata, cut=True, request_id=CUT_ID)
+    audio = say(speech, after_s, FIRST, NEW_ID)
+    assert write(speech, after_s)[-1].end
+    assert speech.totals.sent == (100 + 2000) * BYTES_PER_MS // 2
+    assert speech.totals.flushed == 0
+    assert len(audio) == 2000 * BYTES_PER_MS
+
+
+def test_an_id_that_was_not_cut_is_new_before_the_end_of_the_cut_one():
+    """The reason 2 may come late, or never."""
+    speech = flushed()
+    speech.frame(pcm(20), 0.2, FIRST)
+    audio = say(speech, 0.3, FIRST, NEW_ID)
+    speech.end(0.4, FIRST, cut=True, request_id=CUT_ID)
+    assert audio_of(write(speech, 0.4)) == audio
+    assert speech.totals.flushed == 20 * BYTES_PER_MS // 2
+
+
+def test_a_start_without_an_id_is_new_behind_the_end_of_the_cut_request():
+    """A TTS without request ids ends what it has cut, too."""
+    speech = flushed(request_id="")
+    speech.frame(pcm(20), 0.2, FIRST)
+    speech.end(0.3, FIRST, cut=True)
+    audio = say(speech, 0.4, FIRST, "")
+    assert audio_of(write(speech, 0.4)) == audio
+
+
+@pytest.mark.parametrize("request_id", ["", CUT_ID])
+@pytest.mark.parametrize("turn", [FIRST, None])
+def test_a_cut_request_that_trickles_in_stays_out(turn, request_id):
+    """Its own start, repeated or late, lets nothing of it through."""
+    speech = flushed()
+    if turn is not None or request_id:
+        speech.start(0.2, turn, request_id)
+    for tenth in range(2, 90):
+        speech.frame(pcm(20), tenth / 10, FIRST)
+    assert audio_of(write(speech, 9.0)) == b""
+
+
+def test_a_late_end_of_an_older_request_does_not_end_a_fence():
+    """Only the end of what was cut does."""
+    speech = flushed(None)
+    speech.end(0.15, None, request_id="tts-older")
+    speech.frame(pcm(20), 0.2)
+    assert write(speech, 0.2) == []
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "is_spoken"), [(STALE_PAUSE_S + 0.05, True), (0.2, False)]
+)
+def test_a_pause_ends_the_fence_of_frames_without_turn_or_request(
+    gap_s, is_spoken
+):
+    """A speech-to-speech model answers quickly, and announces nothing."""
+    speech = make()
+    speech.frame(pcm(300), 0.0)
+    write(speech)
+    speech.flush(0.1)
+    speech.frame(pcm(20), 0.15)
+    audio = b""
+    for index in range(5):
+        audio += pcm(30)
+        speech.frame(audio[-30 * BYTES_PER_MS :], 0.15 + gap_s + index / 100)
+    steps = write(speech, 0.6)
+    assert audio_of(steps) == (audio if is_spoken else b"")
+
+
+def test_a_pause_in_a_request_ends_no_fence():
+    """It is announced: its end will be, too."""
+    speech = flushed(None)
+    speech.frame(pcm(20), 0.1 + STALE_LIMIT_S - 0.1)
+    assert write(speech, 1.0) == []
+    speech.frame(pcm(20), 0.1 + STALE_LIMIT_S)
+    assert audio_of(write(speech, 1.1)) != b""
+
+
+@pytest.mark.parametrize("announced", [False, True])
+def test_what_timed_out_has_not_ended_for_a_flush(announced):
+    """The rest trails in behind a flush in the pause, without turn ids."""
+    speech = make()
+    if announced:
+        speech.start(0.0)
+    speech.frame(pcm(1000), 0.0)
+    write(speech)
+    speech.tick(1.5)
+    write(speech, 1.5)
+    speech.flush(1.8)
+    assert write(speech, 1.8) == [Interrupt()]
+    for index in range(35):
+        speech.frame(pcm(10), 1.9 + index / 100)
+    assert write(speech, 2.3) == []
+    assert speech.totals.flushed == 350 * BYTES_PER_MS // 2
+
+
+# Ends of other requests
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_an_end_of_another_request_does_not_touch_the_open_one(cut):
+    """It came late; its metadata may name no turn."""
+    speech = make()
+    speech.start(0.0, SECOND, NEW_ID)
+    first = pcm(1000)
+    speech.frame(first, 0.0, SECOND)
+    assert not speech.end(0.5, None, cut, CUT_ID)
+    second = pcm(1000)
+    speech.frame(second, 0.6, SECOND)
+    speech.end(0.7, SECOND, request_id=NEW_ID)
+    steps = write(speech, 0.7)
+    assert audio_of(steps) == first + second
+    assert ends_of(steps) == 1
+
+
+def test_a_request_that_the_tts_replaces_does_not_condemn_its_turn():
+    """The reason 2 comes without a barge-in, and the next with one turn."""
+    speech = make()
+    speech.start(0.0, FIRST, CUT_ID)
+    speech.frame(pcm(500), 0.0, FIRST)
+    write(speech)
+    assert speech.end(0.1, FIRST, cut=True, request_id=CUT_ID)
+    audio = say(speech, 0.2, FIRST, NEW_ID)
+    steps = write(speech, 0.2)
+    assert steps[0] == Interrupt()
+    assert audio_of(steps) == audio
+
+
+def test_a_start_of_another_request_ends_the_open_one():
+    """Its own end never comes: the next is no part of it."""
+    speech = make()
+    speech.start(0.0, FIRST, CUT_ID)
+    speech.frame(pcm(100), 0.0, FIRST)
+    speech.start(0.5, FIRST, NEW_ID)
+    speech.frame(pcm(100), 0.5, FIRST)
+    speech.end(0.6, FIRST, request_id=NEW_ID)
+    assert ends_of(write(speech, 0.6)) == 2
+    speech.tick(10.0)
+    assert [one.request_id for one in summaries_of(speech)] == [CUT_ID, NEW_ID]
+
+
+def test_a_repeated_start_of_the_open_request_does_not_end_it():
+    """One request is one utterance."""
+    speech = make()
+    speech.start(0.0, FIRST, CUT_ID)
+    speech.frame(pcm(100), 0.0, FIRST)
+    speech.start(0.1, FIRST, CUT_ID)
+    speech.frame(pcm(100), 0.1, FIRST)
+    speech.end(0.2, FIRST, request_id=CUT_ID)
+    assert ends_of(write(speech, 0.2)) == 1

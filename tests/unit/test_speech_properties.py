@@ -19,20 +19,28 @@ from hypothesis.stateful import (
 )
 from spatius_avatar_python.speech import Interrupt, Limits, Send, Speech, Step
 from spatius_avatar_python.speech.intake import (
+    LONGEST_PAUSE_S,
     MAX_PAUSE_S,
     STALE_LIMIT_S,
-    Overflow,
-    TurnIdReused,
+    STALE_PAUSE_S,
+    TURN_REUSE_LIMIT_S,
 )
+from spatius_avatar_python.speech.outputs import BEHIND_AFTER_S
 from spatius_avatar_python.speech.playout import (
     PLAYBACK_MARGIN_S,
     SENTENCE_GAP_S,
 )
-from spatius_avatar_python.speech.utterance import Summary, Turn
+from spatius_avatar_python.speech.utterance import (
+    Overflow,
+    Summary,
+    Turn,
+    TurnIdReused,
+)
 from speech_steps import check_sum, written
 
 RATE = 100  # few samples per second, so that each has a number of its own
 MESSAGE_SAMPLES = RATE // 10
+REQUEST_IDS = st.sampled_from(["", "", "one", "two"])
 TURNS = st.sampled_from([None, *(Turn("session", id_) for id_ in range(4))])
 
 
@@ -44,6 +52,12 @@ class Said:
     last_audio_at: float
     samples: list[int] = field(default_factory=list)
     """What was accepted, in order; the rest was refused."""
+    request_id: str = ""
+    announced: bool = False
+    """A start has announced it."""
+    paused: bool = False
+    """No audio came in time, and its end has not come."""
+    was_paused: bool = False
     half: Optional[int] = None
     """The sample of which only the first byte came."""
     refused: int = 0
@@ -56,6 +70,30 @@ class Said:
     sent: int = 0
     requests: list["Request"] = field(default_factory=list)
     played_at: float = 0.0
+
+
+@dataclass(eq=False)
+class Flushed:
+    """Speech that a flush cut, whose rest is stale."""
+
+    at: float
+    is_open: bool
+    announced: bool
+    request_ids: set[str]
+    last_audio_at: float = float("-inf")
+
+    def may_be(self, request_id: str) -> bool:
+        known = self.request_ids - {""}
+        return not request_id or not known or request_id in known
+
+
+@dataclass(eq=False)
+class Begun:
+    """A request of the TTS that has begun and not ended."""
+
+    turn: Optional[Turn]
+    request_id: str
+    is_cut: bool = False
 
 
 @dataclass(eq=False)
@@ -95,14 +133,18 @@ class SpeechMachine(RuleBasedStateMachine):
         self.received = self.sent = 0
         self.half = 0  # bytes of a sample that came too late by halves
         self.refusing = False
-        self.flushed_turns: set[Turn] = set()
-        self.stale_until = float("-inf")
-        self.started: Optional[Turn] = None
+        self.flushed: dict[Optional[Turn], Flushed] = {}
+        self.ever_flushed: set[Turn] = set()
+        self.begun: Optional[Begun] = None
         # The wire
         self.connection = 0
         self.request: Optional[Request] = None  # open
         self.latest: Optional[Request] = None  # of this connection
-        self.last_sent: Optional[Said] = None
+        self.connected = False
+        self.behind_since: Optional[float] = None
+        self.most = self.room  # that may wait
+        self.last_turn: Optional[Turn] = None
+        self.last_request_id = ""
         self.last_number = -1
         self.audible_until = float("-inf")
         self.latest_until = float("-inf")  # had nothing come between
@@ -126,6 +168,8 @@ class SpeechMachine(RuleBasedStateMachine):
         if self.is_stale(turn):
             before = self.speech.totals.flushed
             self.speech.frame(bytes(size), self.now, turn)
+            if turn in self.flushed:
+                self.flushed[turn].last_audio_at = self.now
             samples, self.half = divmod(size + self.half, 2)
             assert self.speech.totals.flushed == before + samples
             self.received += samples
@@ -140,6 +184,14 @@ class SpeechMachine(RuleBasedStateMachine):
         if said is None:
             said = self.open = Said(turn, self.now)
             self.all.append(said)
+            begun = self.begun
+            if begun is not None and not begun.is_cut:
+                if turn is None or begun.turn in (None, turn):
+                    said.request_id = begun.request_id
+                    said.announced = True
+            if turn is not None and turn in self.flushed:
+                del self.flushed[turn]  # its time has passed
+                self.flushed.pop(None, None)
             before, self.timed_out = self.timed_out, None
             if (
                 before is not None
@@ -147,10 +199,15 @@ class SpeechMachine(RuleBasedStateMachine):
                 and (before.turn == turn or None in (before.turn, turn))
             ):
                 said.half = before.half
+        if said.paused:
+            said.paused = False
+            if self.now >= said.last_audio_at + MAX_PAUSE_S:
+                said.half = None
         pcm, numbers = self.bytes_of(said, size)
         if size:
             said.last_audio_at = self.now
 
+        is_taken = self.is_taken()
         refused_before = self.speech.totals.refused
         self.speech.frame(pcm, self.now, turn)
         refused = self.speech.totals.refused - refused_before
@@ -158,7 +215,10 @@ class SpeechMachine(RuleBasedStateMachine):
         waiting = sum(len(s.samples) - s.taken for s in self.waiting_ones())
         held = len(self.held_audio()) // 2
         count = len(numbers)
-        if self.refusing:
+        if is_taken and (self.refusing or count > self.room - waiting - held):
+            self.refusing = False
+            assert refused == 0
+        elif self.refusing:
             assert refused == count
         else:
             # What the writer holds may come back, and may have its room.
@@ -166,6 +226,7 @@ class SpeechMachine(RuleBasedStateMachine):
             most = count - max(0, min(count, self.room - waiting - held))
             assert least <= refused <= most
         self.refusing = self.refusing or refused > 0
+        self.most = max(self.room, waiting + held + count - refused)
         accepted = numbers[: count - refused]
         said.samples += accepted
         said.refused += refused
@@ -174,40 +235,75 @@ class SpeechMachine(RuleBasedStateMachine):
         for number in accepted:
             self.whose[number] = said
 
-    @rule(turn=TURNS, cut=st.booleans())
-    def end(self, turn, cut):
-        self.speech.end(self.now, turn, cut)
-        self.timed_out = None
-        self.stale_until = float("-inf")
-        if turn in (None, self.started):
-            self.started = None
-        said = self.open
-        if said is None or turn in self.flushed_turns:
-            return
-        if turn is not None and said.turn is not None and turn != said.turn:
-            return
-        if cut:
-            self.model_flush()
-            self.stale_until = float("-inf")
-        else:
+    @rule(turn=TURNS, cut=st.booleans(), request_id=REQUEST_IDS)
+    def end(self, turn, cut, request_id):
+        self.speech.end(self.now, turn, cut, request_id)
+        said, begun = self.open, self.begun
+        is_end = (
+            said is not None
+            and not (turn is not None and self.is_stale(turn))
+            and is_of(turn, request_id, said)
+        )
+        for flushed, rest in list(self.flushed.items()):
+            if rest.may_be(request_id):
+                if flushed is None:
+                    del self.flushed[None]
+                elif turn in (None, flushed):
+                    rest.is_open = False
+        known = {one.request_id for one in (said, begun) if one is not None}
+        if not request_id or not known - {""} or request_id in known:
+            self.timed_out = None
+            if begun is not None and is_of(turn, request_id, begun):
+                self.begun = None
+            if is_end:
+                said.request_id = said.request_id or request_id
+        if is_end and cut:
+            self.model_drop()
+            self.flushed.pop(None, None)
+        elif is_end:
             self.end_said(said)
             self.open = None
 
-    @rule(turn=TURNS)
-    def start(self, turn):
-        self.speech.start(self.now, turn)
+    @rule(turn=TURNS, request_id=REQUEST_IDS)
+    def start(self, turn, request_id):
+        self.speech.start(self.now, turn, request_id)
+        for flushed, rest in self.flushed.items():
+            if not rest.is_open or self.now >= rest.at + TURN_REUSE_LIMIT_S:
+                continue
+            if None not in (turn, flushed) and turn != flushed:
+                continue
+            if request_id:
+                is_stale = request_id in rest.request_ids
+            else:
+                is_stale = None not in (turn, flushed)
+            if is_stale:
+                self.timed_out = None
+                return
+        said = self.open
+        if said is not None and said.announced:
+            if not request_id or request_id != said.request_id:
+                self.end_said(said)
+                self.open = None
         self.timed_out = None
-        if turn not in self.flushed_turns:
-            self.stale_until = float("-inf")
-            self.started = turn
+        self.begun = Begun(turn, request_id)
+        self.flushed.pop(None, None)
+        if turn is not None:
+            self.flushed.pop(turn, None)
+        elif request_id:
+            self.flushed.clear()
 
     @rule(times=st.integers(1, 3))
     def flush(self, times):
         for _ in range(times):
             self.speech.flush(self.now)
-        self.model_flush()
+        for _ in range(times):
+            self.model_flush()
 
-    @rule(seconds=st.sampled_from([0.01, 0.2, 0.5, 1.0, 1.6, 4.0]))
+    @rule(
+        seconds=st.sampled_from(
+            [0.01, 0.2, 0.3, 0.5, 1.0, 1.6, 4.0, 11.0, 70.0]
+        )
+    )
     def wait(self, seconds):
         until = self.now + seconds
         while True:
@@ -231,10 +327,13 @@ class SpeechMachine(RuleBasedStateMachine):
             assert not self.interrupt_due, "an interrupt is missing"
             assert self.speech.totals.waiting == 0, "it keeps audio back"
             if self.request is not None:
-                assert not self.request.said.ended, "an end is missing"
+                said = self.request.said
+                assert not (said.ended or said.paused), "an end is missing"
             self.discard_what_has_ended()
             return
         self.held = step
+        if self.behind_since is None:
+            self.behind_since = self.now
         if isinstance(step, Interrupt):
             assert self.interrupt_due, "an interrupt nobody asked for"
             self.interrupt_due = False
@@ -287,6 +386,7 @@ class SpeechMachine(RuleBasedStateMachine):
     @rule()
     def lose(self):
         self.speech.connection_lost(self.now)
+        self.connected = False
         if self.request is not None:
             # Only the end of it was missing, which nobody needs any more.
             said = self.request.said
@@ -329,9 +429,8 @@ class SpeechMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_waits_is_bounded(self):
-        assert self.speech.waiting_s * RATE <= self.room + 1e-6
         # The writer holds one message more at the most.
-        assert self.speech.totals.waiting <= self.room + MESSAGE_SAMPLES
+        assert self.speech.totals.waiting <= self.most + MESSAGE_SAMPLES
 
     @invariant()
     def reports_are_right(self):
@@ -342,9 +441,23 @@ class SpeechMachine(RuleBasedStateMachine):
     # The model
 
     def is_stale(self, turn):
+        rest = self.flushed.get(turn)
+        if rest is None:
+            return False
         if turn is not None:
-            return turn in self.flushed_turns
-        return self.now < self.stale_until
+            return self.now < rest.at + TURN_REUSE_LIMIT_S
+        since = max(rest.at, rest.last_audio_at)
+        return self.now < rest.at + STALE_LIMIT_S and (
+            rest.announced or self.now < since + STALE_PAUSE_S
+        )
+
+    def is_taken(self):
+        """Return whether the connection takes audio as fast as it comes."""
+        return self.connected and (
+            self.behind_since is None
+            or self.now < self.behind_since + BEHIND_AFTER_S
+            or (self.held is None and not self.speech.has_step)
+        )
 
     def waiting_ones(self):
         return [said for said in self.all if not said.flushed]
@@ -367,27 +480,37 @@ class SpeechMachine(RuleBasedStateMachine):
             pcm = pcm[:-1]
         return pcm, numbers
 
-    def model_flush(self):
-        self.timed_out = None
-        if self.started is not None:
-            self.flushed_turns.add(self.started)
-        playing = (
+    def is_playing(self):
+        return (
             self.request is not None
             or isinstance(self.held, Send)
             or self.now < self.audible_until + PLAYBACK_MARGIN_S
         )
-        if self.last_sent is not None and (
-            playing or self.now < self.latest_until + SENTENCE_GAP_S
-        ):
-            self.mark(self.last_sent)
+
+    def model_flush(self):
+        rest = self.open or self.timed_out
+        self.timed_out = None
+        if self.begun is not None:
+            self.begun.is_cut = True
+            self.mark(self.begun.turn, self.begun.request_id)
+        if self.is_playing() or self.now < self.latest_until + SENTENCE_GAP_S:
+            self.mark(self.last_turn, self.last_request_id)
         waiting = [said for said in self.waiting_ones() if not said.gone]
-        if not waiting and not playing:
-            return
         self.refusing = False
-        if playing and not isinstance(self.held, Interrupt):
+        if not waiting and not self.is_playing():
+            return
+        for said in self.model_drop():
+            self.mark(said.turn, said.request_id)
+        if rest is not None:
+            ids = {rest.request_id}
+            for turn in {rest.turn, None}:
+                self.keep_out(turn, ids, True, rest.announced)
+
+    def model_drop(self):
+        waiting = [said for said in self.waiting_ones() if not said.gone]
+        if self.is_playing() and not isinstance(self.held, Interrupt):
             self.interrupt_due = True
-        if playing and self.last_sent is not None:
-            self.mark(self.last_sent)
+        dropped = []
         for said in self.all:
             audible = (
                 said.requests
@@ -396,17 +519,29 @@ class SpeechMachine(RuleBasedStateMachine):
                 and not said.requests[-1].interrupted
                 and self.now < said.played_at
             )
-            if said in waiting or audible:
+            if said in waiting or (audible and not said.flushed):
                 said.flushed = True
-                self.mark(said)
+                dropped.append(said)
         if self.open is not None:
-            self.stale_until = self.now + STALE_LIMIT_S
             self.open.ended = True
             self.open = None
+        return dropped
 
-    def mark(self, said):
-        if said.turn is not None:
-            self.flushed_turns.add(said.turn)
+    def mark(self, turn, request_id):
+        if turn is not None:
+            begun = self.begun
+            is_open = begun is not None and begun.turn in (None, turn)
+            self.keep_out(turn, {request_id}, is_open, True)
+
+    def keep_out(self, turn, request_ids, is_open, announced):
+        before = self.flushed.pop(turn, None)
+        ids = request_ids - {""}
+        if before is not None:
+            ids |= before.request_ids
+            is_open = is_open or before.is_open
+        self.flushed[turn] = Flushed(self.now, is_open, announced, ids)
+        if turn is not None:
+            self.ever_flushed.add(turn)
 
     def end_said(self, said: Said):
         said.ended = True
@@ -427,13 +562,24 @@ class SpeechMachine(RuleBasedStateMachine):
             said.gone = True
 
     def tick(self):
+        is_taken = self.is_taken()
         self.speech.tick(self.now)
+        waiting = self.speech.totals.waiting
+        if is_taken or waiting <= self.room // 2:
+            self.refusing = False
         said = self.open
         if (
             said is not None
             and self.end_timeout_s
             and self.now >= said.last_audio_at + self.end_timeout_s
         ):
+            if said.announced and not said.paused:
+                said.paused = said.was_paused = True
+                return
+            if said.paused and self.now < (
+                said.last_audio_at + self.end_timeout_s + LONGEST_PAUSE_S
+            ):
+                return
             self.end_said(said)
             self.timed_out, self.open = said, None
 
@@ -462,7 +608,8 @@ class SpeechMachine(RuleBasedStateMachine):
             older = self.all[: self.all.index(said)]
             assert all(s.flushed or s.gone for s in older), "out of order"
         if step.end:
-            assert said.ended and said.taken == len(said.samples)
+            assert said.ended or said.paused
+            assert said.taken == len(said.samples)
         self.held_said = said
 
     def settle(self):
@@ -478,15 +625,18 @@ class SpeechMachine(RuleBasedStateMachine):
             assert said is not None
             self.write_send(step, said)
         self.held = self.held_said = None
+        if not self.speech.has_step:
+            self.behind_since = None
         left = sum(len(s.samples) - s.taken for s in self.waiting_ones())
         if isinstance(step, Send) and left <= self.room // 2:
             self.refusing = False
 
     def write_send(self, step: Send, said: Said):
         count = len(step.audio) // 2
+        self.connected = True
         if self.request is None:
             assert count, "an empty request"
-            assert all(
+            assert said.was_paused or all(
                 request.connection != self.connection
                 for request in said.requests
             ), "a second request for one utterance"
@@ -500,7 +650,8 @@ class SpeechMachine(RuleBasedStateMachine):
             self.last_number = numbers[-1]
         said.sent += count
         self.sent += count
-        self.last_sent = said
+        self.last_turn = said.turn
+        self.last_request_id = said.request_id
         if count:
             begin = max(self.now, self.audible_until)
             self.audible_until = begin + count / RATE
@@ -509,12 +660,12 @@ class SpeechMachine(RuleBasedStateMachine):
         if step.end:
             self.request.ended = True
             self.request = None
-            said.gone = True
+            said.gone = said.ended and said.taken == len(said.samples)
 
     def collect(self):
         for event in self.speech.take_events():
             if isinstance(event, TurnIdReused):
-                assert event.turn in self.flushed_turns
+                assert event.turn in self.ever_flushed
             elif isinstance(event, Overflow):
                 self.overflow_samples += round(event.refused_s * RATE)
             elif isinstance(event, Summary):
@@ -540,6 +691,7 @@ def summary_key(summary: Summary):
         round((summary.sent_ms + summary.lost_ms) * RATE / 1000),
         round(summary.flushed_ms * RATE / 1000),
         round(summary.refused_ms * RATE / 1000),
+        round(summary.stopped_ms * RATE / 1000),
         summary.interrupted,
     )
 
@@ -551,9 +703,18 @@ def said_key(said: Said):
         len(said.samples) + said.refused,
         said.sent,
         rest if said.flushed else 0,
-        said.refused + (0 if said.flushed else rest),
+        said.refused,
+        0 if said.flushed else rest,
         said.flushed,
     )
+
+
+def is_of(turn, request_id, one) -> bool:
+    """Return whether an end may be that of speech that names a turn and a
+    request, or less."""
+    if request_id and one.request_id and request_id != one.request_id:
+        return False
+    return turn is None or one.turn is None or turn == one.turn
 
 
 TestSpeech = SpeechMachine.TestCase

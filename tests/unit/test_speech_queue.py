@@ -85,19 +85,20 @@ def test_overflow_without_a_pause_is_reported_at_the_limit():
 
 
 def test_overflow_ends_when_half_of_the_room_is_free():
-    """Audio is accepted again, and the episode reported, at half the bound."""
-    speech = make(max_buffered_s=1.0)
+    """Audio is accepted again, and the episode reported, at half the bound,
+    where the connection is slow."""
+    speech = make(max_buffered_s=1.0, end_timeout_s=0.0)
     speech.frame(pcm(1500), 0.0)
-    for _ in range(4):
-        speech.next(0.0)
-        written(speech, 0.0)
-    speech.frame(pcm(10), 0.0)
+    for second in range(4):
+        speech.next(second)
+        written(speech, second)
+    speech.frame(pcm(10), 4.0)
     assert overflows_of(speech) == []
-    speech.next(0.0)
-    written(speech, 0.0)
+    speech.next(4.0)
+    written(speech, 4.0)
     refused = speech.totals.refused
     audio = pcm(10)
-    speech.frame(audio, 0.0)
+    speech.frame(audio, 4.0)
     assert speech.totals.refused == refused
     [overflow] = overflows_of(speech)
     assert overflow.refused_s == pytest.approx(0.51)
@@ -108,6 +109,7 @@ def test_second_episode_is_reported_again():
     """Each episode has an event of its own, with its own amount."""
     speech = make(max_buffered_s=1.0)
     for lost_ms in (200, 300):
+        speech.connection_lost(0.0)
         speech.frame(pcm(1000 + lost_ms), 0.0)
         write(speech)
         speech.tick(0.0)
@@ -156,6 +158,63 @@ def test_bound_that_is_reached_exactly_refuses_nothing():
     assert overflows_of(speech) == []
 
 
+@pytest.mark.parametrize(
+    ("max_buffered_s", "ms"), [(60.0, 90_000), (2.0, 5000), (0.1, 300_000)]
+)
+def test_a_healthy_connection_refuses_nothing_that_comes_at_once(
+    max_buffered_s, ms
+):
+    """The bound is for audio that cannot be sent."""
+    speech = make(max_buffered_s)
+    speech.connected()
+    audio = pcm(ms)
+    for start in range(0, len(audio), 1 << 20):
+        speech.frame(audio[start : start + (1 << 20)], 100.0)
+    speech.end(100.0)
+    assert audio_of(write(speech, 100.0)) == audio
+    assert speech.totals.refused == 0
+
+
+def test_a_burst_after_a_long_time_is_no_slow_connection():
+    """The writer is behind since the burst, not since the speech before."""
+    speech = make(max_buffered_s=1.0)
+    for now in (0.0, 100.0):
+        speech.frame(pcm(100), now)
+        write(speech, now)
+        speech.frame(pcm(5000), now + 5)
+        speech.frame(pcm(5000), now + 5)
+        write(speech, now + 5)
+        speech.end(now + 5)
+        write(speech, now + 5)
+    assert speech.totals.refused == 0
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_connection_that_takes_no_audio_has_the_bound(is_lost):
+    """A call in progress for a second, or no connection."""
+    speech = make(max_buffered_s=1.0)
+    speech.connected()
+    speech.frame(pcm(100), 0.0)
+    speech.next(0.0)
+    if is_lost:
+        speech.failed()
+        speech.connection_lost(0.0)
+    speech.frame(pcm(2000), 1.0)
+    assert speech.waiting_s == 1.0
+    check_sum(speech)
+
+
+def test_the_overflow_ends_with_a_connection_that_takes_audio():
+    """What comes then is not refused for what waits."""
+    speech = make(max_buffered_s=1.0)
+    speech.frame(pcm(1500), 0.0)
+    speech.connected()
+    audio = pcm(1500)
+    speech.frame(audio, 0.1)
+    assert audio_of(write(speech, 0.1)).endswith(audio)
+    assert speech.totals.refused == 500 * BYTES_PER_MS // 2
+
+
 # Rule 8: accounting
 
 
@@ -193,7 +252,7 @@ def test_stale_halves_of_samples_add_up():
 
 
 def test_close_drops_all_and_takes_no_more():
-    """Without an avatar to come, speech is refused and counted."""
+    """Without an avatar to come, speech is dropped and counted."""
     speech = make()
     speech.frame(pcm(100), 0.0)
     speech.close(0.0)
@@ -202,7 +261,8 @@ def test_close_drops_all_and_takes_no_more():
     speech.flush(0.0)
     speech.tick(100.0)
     assert write(speech) == []
-    assert speech.totals.refused == 150 * BYTES_PER_MS // 2
+    assert speech.totals.stopped == 150 * BYTES_PER_MS // 2
+    assert speech.totals.refused == 0
     assert speech.waiting_s == 0
     assert overflows_of(speech) == []
 
@@ -218,7 +278,8 @@ def test_close_summarizes_what_it_drops():
     speech.close(0.0)
     played, dropped = sorted(summaries_of(speech), key=lambda s: s.audio_ms)
     assert (played.sent_ms, played.dropped_ms) == (100, 0)
-    assert (dropped.sent_ms, dropped.refused_ms) == (0, 300)
+    assert (dropped.sent_ms, dropped.stopped_ms) == (0, 300)
+    assert (dropped.refused_ms, dropped.dropped_ms) == (0, 300)
 
 
 # A connection that is lost

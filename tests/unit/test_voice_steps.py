@@ -251,14 +251,14 @@ def test_a_flush_while_the_voice_holds_a_frame(is_said):
 
 
 def test_the_stop_while_the_voice_holds_a_frame():
-    """Nobody waits for it; it counts as refused."""
+    """Nobody waits for it; it counts as stopped."""
     speaking = Speaking()
     speaking.speak(100)
     say = speaking.speech.next_voice(speaking.now)
     assert say is not None
     speaking.speech.close(speaking.now)
     speaking.speech.said(say, speaking.now)
-    assert speaking.summary().refused_ms == 100
+    assert speaking.summary().stopped_ms == 100
     assert speaking.speech.totals.waiting == 0
 
 
