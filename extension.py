@@ -339,6 +339,8 @@ def limits_of(params: Params) -> Limits:
         first_message_ms=sdk.OPUS_FRAME_MS if is_opus else 0,
         resume_rewind_s=params.resume_rewind_ms / 1000,
         resume_within_s=params.resume_within_s,
+        prebuffer_ms=params.prebuffer_ms,
+        one_request_at_a_time=params.one_request_at_a_time,
     )
 
 

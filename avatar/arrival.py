@@ -31,12 +31,15 @@ class Arrival:
     def __init__(self, speech: Speech) -> None:
         self.due_at = float("inf")
         """When `check` has something to do, inf for not before a write."""
+        self.is_at_rest = True
+        """All that was written has arrived: a write makes `check` due."""
         self.unanswered_since: Optional[float] = None
         """When the ping that is not answered went out."""
         self._speech = speech
         self._session: Optional[Session] = None
         self._mark: Optional[Mark] = None  # of the ping that is not answered
         self._missed = 0
+        self._answered_at = float("-inf")
 
     def check(self, session: Optional[Session], now: float) -> None:
         """Send a ping where one is due, or count one as missed."""
@@ -49,29 +52,38 @@ class Arrival:
             return
         if self.due_at == float("inf"):
             self.due_at = now
-        if now < self.due_at:
+        if now < self.due_at and not self.is_at_rest:
             return
         if self.unanswered_since is not None:
             self._miss(session, now)
             return
         mark = self._speech.mark()
-        if mark is not None:
+        is_playing = self._speech.is_playing_out(now)
+        if mark is not None or (
+            is_playing and now >= self._answered_at + PLAYING_INTERVAL_S
+        ):
             self._ping(session, mark, now)
         else:
+            self.is_at_rest = True
             self.due_at = float("inf")
+            if is_playing:
+                self.due_at = self._answered_at + PLAYING_INTERVAL_S
 
     def answered(self, now: float) -> None:
         """Take the answer to the latest ping."""
+        if self.unanswered_since is None:
+            return
         mark = self._mark
         self._forget()
+        self._answered_at = now
         self.due_at = now + PING_INTERVAL_S
-        if mark is not None:
-            self._speech.arrived(mark, now)
+        self._speech.arrived(mark, now)
 
     def _ping(self, session: Session, mark: Optional[Mark], now: float) -> None:
         self.unanswered_since = now
         self._mark = mark
         self._missed = 0
+        self.is_at_rest = False
         self.due_at = now + MISSED_AFTER_S
         if not session.ping():
             self.answered(now)
@@ -86,3 +98,4 @@ class Arrival:
     def _forget(self) -> None:
         self.unanswered_since = None
         self._mark = None
+        self.is_at_rest = False

@@ -118,7 +118,7 @@ class Avatar:
             opens
             or self._speech.has_events
             or self._speech.has_waiting
-            or self._arrival.due_at == float("inf")
+            or self._arrival.is_at_rest
         ):
             self._drive()
 

@@ -15,7 +15,10 @@ from ..speech import (
     AudioEnd,
     AudioStart,
     Event,
+    Lost,
     Overflow,
+    Preempted,
+    SlowDelivery,
     Turn,
     TurnIdReused,
 )
@@ -260,6 +263,12 @@ class Reporter:
                 self._report_overflow(event, can_speak, has_failed)
             elif isinstance(event, TurnIdReused):
                 self._outbox.log("warn", _turn_id_reused(event.turn))
+            elif isinstance(event, Lost):
+                self._error(payloads.NON_FATAL, _lost(event), event.turn)
+            elif isinstance(event, SlowDelivery):
+                self._outbox.log("warn", _slow_delivery(event))
+            elif isinstance(event, Preempted):
+                self._outbox.log("warn", _preempted(event))
             elif isinstance(event, AudioStart):
                 self._outbox.send(
                     "avatar_audio_start", payloads.audio_start(event)
@@ -390,7 +399,34 @@ def _turn_id_reused(turn: Turn) -> str:
 
     return (
         f"turn_id {turn.id} was cut by a barge-in more than "
-        f"{TURN_REUSE_LIMIT_S:.0f} s ago, and its frames still arrive and are "
-        "dropped. If the avatar is silent from now on, all turns carry this "
-        "id: have the agent count them in metadata.turn_id, or leave it out"
+        f"{TURN_REUSE_LIMIT_S:.0f} s ago and is used again, without a "
+        "tts_audio_start with a request_id of its own: speech of this turn is "
+        "dropped for so long after each barge-in. Have the agent count its "
+        "turns in metadata.turn_id, or leave it out"
+    )
+
+
+def _lost(event: Lost) -> Failure:
+    return Failure(
+        f"{event.lost_s:.1f} s of speech were lost: they had been written to "
+        "a connection that is gone, and were not kept or are too old to be "
+        "said again (params.max_buffered_speech_s, params.resume_within_s)",
+        code="speechLost",
+    )
+
+
+def _slow_delivery(event: SlowDelivery) -> str:
+    return (
+        f"the TTS delivers {event.pace:.2f} s of audio in a second: the "
+        "service may run out of it and stall. Use a TTS that is faster than "
+        "real time, or set params.prebuffer_ms"
+    )
+
+
+def _preempted(event: Preempted) -> str:
+    return (
+        f"Spatius interrupted the request {event.req_id} by itself "
+        f"({event.reason or 'it gave no reason'}): its rest is said again, and "
+        "from now on each request waits until the one before has ended, unless "
+        "params.one_request_at_a_time is false"
     )

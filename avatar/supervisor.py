@@ -300,6 +300,7 @@ class Supervisor:
         reason = "connected" if self._outage is None else "recovered"
         if self._replaced is not None:
             reason = "renewed"
+        self._speech.connected()
         self._is_served = True
         self._is_wanted = False
         self._replaced = None

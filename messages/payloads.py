@@ -127,6 +127,7 @@ def utterance(
     """Return the `metrics` of one utterance: audio_ms = sent + voice + lost +
     dropped; resent_ms was written twice."""
     delay_ms = summary.first_audio_delay_ms
+    latency_ms, pace = summary.playback_latency_ms, summary.delivery_pace
     return _metrics(
         summary.req_id,
         {
@@ -145,6 +146,10 @@ def utterance(
             "first_audio_delay_ms": None
             if delay_ms is None
             else round(delay_ms, 1),
+            "playback_latency_ms": None
+            if latency_ms is None
+            else round(latency_ms, 1),
+            "delivery_pace": None if pace is None else round(pace, 2),
             "interrupted": summary.interrupted,
         },
         _metadata(

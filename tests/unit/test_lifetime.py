@@ -73,7 +73,7 @@ async def test_stop_during_a_renewal_refuses_what_waits():
     await settle()
     assert stage.service.session.received == b""
     await stage.stop()
-    assert stage.speech.totals.refused == len(audio) // 2
+    assert stage.speech.totals.stopped == len(audio) // 2
     assert stage.service.violations == []
 
 

@@ -302,6 +302,7 @@ def test_utterance_is_measured():
             "dropped_ms": 300,
             "dropped_by_flush_ms": 200,
             "dropped_by_overflow_ms": 100,
+            "dropped_by_stop_ms": 0,
             "first_audio_delay_ms": 1.3,
             "interrupted": True,
         },

@@ -21,6 +21,7 @@ from spatius_avatar_python.avatar.reporter import (
 )
 from spatius_avatar_python.messages import payloads as reports
 from spatius_avatar_python.session.retry import STABLE_AFTER_S, Lifetime
+from spatius_avatar_python.speech.outputs import BEHIND_AFTER_S
 
 
 async def test_connection_is_reported():
@@ -146,6 +147,7 @@ async def test_fatal_error_names_the_turn():
 async def test_overflow_is_reported_while_a_call_is_blocked():
     """What is refused behind a stalled socket is reported in time."""
     stage = await held(max_buffered_s=1.0)
+    await stage.clock.advance(BEHIND_AFTER_S)
     for _ in range(150):
         stage.speak(pcm(10), FIRST)
     await stage.clock.advance(1.1)
@@ -158,6 +160,7 @@ async def test_overflow_is_reported_while_a_call_is_blocked():
 async def test_overflow_names_the_turn_that_was_refused():
     """Not the one whose speech is in its way."""
     stage = await held(max_buffered_s=1.0)
+    await stage.clock.advance(BEHIND_AFTER_S)
     stage.speak(pcm(980), FIRST)
     stage.speak(pcm(500), SECOND)
     await stage.clock.advance(1.1)

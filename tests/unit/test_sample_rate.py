@@ -13,6 +13,7 @@ from avatar_stage import (
 )
 from fakes import LOST, settle
 from spatius_avatar_python.session.retry import Lifetime
+from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
 
 
 async def test_given_rate_opens_a_session_at_once():
@@ -152,7 +153,7 @@ async def test_spare_of_another_rate_is_not_used():
     stage.speak(pcm(20), FIRST, 24000)
     stage.speech_ends(FIRST)
     await stage.start()
-    await stage.clock.advance(3.0)
+    await stage.clock.advance(2.0 + PLAYBACK_MARGIN_S)
     assert stage.service.events[-1] == (2, "prepare")
     audio = pcm(20)
     stage.speak(audio, SECOND, 16000)

@@ -157,7 +157,7 @@ async def test_end_of_speech_and_flush_do_not_wake_it(what):
 
 
 async def test_a_stale_frame_does_not_wake_it():
-    """Not even one that is reported: its turn goes on long after its flush."""
+    """Its turn goes on behind its flush."""
     stage = await ready()
     stage.speak(pcm(20), FIRST)
     await settle()
@@ -165,7 +165,7 @@ async def test_a_stale_frame_does_not_wake_it():
     await settle()
     await stage.lose(IDLE)
     for _ in range(3):
-        await stage.clock.advance(6.0)
+        await stage.clock.advance(3.0)
         stage.speak(pcm(20), FIRST)
         await settle()
         assert stage.avatar.state == "asleep"
@@ -364,7 +364,8 @@ async def delay_ms(stage: Stage) -> float:
     stage.speak(pcm(20), SECOND)
     await stage.clock.advance(0.4)
     stage.session.release()
-    await stage.clock.advance(3.0)  # no end comes
+    stage.speech_ends(SECOND)
+    await stage.clock.advance(3.0)
     [utterance] = stage.outbox.utterances[reported:]
     return utterance["metrics"]["first_audio_delay_ms"]
 
