@@ -429,11 +429,11 @@ class AvatarOutput:
             # It was cut while the writer held a part of it.
             backlog.summarize(utterance)
             return
-        if not utterance.started:
-            backlog.update(self.playout, now)
         if step.end and utterance.ended and not utterance.left:
             backlog.queue.popleft()
             utterance.is_written = True
+        if step.end or not utterance.started:
+            backlog.update(self.playout, now)
 
     def _settle(self) -> tuple[Step, Optional[Utterance]]:
         step, utterance = self.step, self.owner
@@ -456,16 +456,18 @@ class AvatarOutput:
         playout.stop_at(request, position, now)
         while playout.requests[0] is not request:
             backlog.pop(playout)
-        if self.in_request or playout.requests[-1] is not request:
-            # The service plays another request, or waits for more of one.
-            self.interrupt_due = True
-            self.in_request = False
         limits = backlog.limits
-        if (
-            limits.resume_within_s
+        is_last = playout.requests[-1] is request
+        is_said_again = (
+            limits.resume_within_s > 0
             and limits.one_request_at_a_time is not False
             and utterance.cuts <= MAX_CUTS
-        ):
+        )
+        if (self.in_request and is_last) or (is_said_again and not is_last):
+            # The SDK would go on with this request; or another one plays.
+            self.interrupt_due = True
+            self.in_request = False
+        if is_said_again:
             self._take_back(now, 0.0)
             return
         playout.drop(request, now)

@@ -1,6 +1,6 @@
 """A Speech with its writers, for tests of what the listener hears."""
 
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from spatius_avatar_python.speech import (
     AudioEnd,
@@ -33,12 +33,15 @@ class Speaking:
         max_buffered_s: float = 60.0,
         rewind_s: float = 0.5,
         within_s: float = 15.0,
+        end_timeout_s: float = 0.0,
+        **more: Any,
     ) -> None:
         limits = Limits(
             max_buffered_s=max_buffered_s,
-            end_timeout_s=0.0,
+            end_timeout_s=end_timeout_s,
             resume_rewind_s=rewind_s,
             resume_within_s=within_s,
+            **more,
         )
         self.speech = Speech(sample_rate=RATE, limits=limits)
         self.now = 0.0
@@ -102,6 +105,15 @@ class Speaking:
             self.speech.tick(at)
         self.now = until
         self.speech.tick(until)
+
+    def silent(self, seconds: float) -> None:
+        """Let time pass in which the service answers no ping."""
+        self.speech.doubt(self.now)
+        self.wait(seconds)
+
+    def answer(self) -> None:
+        """Have the service answer a ping behind all that was written."""
+        self.speech.arrived(self.speech.mark(), self.now)
 
     def lose(self) -> None:
         """Lose the connection."""

@@ -1,12 +1,14 @@
 """The playout clock: what the listener has heard, and what is reported."""
 
 import pytest
-from spatius_avatar_python.speech import Interrupt
+from spatius_avatar_python.speech import Interrupt, Lost
 from spatius_avatar_python.speech.playout import (
     END_MARGIN_S,
+    PLAYBACK_MARGIN_S,
+    SIGNALLED_MARGIN_S,
 )
 from spatius_avatar_python.speech.utterance import CUT, LOST, PLAYED
-from speaking import TURN, Speaking, pcm
+from speaking import BYTES_PER_MS, TURN, Speaking, audio_of, pcm
 
 
 def position_ms(speaking: Speaking) -> float:
@@ -450,3 +452,216 @@ def test_a_long_utterance_keeps_only_what_may_be_said_again():
         speaking.write()
         speaking.wait(0.1)
     assert 0.5 < speaking.speech.kept_s < 8.0
+
+
+# The service's word
+
+
+def test_what_is_signalled_as_playing_is_audible_whatever_the_clock_says():
+    """Its end was estimated and reported; a flush still interrupts it."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write()
+    speaking.wait(5.0)
+    assert speaking.end().reason == PLAYED
+    speaking.speech.playback("r", "playing", None, "", speaking.now)
+    speaking.wait(20.0)
+    speaking.speech.flush(speaking.now)
+    assert speaking.write() == [Interrupt()]
+
+
+@pytest.mark.parametrize("state", ["ended", "interrupted", "paused"])
+def test_what_is_signalled_as_ended_is_not_audible(state):
+    """A flush a moment later interrupts nothing."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write()
+    speaking.speech.playback("r", "playing", None, "", speaking.now)
+    speaking.wait(1.4)
+    speaking.speech.playback("r", state, None, "", speaking.now)
+    speaking.wait(PLAYBACK_MARGIN_S)
+    speaking.speech.flush(speaking.now)
+    assert speaking.write() == []
+
+
+def test_a_signalled_end_needs_a_smaller_margin():
+    """The session may be closed soon after it."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write()
+    speaking.wait(1.0)
+    speaking.speech.playback("r", "ended", None, "", speaking.now)
+    speaking.wait(SIGNALLED_MARGIN_S)
+    assert speaking.speech.is_idle(speaking.now)
+
+
+@pytest.mark.parametrize("after_s", [0.5, 2.9])
+def test_without_signals_a_flush_soon_after_the_end_interrupts(after_s):
+    """The service may have begun late: one needless interrupt at most."""
+    speaking = Speaking()
+    speaking.speak(5000)
+    speaking.write()
+    speaking.wait(5.0 + after_s)
+    speaking.speech.flush(speaking.now)
+    assert speaking.write() == [Interrupt()]
+    speaking.speech.flush(speaking.now)
+    assert speaking.write() == []
+
+
+def test_the_latency_of_playback_is_measured():
+    """From the first audio written to the service's word."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write()
+    speaking.wait(0.25)
+    speaking.speech.playback("r", "playing", None, "", speaking.now)
+    speaking.wait(5.0)
+    assert speaking.summary().playback_latency_ms == pytest.approx(250)
+
+
+def test_a_position_tells_the_latency_too():
+    """By as much as was played then, it began earlier."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write()
+    speaking.wait(0.5)
+    speaking.speech.playback("r", "playing", 300.0, "", speaking.now)
+    speaking.wait(5.0)
+    assert speaking.summary().playback_latency_ms == pytest.approx(200)
+
+
+def test_without_signals_no_latency_is_known():
+    """An estimate is no measurement."""
+    speaking = Speaking()
+    speaking.speak(1000)
+    speaking.write()
+    speaking.wait(5.0)
+    assert speaking.summary().playback_latency_ms is None
+
+
+# Parts that the listener missed
+
+
+def test_what_was_lost_is_not_reported_as_played():
+    """The agent must not take for said what nobody heard."""
+    speaking = Speaking(max_buffered_s=1.0, rewind_s=0.0)
+    for _ in range(8):
+        speaking.speak(1000, end=False)
+        speaking.write("first")
+    speaking.speech.end(speaking.now)
+    speaking.write("first")
+    speaking.lose()
+    speaking.write("second")
+    speaking.wait(20.0)
+    assert (speaking.end().reason, speaking.summary().lost_ms) == (LOST, 3000)
+    (lost,) = speaking.reports(Lost)
+    assert lost.lost_s == pytest.approx(3.0)
+
+
+# Pauses of a request that was announced
+
+
+def announced(speaking: Speaking, ms: float) -> bytes:
+    return speaking.speak(ms, end=False, turn=TURN, request_id="tts")
+
+
+@pytest.mark.parametrize("pauses_s", [[2.0], [2.0, 30.0, 5.0]])
+def test_a_request_is_one_pair_whatever_its_pauses(pauses_s):
+    """The service gets its end at each; the position goes on."""
+    speaking = Speaking(end_timeout_s=1.5)
+    announced(speaking, 1000)
+    ends = sum(step.end for step in speaking.write("r0"))
+    for index, pause_s in enumerate(pauses_s):
+        speaking.wait(pause_s)
+        ends += sum(step.end for step in speaking.write("r0"))
+        assert ends == index + 1
+        speaking.wait(1.0)
+        assert not speaking.ends
+        speaking.speech.frame(pcm(1000), speaking.now, TURN)
+        speaking.write(f"r{index + 1}")
+    speaking.speech.end(speaking.now, TURN, request_id="tts")
+    speaking.write("last")
+    speaking.wait(5.0)
+    (start,), end = speaking.starts, speaking.end()
+    assert start.request_id == end.request_id == "tts"
+    total_ms = 1000 * (len(pauses_s) + 1)
+    assert (end.reason, end.playback_position_ms) == (PLAYED, total_ms)
+    assert speaking.summary().sent_ms == total_ms
+
+
+@pytest.mark.parametrize("ended_by", ["end", "start", "flush", "stop", "time"])
+def test_a_pause_ends_with_its_request(ended_by):
+    """Or with the next one, a flush, the stop, or after a minute."""
+    speaking = Speaking(end_timeout_s=1.5)
+    announced(speaking, 1000)
+    speaking.write()
+    speaking.wait(5.0)
+    speaking.write()
+    assert not speaking.ends
+    if ended_by == "end":
+        speaking.speech.end(speaking.now, TURN, request_id="tts")
+    elif ended_by == "start":
+        speaking.speech.start(speaking.now, TURN, "next")
+    elif ended_by == "flush":
+        speaking.speech.flush(speaking.now)
+    elif ended_by == "stop":
+        speaking.speech.close(speaking.now)
+    else:
+        speaking.wait(60.0)
+    end = speaking.end()
+    assert end.playback_position_ms == 1000
+    reasons = {"flush": CUT, "stop": LOST}
+    assert end.reason == reasons.get(ended_by, PLAYED)
+    assert speaking.write() == []
+    speaking.summary()
+
+
+def test_a_session_may_be_renewed_in_a_pause():
+    """Nothing is said, waits or plays."""
+    speaking = Speaking(end_timeout_s=1.5)
+    announced(speaking, 1000)
+    speaking.write()
+    speaking.wait(5.0)
+    speaking.write()
+    assert speaking.speech.is_idle(speaking.now)
+    assert speaking.speech.next_sample_rate is None
+    speaking.lose()
+    audio = pcm(500)
+    speaking.speech.frame(audio, speaking.now, TURN)
+    assert not speaking.speech.is_idle(speaking.now)
+    assert audio_of(speaking.write("second")) == audio
+    speaking.speech.end(speaking.now, TURN)
+    speaking.write("second")
+    speaking.wait(5.0)
+    assert speaking.end().playback_position_ms == 1500
+
+
+def test_a_loss_in_a_pause_resumes_what_was_not_heard():
+    """The rest of the request follows it, in one pair."""
+    speaking = Speaking(end_timeout_s=0.2, rewind_s=0.0)
+    first = announced(speaking, 1000)
+    speaking.write("first")
+    speaking.wait(0.25)
+    speaking.write("first")
+    second = pcm(1000)
+    speaking.speech.frame(second, speaking.now, TURN)
+    speaking.write("second")
+    speaking.wait(0.25)
+    speaking.lose()
+    speaking.speech.end(speaking.now, TURN)
+    steps = speaking.write("third")
+    assert audio_of(steps) == first[500 * BYTES_PER_MS :] + second
+    assert sum(step.end for step in steps) == 1
+    speaking.wait(5.0)
+    assert speaking.end().playback_position_ms == 2000
+
+
+def test_what_was_not_announced_ends_with_its_timeout():
+    """Nothing tells that more is to come."""
+    speaking = Speaking(end_timeout_s=1.5)
+    speaking.speak(1000, end=False)
+    speaking.write()
+    speaking.wait(2.0)
+    speaking.write()
+    speaking.wait(2.0)
+    assert speaking.end().reason == PLAYED
