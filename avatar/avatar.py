@@ -114,13 +114,16 @@ class Avatar:
             await self._fallback.speak()
         # Mostly a frame continues an utterance and has left by now: nothing
         # else is due then, nor anything earlier than before.
+        joins_until = self._speech.joins_until
         if (
             opens
             or self._speech.has_events
-            or self._speech.has_waiting
+            or (self._speech.has_waiting and joins_until is None)
             or self._arrival.is_at_rest
         ):
             self._drive()
+        elif joins_until is not None:
+            self._alarm.set(joins_until)
 
     def speech_starts(
         self, turn: Optional[Turn] = None, request_id: str = ""

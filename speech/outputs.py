@@ -28,6 +28,13 @@ BEHIND_AFTER_S = 1.0
 """A connection that leaves audio to be written for so long does not take it
 as fast as it comes."""
 
+JOIN_AHEAD_S = 1.0
+"""How much of a request must be ahead at the service for its frames to be
+joined into fewer messages, each of which costs CPU whatever its size."""
+
+JOIN_WAIT_S = 0.02
+"""How long a frame waits for others to be joined with."""
+
 MAX_CUTS = 3
 """How often the service may cut an utterance at one position before the rest
 of it is given up."""
@@ -184,6 +191,9 @@ class AvatarOutput:
         self._is_connected = False
         self._behind_since: Optional[float] = None
         """Since when the writer has had something to write."""
+        self.joins_until: Optional[float] = None
+        """Until when the audio that waits may be joined with more, None if
+        it is to be sent at once."""
         self._room_kept = 0  # for the audio written of the first utterance
         self._cut: Optional[tuple[Request, int]] = None
         """A request that the service cut, and where."""
@@ -247,6 +257,7 @@ class AvatarOutput:
     def next(self, now: float) -> Optional[Step]:
         """Return the writer's next step, None if there is none now."""
         assert self.step is None, "the step before is not settled"
+        self.stop_joining(now)
         if self.interrupt_due:
             self.interrupt_due = False
             self.step = Interrupt()
@@ -256,6 +267,7 @@ class AvatarOutput:
             audio = b""
             if utterance.left:
                 audio = utterance.take(utterance.message_size)
+                self.joins_until = None
             is_end = utterance.is_closing and not utterance.left
             self.step = Send(audio, is_end)
         if self.step is not None and self._behind_since is None:
@@ -304,6 +316,23 @@ class AvatarOutput:
         self.interrupt_due = not isinstance(self.step, Interrupt)
         self._cut = None
 
+    def join(self, utterance: Utterance, now: float) -> None:
+        """Have a frame that has just come in wait for others, if the service
+        has enough of its request ahead (rule of speech 7)."""
+        self.joins_until = None
+        if (
+            self.in_request
+            and self._backlog.queue[0] is utterance
+            and not self.playout.is_in_doubt
+            and self.playout.ahead_s(now) >= JOIN_AHEAD_S
+        ):
+            self.joins_until = now + JOIN_WAIT_S
+
+    def stop_joining(self, now: float) -> None:
+        """Have the audio sent that has waited long enough."""
+        if self.joins_until is not None and now >= self.joins_until:
+            self.joins_until = None
+
     def connected(self) -> None:
         """There is a connection that takes audio."""
         self._is_connected = True
@@ -318,7 +347,7 @@ class AvatarOutput:
         backlog = self._backlog
         backlog.update(self.playout, now)
         self._is_connected = self.in_request = self.interrupt_due = False
-        self._cut = None
+        self._cut = self.joins_until = None
         self.playout.doubt_arrival(now)
         self._take_back(now, backlog.limits.resume_rewind_s)
         self.playout.renew()
@@ -467,6 +496,7 @@ class AvatarOutput:
             # The SDK would go on with this request; or another one plays.
             self.interrupt_due = True
             self.in_request = False
+            self.joins_until = None
         if is_said_again:
             self._take_back(now, 0.0)
             return
@@ -511,8 +541,12 @@ class AvatarOutput:
         if not queue or queue[0].output == "voice" or self._other.requests:
             return False  # one output at a time
         utterance = queue[0]
+        if utterance.is_closing and self.in_request:
+            return True
+        if self.joins_until is not None:
+            return utterance.left >= utterance.message_size
         if self.in_request:
-            return utterance.left > 0 or utterance.is_closing
+            return utterance.left > 0
         return (
             utterance.left > 0
             and not self._is_held_back()

@@ -95,7 +95,10 @@ class Speech:
                 )
                 self._backlog.queue.append(utterance)
         assert utterance is not None
+        had_left = utterance.left
         self._intake.add(utterance, pcm, now, turn)
+        if not had_left:
+            self._avatar.join(utterance, now)
         return opens
 
     def start(
@@ -135,6 +138,7 @@ class Speech:
         self._intake.end(turn, request_id, now)
         if is_end and cut:
             # No more of the cut speech will come: the next audio is not stale.
+            self._intake.end_overflow()
             self._drop_all(now)
             self._intake.fence.lower()
         elif is_end:
@@ -180,6 +184,7 @@ class Speech:
         self._intake.open = None
         self._intake.overflow.cancel()
         self._avatar.in_request = self._avatar.interrupt_due = False
+        self._avatar.joins_until = None
         self._voice.close()
         for utterance in self._take_all(now):
             dropped = utterance.drop(0)
@@ -204,6 +209,7 @@ class Speech:
             self._backlog.discard_all_lost()
             self._backlog.report_loss()
         self._avatar.release_heard(now)
+        self._avatar.stop_joining(now)
         self._intake.tick(now)
 
     @property
@@ -215,6 +221,7 @@ class Speech:
             self._voice.playout.due_at,
             self._intake.due_at,
             NEVER if stale_at is None else stale_at,
+            self.joins_until or NEVER,
         )
 
     # The avatar's writer: it asks `next` for a step, carries it out, and
@@ -224,6 +231,12 @@ class Speech:
     def has_step(self) -> bool:
         """Whether `next` would return a step."""
         return self._avatar.has_step
+
+    @property
+    def joins_until(self) -> Optional[float]:
+        """Until when the audio that waits may be joined with more; None if it
+        is to be written at once."""
+        return self._avatar.joins_until
 
     @property
     def has_backlog(self) -> bool:
@@ -471,6 +484,7 @@ class Speech:
     def _drop_all(self, now: float) -> list[Utterance]:
         """Drop all audio that plays or waits, and have it interrupted. Return
         the utterances."""
+        self._avatar.joins_until = None
         if self._avatar.may_be_playing(now):
             self._avatar.interrupt()
         if self._intake.open is not None:

@@ -25,7 +25,7 @@ from spatius_avatar_python.speech.intake import (
     STALE_PAUSE_S,
     TURN_REUSE_LIMIT_S,
 )
-from spatius_avatar_python.speech.outputs import BEHIND_AFTER_S
+from spatius_avatar_python.speech.outputs import BEHIND_AFTER_S, JOIN_AHEAD_S
 from spatius_avatar_python.speech.playout import (
     PLAYBACK_MARGIN_S,
     SENTENCE_GAP_S,
@@ -258,6 +258,7 @@ class SpeechMachine(RuleBasedStateMachine):
             if is_end:
                 said.request_id = said.request_id or request_id
         if is_end and cut:
+            self.refusing = False
             self.model_drop()
             self.flushed.pop(None, None)
         elif is_end:
@@ -325,7 +326,14 @@ class SpeechMachine(RuleBasedStateMachine):
         step = self.speech.next(self.now)
         if step is None:
             assert not self.interrupt_due, "an interrupt is missing"
-            assert self.speech.totals.waiting == 0, "it keeps audio back"
+            waiting = self.speech.totals.waiting
+            joins_until = self.speech.joins_until
+            if joins_until is None:
+                assert waiting == 0, "it keeps audio back"
+            else:
+                assert 0 < waiting < MESSAGE_SAMPLES, "it waits for too much"
+                assert self.now < joins_until, "it waits for too long"
+                assert self.audible_until >= self.now + JOIN_AHEAD_S - 1e-6
             if self.request is not None:
                 said = self.request.said
                 assert not (said.ended or said.paused), "an end is missing"
