@@ -13,6 +13,7 @@ from spatius_avatar_python.speech import (
     Summary,
     Turn,
 )
+from speech_steps import BYTES_PER_MS as BYTES_PER_MS
 from speech_steps import RATE, check_sum, pcm, written
 
 TURN = Turn("session", 1)
