@@ -270,7 +270,9 @@ class Intake:
         self._outputs = outputs
         self._limits = limits
         self._totals = totals
-        self._high = 0  # watermark, in bytes at the latest utterance's rate
+        self.high = 0
+        """How much may wait that cannot be sent, in bytes at the latest
+        utterance's rate."""
         self._is_slow = False  # the TTS, in the latest utterance
 
     # Questions
@@ -355,7 +357,7 @@ class Intake:
             and _goes_on(before, turn, bytes_per_s)
         ):
             utterance.odd_byte = before.odd_byte
-        self._high = size_of(self._limits.max_buffered_s, bytes_per_s)
+        self.high = size_of(self._limits.max_buffered_s, bytes_per_s)
         self.open = utterance
         return utterance
 
@@ -381,7 +383,7 @@ class Intake:
                 return
         size = len(pcm)
         utterance.counts.received += size
-        room = self._high - self._totals.waiting * BYTES_PER_SAMPLE
+        room = self.high - self._totals.waiting * BYTES_PER_SAMPLE
         if size > room or self.overflow.is_refusing:
             size = self._refuse(utterance, size, room, now)
             if not size:
@@ -485,25 +487,29 @@ class Intake:
         size of the other part."""
         if self.overflow.is_refusing:
             self._accept_again(now)
-        if self._is_taken(now):
+        if self.is_taken(now):
             return size
         accepted = 0 if self.overflow.is_refusing else min(max(room, 0), size)
         refused = size - accepted
         if refused:
-            utterance.counts.refused += refused
             self._totals.refuse_unqueued(refused)
-            refused_s = refused / utterance.bytes_per_s
-            self.overflow.refuse(refused_s, utterance.turn, now)
+            self.refuse(utterance, refused, now)
         return accepted
+
+    def refuse(self, utterance: Utterance, size: int, now: float) -> None:
+        """Note that `size` bytes of an utterance found no room."""
+        utterance.counts.refused += size
+        refused_s = size / utterance.bytes_per_s
+        self.overflow.refuse(refused_s, utterance.turn, now)
 
     def _accept_again(self, now: float) -> None:
         """End the overflow if audio is taken again, or if the audio that
         waits is below the low watermark."""
         waiting = self._totals.waiting * BYTES_PER_SAMPLE
-        if waiting <= self._high // 2 or self._is_taken(now):
+        if waiting <= self.high // 2 or self.is_taken(now):
             self.overflow.end(self._events)
 
-    def _is_taken(self, now: float) -> bool:
+    def is_taken(self, now: float) -> bool:
         """Return whether an output takes audio as fast as it comes."""
         return any(output.takes_audio(now) for output in self._outputs)
 

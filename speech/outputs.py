@@ -24,7 +24,10 @@ from .utterance import (
     size_of,
 )
 
-BEHIND_AFTER_S = 1.0
+STALLED_AFTER_S = 1.0
+"""A connection takes no audio if one write waits for so long."""
+
+BEHIND_AFTER_S = 10.0
 """A connection that leaves audio to be written for so long does not take it
 as fast as it comes."""
 
@@ -189,6 +192,7 @@ class AvatarOutput:
         self.in_request = False
         """The service holds an open request of the first utterance."""
         self._is_connected = False
+        self._step_at = float("inf")  # when the step in progress began
         self._behind_since: Optional[float] = None
         """Since when the writer has had something to write."""
         self.joins_until: Optional[float] = None
@@ -244,13 +248,21 @@ class AvatarOutput:
     def takes_audio(self, now: float) -> bool:
         """Return whether the connection takes audio as fast as it comes.
         Where the writer has no step, audio waits for another reason."""
-        if not self._is_connected:
+        if not self._is_connected or now >= self.stalls_at:
             return False
         return (
             self._behind_since is None
             or now < self._behind_since + BEHIND_AFTER_S
             or (self.step is None and not self.has_step)
         )
+
+    @property
+    def stalls_at(self) -> float:
+        """When the step in progress has waited for too long, inf if there is
+        none."""
+        if self.step is None:
+            return float("inf")
+        return self._step_at + STALLED_AFTER_S
 
     # Steps
 
@@ -270,6 +282,7 @@ class AvatarOutput:
                 self.joins_until = None
             is_end = utterance.is_closing and not utterance.left
             self.step = Send(audio, is_end)
+        self._step_at = now
         if self.step is not None and self._behind_since is None:
             self._behind_since = now
         return self.step
@@ -610,7 +623,7 @@ class VoiceOutput:
     def takes_audio(self, now: float) -> bool:
         """Return whether the voice takes audio as fast as it comes."""
         return self._speaks and (
-            self.step is None or now < self._began_at + BEHIND_AFTER_S
+            self.step is None or now < self._began_at + STALLED_AFTER_S
         )
 
     def has_step(self, now: float, may_begin: bool) -> bool:

@@ -210,6 +210,8 @@ class Speech:
             self._backlog.report_loss()
         self._avatar.release_heard(now)
         self._avatar.stop_joining(now)
+        if now >= self._trim_at:
+            self._trim(now)
         self._intake.tick(now)
 
     @property
@@ -222,6 +224,7 @@ class Speech:
             self._intake.due_at,
             NEVER if stale_at is None else stale_at,
             self.joins_until or NEVER,
+            self._trim_at,
         )
 
     # The avatar's writer: it asks `next` for a step, carries it out, and
@@ -464,6 +467,33 @@ class Speech:
         else:
             self._intake.timed_out = utterance
             self._end_open()
+
+    @property
+    def _excess(self) -> int:
+        """How much more waits than may for a connection that takes none, in
+        bytes."""
+        return self.totals.waiting * BYTES_PER_SAMPLE - self._intake.high
+
+    @property
+    def _trim_at(self) -> float:
+        """When to refuse the excess: it came while the connection seemed to
+        take it."""
+        return self._avatar.stalls_at if self._excess > 0 else NEVER
+
+    def _trim(self, now: float) -> None:
+        """Refuse the newest of the audio that waits (rule 6)."""
+        for utterance in reversed(list(self._backlog.queue)):
+            held = self._held_of(utterance)
+            size = min(self._excess, utterance.unwritten(held or 0)) & ~1
+            if size <= 0:
+                break
+            utterance.cut_end(size)
+            self.totals.refuse(size)
+            self._intake.refuse(utterance, size, now)
+            is_untouched = utterance.output is None and held is None
+            if is_untouched and utterance.ended and not utterance.left:
+                self._backlog.queue.remove(utterance)
+                self._backlog.close(utterance)
 
     def _end_open(self) -> None:
         utterance, self._intake.open = self._intake.open, None

@@ -303,10 +303,29 @@ class Tape:
         self.position = self.reached
         return lost
 
+    def unwritten(self, held: int) -> int:
+        """Return how much of the audio that is left has never been written;
+        a writer holds `held` bytes, which are not counted."""
+        return self.left - max(0, self.again - held)
+
+    def cut_end(self, size: int) -> None:
+        """Discard the newest `size` bytes, none of which were written."""
+        self.left -= size
+        while size:
+            frame = self.frames.pop()
+            begin = 0 if self.frames else self.offset
+            rest = len(frame) - size
+            if rest > begin:
+                self.frames.append(frame[:rest])
+                return
+            size -= len(frame) - begin
+        if not self.frames:
+            self.offset = 0
+
     def drop(self, held: int) -> int:
         """Discard all that is to be written, and return how much of it has
         never been; a writer holds `held` bytes, which are not counted."""
-        waiting = self.left - max(0, self.again - held)
+        waiting = self.unwritten(held)
         self.frames.clear()
         self.offset = self.left = 0
         self.forget()

@@ -10,6 +10,7 @@ import pytest
 import websockets
 from agent import SERVER_OPTIONS, properties, speech
 from fakes import FakeClock
+from spatius_avatar_python.speech.outputs import STALLED_AFTER_S
 
 from devkit.harness.messages import audio_frame
 from devkit.harness.rig import Rig
@@ -202,6 +203,8 @@ async def test_memory_stays_within_the_bound_while_the_socket_is_stalled(
         while rig.totals.waiting < bound_s * 24000:
             await rig.send_frame(audio_frame(second, 1))
             await asyncio.sleep(0.005)
+        clock.jump(STALLED_AFTER_S)  # the socket takes nothing, that is clear
+        await rig.send_data("trigger_connect")  # and found by what comes next
         gc.collect()
         tracemalloc.start()
         for _ in range(600):

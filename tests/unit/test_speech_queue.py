@@ -89,16 +89,16 @@ def test_overflow_ends_when_half_of_the_room_is_free():
     where the connection is slow."""
     speech = make(max_buffered_s=1.0, end_timeout_s=0.0)
     speech.frame(pcm(1500), 0.0)
-    for second in range(4):
+    for second in (0.0, 4.0, 8.0, 12.0):
         speech.next(second)
         written(speech, second)
-    speech.frame(pcm(10), 4.0)
+    speech.frame(pcm(10), 12.0)
     assert overflows_of(speech) == []
-    speech.next(4.0)
-    written(speech, 4.0)
+    speech.next(12.0)
+    written(speech, 12.0)
     refused = speech.totals.refused
     audio = pcm(10)
-    speech.frame(audio, 4.0)
+    speech.frame(audio, 12.0)
     assert speech.totals.refused == refused
     [overflow] = overflows_of(speech)
     assert overflow.refused_s == pytest.approx(0.51)
