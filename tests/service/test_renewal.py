@@ -49,6 +49,14 @@ async def say(rig: Rig, pcm: bytes, turn_id: int, end: bool = True) -> None:
         )
 
 
+async def answered(rig: Rig) -> None:
+    """Wait until the service has answered the latest ping."""
+    avatar = rig.extension.avatar
+    assert avatar is not None
+    while avatar._arrival.unanswered_since is not None:
+        await asyncio.sleep(0.001)
+
+
 async def heard(rig: Rig, clock: MovableClock) -> None:
     """Pass time until all that was said has been heard."""
     avatar = rig.extension.avatar
@@ -119,6 +127,7 @@ async def test_speech_without_a_pause_goes_on_in_the_new_session() -> None:
             await server.until(
                 lambda r, end=at + 4800: len(r.received()) >= end
             )
+            await answered(rig)
             clock.advance(1.3)
             await asyncio.sleep(0.01)
             await rig.state("ready")  # this clock stands still meanwhile
