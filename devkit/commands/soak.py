@@ -62,6 +62,9 @@ SIGNALS = (
 REPEAT_LIMIT_MS = 800
 """The rewind, and 300 ms."""
 
+DOUBT_MS = 1000
+"""The interval of pings: speech after the latest answer is in doubt."""
+
 MAX_STALL_S = 0.2
 TOLERANCE_MS = 1.0
 MINUTE_S = 60.0
@@ -99,6 +102,7 @@ class Talk:
         self.server = server
         self.clock = clock
         self.rng = random.Random(seed)
+        self.repeat_limit_ms = REPEAT_LIMIT_MS
         self._rig = rig
         self._conversation = Conversation(rig, server, clock, seed=seed)
         self._conversation.flush_latency_s = MAX_STALL_S
@@ -152,8 +156,9 @@ class Talk:
         tally.overlap_ms += verdict.overlap_ms
         tally.stale_ms += verdict.stale_ms
         tally.violations += verdict.violations(
-            max_repeat_ms=REPEAT_LIMIT_MS, tolerance_ms=TOLERANCE_MS
+            max_repeat_ms=self.repeat_limit_ms, tolerance_ms=TOLERANCE_MS
         )
+        self.repeat_limit_ms = REPEAT_LIMIT_MS
         tally.violations += unpaired(self._rig.env.reports)
         self._rig.env.reports.clear()
 
@@ -214,6 +219,12 @@ def _black_hole(talk: Talk) -> float:
     return for_s + MAX_STALL_S
 
 
+def _host_vanishes(talk: Talk) -> None:
+    """Speech ends at once, and the connection is lost much later."""
+    talk.repeat_limit_ms = REPEAT_LIMIT_MS + DOUBT_MS
+    talk.server.now(BlackHole(host_vanishes=True))
+
+
 def _now(fault: RuntimeFault) -> Callable[[Talk], None]:
     return lambda talk: talk.server.now(fault)
 
@@ -231,6 +242,7 @@ _FAULTS: dict[str, Callable[[Talk], float | None]] = {
         Stall(for_s=talk.rng.uniform(0.02, MAX_STALL_S))
     ),
     "black hole": _black_hole,
+    "host vanishes": _host_vanishes,
     "non-fatal error (server_error)": _now(
         ServerError(13, "driven server request failed")
     ),
