@@ -26,10 +26,10 @@ MINUTE_S = 60.0
 AWAKE = {**PATIENT, "idle_disconnect_s": 0}
 
 
-@asynccontextmanager
 REWIND_MS = 500  # params.resume_rewind_ms
 
 
+@asynccontextmanager
 async def stage(**params: Any) -> AsyncIterator[tuple[Any, Any, Any]]:
     """Yield clock, server and a rig that is ready."""
     clock = MovableClock()
