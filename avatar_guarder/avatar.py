@@ -60,7 +60,7 @@ class Stream:
         self._begin = self.path.stat().st_size
 
     def text(self) -> str:
-        """Return what was printed since `mark`."""
+        """Return the text that was printed since `mark`."""
         with open(self.path, "rb") as file:
             file.seek(self._begin)
             return file.read().decode(errors="replace")
@@ -126,7 +126,7 @@ class Avatar:
         if direction == "property":
             declared = self.api.get("property") or {}
             known = declared.get("properties", declared)
-            # What an environment variable fills is often declared nowhere.
+            # Values filled from environment variables are often not declared.
             return name in known or name in self.base
         entries = self.api.get(direction) or []
         return any(entry.get("name") == name for entry in entries)
@@ -242,7 +242,7 @@ class Avatar:
         return play(addon or self.addon, tree, graph, timeout_s)
 
     def hearing(self, rate_hz: int) -> Hearing:
-        """Return how its speech is compared with what was said."""
+        """Return the comparison of received speech with sent speech."""
         return Hearing(rate_hz, self.vendor_hz or rate_hz)
 
     @contextlib.contextmanager
@@ -265,7 +265,7 @@ class Avatar:
             prepare(vendor, self.package)
 
     def secrets(self, tree: Payload) -> list[str]:
-        """Return what must not be shown: configured, or issued in this run."""
+        """Return the secrets, configured or issued in this run."""
         found = cases.secrets(tree)
         if self.vendor is not None:
             with contextlib.suppress(NotImplementedError):

@@ -172,7 +172,7 @@ def _test(options: argparse.Namespace, own: runner.Subject | None) -> int:
 def subject_of(
     options: argparse.Namespace, own: runner.Subject | None
 ) -> runner.Subject:
-    """Return what to test. Raises `Unusable`."""
+    """Return the subject of the test. Raises `Unusable`."""
     folder = options.folder.resolve() if options.folder else None
     if folder is None:
         assert own is not None
@@ -230,7 +230,7 @@ def print_table(
     verdicts: Sequence[runner.Verdict],
     subject: runner.Subject,
 ) -> None:
-    """Print one line for each rule, what is broken first."""
+    """Print one line for each rule, the broken ones first."""
     columns = shutil.get_terminal_size((80, 24)).columns
     columns = max(LEAST_COLUMNS, columns)
     print(f"{about.extension} {about.version}, {about.runtime}, {about.date}")

@@ -3,7 +3,7 @@
 # Licensed under the Apache License, Version 2.0.
 # See the LICENSE file for more information.
 #
-"""An interpreter that has what an extension requires."""
+"""An interpreter with the requirements of an extension."""
 
 import hashlib
 import importlib.metadata
@@ -38,7 +38,7 @@ def unmet(requirements: Path) -> list[str]:
 
 
 def requirements_of(folder: Path, ten_packages: Path | None) -> list[Path]:
-    """Return the requirements files of an extension and of what it uses."""
+    """Return the requirements files of an extension and of ten_ai_base."""
     paths = [folder / "requirements.txt"]
     if ten_packages is not None:
         base = ten_packages / "system" / "ten_ai_base"

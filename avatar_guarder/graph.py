@@ -137,7 +137,7 @@ class Graph:
         self.start_limit_s = START_LIMIT_S
         self.stop_wait_s = STOP_WAIT_S
         self.progress: Callable[[], int] = lambda: 0
-        """What grows while speech arrives at the vendor."""
+        """A number that grows while speech arrives at the vendor."""
         self.life: worker.Life | None = None
         self.stop_asked_s = 0.0
         self.escapes = 0
@@ -149,7 +149,7 @@ class Graph:
         self._env: Any = None
         self._playing: asyncio.Task[None] | None = None
 
-    # What the tester calls
+    # Called by the tester
 
     async def on_start(self, ten_env: Any) -> None:
         self._env = ten_env
@@ -201,7 +201,7 @@ class Graph:
             self.start_limit_s,
         )
 
-    # What a script calls
+    # Called by a script
 
     async def send(self, message: Any) -> None:
         """Send a data message or an audio frame."""
@@ -351,8 +351,8 @@ class Graph:
     ) -> int:
         """Return `count()` once it has not changed for `quiet_s`.
 
-        For what must not come: a longer silence proves more. What goes on
-        changing is returned after `limit_s`.
+        For messages that must not come: a longer silence proves more. A
+        count that goes on changing is returned after `limit_s`.
         """
         last, since = count(), time.monotonic()
         deadline = since + limit_s
@@ -435,7 +435,7 @@ def play(
 ) -> Played:
     """Run the graph's script against the extension.
 
-    Raises `Broken`, `Unusable`, and what the script raises.
+    Raises `Broken`, `Unusable`, and exceptions of the script.
     """
     outcome: list[Any] = []
     tester = _tester_of(graph)

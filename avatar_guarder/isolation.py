@@ -79,7 +79,7 @@ class Job:
 
 @dataclass
 class Progress:
-    """What is known of a rule so far."""
+    """The results for a rule so far."""
 
     left: int = 0
     """Tests that have no result yet."""
@@ -215,14 +215,20 @@ class Isolation:
         items = [job.item for job in waiting]
         running: list[Job] = []
         try:
+            changed = True
             while waiting or running or self._late:
                 if not waiting and not running:
                     # Alone, so that this machine is as idle as it can be.
-                    waiting, self._late = self._late, []
-                waiting = self._start_ready(waiting, running)
+                    waiting, self._late, changed = self._late, [], True
+                if changed:
+                    before = len(waiting)
+                    waiting = self._start_ready(waiting, running)
+                    # Another rule may wait for one that was skipped.
+                    changed = len(waiting) < before
                 done = [job for job in running if self._is_done(job, waiting)]
                 running = [job for job in running if job not in done]
-                if not done:
+                changed = changed or bool(done)
+                if not changed:
                     time.sleep(POLL_S)
         finally:
             for job in running:
@@ -241,7 +247,8 @@ class Isolation:
                 continue
             cause = self._cause_of_needs(job.key)
             quick = [run for run in running if not RULES[run.rule].slow]
-            jobs = min(2, self._jobs) if job.repeats else self._jobs
+            few = job.repeats and self._takes_needs
+            jobs = min(2, self._jobs) if few else self._jobs
             if cause is None:
                 left.append(job)
             elif cause:
@@ -325,7 +332,7 @@ class Isolation:
         stream = os.open(job.folder / "stream", os.O_WRONLY | os.O_APPEND)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
-        # Line by line: what is printed is read while this process runs.
+        # Line by line: the output is read while this process runs.
         sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
         sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
         faulthandler.enable(2)
@@ -466,13 +473,13 @@ class Isolation:
                     self._point_to(mutant, rule, earlier)
 
     def _point_to(self, mutant: str, rule: str, earlier: str) -> None:
-        """Have what is not testable for a rule name an earlier one."""
+        """Have rules that are not testable for one rule name an earlier one."""
         for (other, _), progress in self._progress.items():
             if other == mutant and progress.see == rule:
                 progress.see = earlier
 
     def _log(self, item: pytest.Item) -> None:
-        """Hand what became of a test to pytest."""
+        """Report the result of a test to pytest."""
         if self._asked and rule_of(item) not in self._asked:
             return
         progress = self._progress[key_of(item)]

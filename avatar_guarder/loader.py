@@ -82,7 +82,8 @@ def find_ten_packages(folder: Path) -> Path | None:
 
 
 def interfaces(ten_packages: Path | None) -> list[Path]:
-    """Return what a TEN app puts on Python's path but for the runtime."""
+    """Return the folders that a TEN app adds to Python's path, without the
+    runtime's."""
     if ten_packages is None:
         return []
     return sorted(
@@ -95,8 +96,8 @@ def interfaces(ten_packages: Path | None) -> list[Path]:
 def load_addon(folder: Path, name: str) -> ModuleType:
     """Import the package, which registers its addon, and return it.
 
-    A folder without `__init__.py` is a namespace package. Raises what the
-    import raises.
+    A folder without `__init__.py` is a namespace package. An exception of
+    the import is passed on.
     """
     full_name = f"{PACKAGES}.{name}"
     parent = ""
@@ -125,7 +126,7 @@ def load_addon(folder: Path, name: str) -> ModuleType:
 
 
 def hint(error: BaseException) -> str:
-    """Return what helps against an import error, "" where nothing is known."""
+    """Return a hint about an import error, "" if there is none."""
     missing = getattr(error, "name", None) or ""
     if isinstance(error, ImportError) and missing.split(".")[0] == AI_BASE:
         return (

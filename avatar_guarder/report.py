@@ -3,7 +3,7 @@
 # Licensed under the Apache License, Version 2.0.
 # See the LICENSE file for more information.
 #
-"""What a run of the suite comes to: as text, JSON, a page, a document."""
+"""Reports on a run of the suite: text, JSON, a page, a document."""
 
 import html
 import importlib.util
@@ -31,7 +31,7 @@ from .runner import (
 
 @dataclass(frozen=True)
 class About:
-    """What was tested, with what, and when."""
+    """The extension that was tested, its setup, and the date."""
 
     extension: str
     version: str
@@ -75,7 +75,7 @@ def runtime_of(python: str) -> str:
 
 
 def ordered(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Return the verdicts with what is broken first."""
+    """Return the verdicts, the broken rules first."""
     return sorted(verdicts, key=lambda found: OUTCOMES.index(found.outcome))
 
 
@@ -189,7 +189,7 @@ def rules_table() -> str:
         ]
         parts.append(
             f"### {title}\n\n"
-            "| rule | what it asks | why | applies |\n|---|---|---|---|\n"
+            "| rule | requirement | reason | applies |\n|---|---|---|---|\n"
             + "\n".join(rows)
         )
     return "\n\n".join(parts) + "\n"

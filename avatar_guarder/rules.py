@@ -88,7 +88,8 @@ _RULES = [
         "lives_without_vendor",
         "Without its vendor the avatar lives through an idle second and"
         " takes a plain frame.",
-        "Whatever escapes a handler ends the process and the conversation.",
+        "An exception that escapes a handler ends the process and the "
+        "conversation.",
         needs=STARTS,
     ),
     Rule(
@@ -236,7 +237,7 @@ _RULES = [
     Rule(
         "passes_flush_on",
         "`flush` goes on downstream.",
-        "What plays downstream of the avatar must stop, too.",
+        "Audio that plays downstream of the avatar must stop, too.",
         needs=FLUSH,
     ),
     Rule(
@@ -252,7 +253,8 @@ _RULES = [
         "survives_foreign_formats",
         "Frames of another rate, width or number of channels do not end"
         " the worker, nor the speech that follows.",
-        "Whatever escapes a handler ends the process and the conversation.",
+        "An exception that escapes a handler ends the process and the "
+        "conversation.",
         after=MEETS,
     ),
     Rule(
@@ -368,7 +370,8 @@ _RULES = [
         "sends_speech_at_once",
         "Of speech that comes in real time the first reaches the vendor"
         " within 500 ms.",
-        "Whatever is held back is added to the delay of every answer.",
+        "Time for which speech is held back is added to the delay of "
+        "every answer.",
         tier=2,
         needs=SENDS,
     ),
@@ -407,8 +410,8 @@ _RULES = [
         "reports_wrong_rate",
         "Frames of another rate than the configured one are resampled, "
         "or refused with an error or a log line that names the rate.",
-        "Spoken as they are they sound an octave off; dropped without a"
-        " word nobody finds the cause.",
+        "Spoken as they are they sound an octave off; if they are "
+        "dropped silently, the cause cannot be found.",
         tier=2,
         needs=SENDS,
     ),
@@ -470,7 +473,7 @@ _RULES = [
     Rule(
         "interrupts_speech",
         "A flush during speech leads to an interrupt.",
-        "What was sent plays on otherwise.",
+        "Otherwise the speech that was sent plays on.",
         tier=2,
         needs=("lives_with_vendor", "answers_flush"),
     ),
@@ -493,14 +496,15 @@ _RULES = [
     Rule(
         "interrupts_nothing_when_idle",
         "A flush with nothing to interrupt sends no interrupt.",
-        "Most flushes come while nobody speaks.",
+        "Most flushes come during silence.",
         tier=2,
         needs=("lives_with_vendor", "answers_flush"),
     ),
     Rule(
         "interrupts_on_cut_speech",
         "A `tts_audio_end` with reason 2 interrupts the open utterance.",
-        "It says that the speech was cut: what was sent must not play on.",
+        "It says that the speech was cut: the part that was sent must "
+        "not play on.",
         tier=2,
         needs=CUTS,
         declares=("data_in/tts_audio_end",),
@@ -644,7 +648,7 @@ _RULES = [
         "keeps_tokens_out_of_logs",
         "No part of a token that was signed or issued for the session "
         "is printed or logged.",
-        "Whoever reads it speaks in the agent's place.",
+        "A reader of the log can open sessions with it.",
         tier=2,
         needs=MEETS,
     ),
@@ -678,7 +682,7 @@ _RULES = [
         "reports_cut_playback",
         "A flush ends playback with reason 2 and the position that was "
         "reached.",
-        "The agent cuts the context to what the user has heard.",
+        "The agent cuts the context to the part that the user has heard.",
         tier=2,
         needs=("pairs_playback_events", "answers_flush"),
         declares=PLAYBACK,

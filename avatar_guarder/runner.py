@@ -50,7 +50,7 @@ POLL_S = 0.05
 
 @dataclass(frozen=True)
 class Subject:
-    """The extension under test and what it is tested with."""
+    """The extension under test and the setup of the test."""
 
     folder: Path
     addon: str

@@ -39,7 +39,7 @@ class Vendor(Protocol):
 
     Utterances are numbered from 0 in the order in which their first byte
     arrived, over all sessions. Audio behind the end of its utterance counts
-    as another one. Whatever the vendor does not have, such as a message for
+    as another one. A feature that the vendor lacks, such as a message for
     an end, raises NotImplementedError; the rules about it do not apply.
     """
 
@@ -81,13 +81,13 @@ class Vendor(Protocol):
 #
 # attempts() -> int     how many attempts to connect have come so far
 # closed() -> int       how many confirmed sessions have ended so far
-# secrets() -> list[str]    what was signed or issued in this run: tokens
+# secrets() -> list[str]    the tokens signed or issued in this run
 # prepare(package)      called once the extension's package is imported: the
 #                       place to patch an address that stands in code
 
 
 def ask(vendor: Any, name: str, *arguments: Any) -> Any:
-    """Call what not every fake has. Raises NotImplementedError."""
+    """Call an optional method of a fake. Raises NotImplementedError."""
     method = getattr(vendor, name, None)
     if method is None:
         raise NotImplementedError(f"the vendor's fake has no {name}()")
@@ -116,7 +116,7 @@ def check_vendor(name: str) -> None:
 
 
 def load_vendor(name: str) -> Callable[[], Vendor]:
-    """Return what makes a fake: a built-in one, or `Vendor` of a .py file.
+    """Return the class of a fake: a built-in one, or `Vendor` of a .py file.
 
     Raises `Unusable`.
     """

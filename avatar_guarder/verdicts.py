@@ -3,7 +3,7 @@
 # Licensed under the Apache License, Version 2.0.
 # See the LICENSE file for more information.
 #
-"""What becomes of a rule, and the one line that says why."""
+"""Verdicts on rules, and the one line that gives the reason."""
 
 import re
 import signal
@@ -27,7 +27,7 @@ DETAIL_CHARS = 4000
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one rule."""
+    """The verdict on one rule."""
 
     rule: str
     outcome: str
@@ -103,7 +103,7 @@ def last_traceback(text: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error says, in one line."""
+    """Return the text of an error in one line."""
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else ""
     if isinstance(error, AssertionError) and text:
@@ -113,7 +113,7 @@ def one_line(error: BaseException) -> str:
 
 def _last_words(text: str) -> str:
     """Return the last line that is no part of a stack."""
-    # What Python's fault handler adds is about threads, not about the cause.
+    # The lines of Python's fault handler are about threads, not the cause.
     text = text.partition("Fatal Python error")[0]
     lines = [
         line.strip()

@@ -173,7 +173,7 @@ def _wrap(life: Life, name: str, method: Callable[..., Any]) -> Any:
 
 
 def note(handler: str, error: BaseException) -> Escape:
-    """Keep what escaped `handler`."""
+    """Record an exception that escaped `handler`."""
     lines = str(error).strip().splitlines()
     escape = Escape(
         handler,
@@ -189,7 +189,7 @@ def note(handler: str, error: BaseException) -> Escape:
 
 
 def read_escapes(report: Path) -> list[Escape]:
-    """Return what a process wrote by `note`."""
+    """Return the exceptions that a process recorded by `note`."""
     if not report.is_file():
         return []
     with open(report, encoding="utf-8") as file:

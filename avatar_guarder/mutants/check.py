@@ -49,7 +49,7 @@ def plan(*, full: bool = False) -> dict[str, list[str]]:
 
 
 def hold(
-    mutants: Mapping[str, Sequence[str]], jobs: int = 8
+    mutants: Mapping[str, Sequence[str]], jobs: int = 12
 ) -> dict[str, set[str]]:
     """Return the rules that each mutant breaks. Blocks."""
     with tempfile.TemporaryDirectory(prefix="avatar_guarder-") as folder:

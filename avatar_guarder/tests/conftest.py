@@ -67,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
-    """What the vendor's fake does not have breaks no rule."""
+    """Skip a test that needs a missing feature of the vendor's fake."""
     try:
         return (yield)
     except NotImplementedError as error:
@@ -121,7 +121,7 @@ def ten_app(package: ModuleType | None) -> Iterator[None]:
         apps.append(GuardApp())
         apps[0].run(False)
 
-    # A daemon: this process ends with the test, whatever still runs in it.
+    # A daemon: this process ends with the test.
     thread = threading.Thread(target=serve, name="app", daemon=True)
     thread.start()
     assert ready.wait(15), "the app did not start"
@@ -166,5 +166,5 @@ def vendor(avatar: Avatar) -> Vendor:
 
 @pytest.fixture
 def hearing(avatar: Avatar) -> Hearing:
-    """How what the vendor received is compared with what was said."""
+    """The comparison of received speech with sent speech."""
     return avatar.hearing(avatar.rate_hz(avatar.case("basic")))

@@ -3,7 +3,7 @@
 # Licensed under the Apache License, Version 2.0.
 # See the LICENSE file for more information.
 #
-"""Barge-in: what was said is cut, what comes next is whole."""
+"""Barge-in: the current speech is cut, the next answer is whole."""
 
 import asyncio
 

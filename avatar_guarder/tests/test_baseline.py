@@ -53,7 +53,7 @@ async def live(graph: Graph) -> None:
     """Idle for a second, and take a plain frame."""
     await asyncio.sleep(IDLE_S)
     await graph.say(speech(10, graph.rate_hz))
-    await asyncio.sleep(0.3)  # for what works it off
+    await asyncio.sleep(0.3)  # for a task that processes it
 
 
 @pytest.mark.rule("lives_without_vendor")

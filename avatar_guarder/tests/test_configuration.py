@@ -3,7 +3,7 @@
 # Licensed under the Apache License, Version 2.0.
 # See the LICENSE file for more information.
 #
-"""What is reported, and in which shape."""
+"""Errors, status and metrics, and their shape."""
 
 import asyncio
 from typing import Any

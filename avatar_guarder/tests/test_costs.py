@@ -27,7 +27,7 @@ STATM = Path("/proc/self/statm")
 
 
 def lines_of(avatar: Avatar, script: Script, **options: Any) -> list[str]:
-    """Return what was printed while a script was played."""
+    """Return the lines that were printed while a script was played."""
     avatar.stream.mark()
     avatar.play(script, **options)
     return avatar.stream.lines()
@@ -138,7 +138,7 @@ def test_dump(avatar: Avatar, tmp_path: Path) -> None:
     async def script(graph: Graph) -> None:
         await graph.utter(pcm)
         await graph.settle()
-        await asyncio.sleep(0.2)  # for what writes it
+        await asyncio.sleep(0.2)  # for the writer of the dump
 
     avatar.play(script, tree=tree)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

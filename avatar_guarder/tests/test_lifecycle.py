@@ -287,7 +287,7 @@ def check_first_worker(
             "the second worker opened no session",
             10,
         )
-        await asyncio.sleep(0.5)  # what it does to others, it does soon
+        await asyncio.sleep(0.5)  # effects on other workers show soon
         with contextlib.suppress(NotImplementedError):
             if ask(vendor, "closed"):
                 raise Broken("the second worker ended a session of the first")

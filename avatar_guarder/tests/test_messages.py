@@ -3,7 +3,7 @@
 # Licensed under the Apache License, Version 2.0.
 # See the LICENSE file for more information.
 #
-"""Messages of other nodes: whatever they hold, the worker goes on."""
+"""Messages of other nodes: no content of theirs ends the worker."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ HUGE = 2**63
 BAD_FRAMES = 500
 MAX_ERRORS = 20
 SETTLE_S = 0.6
-"""For what works the messages off behind the handlers."""
+"""For tasks that process the messages behind the handlers."""
 
 Hostility = Callable[[Graph], Awaitable[None]]
 with_and_without = pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 # Licensed under the Apache License, Version 2.0.
 # See the LICENSE file for more information.
 #
-"""Playback events: what the listener hears, for the graph."""
+"""Playback events."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ def events(graph: Graph) -> list[tuple[str, Payload]]:
 
 
 def position_ms(end: Payload) -> float:
-    """Return what an end says was heard."""
+    """Return the playback position of an end."""
     position = end.get("playback_position_ms")
     if not isinstance(position, (int, float)):
         raise Broken(f"playback_position_ms is no number: {position!r}")

@@ -3,7 +3,7 @@
 # Licensed under the Apache License, Version 2.0.
 # See the LICENSE file for more information.
 #
-"""Secrets stay out of what others read."""
+"""Secrets stay out of messages and logs."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ CASES = ("basic", "invalid", "wrong_value")
 
 
 async def live_a_little(graph: Graph) -> None:
-    """Have the avatar report and log what it does."""
+    """Have the avatar send reports and log lines."""
     await graph.utter(speech(100, graph.rate_hz))
     with contextlib.suppress(Broken):
         await graph.flush()
@@ -46,7 +46,7 @@ def check_messages(found: list[str], graph: Graph) -> None:
 
 
 def check_lines(avatar: Avatar, found: list[str], tree: Any) -> None:
-    """Hold what was printed to show no secret.
+    """Check that no printed line shows a secret.
 
     A runtime may print a configuration itself: those lines are known from an
     extension that does nothing, but for their numbers.
@@ -121,7 +121,7 @@ def test_fatal_errors(avatar: Avatar, vendor: Vendor) -> None:
     graph = avatar.play(script, tree=tree).graph
     found = avatar.secrets(tree)
     check_messages(found, graph)
-    # What is logged in any case has its own verdict.
+    # A secret in the usual log lines has its own verdict.
     if not {"keeps_secrets_out_of_logs", "keeps_tokens_out_of_logs"} & (
         avatar.broken
     ):

@@ -31,12 +31,12 @@ async def all_arrived(graph: Graph, vendor: Vendor, size: int) -> None:
     try:
         await graph.until(lambda: total(vendor) >= size, "", 5, poll_s=0.05)
     except Late:
-        pass  # what is missing is told by the comparison
+        pass  # the comparison reports the missing part
     await graph.until_quiet(lambda: total(vendor), 0.3)
 
 
 def check_received(hearing: Hearing, got: list[bytes], pcm: bytes) -> None:
-    """Hold what the vendor received to what was said."""
+    """Compare the received speech with the speech that was sent."""
     heard = b"".join(got)
     if hearing.is_same(heard, pcm):
         return
@@ -96,7 +96,7 @@ def test_first_speech(avatar: Avatar, vendor: Vendor) -> None:
             await speaking
             await graph.end(turn_id)
             await graph.until_quiet(lambda: total(vendor), 0.3)
-        # The best: what is held back is held back each time.
+        # The best of two: speech that is held back is so each time.
         if min(took_s) > FIRST_LIMIT_S:
             raise Late(f"speech reached the vendor after {min(took_s):.1f} s")
 

@@ -50,7 +50,7 @@ def test_unreachable(avatar: Avatar) -> None:
 @pytest.mark.rule("silences_the_voice")
 def test_flush(avatar: Avatar) -> None:
     async def script(graph: Graph) -> None:
-        # What waits for the avatar at the flush is not spoken at all.
+        # Speech that waits for the avatar at the flush is not spoken.
         await graph.begin(1)
         await graph.say(speech(300, graph.rate_hz, 1), 1)
         await graph.flush()
@@ -59,7 +59,7 @@ def test_flush(avatar: Avatar) -> None:
         await asyncio.sleep(VOICE_LIMIT_S)
         if spoken(graph) > before:
             raise Broken("speech that waited at a flush came out by voice")
-        # What is spoken by voice ends with the flush.
+        # Speech by the voice ends with the flush.
         await graph.begin(2)
         await graph.say(speech(300, graph.rate_hz, 2), 2)
         await graph.until(

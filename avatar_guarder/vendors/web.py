@@ -3,7 +3,7 @@
 # Licensed under the Apache License, Version 2.0.
 # See the LICENSE file for more information.
 #
-"""What fakes of vendors with HTTP and a websocket have in common."""
+"""The common part of fakes of vendors with HTTP and a websocket."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ class WebVendor:
         self._numbers = itertools.count(1)
         self._attempts = self._confirmed = self._closed = 0
 
-    # What a fake adds
+    # To be added by a fake
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the service."""
@@ -100,7 +100,7 @@ class WebVendor:
         self.faults[name] = 2  # "refuse" counts down
         self._loop.call_soon_threadsafe(self._act, name)
 
-    # What a fake records; on the loop's thread
+    # Recording; called by a fake on the loop's thread
 
     async def attempt(self) -> web.Response | None:
         """Count an attempt to connect; return the refusal that is due."""

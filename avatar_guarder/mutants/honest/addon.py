@@ -16,7 +16,7 @@ if os.environ.get("AVATAR_MUTANT") == "loads":
 
 
 def extension_class() -> type[HonestExtension]:
-    """Return what to register: the honest one unless a mutant is named."""
+    """Return the class to register: the honest one unless a mutant is named."""
     name = os.environ.get("AVATAR_MUTANT", "")
     if not name:
         return HonestExtension

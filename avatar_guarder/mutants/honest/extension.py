@@ -183,10 +183,10 @@ class HonestExtension(AsyncExtension):
         self.error(CONFIGURATION, self.problem, "ValueError")
 
     def shown(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Return what may be logged of the params."""
+        """Return the params without the key."""
         return {**params, "api_key": "set" if params.get("api_key") else ""}
 
-    # What the player reports
+    # Reports of the player
 
     def report(self, name: str, payload: dict[str, Any]) -> None:
         data = Data.create(name)

@@ -41,7 +41,7 @@ class Utterance:
 
 
 class Host(Protocol):
-    """What the player needs of the extension."""
+    """The part of the extension that the player uses."""
 
     def report(self, name: str, payload: dict[str, Any]) -> None: ...
     def status(self, current: str) -> None: ...
@@ -56,7 +56,7 @@ class VendorSaid(Exception):
 
 
 class Player:
-    """Sends speech to the vendor and estimates what is heard of it."""
+    """Sends speech to the vendor and estimates its playback."""
 
     def __init__(self, params: dict[str, Any], host: Host) -> None:
         self.params = params
@@ -82,7 +82,7 @@ class Player:
     def bytes_per_s(self) -> int:
         return self.params.get("sample_rate", 24000) * 2
 
-    # What the extension calls
+    # Called by the extension
 
     def start(self) -> None:
         self.task = asyncio.get_running_loop().create_task(self.run())
@@ -118,7 +118,7 @@ class Player:
             self.put("audio", utterance, pcm[at : at + MESSAGE_BYTES])
 
     def begin(self, request_id: str) -> None:
-        """A tts_audio_start: what follows a request that is new is fresh."""
+        """Take a tts_audio_start: audio of a new request is not stale."""
         self.stale.discard(None)
         if request_id not in self.cut_requests:
             self.stale.clear()
@@ -166,7 +166,7 @@ class Player:
         self.wake.set()
 
     def fall_back(self) -> None:
-        """Speak what waits by the voice, as there is no session."""
+        """Send waiting speech out by the voice, as there is no session."""
         if self.connected or self.renewing:
             return
         for _, utterance, pcm in self.queue:
@@ -218,7 +218,7 @@ class Player:
         self.reader, self.writer = await asyncio.open_connection(
             "127.0.0.1", self.params["port"]
         )
-        # What waits in the kernel cannot be flushed.
+        # Data in the kernel's buffer cannot be flushed.
         link = self.writer.get_extra_info("socket")
         link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         self.write(hello=self.params["api_key"])
@@ -253,7 +253,7 @@ class Player:
                 self.writer.transport.abort()
 
     async def hand_over(self) -> None:
-        """Have the session take what was written; the rest waits."""
+        """Send the written data to its end; the rest waits."""
         self.connected, self.renewing = False, True
         while self.writer.transport.get_write_buffer_size():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -296,7 +296,7 @@ class Player:
     def write(self, **message: Any) -> None:
         self.writer.write(json.dumps(message).encode() + b"\n")
 
-    # What is heard
+    # Playback
 
     def play(self, utterance: Utterance, size: int) -> None:
         now_s = asyncio.get_running_loop().time()

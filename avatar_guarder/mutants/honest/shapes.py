@@ -3,7 +3,7 @@
 # Licensed under the Apache License, Version 2.0.
 # See the LICENSE file for more information.
 #
-"""Honest avatars of other shapes: what other people's extensions are like.
+"""Honest avatars of other shapes, as other extensions have them.
 
 Each is made where AVATAR_MUTANT names it, and keeps what the honest one keeps.
 """

@@ -41,7 +41,7 @@ class LosesAMiddle(Player):
 
 @breaks("keeps_early_speech")
 class ForgetsTheFirst(Player):
-    """What waits for the first session is lost but for its last bytes."""
+    """Speech that waits for the first session is lost but for the last."""
 
     async def connect(self) -> None:
         for _ in range(100):  # so that there is something to forget
@@ -64,7 +64,7 @@ class HoldsBack(Player):
 
 @breaks("takes_long_speech")
 class OneMinute(Player):
-    """What an utterance has beyond a minute is dropped."""
+    """An utterance is cut off after a minute."""
 
     said = 0
 
