@@ -28,6 +28,8 @@ from .messages import payloads
 from .messages.downstream import Downstream
 from .messages.dump import Dump
 from .messages.inbox import (
+    USER_JOINED,
+    USER_REPORTS,
     Connect,
     Frame,
     Inbox,
@@ -163,7 +165,9 @@ class SpatiusAvatarExtension(AsyncExtension):
                 self.avatar.flush()
             if is_flush and self._downstream is not None:
                 self._downstream.flush()
-            if not is_flush:
+            if name in USER_REPORTS:
+                self._take_user(name, cmd)
+            elif not is_flush:
                 detail = f"unknown command {name!r}: this extension knows flush"
                 self._log_unknown(self._inbox.command(name))
         except BaseException as error:
@@ -213,6 +217,7 @@ class SpatiusAvatarExtension(AsyncExtension):
             opener(params, self.clock, outbox.add_secrets),
             plan_of(settings),
             vendor_metadata_of(params),
+            params.agora_uid,
         )
 
     def _make_avatar(
@@ -221,6 +226,7 @@ class SpatiusAvatarExtension(AsyncExtension):
         open_session: OpenSession,
         plan: Plan,
         vendor_metadata: payloads.VendorMetadata,
+        uid: int = 0,
     ) -> None:
         assert self._outbox is not None and self._downstream is not None
         self.avatar = Avatar(
@@ -231,6 +237,7 @@ class SpatiusAvatarExtension(AsyncExtension):
             plan=plan,
             clock=self.clock,
             vendor_metadata=vendor_metadata,
+            uid=uid,
         )
 
     def _fail(self, problems: list[str]) -> None:
@@ -307,6 +314,15 @@ class SpatiusAvatarExtension(AsyncExtension):
             avatar.connect()
         else:
             self._log_unknown(data)
+
+    def _take_user(self, name: str, cmd: Cmd) -> None:
+        uid = self._inbox.user(cmd)
+        if self.avatar is None or not uid:
+            return
+        if name == USER_JOINED:
+            self.avatar.user_joined(uid)
+        else:
+            self.avatar.user_left(uid)
 
     def _log_unknown(self, unknown: Optional[Unknown]) -> None:
         if unknown is not None and self._outbox is not None:

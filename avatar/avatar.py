@@ -22,6 +22,7 @@ from ..speech import Speech, Totals, Turn
 from . import events
 from .arrival import Arrival
 from .fallback import Fallback, Voice
+from .presence import Presence
 from .reporter import Outbox, Reporter
 from .state import Event, State, after
 from .supervisor import Plan, Supervisor
@@ -35,7 +36,10 @@ WATCH_INTERVAL_S = 10.0
 
 
 class Avatar:
-    """One avatar, from `start` to `stop`, through any number of sessions."""
+    """One avatar, from `start` to `stop`, through any number of sessions.
+
+    `uid` is its own in the Agora channel, 0 if Agora assigns it.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Avatar:
         clock: Clock,
         rng: Optional[random.Random] = None,
         vendor_metadata: Optional[VendorMetadata] = None,
+        uid: int = 0,
     ) -> None:
         self._speech = speech
         self._clock = clock
@@ -62,12 +67,14 @@ class Avatar:
         )
         self._writer = Writer(speech, clock)
         self._arrival = Arrival(speech)
+        self._presence = Presence(uid)
         self._fallback = Fallback(speech, voice, clock, plan.fallback_after_s)
         self._reporter = Reporter(
             outbox, clock, plan.lifetime.token_expires_at_s, vendor_metadata
         )
         self._alarm = Alarm(clock, self._go_off)
         self._has_started = False
+        self._is_unseen = False  # a session is ready, and not in its channel
         self._is_voice_given_up = False
         self._done: Optional[asyncio.Future[None]] = None  # while it stops
         self._is_closed = False
@@ -108,7 +115,7 @@ class Avatar:
                 asyncio.get_running_loop().call_soon(self._end_burst)
             return
         session = self._supervisor.session
-        if session is not None and session.is_ready:
+        if session is not None and self._is_heard(session):
             await self._writer.write(session)
         elif self._fallback.has_work(now):
             await self._fallback.speak()
@@ -160,6 +167,16 @@ class Avatar:
     def connect(self) -> None:
         """Wake an avatar that is asleep: there is, or will be, speech."""
         self._supervisor.want()
+        self._drive()
+
+    def user_joined(self, uid: str) -> None:
+        """Take the report that a user has joined the avatar's channel."""
+        self._presence.joined(uid, self._clock.monotonic())
+        self._drive()
+
+    def user_left(self, uid: str) -> None:
+        """Take the report that a user has left the avatar's channel."""
+        self._presence.left(uid, self._clock.monotonic())
         self._drive()
 
     async def stop(self, deadline_at: float) -> None:
@@ -216,6 +233,7 @@ class Avatar:
         if session is not None:
             self._take_events(session)
             session.tick(now)
+        self._presence.check(session, now)
         self._speech.tick(now)
         if self._speech.has_waiting:
             self._supervisor.want()
@@ -223,10 +241,14 @@ class Avatar:
             while (event := self._supervisor.step(now)) is not None:
                 self._take(event, now)
         session = self._supervisor.session
+        if self._is_unseen and not self._presence.is_absent:
+            self._is_unseen = False
+            if session is not None and session.is_ready:
+                self._enter(Event.OPENED, "joined")
         self._arrival.check(session, now)
-        is_ready = session is not None and session.is_ready
-        self._fallback.watch(is_ready, now)
-        if session is not None and self._writer.has_work(session):
+        is_heard = session is not None and self._is_heard(session)
+        self._fallback.watch(is_heard, now)
+        if session is not None and is_heard and self._writer.has_work(session):
             self._run(self._writer.write(session))
         if self._fallback.has_work(now):
             self._run(self._fallback.speak())
@@ -235,6 +257,13 @@ class Avatar:
             now, self._speech.turn, self._supervisor.is_in_outage(now)
         )
         self._report()
+
+    def _is_heard(self, session: Session) -> bool:
+        """Return whether to speak through a session: it is ready, and the
+        avatar is in its channel, or nothing else could speak."""
+        return session.is_ready and not (
+            self._presence.is_absent and self._fallback.can_speak
+        )
 
     def _take_events(self, session: Session) -> None:
         """Take the events that the SDK has reported."""
@@ -261,7 +290,11 @@ class Avatar:
             reporter.connecting()
         elif isinstance(event, events.Opened):
             reporter.opened(event.session)
-            self._enter(Event.OPENED, event.reason)
+            self._is_unseen = self._presence.is_absent
+            if self._is_unseen:
+                self._enter(Event.LOST, "notJoined")
+            else:
+                self._enter(Event.OPENED, event.reason)
         elif isinstance(event, events.Lost):
             reporter.lost(event.failure, event.begins_outage, turn, now)
             self._enter(Event.LOST, event.failure.code or "lost")
@@ -354,6 +387,7 @@ class Avatar:
             self._supervisor.due_at,
             self._arrival.due_at,
             self._fallback.due_at,
+            self._presence.due_at,
             self._reporter.due_at,
         )
         session = self._supervisor.session

@@ -46,6 +46,11 @@ class Fallback:
         self._is_speaking = False
         self._waits_since: Optional[float] = None
 
+    @property
+    def can_speak(self) -> bool:
+        """Whether it may stand in for an avatar that has not failed."""
+        return self._after_s > 0 and not self.is_missing
+
     def switch_on(self) -> None:
         """Have the voice speak at once: the avatar has failed for good."""
         self._is_on = True

@@ -60,6 +60,8 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     },
     State.RECOVERING: {
         Event.OPENED: State.READY,
+        # Of a session that is not in its channel.
+        Event.RENEW: State.RECOVERING,
         Event.LOST: State.RECOVERING,
         Event.VOICE: State.FALLBACK,
         Event.SLEEP: State.ASLEEP,

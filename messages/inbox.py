@@ -9,7 +9,7 @@ import functools
 from collections.abc import Sequence
 from typing import NamedTuple, Optional, Union
 
-from ten_runtime import AudioFrame, Data
+from ten_runtime import AudioFrame, Cmd, Data
 
 from ..speech import BYTES_PER_SAMPLE, Turn
 
@@ -19,6 +19,10 @@ audio would have no samples."""
 
 REASON_INTERRUPTED = 2
 """The `reason` of a tts_audio_end whose speech was cut."""
+
+USER_JOINED = "on_user_joined"
+USER_REPORTS = (USER_JOINED, "on_user_left")
+"""Commands of TEN's RTC extension: a user has joined or left the channel."""
 
 NO_TURN_ID = -1
 """The `turn_id` that TEN's own nodes send if they know no turn."""
@@ -123,6 +127,15 @@ class Inbox:
         reason, _ = data.get_property_int("reason")
         is_cut = name == "tts_audio_end" and reason == REASON_INTERRUPTED
         return SpeechEnd(turn, request_id, is_cut)
+
+    def user(self, cmd: Cmd) -> str:
+        """Return the uid that a report of the RTC extension is about, "" if
+        it names none."""
+        uid, error = cmd.get_property_string("remote_user_id")
+        if error is not None:
+            number, error = cmd.get_property_int("remote_user_id")
+            uid = "" if error is not None else str(number)
+        return uid.strip()
 
     def command(self, name: str) -> Optional[Unknown]:
         """Return an unknown command's name, None if it was reported."""

@@ -305,6 +305,10 @@ class Session:
             f"Spatius has not answered for {silent_s:.0f} s", "websocket_ping"
         )
 
+    def lose(self, failure: Failure) -> None:
+        """Lose the session for a reason that its connection does not show."""
+        self._lose(failure)
+
     def tick(self, now: float) -> None:
         """Lose the session if a call has waited too long for the socket."""
         if now >= self.due_at:

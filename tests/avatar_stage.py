@@ -180,6 +180,7 @@ def set_up(
     max_buffered_s: float = 60.0,
     end_timeout_s: float = 1.5,
     resume_within_s: float = 0.0,
+    uid: int = 0,
     **plan: Any,
 ) -> Stage:
     """Return a stage that has not been started; `plan` is for `Plan`."""
@@ -203,6 +204,7 @@ def set_up(
         plan=Plan(lifetime, sample_rate, **plan),
         clock=clock,
         rng=random.Random(seed),
+        uid=uid,
     )
     return Stage(clock, service, outbox, voice, speech, avatar)
 
