@@ -22,7 +22,7 @@ from .resolve import (
     with_source,
 )
 from .values import check_values
-from .wiring import check_wiring
+from .wiring import check_wiring, presence
 
 SEE_BELOW = "see below"
 
@@ -111,6 +111,9 @@ def examine(
     if node.graph is not None:
         manifest = read_json(package.ROOT / "manifest.json")
         found.add(check_wiring(node.graph, node.name, manifest.get("api")))
+        if report.facts:
+            joining = presence(node.graph, node.name)
+            report.facts.append(("joining the channel", joining))
         found.add(check_neighbors(node, resolved, _rates_hz(report), environ))
     report.rows = _rows(report)
     return report
@@ -269,7 +272,7 @@ def _idle(after_s: float) -> str:
         )
     return (
         f"are closed after {after_s:g} s of silence, which saves 10 credits a "
-        "minute and costs one connect before the next answer"
+        "minute and costs one handshake before the next answer"
     )
 
 

@@ -16,6 +16,7 @@ _RECOGNITION = re.compile(r"(?<![a-z])(asr|stt|vad)(?![a-z])")
 """In the name of a node or an addon that listens to the user."""
 
 _VOICE, _FLUSH = ("audio_frame", "pcm_frame"), ("cmd", "flush")
+_JOINED, _LEFT = ("cmd", "on_user_joined"), ("cmd", "on_user_left")
 
 
 def check_wiring(graph: Graph, name: str, api: Any) -> Findings:
@@ -51,6 +52,26 @@ def check_wiring(graph: Graph, name: str, api: Any) -> Findings:
     _check_speech(graph, name, wires, arriving, found)
     _check_fallback(graph, name, wires, found)
     return found
+
+
+def presence(graph: Graph, name: str) -> str:
+    """Return whether the avatar `name` hears who is in the channel."""
+    reports = [
+        message
+        for message in (_JOINED, _LEFT)
+        for wire in graph.wires()
+        if wire.dest == name and wire.carries(*message)
+    ]
+    if _JOINED in reports and _LEFT in reports:
+        return (
+            "is watched: an avatar that is not in its channel 10 s after its "
+            "session is ready is an error notJoined, and the voice speaks"
+        )
+    return (
+        "is not watched (optional): wire the cmds on_user_joined and "
+        f"on_user_left of {RTC_ADDON} to {name}, and an avatar that does not "
+        "join its channel is an error notJoined instead of silence"
+    )
 
 
 def _check_ends(graph: Graph, wires: list[Wire], found: Findings) -> None:

@@ -630,6 +630,25 @@ def test_start_of_speech_that_is_not_wired_is_a_note(tmp_path):
     assert "No problems." in judge(tmp_path, editor.tree)[1]
 
 
+@pytest.mark.parametrize(
+    ("wired", "said"),
+    [
+        ((), "is not watched (optional): wire the cmds on_user_joined"),
+        (("on_user_joined",), "is not watched (optional)"),
+        (("on_user_joined", "on_user_left"), "is watched: an avatar that"),
+    ],
+)
+def test_watch_over_the_channel_is_explained(wired, said, tmp_path):
+    """An option: neither an error nor a note."""
+    graph = Editor()
+    for name in wired:
+        graph.connect("agora_rtc", "cmd", name, "avatar")
+    code, words = judge(tmp_path, graph.tree)
+    assert code == 0
+    assert said in " ".join(words.split())
+    assert words.strip().endswith("No problems."), words
+
+
 def test_graph_with_a_note_is_not_without_problems(tmp_path):
     """An agent that falls silent is worth a look."""
     editor = Editor()

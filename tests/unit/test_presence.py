@@ -1,6 +1,7 @@
 """An avatar that is ready and not in its channel, as the RTC extension
 reports it."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -180,6 +181,22 @@ async def test_report_between_two_sessions():
     stage.session.release()
     await settle()
     assert stage.avatar.state == "ready"
+    await stage.finish()
+
+
+async def test_report_that_comes_with_the_next_session():
+    """Before the driver has seen that the session is ready."""
+    stage = await absent()
+    stage.service.openings.append("hold")
+    await stage.lose(LOST)
+    await stage.clock.advance(1.0)
+    stage.session.release()
+    while not stage.session.owner.is_ready:
+        await asyncio.sleep(0)
+    stage.avatar.user_joined(str(UID))
+    await settle()
+    assert stage.outbox.payloads("avatar_state")[-1]["state"] == "ready"
+    assert reports.FATAL not in stage.outbox.error_codes
     await stage.finish()
 
 
