@@ -191,8 +191,10 @@ async def test_report_that_comes_with_the_next_session():
     await stage.lose(LOST)
     await stage.clock.advance(1.0)
     stage.session.release()
-    while not stage.session.owner.is_ready:
-        await asyncio.sleep(0)
+    for _ in range(20):
+        if not stage.session.owner.is_ready:
+            await asyncio.sleep(0)
+    assert stage.avatar.state == "recovering"
     stage.avatar.user_joined(str(UID))
     await settle()
     assert stage.outbox.payloads("avatar_state")[-1]["state"] == "ready"
