@@ -1,4 +1,4 @@
-// What this example uses of AvatarKit and of Agora's Web SDK, written from their
+// The parts of AvatarKit and of Agora's Web SDK in use, written from their
 // public documents (docs.spatius.ai: "Agora Convo AI Client", "LiveKit Agents
 // Integration Client", "RTC Adapter" and "Web SDK Reference"; Agora's Web SDK
 // reference). The packages bring their own: delete this file when they are

@@ -14,7 +14,7 @@ import {
 } from "@spatius/avatarkit-rtc";
 import AgoraRTC, { type IAgoraRTCClient } from "agora-rtc-sdk-ng";
 
-/** What `bin/client-token --uid UID` prints. */
+/** The output of `bin/client-token --uid UID`. */
 export interface ClientToken extends AgoraConnectionConfig {
   /** When the token expires, in ISO 8601. */
   tokenEndsAt: string;
@@ -59,7 +59,7 @@ export const ABSENT_AFTER_MS = 10_000;
 const LOOK_EVERY_MS = 500;
 const RECONNECT_PAUSE_MS = 2000;
 
-/** Returns the token in `text`; throws an Error that says what is missing. */
+/** Returns the token in `text`; throws an Error that names a missing value. */
 export function parseToken(text: string, nowMs: number): ClientToken {
   let value: Partial<ClientToken>;
   try {
@@ -280,7 +280,7 @@ export class Client {
     clearInterval(this.timer);
     this.timer = undefined;
     const { player, view } = this;
-    this.player = this.view = undefined; // what it still reports is no loss
+    this.player = this.view = undefined; // its later reports are no losses
     try {
       await player?.disconnect();
     } finally {
@@ -310,7 +310,7 @@ export function describe(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Says what to do about a microphone that cannot be used. */
+/** Returns the advice for a microphone that cannot be used. */
 export function describeMicrophone(error: unknown): string {
   const name = error instanceof Error ? error.name : "";
   if (name === "NotAllowedError") {

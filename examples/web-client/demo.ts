@@ -2,7 +2,7 @@
 
 import { parseToken, type ClientToken, type Settings } from "./client.js";
 
-/** What the extension says of itself. */
+/** The extension's state. */
 export interface Agent {
   /** As avatar_state has it: connecting, ready, asleep, failed ... */
   state: string;
@@ -32,7 +32,7 @@ async function renewToken(uid: number): Promise<ClientToken> {
   return parseToken(JSON.stringify(token), Date.now());
 }
 
-/** Returns what the extension says, null if bin/demo has ended. */
+/** Returns the extension's state, null if bin/demo has ended. */
 export async function askAgent(): Promise<Agent | null> {
   try {
     return (await (await fetch("demo/agent")).json()) as Agent;
@@ -41,7 +41,7 @@ export async function askAgent(): Promise<Agent | null> {
   }
 }
 
-/** Has the agent do something; returns what it did or why not. */
+/** Has the agent do something; returns the outcome. */
 export async function tell(
   what: "speak" | "barge_in" | "echo",
   pcm?: Int16Array<ArrayBuffer>,

@@ -115,7 +115,7 @@ function hintFor(state: State): string {
   }
 }
 
-/** Lists what may keep the avatar away, the likeliest first. */
+/** Lists possible reasons for an absent avatar, the likeliest first. */
 function showCauses(): void {
   const texts = [];
   if (agent) texts.push(`The extension is ${agent.state}. ${agent.error}`.trim());

@@ -24,7 +24,7 @@ REASON_FINISHED = 1
 
 
 class Speech(NamedTuple):
-    """What a WAV holds: signed 16-bit mono samples."""
+    """The content of a WAV: signed 16-bit mono samples."""
 
     pcm: bytes
     sample_rate: int
