@@ -1,4 +1,4 @@
-"""A Chromium for the tests of pages, and what they measure in it."""
+"""A Chromium for the tests of pages, and their measurements in it."""
 
 import shutil
 from collections.abc import Iterator

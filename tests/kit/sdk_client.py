@@ -47,7 +47,7 @@ def agora_token(
 
 
 class Client:
-    """One SDK session and what its callbacks said."""
+    """One SDK session and the calls of its callbacks."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ async def failure(server: MotionServer, **options: Any) -> Any:
 
 
 def assert_reads(error: Any, code: str, phase: str) -> None:
-    """What the SDK makes of it; `spatialreal` has codes of its own."""
+    """The SDK's own state; `spatialreal` has codes of its own."""
     assert error.phase == phase
     if wire.sdk_name != "spatialreal":
         assert error.code.value == code

@@ -44,7 +44,7 @@ def check(token: str, **changes: Any) -> None:
 
 
 def test_agoras_own_vector_is_read():
-    """The official token parses into what it was made of."""
+    """The official token parses into its parts."""
     token = parse_token(VECTOR)
     assert token.app_id == AGORA_APP_ID
     assert dict(token.privileges) == {1: VECTOR_END_S}

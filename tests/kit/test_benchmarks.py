@@ -1,4 +1,4 @@
-"""The benchmarks run, and what they sent was received. Nothing is timed."""
+"""The benchmarks run, and their audio was received. No time is measured."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ def test_benchmarks_run(names: list[str], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["short"] is True
-    # Figures mean nothing without what they were measured on.
+    # Figures need the facts of the machine.
     assert {"cpu", "cores", "load", "loop", "python", "sdk"} <= set(
         result["machine"]
     )
@@ -69,7 +69,7 @@ def test_benchmarks_run(names: list[str], tmp_path: Path) -> None:
                 if line.startswith(f"{row['what']} ")
             )
             assert line.split()[-1] in ("yes", "no") or row["met"] is None
-        # The Motion Server counted what was handed to the SDK.
+        # The Motion Server counted the audio handed to the SDK.
         assert (benchmark["sent_bytes"] > 0) == (name not in MODELS), name
         assert benchmark["received_bytes"] == benchmark["sent_bytes"], name
     pictures = {file.stem: file.read_text() for file in tmp_path.iterdir()}

@@ -1,4 +1,4 @@
-"""bin/check says what is wrong before any agent is started."""
+"""bin/check finds mistakes before any agent is started."""
 
 import json
 import os
@@ -93,7 +93,7 @@ ALL_WIRED = wired_from(
 )
 
 
-# What may be given
+# Valid files
 
 
 def test_own_property_file_is_fine_with_the_documented_variables():
@@ -134,7 +134,7 @@ def test_every_form_of_a_graph_is_read(tmp_path, wrap):
     ids=["alone", "beside an empty ten", "beside ten"],
 )
 def test_section_of_older_runtimes_is_an_error(wrap, advice, tmp_path):
-    """TEN 0.11 would find no graph in _ten; what is in it is checked."""
+    """TEN 0.11 would find no graph in _ten; its content is checked."""
     entry = {"name": "g", "graph": graph({"channel": "studio"})}
     code, words = check(write(tmp_path, wrap({"predefined_graphs": [entry]})))
     assert code == 1
@@ -185,7 +185,7 @@ def test_one_of_several_avatars_is_chosen_by_name(tmp_path):
     assert "second" not in words
 
 
-# What cannot be used
+# Unusable files
 
 
 def test_missing_file_is_said(tmp_path):
@@ -224,7 +224,7 @@ def test_file_of_another_kind_is_said_with_what_is_expected(tmp_path):
     assert "ten.predefined_graphs" in words
 
 
-# What is wrong
+# Mistakes
 
 
 def test_everything_wrong_is_said_at_once(tmp_path):
@@ -241,7 +241,7 @@ def test_everything_wrong_is_said_at_once(tmp_path):
 
 @pytest.mark.parametrize(("value", "state"), [(None, "not set"), ("", "empty")])
 def test_missing_value_names_its_variable(value, state):
-    """What to set, and whether it is set already."""
+    """The variables to set, and whether each is set already."""
     code, words = check(ROOT / "property.json", SPATIUS_API_KEY=value)
     assert code == 1
     assert (
@@ -251,7 +251,7 @@ def test_missing_value_names_its_variable(value, state):
 
 
 def test_value_of_another_type_than_declared_is_said_to_abort(tmp_path):
-    """What would abort TEN is said here in words, with the path."""
+    """A value that would abort TEN is reported with its path."""
     tree = graph({"dump_path": 7, "params": {"spatius_app_id": 5}})
     code, words = check(write(tmp_path, tree))
     assert code == 1
@@ -295,7 +295,7 @@ def test_origin_of_each_value_is_shown(tmp_path):
 
 
 def test_omitted_value_is_shown_as_default(tmp_path):
-    """What stands nowhere is config.py's default."""
+    """A missing value has config.py's default."""
     params = {
         "spatius_api_key": "k",
         "spatius_app_id": "a",
@@ -324,7 +324,7 @@ def test_no_secret_is_printed(variable, tmp_path):
 
 
 def test_password_in_a_url_is_not_printed(tmp_path):
-    """Of an endpoint only what leads there is shown."""
+    """Of an endpoint only its host is shown."""
     params = {
         "console_endpoint_url": "https://me:hush-hush@console.test/v1?k=hush",
         "ingress_endpoint_url": "wss://ingress.test/v2",
@@ -387,7 +387,7 @@ def test_wires_written_from_the_avatar_are_seen(tmp_path):
 
 
 def test_malformed_connections_are_errors_each(tmp_path):
-    """What is not read is reported with its place, and in no traceback."""
+    """An unread part is reported with its place, and in no traceback."""
     odd = {"extension": 5, "cmd": "flush", "data": [7, {"dest": ["x"]}]}
     code, words = check(write(tmp_path, graph({}, [odd, "none"])))
     assert code == 1
@@ -447,7 +447,7 @@ def closed_port() -> Iterator[int]:
 def test_connect_names_who_does_not_answer(
     tmp_path, motion_server, missing, closed_port
 ):
-    """The endpoint where nothing listens, and how to start what would."""
+    """The closed endpoint, and the command that would serve it."""
     nowhere = f"http://127.0.0.1:{closed_port}"
     params = {
         "console_endpoint_url": motion_server.console_url,
@@ -490,7 +490,7 @@ def bootstrap(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Bootstrap]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/bootstrap"
         monkeypatch.setattr(module, "BOOTSTRAP_URL", url)
-        # No test may reach the real service, now or by what is remembered.
+        # No test may reach the real service, now or by a kept region.
         monkeypatch.setattr(module, "DEFAULT_REGION", "nowhere-1")
         monkeypatch.setattr(module, "_cached_region", None)
         monkeypatch.setattr(sdk, "DEFAULT_REGION", "nowhere")
@@ -545,7 +545,7 @@ NO_PROXIES: dict[str, str | None] = {
 def test_connect_reaches_this_machine_past_any_proxy(
     tmp_path, motion_server, closed_port, lower
 ):
-    """A proxy is for other machines, whatever the variables say."""
+    """A proxy is for other machines, for any variables."""
     proxies = {
         name.lower() if lower else name: f"http://127.0.0.1:{closed_port}"
         for name in PROXIES
@@ -603,7 +603,7 @@ def test_connect_explains_an_unknown_avatar(tmp_path, motion_server):
 
 @pytest.mark.wire
 def test_connect_explains_a_network_that_leads_nowhere(tmp_path, motion_server):
-    """A closed port is reported with what to try."""
+    """A closed port is reported with advice."""
     motion_server.pause_listening()
     code, words = connect(tmp_path, motion_server)
     assert code == 3
@@ -613,7 +613,7 @@ def test_connect_explains_a_network_that_leads_nowhere(tmp_path, motion_server):
 
 @pytest.mark.wire
 def test_connect_explains_an_outage_of_the_service(tmp_path, motion_server):
-    """What passes by itself is reported as such."""
+    """A temporary problem is reported as such."""
     motion_server.faults.console(Refuse(503), times=None)
     code, words = connect(tmp_path, motion_server)
     assert code == 3
@@ -653,7 +653,7 @@ def test_connect_shows_our_words_only():
 
 
 def test_connect_is_not_tried_with_problems(tmp_path, motion_server):
-    """What is known to be wrong needs no session."""
+    """A known mistake needs no session."""
     code, words = connect(tmp_path, motion_server, AGORA_AVATAR_UID="x")
     assert code == 1
     assert "correct the errors first" in words

@@ -35,7 +35,7 @@ def write_agent(folder: Path, text: str) -> Path:
     ],
 )
 def test_line_in_a_comment_sends_no_flush(text, tmp_path):
-    """The agent does what its code says."""
+    """The agent's code is read."""
     write_agent(tmp_path, text)
     assert SAID in judge(tmp_path, stock().tree)[1]
 
@@ -49,7 +49,7 @@ def test_line_in_a_comment_sends_no_flush(text, tmp_path):
     ],
 )
 def test_line_beside_a_comment_sends_it(text, tmp_path):
-    """Only what follows the sign is a comment."""
+    """Only the text behind the sign is a comment."""
     write_agent(tmp_path, text)
     assert "No problems." in judge(tmp_path, stock().tree)[1]
 
@@ -155,7 +155,7 @@ SOURCES = {
 def test_source_of_any_language_says_where_flush_goes(
     name, text, tmp_path, request
 ):
-    """It is read where it lies beside the graph, whatever the addon."""
+    """It is read if it lies beside the graph, for any addon."""
     editor = with_agent(tmp_path, "my_main", name, text.format("agora_rtc"))
     code, words = judge(tmp_path, editor.tree)
     assert code == 0
@@ -219,7 +219,7 @@ def test_agent_that_names_the_avatar_needs_no_wire(tmp_path):
     "name", ["tests/test_it.py", "node_modules/x/index.js", "build/index.js"]
 )
 def test_code_that_is_not_the_agents_own_is_not_read(name, tmp_path):
-    """Its tests may send what it never sends."""
+    """Its tests may send messages that it never sends."""
     text = 'sendCmd(env, "flush", "avatar")'
     editor = with_agent(tmp_path, "main_python", name, text)
     assert SAID in judge(tmp_path, editor.tree)[1]
@@ -246,7 +246,7 @@ def test_agent_in_a_folder_of_the_repository_is_found(layout, tmp_path):
 
 @pytest.mark.parametrize("at", ["file", "folder"])
 def test_agent_that_cannot_be_read_is_taken_as_it_is_shipped(at, tmp_path):
-    """The warning says what to check."""
+    """The warning has advice."""
     agent = write_agent(tmp_path, NAMES_THE_AVATAR)
     locked = agent if at == "file" else agent.parent
     locked.chmod(0)

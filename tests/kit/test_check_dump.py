@@ -34,7 +34,7 @@ def test_file_system_that_takes_no_files_is_a_warning(tmp_path):
 
 
 def test_name_that_no_folder_can_have_is_a_warning(tmp_path):
-    """What is found on the way to it is removed again."""
+    """Folders created on the way to it are removed again."""
     folder = str(tmp_path / "new" / ("x" * 300))
     _, words = check_dump(tmp_path, folder)
     assert "1 warning" in words

@@ -472,7 +472,7 @@ WARNINGS: dict[str, tuple[Callable[[Editor], Any], str]] = {
 
 @pytest.mark.parametrize(("edit", "said"), WARNINGS.values(), ids=WARNINGS)
 def test_doubtful_graph_is_a_warning(edit, said, tmp_path):
-    """What may be intended leaves the exit code 0."""
+    """A warning leaves the exit code 0."""
     editor = Editor()
     edit(editor)
     code, words = judge(
@@ -601,7 +601,7 @@ def test_what_the_fallback_voice_needs_is_a_note(tmp_path):
     to_rtc = editor.graph["connections"][2]
     to_rtc["audio_frame"].pop()
     to_rtc.pop("cmd")
-    # What goes elsewhere is no voice for the listener.
+    # Audio to another node is no voice for the listener.
     editor.connect("avatar", "audio_frame", "pcm_frame", "message_collector")
     _, words = judge(tmp_path, editor.tree)
     assert "wire the audio_frame pcm_frame and the cmd flush of avatar" in words
@@ -729,7 +729,7 @@ def test_mistake_in_an_imported_graph_names_its_file(tmp_path):
     ],
 )
 def test_file_that_is_no_json_is_said_in_words(data, said, tmp_path):
-    """What is wrong with the text, where, and no line of it."""
+    """The problem of the text, its place, and no line of it."""
     path = tmp_path / "property.json"
     path.write_bytes(data)
     code, words = check(path)
@@ -779,7 +779,7 @@ def test_rate_of_a_tts_in_a_subgraph_is_compared(tmp_path):
 
 
 def test_avatar_in_a_subgraph_is_found(tmp_path):
-    """With what reaches it through the messages that the subgraph exposes."""
+    """With the messages that the subgraph exposes."""
     parts = Parts(tmp_path, "subgraph.json")
     whole = {
         "nodes": [
@@ -868,7 +868,7 @@ def test_subgraph_that_cannot_be_read_is_said(uri, said, tmp_path):
 
 
 def test_what_a_selector_selects_is_wired(tmp_path):
-    """And what it does not select is not."""
+    """And a node that it does not select is not."""
     parts = Parts(tmp_path, "selector.json")
     filters = [node.get("filter") for node in parts.graph["nodes"]]
     filters[-1]["value"] = "_asr$"

@@ -64,7 +64,7 @@ def test_name_of_nothing_is_only_unknown():
 
 
 def test_missing_value_under_another_name_is_found():
-    """The error and what explains it stand together."""
+    """The error and its explanation stand together."""
     editor = Editor()
     editor.params.update(spatius_api_key="", api_key="hush-hush")
     code, words = judge_editor(editor)
@@ -125,7 +125,7 @@ def test_example_in_place_of_a_value_is_an_error(value):
     ["sk-live-2f9c", "theirs", "myavatar", "yours", "a-there", "0123xxx456"],
 )
 def test_value_that_resembles_an_example_is_fine(value):
-    """Only what documents write is taken for an example."""
+    """Only the documents' values are taken for examples."""
     code, words = check(ROOT / "property.json", SPATIUS_API_KEY=value)
     assert code == 0, words
 

@@ -217,7 +217,7 @@ def test_rate_of_a_tts_is_found_however_its_key_is_written(key, tmp_path):
 
 @pytest.mark.parametrize("key", ["inputSampleRateHertz", "asrSampleRate"])
 def test_rate_that_a_model_listens_at_is_not_compared(key, tmp_path):
-    """What it sends may have another one."""
+    """Its output may have another one."""
     editor = Editor()
     editor.node("tts")["property"] = {key: 16000}
     code, words = judge(tmp_path, editor.tree)

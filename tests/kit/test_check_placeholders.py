@@ -1,4 +1,4 @@
-"""bin/check on placeholders: what TEN does not fill in, and defaults."""
+"""bin/check on placeholders: those that TEN does not fill in, and defaults."""
 
 import pytest
 from test_check_graphs import Editor, judge
@@ -52,7 +52,7 @@ def test_default_of_another_form_is_not_shown(text, tmp_path):
     "text", ["costs $5", "$5", "US$", "a $NAME in a text", "${}", "$name"]
 )
 def test_text_with_a_dollar_sign_is_text(text, tmp_path):
-    """Only what is nothing but a variable's name was meant as one."""
+    """Only a bare variable's name was meant as one."""
     editor = Editor()
     editor.node("llm")["property"]["prompt"] = text
     code, words = judge(tmp_path, editor.tree)

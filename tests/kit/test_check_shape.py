@@ -98,7 +98,7 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
 
 @pytest.mark.parametrize(("edit", "said"), ERRORS.values(), ids=ERRORS)
 def test_form_that_ten_does_not_read_is_one_error(edit, said, tmp_path):
-    """With its place, and with what was probably meant."""
+    """With its place, and with the name probably meant."""
     editor = Editor()
     edit(editor)
     code, words = judge(tmp_path, editor.tree)
@@ -139,7 +139,7 @@ def test_key_that_says_something_to_people_only_is_fine(edit, tmp_path):
 
 
 def test_avatar_that_takes_its_own_voice_only_is_told_from_whom(tmp_path):
-    """What it sends to agora_rtc is not audible twice."""
+    """Its audio to agora_rtc is not audible twice."""
     editor = Editor()
     editor.take_from("audio_frame", "pcm_frame", "avatar")
     editor.connect("avatar", "audio_frame", "pcm_frame", "agora_rtc")

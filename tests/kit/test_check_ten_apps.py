@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_check import Tree, check
 from test_check_graphs import GRAPHS
 
-# What an operator has set who followed TEN's README and this package's.
+# The variables of an operator who followed TEN's README and this package's.
 ENVIRONMENT = {
     "DEEPGRAM_API_KEY": "dg-1",
     "OPENAI_API_KEY": "sk-1",
@@ -308,7 +308,7 @@ MISTAKES: dict[str, tuple[Callable[[Tree], Any], str]] = {
 )
 @pytest.mark.parametrize("form", ["cascade", "realtime", "by source", "demo"])
 def test_mistake_in_an_app_of_tens_form_is_named(edit, said, form, tmp_path):
-    """Whatever form the graph has."""
+    """In each form of graph."""
     tree = APPS[form]()
     edit(tree)
     assert said in judge(tmp_path, tree)[1]
@@ -325,7 +325,7 @@ def test_speech_recognition_is_known_by_its_name(tmp_path):
     assert "pcm_frame of avatar goes to stt, which listens to the user" in words
 
 
-# What no file may do: end the command with a traceback
+# No file may end the command with a traceback
 
 
 SCALARS = st.one_of(
@@ -381,7 +381,7 @@ def replaced(tree: Any, at: tuple[Any, ...], value: Any) -> Any:
 )
 @given(st.data())
 def test_no_file_ends_the_command_with_a_traceback(tmp_path, data):
-    """Whatever stands in whatever place of a graph."""
+    """For any value in any place of a graph."""
     tree = copy.deepcopy(data.draw(st.sampled_from(SOUND)))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.sampled_from(list(places_in(tree))))

@@ -1,4 +1,4 @@
-"""bin/check on a given Agora token: what it says of itself."""
+"""bin/check on a given Agora token: its content."""
 
 import time
 
@@ -70,7 +70,7 @@ def test_cut_token_is_an_error(cut):
     ids=["longer", "four longer", "inserted", "space", "line break", "hole"],
 )
 def test_damaged_token_is_an_error(damage):
-    """What a mistake with the clipboard makes of a token."""
+    """A token after a mistake with the clipboard."""
     token = signed()
     code, words = check_token(damage(token))
     assert code == 1
@@ -136,7 +136,7 @@ def test_token_for_another_app_id_is_an_error(version):
 
 @VERSIONS
 def test_token_that_has_expired_is_an_error(version):
-    """Whatever else it allows."""
+    """With any other privileges."""
     code, words = check_token(signed(version, expires_in_s=-3600))
     assert code == 1
     assert "got one that expired 60 min ago" in words
@@ -174,7 +174,7 @@ def test_cut_token_of_version_007_is_an_error(cut):
 
 
 def test_token_for_another_uid_is_said_beside_other_problems():
-    """What is wrong with the token needs no valid configuration."""
+    """A mistake in the token is found without a valid configuration."""
     code, words = check_token(signed(uid=1000), AGORA_CHANNEL="")
     assert code == 1
     assert OTHER_UID in words and OTHER_CHANNEL not in words

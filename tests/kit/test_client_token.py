@@ -1,4 +1,4 @@
-"""bin/client-token signs what a client needs to join the channel."""
+"""bin/client-token signs a token for a client of the channel."""
 
 import json
 import subprocess
@@ -103,7 +103,7 @@ def test_development_is_said_on_stderr():
     ],
 )
 def test_uid_that_cannot_be_a_clients_is_refused(uid, reason):
-    """The avatar's uid, the uid for all, and what is no uid."""
+    """The avatar's uid, the uid for all, and a text that is no uid."""
     result = client_token("--uid", uid)
     assert result.exit_code == 1
     assert reason in result.stderr
@@ -160,7 +160,7 @@ def test_uid_of_another_avatar_of_the_channel_is_refused(tmp_path):
 
 @pytest.mark.parametrize("stream_id", ["01234", 1234.0, "${env:BOT|1234}"])
 def test_agents_uid_is_compared_as_a_number(stream_id, tmp_path):
-    """TEN converts what the file has."""
+    """TEN converts the file's values."""
     path = graph_file(tmp_path, rtc("agora_rtc", "room", stream_id))
     result = client_token("--uid", "1234", path, BOT=None)
     assert result.exit_code == 1
@@ -286,7 +286,7 @@ def test_spatius_has_nothing_to_do_with_it():
     ],
 )
 def test_file_that_ten_does_not_read_is_refused(old, new, said, tmp_path):
-    """No agent would join with what this command reads."""
+    """No agent would join with the values that this command reads."""
     path = graph_file(tmp_path)
     assert client_token("--uid", "1001", path).exit_code == 0
     path.write_text(path.read_text().replace(old, new))

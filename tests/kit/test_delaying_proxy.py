@@ -64,7 +64,7 @@ async def test_a_reset_comes_through():
 
 @pytest.mark.asyncio
 async def test_a_service_that_is_down_is_down_behind_the_proxy():
-    """Connections end; what is still open ends with the proxy."""
+    """Connections end; open ones end with the proxy."""
     async with MotionServer() as server:
         async with DelayingProxy(server.port, delay_ms=1) as proxy:
             client = await opened(server, **urls(server, proxy))

@@ -116,7 +116,7 @@ def short(tmp_path: Path) -> Path:
 def test_a_wav_of_another_kind_is_explained(
     tmp_path: Path, header: dict[str, Any], said: str
 ) -> None:
-    """What it is, what was expected, and how to convert it, in one line."""
+    """Its format, the expected one, and how to convert it, in one line."""
     path = write_wav(tmp_path / "my speech's.wav", **header)
     with pytest.raises(SpeechFileError) as caught:
         read_speech(path)
@@ -161,7 +161,7 @@ def test_a_wav_of_the_right_kind_is_read(tmp_path: Path) -> None:
 def test_a_file_without_speech_is_explained(
     tmp_path: Path, data: bytes, said: str
 ) -> None:
-    """No traceback, whatever the file holds."""
+    """No traceback for any file."""
     (tmp_path / "f").write_bytes(data)
     with pytest.raises(SpeechFileError, match=said):
         read_speech(tmp_path / "f")
@@ -207,7 +207,7 @@ class Web:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.chdir(folder)
         monkeypatch.setattr(demo, "build", lambda client, to: None)
-        # What a .env file sets goes with the test.
+        # The variables of a .env file go with the test.
         monkeypatch.setattr(os, "environ", dict(os.environ))
 
     def run(self, *arguments: str) -> str:
@@ -327,7 +327,7 @@ def test_a_long_file_is_announced_with_its_time(
 
 
 def test_a_table_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    """No column is cut, whatever the width of the output."""
+    """No column is cut at any width of the output."""
     table = Table(box=None)
     for name in ("one", "two"):
         table.add_column(name, no_wrap=True)
@@ -429,8 +429,8 @@ def test_the_output_that_fails_late_does_not_eat_the_verdict(
 def test_the_third_act_is_judged_by_what_was_audible(
     before: tuple[int, int], after: tuple[int, int], failed: list[str]
 ) -> None:
-    """Speech that is missing, repeated too long, or other than what was said
-    fails the demo."""
+    """Speech that is missing, repeated too long, or different fails the
+    demo."""
     said = random.Random(0).randbytes(200_000)
     parts = [
         Audible(
@@ -461,13 +461,13 @@ def test_timeline_prints_what_is_learned_late_in_order() -> None:
 
 @pytest.mark.takes_s(10)
 def test_the_demo_holds_what_it_shows(short: Path) -> None:
-    """Every check is ok, the output is what was spoken, and times of the
+    """Every check is ok, the output is the speech, and times of the
     timeline only grow."""
     heard = short.parent / "heard.wav"
     shown = run("demo", str(short), "--heard", str(heard))
     failed = re.findall(r"FAILED\s+(.*)", shown.stdout)
     assert shown.returncode == bool(failed), shown.stdout + shown.stderr
-    # How long an outage lasts depends on what else the machine does.
+    # How long an outage lasts depends on the machine's other work.
     assert all("the voice back within" in what for what in failed), failed
     assert " 0 ms missing" in shown.stdout
     assert re.search(r"\b[1-9]\d* ms twice", shown.stdout)
@@ -489,7 +489,7 @@ def test_the_demo_holds_what_it_shows(short: Path) -> None:
 
 @pytest.mark.takes_s(5)
 def test_the_soak_accounts_for_every_sample() -> None:
-    """Five minutes of it, with whatever went wrong in them."""
+    """Five minutes of it, with all their faults."""
     result = run("soak", "--minutes", "5")
     assert result.returncode == 0, result.stdout + result.stderr
     words = " ".join(result.stdout.split())

@@ -72,7 +72,7 @@ def test_readme_is_short():
 
 
 def test_status_names_the_version_that_is_here():
-    """What was tried is said of a version, and this one is named."""
+    """The status is about a version, and this one is named."""
     version = json.loads((ROOT / "manifest.json").read_text())["version"]
     (status,) = re.findall(r"\*\*Status\.\*\*.*?\n\n", README.read_text(), re.S)
     assert f"This version, {version}," in " ".join(status.split())
@@ -88,7 +88,7 @@ def test_pages_name_no_repository_url_of_their_own(page):
 
 
 def test_graph_in_the_readme_is_right(tmp_path):
-    """Its node and connections are what bin/check asks for."""
+    """Its node and connections are those that bin/check asks for."""
     blocks = [
         json.loads(block)
         for block in re.findall(r"```json\n(.*?)```", README.read_text(), re.S)

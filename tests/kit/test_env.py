@@ -1,4 +1,4 @@
-"""bin/env.sh makes the virtual environment, whatever happens meanwhile.
+"""bin/env.sh makes the virtual environment, in spite of interruptions.
 
 The Python that it is given here makes a folder and installs nothing, and its
 pip waits at a gate: no test needs the network.
@@ -43,11 +43,11 @@ esac
 
 CHECK = (ROOT / "bin" / "check").read_text().splitlines()
 COMMAND = "\n".join([*CHECK[:-1], 'echo "ran with $python"', ""])
-"""A command of this folder, but for what it runs."""
+"""A command of this folder, with another program."""
 
 
 class Checkout:
-    """A folder with one command, and what it did."""
+    """A folder with one command, and its effects."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "checkout"
@@ -105,7 +105,7 @@ class Checkout:
         return os.open(self.gate, os.O_WRONLY)
 
     def leftovers(self) -> list[str]:
-        """What stands in the folder and did not come with it."""
+        """The files in the folder that did not come with it."""
         names = {path.name for path in self.folder.iterdir()}
         return sorted(names - {"bin", "pyproject.toml", ".venv", ".venv.lock"})
 
@@ -211,7 +211,7 @@ def test_symlink_from_elsewhere_finds_the_folder(checkout, path, tmp_path):
 
 
 def test_every_command_finds_the_folder_in_the_same_way():
-    """Each is a script of its own: what one does, all of them do."""
+    """Each is a script of its own, and all do the same."""
     finding = "\n".join(CHECK[3:6])
     assert "env.sh" in finding
     for file in (ROOT / "bin").iterdir():
@@ -220,7 +220,7 @@ def test_every_command_finds_the_folder_in_the_same_way():
 
 
 def test_ctrl_c_leaves_nothing_and_the_command_works_again(checkout, path):
-    """In the middle of an installation; only what it made is removed."""
+    """In the middle of an installation; only its own files are removed."""
     (checkout.folder / ".venv.new.1").mkdir()
     stopped = checkout.start(PATH=path, FAKE_GATE=str(checkout.gate))
     gate = checkout.open_gate()
@@ -292,7 +292,7 @@ def test_python_without_venv_is_named_with_what_to_install(checkout):
 
 
 def test_folder_that_is_no_environment_is_left_alone(checkout):
-    """What this command did not make it does not remove."""
+    """The command removes no files of others."""
     checkout.venv.mkdir()
     (checkout.venv / "notes").write_text("mine")
     code, _, errors = checkout.run()

@@ -56,7 +56,7 @@ def declared(manifest: Path, direction: str) -> set[tuple[str, str]]:
 
 @examples
 def test_every_message_wired_to_the_avatar_is_declared(path):
-    """manifest.json knows what the graphs send to the extension."""
+    """manifest.json declares the messages of the graphs."""
     node, graph = avatar_of(path)
     wired = {(w.kind, w.message) for w in graph.wires() if w.dest == node.name}
     assert wired <= declared(ROOT / "manifest.json", "_in")
@@ -151,7 +151,7 @@ def test_speech_is_not_played_twice():
 
 
 def test_everything_that_the_player_sends_is_declared_by_it():
-    """The player's manifest knows what the graph takes from it."""
+    """The player's manifest declares its messages in the graph."""
     _, graph = avatar_of(WAV_PLAYER)
     sent = {(w.kind, w.message) for w in graph.wires() if w.source == "player"}
     manifest = WAV_PLAYER.parent / "wav_player_python" / "manifest.json"
@@ -203,7 +203,7 @@ def copied(folder: Path, before: str, after: str) -> Path:
 
 @pytest.mark.wire
 def test_wav_player_is_received_byte_for_byte(tmp_path):
-    """What the Motion Server receives is the WAV, in one utterance."""
+    """The Motion Server receives the WAV, in one utterance."""
     # An odd number of samples: the last frame is a short one.
     pcm = bytes(range(251)) * 98
     received = tmp_path / "received.wav"
@@ -264,7 +264,7 @@ def test_graph_that_is_stopped_by_the_limit_says_so(tmp_path):
 
 @pytest.mark.parametrize("name", ["property.json", "speech.wav"])
 def test_file_that_the_graph_reads_is_not_overwritten(tmp_path, name):
-    """Neither the graph nor what it plays, relative paths included."""
+    """Neither the graph nor its WAV, relative paths included."""
     graph = copied(tmp_path, '"frame_ms"', '"x": "./speech.wav", "frame_ms"')
     speech = written(tmp_path, bytes(9600))
     before = (tmp_path / name).read_bytes()

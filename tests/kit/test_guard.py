@@ -65,7 +65,7 @@ def test_each_mutant_breaks_its_rule_and_no_other() -> None:
 def test_rules_that_need_a_configuration_do_not_apply_without(
     tmp_path: Path,
 ) -> None:
-    """What an avatar cannot do without one is not broken."""
+    """A rule that needs one is not broken."""
     folder = tmp_path / "other_avatar"
     shutil.copytree(HONEST.folder, folder)
     for name in ("manifest.json", "addon.py"):
@@ -356,7 +356,7 @@ def test_a_shape_is_judged_as_the_honest_one_is(
 
 @pytest.mark.takes_s(10)
 def test_one_defect_has_one_verdict(tmp_path: Path) -> None:
-    """What a raise in on_start breaks is that one rule."""
+    """A raise in on_start breaks that one rule."""
     subject = shape_of("raises_on_start", tmp_path)
     verdicts = runner.run(subject)
     assert {v.rule for v in verdicts if v.outcome == runner.BROKEN} == {
@@ -422,7 +422,7 @@ def test_an_import_that_hangs_is_told(tmp_path: Path) -> None:
 
 
 def test_base_classes_are_found_beside_the_extension(tmp_path: Path) -> None:
-    """What needs ten_ai_base has it from the app, or is told so."""
+    """An extension that needs ten_ai_base has it from the app, or an error."""
     packages = tmp_path / "app" / "ten_packages"
     base = packages / "system" / "ten_ai_base" / "interface" / "ten_ai_base"
     base.mkdir(parents=True)
@@ -498,7 +498,7 @@ def test_pytest_survives_a_worker_that_dies(ending: runner.Subject) -> None:
     assert "1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
 
 
-# What is written about it
+# Documents
 
 
 def test_document_shows_the_rules() -> None:

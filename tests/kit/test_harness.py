@@ -1,4 +1,5 @@
-"""The harness offers an extension what TEN does, and records what it sends."""
+"""The harness offers TEN's interface to an extension, and records its
+messages."""
 
 import ast
 import asyncio
@@ -65,7 +66,7 @@ async def test_rig_connects_commands_where_asked(wired):
 
 @pytest.mark.asyncio
 async def test_rig_gives_the_configuration_by_path():
-    """All of it, a part, and an error for what is not there."""
+    """All of it, a part, and an error for a missing one."""
     env = RigEnv({"params": {"rate": 1}})
     assert await env.get_property_to_json("") == (
         '{"params": {"rate": 1}}',
@@ -96,7 +97,7 @@ def test_rig_hands_its_clock_to_the_extension():
 
 @pytest.mark.asyncio
 async def test_movable_clock_calls_what_is_due_in_order():
-    """By time, not by registration; what is not due or cancelled is not."""
+    """By time, not by registration; one that is not due or cancelled is not."""
     clock, called = MovableClock(), []
     now = clock.monotonic()
     clock.call_at(now + 20, lambda: called.append("second"))

@@ -1,4 +1,4 @@
-"""The model of what a listener hears, and the judge of it."""
+"""The model of a listener, and the judge of it."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +13,7 @@ from devkit.motion_server.record import Record
 RATE = 8000
 BYTES_PER_MS = RATE * 2 // 1000
 
-# How long an example takes depends on what else the machine does.
+# How long an example takes depends on the machine's other work.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -64,7 +64,7 @@ def test_audio_plays_in_real_time_from_its_first_byte():
 
 
 def test_what_is_cut_was_not_played():
-    """A cut ends what plays and discards what waits, in whole samples."""
+    """A cut ends playing audio and discards waiting audio, in whole samples."""
     player = Player(RATE)
     player.write("a", 100 * BYTES_PER_MS, 0.0)
     player.write("b", 100 * BYTES_PER_MS, 0.0)
@@ -97,7 +97,7 @@ def test_a_player_never_plays_two_things_at_once(sizes: list[int], cut_ms: int):
 
 
 def test_an_interrupt_discards_what_has_not_been_played():
-    """And what comes behind it plays at once."""
+    """And the audio behind it plays at once."""
     listener, _ = listener_and_judge()
     listener.avatar_audio(1, "a", pcm(1000), 0.0)
     listener.avatar_interrupted(1, 0.25)
@@ -139,7 +139,7 @@ def test_audio_of_an_older_publisher_comes_too_late():
 
 
 def test_what_the_service_cuts_is_not_heard():
-    """Nor what follows of that request; the next one is heard at once."""
+    """Nor the rest of that request; the next one is heard at once."""
     listener, _ = listener_and_judge()
     listener.avatar_audio(1, "a", pcm(1000), 0.0)
     listener.avatar_cut(1, "a", 0.25)
@@ -151,7 +151,7 @@ def test_what_the_service_cuts_is_not_heard():
 
 
 def test_the_voice_plays_until_it_is_flushed():
-    """Frames are joined to what plays in one go."""
+    """Frames are joined to the playing audio in one go."""
     listener, _ = listener_and_judge()
     audio = pcm(100)
     for at in range(0, 100, 10):
@@ -163,7 +163,7 @@ def test_the_voice_plays_until_it_is_flushed():
 
 
 def test_taking_forgets_and_later_audio_keeps_its_place():
-    """A long run takes what has been played and goes on."""
+    """A long run takes the played audio and goes on."""
     listener, _ = listener_and_judge()
     audio = pcm(200)
     listener.avatar_audio(1, "a", audio[ms(0, 100)], 0.0)
@@ -177,7 +177,7 @@ def test_taking_forgets_and_later_audio_keeps_its_place():
 
 
 def test_following_and_replaying_a_record_say_the_same():
-    """Live without kept audio, or afterwards from what was kept."""
+    """Live without kept audio, or afterwards from the kept audio."""
     now_s = [0.0]
     record = Record(lambda: now_s[0])
     live, afterwards = Listener(RATE), Listener(RATE)
@@ -301,7 +301,7 @@ def test_what_was_flushed_need_not_be_heard_and_must_not():
 
 
 def test_a_gap_before_the_flush_is_missing():
-    """A flush excuses only what had not been reached."""
+    """A flush excuses only audio that had not been reached."""
     audio = pcm(1000)
     listener, judge = listener_and_judge(turn=audio)
     listener.avatar_audio(1, "a", audio[ms(0, 100)], 0.0)
@@ -393,7 +393,7 @@ def test_fragments_are_found_wherever_they_were_cut(data: st.DataObject):
 
 
 def test_what_follows_a_cut_under_the_same_name():
-    """It begins where the cut was, without what was cut."""
+    """It begins at the cut, without the cut audio."""
     listener = Listener(RATE)
     audio = unique_pcm(100)
     listener.voice_audio(audio[ms(0, 50)], 0.0, "voice")

@@ -331,7 +331,7 @@ async def test_a_late_confirmation_is_a_confirmation():
 async def test_a_bad_configuration_is_refused(
     options: dict[str, Any], code: str
 ):
-    """What the service does not take comes back as server_error 3."""
+    """A refused message is answered with server_error 3."""
     async with MotionServer() as server:
         error = await failure(server, **options)
         assert error.server_code == "3"
@@ -386,8 +386,8 @@ async def test_the_port_is_free_again():
 async def test_proxies_are_not_asked_for_loopback(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """Console and websocket are reached with any proxy set; what else the
-    caller exempts stays exempt."""
+    """Console and websocket are reached with any proxy set; the caller's other
+    exemptions remain."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         for variable in (name, name.lower()):
             monkeypatch.setenv(variable, "http://127.0.0.1:9")

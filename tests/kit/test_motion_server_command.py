@@ -1,4 +1,4 @@
-"""bin/motion-server: what it prints, and where it listens."""
+"""bin/motion-server: its output and its address."""
 
 import ipaddress
 import json

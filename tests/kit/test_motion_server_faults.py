@@ -1,4 +1,4 @@
-"""What the local Spatius service does to an open session."""
+"""Faults of the local Spatius service in an open session."""
 
 import asyncio
 from typing import Any
@@ -228,7 +228,7 @@ async def test_a_stalled_server_does_not_answer_a_close():
 
 @pytest.mark.asyncio
 async def test_a_silent_server_never_comes_back():
-    """Silence outlasts Resume; stop() is what ends it."""
+    """Silence outlasts Resume; stop() ends it."""
     async with MotionServer() as server:
         client = await opened(server)
         server.faults.runtime(Silence(), after=AudioMessages(1))
@@ -334,7 +334,7 @@ async def test_a_close_is_lost_in_a_black_hole(fault: Any):
 async def test_playback_ends_with_the_host_only(
     host_vanishes: bool, heard_s: float
 ):
-    """Behind a dead network the service plays on what it has; a host that
+    """Behind a dead network the service plays the audio it has; a host that
     vanishes never comes back."""
     clock = ManualClock()
     async with MotionServer(clock=clock) as server:
@@ -381,7 +381,7 @@ async def test_a_fault_strikes_some_time_after_the_last_message():
 @pytest.mark.asyncio
 @pytest.mark.parametrize("fault", [Reset(), Close(1011), BlackHole()], ids=repr)
 async def test_a_fault_strikes_right_behind_the_confirmation(fault: Any):
-    """The session is confirmed, and what comes next is the fault."""
+    """The session is confirmed, and the fault comes next."""
     async with MotionServer() as server:
         server.faults.runtime(fault, after=OnConfirm())
         client = await opened(server)
@@ -533,7 +533,7 @@ async def test_the_idle_timeout_may_be_changed():
 @pytest.mark.wire
 @pytest.mark.asyncio
 async def test_a_session_ends_when_its_time_is_up():
-    """Speaking or not, whatever the client asked for."""
+    """Speaking or not, for any expiry that the client asked for."""
     clock = ManualClock()
     limits = PlanLimits(session_minutes=10)
     async with MotionServer(clock=clock, limits=limits) as server:

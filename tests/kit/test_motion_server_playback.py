@@ -254,7 +254,7 @@ class Signals:
 
 
 class HastyClock(ManualClock):
-    """Keeps what is to be called, to be called in any order."""
+    """Keeps callbacks, to be called in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -501,7 +501,7 @@ async def test_requests_that_wait_are_superseded_as_well():
 @pytest.mark.wire
 @pytest.mark.asyncio
 async def test_the_service_may_stop_playing():
-    """What follows of that request is not heard; the next request is."""
+    """The rest of that request is not heard; the next request is."""
     clock = ManualClock()
     async with MotionServer(
         clock=clock,
@@ -619,7 +619,8 @@ async def test_settings_can_be_changed_over_http():
 
 @pytest.mark.asyncio
 async def test_a_listener_follows_the_service():
-    """What a lost session had not played is missing, unless said again."""
+    """Audio that a lost session had not played is missing, unless said
+    again."""
     speech = unique_pcm(4000, RATE)
     async with serve(keep_audio=False) as server:
         listener = Listener(RATE)

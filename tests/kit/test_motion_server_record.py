@@ -1,4 +1,4 @@
-"""What the local Spatius service records, and how to wait for it."""
+"""The record of the local Spatius service, and how to wait for it."""
 
 import asyncio
 import json
@@ -131,7 +131,7 @@ async def test_a_session_token_used_twice_is_a_violation():
 
 @pytest.mark.asyncio
 async def test_a_missing_configuration_is_a_violation():
-    """Whatever comes first must be the configuration."""
+    """The first message must be the configuration."""
     async with MotionServer() as server, aiohttp.ClientSession() as http:
         client = Client(server)
         await client.session.init()
@@ -181,7 +181,7 @@ async def test_audio_need_not_be_kept():
 
 @pytest.mark.asyncio
 async def test_audio_can_be_saved(tmp_path: Path):
-    """write_wav saves what was received at the session's rate."""
+    """write_wav saves the audio received at the session's rate."""
     async with MotionServer() as server:
         client = await opened(server)
         await client.say(FRAME, end=True)
@@ -225,7 +225,7 @@ async def test_no_secret_can_be_printed():
 
 @pytest.mark.asyncio
 async def test_until_shows_the_timeline_when_nothing_comes():
-    """A wait in vain tells what did happen."""
+    """A wait in vain shows the record."""
     async with MotionServer() as server:
         client = await opened(server)
         with pytest.raises(WaitTimeout, match="confirmed"):
@@ -270,7 +270,7 @@ def test_a_server_in_a_thread_serves_other_loops():
 
 
 def test_wait_for_in_vain_shows_the_timeline():
-    """From another thread, too, a wait in vain tells what happened."""
+    """From another thread, too, a wait in vain shows the record."""
     with MotionServer.in_thread() as server:
         with pytest.raises(WaitTimeout, match="listening"):
             server.wait_for(lambda r: r.interrupts, timeout_s=0.01)

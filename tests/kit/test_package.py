@@ -29,8 +29,8 @@ NOT_PYTHON = {
 
 
 def included() -> list[PurePosixPath]:
-    """Return what package.include matches: as tman reads them, `*` crosses no
-    folder, and hidden files are left out."""
+    """Return the files that package.include matches: as tman reads them, `*`
+    crosses no folder, and hidden files are left out."""
     patterns = MANIFEST["package"]["include"]
     assert not [pattern for pattern in patterns if "**" in pattern]
     found = {path for pattern in patterns for path in ROOT.glob(pattern)}
@@ -125,7 +125,7 @@ def test_package_imports_where_nothing_else_is(tmp_path):
 
 @pytest.mark.parametrize("missing", ["ten_runtime", "agora_token_builder"])
 def test_import_outside_ten_is_explained(tmp_path, missing):
-    """What is missing is TEN; another module is named by Python itself."""
+    """TEN is missing; another module is named by Python itself."""
     code = (
         "import importlib.util as u, sys\n"
         "class Hidden:\n"
@@ -178,7 +178,7 @@ def test_version_is_the_same_everywhere():
 
 
 def test_texts_of_the_manifest_are_in_the_package():
-    """What the store shows is read from the package."""
+    """The store's page is read from the package."""
     for field in ("display_name", "description", "readme"):
         for text in MANIFEST[field]["locales"].values():
             assert text.get("content") or (

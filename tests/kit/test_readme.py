@@ -179,7 +179,7 @@ class Agents:
         self.main.write_text(text)
 
     def start(self) -> dict[str, Any]:
-        """Do what the agent server does at README's POST to /start."""
+        """Do as the agent server at README's POST to /start."""
         flat = " ".join(README.replace("\n>", "\n").split())
         (text,) = re.findall(r'`(\{"graph_name".*?\})`', flat)
         request = json.loads(text)
@@ -282,7 +282,7 @@ def test_check_takes_what_the_agent_server_takes(tmp_path: Path) -> None:
 def test_step_that_is_left_out_is_found(
     tmp_path: Path, left_out: str, kind: str, said: str
 ) -> None:
-    """bin/check names what README's step would have done."""
+    """bin/check names the README's step."""
     agents = Agents(tmp_path)
     for step in STEPS[2:]:
         if step != left_out:

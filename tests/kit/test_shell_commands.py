@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What a .pth file of the environment imports is there before the root is
+# The imports of a .pth file of the environment come before the root is
 # searched, and may hide that the root's token.py is found: -S has none.
 MODES = pytest.mark.parametrize("mode", [(), ("-S",)], ids=["", "-S"])
 
@@ -52,7 +52,7 @@ def in_venv(folder: Path) -> Path:
 
 
 def test_root_comes_before_the_standard_library():
-    """The root's token.py is what Python finds first: the guard is needed."""
+    """Python finds the root's token.py first: the guard is needed."""
     done = python(
         "-S",
         "-c",
@@ -67,7 +67,7 @@ def test_root_comes_before_the_standard_library():
 @MODES
 @pytest.mark.parametrize("tool", ["pip", "pytest"])
 def test_tool_runs(mode, tool):
-    """`python -m` of a tool does what it does elsewhere."""
+    """`python -m` of a tool works as elsewhere."""
     packages = {"PYTHONPATH": sysconfig.get_path("purelib")} if mode else {}
     done = python(*mode, "-m", tool, "--version", **packages)
     assert done.returncode == 0, done.stderr
@@ -136,7 +136,7 @@ def test_token_is_the_standard_librarys(mode):
 
 @MODES
 def test_source_is_tokenised(mode):
-    """What the standard library makes of its token works."""
+    """The standard library's users of its token work."""
     done = python(*mode, "-m", "tokenize", "addon.py")
     assert done.returncode == 0, done.stderr
     assert "NAME" in done.stdout

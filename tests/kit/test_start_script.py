@@ -1,4 +1,4 @@
-"""tests/bin/start runs what it is given, with TEN's runtime where it is."""
+"""tests/bin/start runs its arguments, with TEN's runtime if it is there."""
 
 import os
 import re

@@ -1,6 +1,6 @@
 """examples/web-client: its types, and each of its states in a real browser.
 
-AvatarKit and Agora are fakes of what the vendor's public documents declare
+AvatarKit and Agora are fakes of the vendor's public interface
 (`tests/kit/web_client`, held to `avatarkit.d.ts` by the compiler): the
 contract is the documents', and the real packages have not been run.
 """
@@ -252,7 +252,7 @@ def test_client_fits_the_declarations(site: Path) -> None:
 
 @needs_chromium
 def test_form_is_shown_where_nobody_fills_it_in(page: Page) -> None:
-    """And what is missing in it is said at the click."""
+    """And its missing values are named at the click."""
     assert page.element("settings").is_displayed()
     assert page.text("hint") == "Fill in the form below."
     page.look_at("idle-form")
@@ -288,7 +288,7 @@ def test_loading_and_joining_are_shown(page: Page) -> None:
 
 @needs_chromium
 def test_avatar_that_is_there_is_shown(page: Page) -> None:
-    """It joins with what the form says, and leaves nothing behind."""
+    """It joins with the form's values, and keeps no data."""
     page.enter()
     page.look_at("live-form")
     assert page.calls() == ["initialize", "load", "view", "connect"]
@@ -516,7 +516,7 @@ def test_face_speaks_after_one_click(
         assert config["channel"] == connection.config.channel
         assert config["uid"] not in (avatar_uid, 0)
 
-        # What is recorded is repeated.
+        # The recorded audio is repeated.
         page.until(lambda: not page.element("barge-in").is_enabled(), "silent")
         before = len(server.record.requests)
         page.element("echo").click()
@@ -623,7 +623,7 @@ def client_with_packages(folder: Path, site: Path, *names: str) -> Path:
 def test_built_page_runs(
     driver: Any, tmp_path: Path, site: Path, url: str
 ) -> None:
-    """What bin/demo --web serves is what npm builds."""
+    """bin/demo --web serves npm's build."""
     client = client_with_packages(tmp_path, site, *IMPORTS)
     build(client, site / "built")
     driver.get(f"{url}built/")
@@ -659,7 +659,7 @@ def test_client_that_cannot_be_built_is_one_sentence(
     npm: str | None,
     said: str,
 ) -> None:
-    """It says what is missing."""
+    """It names the missing file."""
     client = client_with_packages(tmp_path, site, *names)
     tools = tmp_path / "tools"
     tools.mkdir()

@@ -72,7 +72,7 @@ class Page:
     stage: Any
 
     def press(self, button: str) -> str:
-        """Press a button, as a user does; return what it says."""
+        """Press a button, as a user does; return its text."""
         said = self.driver.find_element("id", "said")
         self.driver.execute_script("arguments[0].textContent = ''", said)
         self.driver.find_element("css selector", f"[data-do={button}]").click()
@@ -336,7 +336,7 @@ def test_text_is_readable_in_light_and_dark(page: Page, scheme: str) -> None:
 @needs_chromium
 @needs_stage
 def test_stall_shows_as_a_gap(page: Page) -> None:
-    """A stalled service is named, and what came late is a gap."""
+    """A stalled service is named, and late audio is a gap."""
     page.press("speak")
     page.until(lambda: page.state() == "Speaking", "the avatar speaks")
     assert "stopped reading" in page.press("stall")
@@ -349,7 +349,7 @@ def test_stall_shows_as_a_gap(page: Page) -> None:
     gaps_s = re.findall(r"Gap of ([\d.]+)", " ".join(page.timeline()))
     assert max(map(float, gaps_s)) >= 1
     page.until(lambda: page.state() == "Speaking", "it speaks again")
-    # What was heard before the gap counts once.
+    # Audio heard before the gap counts once.
     heard_s = page.figure("Heard")
     playing = page.driver.find_element("id", "playing").text
     found = re.search(r"([\d.]+) of", playing)
@@ -376,7 +376,7 @@ def test_black_hole_lasts_until_resume(page: Page) -> None:
 @needs_chromium
 @needs_stage
 def test_credits_end_the_extension_and_it_starts_again(page: Page) -> None:
-    """What is final is shown as such, and the way out is offered."""
+    """A final failure is shown as such, and the way out is offered."""
     assert "4001" in page.press("exhaust")
     page.tells("Fatal error")
     page.tells("The avatar has failed permanently")
@@ -591,7 +591,8 @@ def test_switches_say_what_they_are_set_to(page: Page) -> None:
 @needs_chromium
 @needs_stage
 def test_raw_reports_are_behind_details(page: Page) -> None:
-    """An empty timeline says what to press; the rest is shown on demand."""
+    """An empty timeline names the button to press; the rest is shown on
+    demand."""
     empty = page.driver.find_element("id", "empty")
     assert "Press Speak" in empty.text
     timeline = page.driver.find_element("id", "timeline")
@@ -707,7 +708,7 @@ def test_without_a_stage_the_page_shows_where_to_point_a_graph(
 def test_only_own_pages_may_steer(
     listens_on: str, headers: dict[str, str], allowed: bool
 ) -> None:
-    """The guard goes by Host, Origin and what browsers add."""
+    """The guard goes by Host, Origin and the browsers' own headers."""
     assert (refusal(headers, listens_on) is None) == allowed
 
 
@@ -780,7 +781,7 @@ def test_command_serves_the_page_until_ctrl_c(command: tuple[str, ...]) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    too_late = threading.Timer(120, process.kill)  # ends what is read below
+    too_late = threading.Timer(120, process.kill)  # ends the text read below
     too_late.start()
     try:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""What the window's pages receive: lines, figures, sound."""
+"""The feed of the window's pages: lines, figures, sound."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ class Listener:
 
 
 def test_renewal_is_not_taken_for_a_recovery() -> None:
-    """What the client closed itself was renewed, all else recovered."""
+    """A session that the client closed was renewed, all others recovered."""
     now = [0.0]
     record = Record(lambda: now[0])
     feed = Feed(clock=lambda: now[0])
@@ -157,7 +157,7 @@ def test_voice_is_an_utterance_of_its_own() -> None:
 def test_voice_counts_as_far_as_it_was_heard(
     reason: int, after_s: float, heard_ms: int
 ) -> None:
-    """Not what was handed out, and cut by a barge-in."""
+    """Not audio that was handed out, and cut by a barge-in."""
     feed = Feed(clock=lambda: 0.0)
     feed.take_voice(5.0, "1", bytes(48000), 24000)
     feed.take_report(5.0 + after_s, "avatar_audio_end", {"reason": reason})
@@ -167,7 +167,7 @@ def test_voice_counts_as_far_as_it_was_heard(
 
 
 def test_audio_of_a_connection_that_has_ended_is_no_utterance() -> None:
-    """What is still read from it has no listener, and the next utterance is
+    """Audio still read from it has no listener, and the next utterance is
     the rest of the one that was cut off."""
     record = Record(lambda: 1.0)
     feed = Feed(clock=lambda: 1.0)
@@ -231,7 +231,7 @@ def test_audio_in_time_has_no_gap() -> None:
 
 
 def test_late_audio_is_a_gap() -> None:
-    """What a listener would wait for is the gap's length."""
+    """The listener's wait is the gap's length."""
     utterance = _utterance()
     utterance.hear(bytes(48000), 0.0)
     gap = utterance.hear(bytes(48000), 1.0 + LEAD_S + 0.5).gap
@@ -295,7 +295,7 @@ async def test_slow_page_gets_everything_in_order() -> None:
 
 
 async def test_page_that_reads_too_slowly_is_disconnected() -> None:
-    """What waits for a page is bounded, whatever it does."""
+    """The data that waits for a page is bounded in any case."""
     socket = await _slow(MAX_WAITING_BYTES // 5_000)
     assert socket.closed
     assert '{"type": "silence"}' not in socket.got

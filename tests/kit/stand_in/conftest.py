@@ -78,7 +78,7 @@ def live_through(host_of):
 
 @pytest.fixture
 def log_lines():
-    """What is logged during the test."""
+    """The log lines of the test."""
     skip_with_the_real_runtime()
     from ten_runtime import _log as log_module
 

@@ -1,8 +1,8 @@
-"""Extensions, testers and processes that do what a test says.
+"""Extensions, testers and processes that a test scripts.
 
 Where the real runtime is installed, the tests that need no more than it has
 run with it; the others are skipped. Only this file and conftest.py import
-what the stand-in alone has.
+modules that the stand-in alone has.
 """
 
 # ruff: noqa: E402 - the path and the runtime in use are settled first

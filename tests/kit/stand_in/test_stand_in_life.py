@@ -1,4 +1,4 @@
-"""The life of the stand-in's extensions, and what ends their process."""
+"""The life of the stand-in's extensions, and the ends of their process."""
 
 import asyncio
 import gc
@@ -72,7 +72,7 @@ def test_one_that_is_stopped_at_once_is_not_started(host_of):
 
 
 def test_early_messages_come_before_on_start(host_of):
-    """What arrives during on_init is handled before on_start begins."""
+    """Messages during on_init are handled before on_start begins."""
     events = []
     started, may_go = threading.Event(), threading.Event()
 
@@ -343,7 +343,7 @@ def test_run_raises_what_escapes_a_handler(app, step, exception):
 
 
 def test_run_raises_when_construction_fails(app):
-    """run() raises with what the extension's __init__ raised."""
+    """run() raises with the exception of the extension's __init__."""
 
     def init(self, name):
         raise ValueError("no name will do")

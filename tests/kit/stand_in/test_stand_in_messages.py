@@ -48,7 +48,7 @@ def test_frame_keeps_an_enum_as_its_number():
 
 
 def test_locked_buffer_is_the_frames_own():
-    """What is written through lock_buf is what get_buf gives."""
+    """Bytes written through lock_buf are those that get_buf gives."""
     frame = AudioFrame.create("pcm_frame")
     frame.alloc_buf(4)
     view = frame.lock_buf()
@@ -58,7 +58,7 @@ def test_locked_buffer_is_the_frames_own():
 
 
 def test_get_buf_copies():
-    """Changing what get_buf gave leaves the frame as it was."""
+    """Changing the copy of get_buf leaves the frame as it was."""
     frame = AudioFrame.create("pcm_frame")
     frame.alloc_buf(2)
     before = frame.get_buf()
@@ -68,7 +68,7 @@ def test_get_buf_copies():
 
 @stand_in_only
 def test_fresh_memory_is_not_zeroed():
-    """What alloc_buf gives is no silence."""
+    """The memory of alloc_buf is no silence."""
     frame = AudioFrame.create("pcm_frame")
     frame.alloc_buf(320)
     assert frame.get_buf() != bytes(320)
@@ -207,7 +207,7 @@ def test_writing_hostile_json_aborts(text):
 
 
 def test_what_is_next_to_a_hostile_value_can_be_written():
-    """Only what is written counts."""
+    """Only written bytes count."""
     data = data_of(f'{{"a": {{"b": 1}}, "c": {2**63}}}')
     assert json.loads(data.get_property_to_json("a")[0]) == {"b": 1}
 
@@ -268,7 +268,7 @@ def test_setting_a_dotted_path_makes_the_objects_on_it():
 
 
 def test_setting_the_root_replaces_the_tree():
-    """set_property_from_json(None, ...) forgets what was there."""
+    """set_property_from_json(None, ...) forgets the earlier properties."""
     data = Data.create("x")
     data.set_property_int("a", 1)
     data.set_property_from_json(None, '{"b": 2}')

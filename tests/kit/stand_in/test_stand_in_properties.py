@@ -319,7 +319,7 @@ TEXT = {"properties": {"text": {"type": "string"}}, "required": ["text"]}
 def test_an_unfitting_message_is_dropped_with_a_warning(
     host_of, log_lines, kind
 ):
-    """The handler is not called for what does not fit its schema."""
+    """The handler is not called for a message that does not fit its schema."""
     seen = queue.Queue()
 
     async def take(self, ten_env, msg):
@@ -358,7 +358,8 @@ def test_an_unfitting_command_is_answered_with_an_error(host_of):
 
 
 def test_unfitting_output_is_not_sent(host_of):
-    """What does not fit its outgoing schema never reaches the receiver."""
+    """A message that does not fit its outgoing schema never reaches the
+    receiver."""
     seen = queue.Queue()
 
     async def on_start(self, ten_env):

@@ -35,7 +35,7 @@ from ten_runtime import (
 
 
 def test_the_tester_gets_audio_and_commands(app):
-    """on_audio_frame and on_cmd get what the extension sends."""
+    """on_audio_frame and on_cmd get the extension's messages."""
 
     async def on_start(self, ten_env):
         frame = AudioFrame.create("pcm_frame")
@@ -100,7 +100,7 @@ def test_the_tester_answers_commands(app):
 
 
 def test_the_property_json_is_the_nodes_property(app):
-    """set_test_mode_single's JSON is what the extension reads."""
+    """set_test_mode_single's JSON reaches the extension."""
     seen = queue.Queue()
     register("reading", on_init=read_properties(seen))
 
@@ -154,7 +154,7 @@ def test_an_assertion_in_the_tester_fails_the_test(app):
 
 
 def test_a_tester_needs_an_app():
-    """run() without a running App says what to do."""
+    """run() without a running App gives advice."""
     done = run_script("""
         register("e")
         tester = AsyncExtensionTester()

@@ -1,4 +1,4 @@
-// What the fakes of AvatarKit and Agora share; a test drives it from outside
+// Shared by the fakes of AvatarKit and Agora; a test drives it from outside
 // as window.fake.
 
 type Listener = (value?: unknown) => void;
@@ -6,7 +6,7 @@ type Listener = (value?: unknown) => void;
 export const fake = {
   /** [method, ...arguments], in order. */
   calls: [] as unknown[][],
-  /** What the next calls that may fail throw, by method: name: message. */
+  /** The errors of the next calls that may fail, by method: name: message. */
   failures: {} as Record<string, string[]>,
   /** Methods whose promise does not settle yet. */
   pending: new Set<string>(),
