@@ -157,6 +157,7 @@ def utterance(
             vendor_metadata,
             connection_id=connection_id,
             req_id=summary.req_id,
+            request_id=summary.request_id,
         ),
     )
 
