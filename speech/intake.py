@@ -95,7 +95,7 @@ class OverflowEpisode:
         return event
 
     def end(self, events: list[Event]) -> None:
-        """End the episode, and report what has not been reported yet."""
+        """End the episode, and report the audio not reported yet."""
         if self._refused_s:
             events.append(self.report())
         self.is_refusing = False
@@ -453,7 +453,7 @@ class Intake:
             self.fence.cut(turn, request_ids, True, utterance.is_begun, now)
 
     def end_overflow(self) -> None:
-        """Report what was refused: there is room now."""
+        """Report the refused audio: there is room now."""
         self.overflow.end(self._events)
 
     def pause(self, utterance: Utterance) -> None:

@@ -33,7 +33,7 @@ as fast as it comes."""
 
 JOIN_AHEAD_S = 1.0
 """How much of a request must be ahead at the service for its frames to be
-joined into fewer messages, each of which costs CPU whatever its size."""
+joined into fewer messages, each of which costs CPU at any size."""
 
 JOIN_WAIT_S = 0.02
 """How long a frame waits for others to be joined with."""

@@ -30,7 +30,7 @@ DEFAULT_LIMITS = Limits()
 
 
 class Speech:
-    """What has been said and what goes next.
+    """The speech so far, and the next steps of its outputs.
 
     `sample_rate` is that of frames that come without one, in Hz.
     """
@@ -50,12 +50,12 @@ class Speech:
             (self._avatar, self._voice),
         )
         self.totals = backlog.totals
-        """What became of all the audio, in samples."""
+        """The totals of all audio, in samples."""
         self._sample_rate = sample_rate
         self._is_closed = False  # no output will ever speak
         self._has_failed = False
 
-    # What comes in
+    # Inputs
 
     def frame(
         self,
@@ -120,7 +120,7 @@ class Speech:
         self._intake.start(turn, request_id, woken_at)
 
     def forget_waking(self) -> None:
-        """The avatar is asleep again: what woke it does not count."""
+        """The avatar is asleep again: the event that woke it does not count."""
         self._intake.woken_at = None
 
     def end(
@@ -198,8 +198,8 @@ class Speech:
             self._backlog.summarize(utterance)
 
     def tick(self, now: float) -> None:
-        """Do what is due by `now`: ends of speech, of playout, of audio that
-        is too old to be said again, and reports."""
+        """Do all that is due by `now`: ends of speech, of playout, of audio
+        that is too old to be said again, and reports."""
         if self._intake.has_timed_out(now):
             self._time_out()
         for playout in self._playouts:
@@ -309,7 +309,7 @@ class Speech:
         return self._voice.has_step(now, may_begin)
 
     def next_voice(self, now: float, may_begin: bool = True) -> Optional[Say]:
-        """Return what the voice says next, None if there is nothing now.
+        """Return the voice's next step, None if there is none now.
 
         The first utterance changes to the voice by it, and stays there;
         without `may_begin` only one that has changed already is said.
@@ -324,7 +324,7 @@ class Speech:
         """Settle a step of the voice: there is no voice."""
         self._voice.failed(say)
 
-    # What the service has received and played (rules of playout 1)
+    # Reports of the service about arrival and playback (rules of playout 1)
 
     def mark(self) -> Optional[Mark]:
         """Return a mark behind all that was written, for a ping to carry;
@@ -371,7 +371,7 @@ class Speech:
         return bool(self._backlog.events)
 
     def take_events(self) -> list[Event]:
-        """Remove and return what is to be reported."""
+        """Remove and return the events to report."""
         events = self._backlog.events
         if not events:
             return []
@@ -405,7 +405,7 @@ class Speech:
 
     @property
     def next_sample_rate(self) -> Optional[int]:
-        """The rate of what is to be written next, None if nothing is."""
+        """The rate of the audio to be written next, None if there is none."""
         queue = self._backlog.queue
         if not queue or queue[0].is_at_rest:
             return None
@@ -528,7 +528,7 @@ class Speech:
             self.totals.flush(dropped)
             utterance.flushed = True
             self._backlog.end_audio(utterance, CUT)
-            # What becomes of audio that a writer holds is known later.
+            # The outcome of audio that a writer holds is known later.
             if held is None:
                 self._backlog.summarize(utterance)
         return utterances

@@ -1,4 +1,4 @@
-"""One utterance: its audio, how far it got, and what became of it."""
+"""One utterance: its audio, how far it got, and its counts."""
 
 from collections import deque
 from collections.abc import Hashable
@@ -23,7 +23,7 @@ much the service may correct the estimate."""
 
 @dataclass(frozen=True)
 class Limits:
-    """How much may wait, how long, and what is said again.
+    """How much may wait, how long, and how much is said again.
 
     `end_timeout_s` of 0 means never, `resume_within_s` of 0 that lost audio
     is never said again. `prebuffer_ms` of a turn are collected before its
@@ -47,7 +47,7 @@ def size_of(duration_s: float, bytes_per_s: int) -> int:
 
 
 class Turn(NamedTuple):
-    """What the agent says in answer to one thing that the user said.
+    """The agent's answer to one thing that the user said.
 
     `id` is unique within `session`; a session of None matches any.
     """
@@ -125,13 +125,13 @@ class Totals:
         self.resent += size // BYTES_PER_SAMPLE
 
     def lose(self, size: int) -> None:
-        """Move audio that the avatar was sent to what was lost."""
+        """Move audio that the avatar was sent to `lost`."""
         samples = size // BYTES_PER_SAMPLE
         self.lost += samples
         self.sent -= samples
 
     def say_again(self, size: int) -> None:
-        """Move audio that the avatar was sent to what the voice said."""
+        """Move audio that the avatar was sent to `voice`."""
         samples = size // BYTES_PER_SAMPLE
         self.sent -= samples
         self.voice += samples
@@ -156,8 +156,8 @@ class Tape:
 
     It goes from `frames` by `take` to whoever writes it, and with `advance`
     to `kept`, where it stays until `release`: `rewind` brings it back to be
-    written again. Positions count from the first byte accepted, without what
-    was lost.
+    written again. Positions count from the first byte accepted, without lost
+    audio.
     """
 
     frames: deque[bytes] = field(default_factory=deque, init=False)
@@ -168,9 +168,9 @@ class Tape:
     kept: deque[bytes] = field(default_factory=deque, init=False)
     kept_bytes: int = field(default=0, init=False)
     unkept_bytes: int = field(default=0, init=False)
-    """Written after what is kept."""
+    """Written after the kept audio."""
     position: int = field(default=0, init=False)
-    """Of what is written next."""
+    """Of the audio written next."""
     reached: int = field(default=0, init=False)
     """The furthest that `position` has been."""
     heard: int = field(default=0, init=False)
@@ -180,7 +180,7 @@ class Tape:
 
     @property
     def again(self) -> int:
-        """What is to be written for a second time."""
+        """The audio to be written for a second time."""
         return self.reached - self.position
 
     def join(self, pcm: bytes) -> bytes:
@@ -230,7 +230,7 @@ class Tape:
     def advance(self, audio: bytes, room: int) -> int:
         """Count `audio` as written; return how much of it was for the first
         time. Where as much as `room` is kept, it cannot be written again, nor
-        can what follows.
+        can the audio behind it.
         """
         size = len(audio)
         if self.kept_bytes < room and not self.unkept_bytes:
@@ -246,7 +246,7 @@ class Tape:
         return new
 
     def release(self, position: float) -> None:
-        """Discard what is kept before `position`."""
+        """Discard the audio kept before `position`."""
         begin = self.position - self.unkept_bytes - self.kept_bytes
         while self.kept and begin + len(self.kept[0]) <= position:
             size = len(self.kept.popleft())
@@ -254,7 +254,7 @@ class Tape:
             self.kept_bytes -= size
 
     def forget(self) -> None:
-        """Keep nothing of what was written so far."""
+        """Keep no audio that was written so far."""
         self.kept.clear()
         self.kept_bytes = self.unkept_bytes = 0
 
@@ -275,14 +275,14 @@ class Tape:
         return lost
 
     def _cut_unkept(self) -> int:
-        """Cut out what was written, not kept and not heard, and return how
+        """Cut out the audio written, not kept and not heard, and return how
         much that was."""
         if not self.unkept_bytes:
             return 0
         begin = self.position - self.unkept_bytes
         end = max(begin, min(self.heard, self.position))
         if end > begin:
-            self.kept.clear()  # what follows it cannot be written again
+            self.kept.clear()  # the audio behind it cannot be written again
             self.kept_bytes = 0
         self.unkept_bytes = 0
         lost = self.position - end
@@ -291,7 +291,7 @@ class Tape:
         return lost
 
     def skip_again(self) -> int:
-        """Write nothing again: go on with what has never been written.
+        """Write no audio again: go on with the audio never written.
 
         Return how much the listener has lost by that.
         """
@@ -336,7 +336,7 @@ Output = Literal["avatar", "voice"]
 """Who says an utterance."""
 
 Source = Literal["service", "estimate"]
-"""What a playback position rests on."""
+"""The source of a playback position."""
 
 PLAYED, CUT, LOST = 1, 2, 3
 """Why an utterance is not audible any more: all of it was played, it was cut
@@ -362,7 +362,7 @@ class Summary:
     voice_ms: float = 0.0
     """Handed to the voice."""
     voice_heard_ms: float = 0.0
-    """What of that was heard: a flush cuts the rest."""
+    """The part of that which was heard: a flush cuts the rest."""
     lost_ms: float = 0.0
     resent_ms: float = 0.0
     stopped_ms: float = 0.0
@@ -461,7 +461,7 @@ Event = Union[
 
 @dataclass(slots=True)
 class Counts:
-    """What became of an utterance's audio, in bytes; see `Totals`."""
+    """The counts of an utterance's audio, in bytes; see `Totals`."""
 
     received: int = 0
     voice: int = 0
@@ -494,7 +494,7 @@ class Utterance(Tape):
     """Of its first frame, in bytes."""
     request_id: str = ""
     """Under which it is reported, once it has begun to be heard."""
-    source: Source = "estimate"  # what `heard` rests on
+    source: Source = "estimate"  # the source of `heard`
     ended: bool = False  # nothing more will be added
     is_paused: bool = False
     """The service's request ends here, though the TTS's has not ended."""
@@ -540,12 +540,12 @@ class Utterance(Tape):
 
     @property
     def voice_heard(self) -> int:
-        """What was heard of the voice, which says an utterance's last part."""
+        """The part of the voice heard, which says an utterance's last part."""
         return max(0, self.counts.voice - max(0, self.reached - self.heard))
 
     @property
     def sent(self) -> int:
-        """What the avatar was sent, without what was lost."""
+        """What the avatar was sent, without lost audio."""
         return self.reached - self.counts.voice
 
     def size_of(self, duration_ms: int) -> int:
@@ -582,7 +582,7 @@ class Utterance(Tape):
         )
 
     def audio_start(self) -> AudioStart:
-        # The end is reported under the same id, whatever comes after this.
+        # The end is reported under the same id, for all later speech.
         self.request_id = self.request_id or self.tts_request_id or self.req_id
         return AudioStart(self.turn, self.request_id)
 

@@ -89,7 +89,7 @@ class FakeClock:
         await self.advance(max(0.0, min(due) - self._now))
 
     async def advance(self, seconds: float) -> None:
-        """Move on, stopping at each timer for what it sets going."""
+        """Move on, stopping at each timer for the tasks it starts."""
         until = self._now + seconds
         at_once = 0  # timers that were due when they were set, in a row
         await settle()
@@ -417,7 +417,7 @@ class FakeSession:
         return pong
 
     def _end_pings(self) -> None:
-        """The websocket library ends what waits when the connection ends."""
+        """The websocket library ends waiting calls when the connection ends."""
         for pong in self._pongs:
             if not pong.done():
                 pong.set_exception(PlannedError(LOST))

@@ -1,5 +1,5 @@
 """A model of the listener, with the writers and the service, for random
-walks: what came out of the speaker, and when."""
+walks: the sound of the speaker, in time."""
 
 import itertools
 import struct
@@ -58,7 +58,7 @@ class Chunk:
 
 
 class Speaker:
-    """What the listener hears of one output, `delay_s` after the write."""
+    """One output as the listener hears it, `delay_s` after the write."""
 
     def __init__(self, delay_s: float) -> None:
         self.delay_s = delay_s
@@ -74,7 +74,7 @@ class Speaker:
         return begins_at
 
     def stop(self, now: float) -> list[Chunk]:
-        """Fall silent; return what was playing."""
+        """Fall silent; return the audio that was playing."""
         chunks, self.chunks = self.chunks, []
         self.ends_at = NEVER
         return chunks
@@ -109,7 +109,7 @@ class Walk:
         self.open: Optional[Said] = None
         self.whose: dict[int, Said] = {}
         self.all: list[Said] = []
-        self.first_number = 0  # what came before was flushed
+        self.first_number = 0  # the audio before it was flushed
         self.heard: set[int] = set()  # or cut
         # The avatar's service
         self.connected = True
@@ -127,11 +127,11 @@ class Walk:
         self.voice = Speaker(0.0)
         self.say: Optional[Say] = None
         self.say_at = 0
-        # What was reported
+        # Reports
         self.audible: Optional[AudioStart] = None
         self.summaries: list[Summary] = []
 
-    # What comes in
+    # Inputs
 
     def frame(self, count):
         if not count:
@@ -172,7 +172,7 @@ class Walk:
                 self.no_voice()
 
     def pump(self):
-        """Carry out what is due, as the writers do."""
+        """Carry out all steps due, as the writers do."""
         if self.connected:
             self.write_all(10_000)
         if self.speech.voice_has_begun:
@@ -286,7 +286,7 @@ class Walk:
             self.said()
 
     def judge(self):
-        """Compare what was heard with what was reported."""
+        """Compare the sound with the reports."""
         totals = self.speech.totals
         for name, count in [
             ("audio_ms", totals.received),
@@ -372,7 +372,7 @@ class Walk:
             said.written = self.held_at
 
     def cut(self, speaker: Speaker):
-        """Fall silent: nobody misses what that cuts off."""
+        """Fall silent: the audio cut off is not missed."""
         for chunk in speaker.stop(self.now):
             self.heard.update(chunk.numbers)
 

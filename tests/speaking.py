@@ -1,4 +1,4 @@
-"""A Speech with its writers, for tests of what the listener hears."""
+"""A Speech with its writers, for tests of the sound."""
 
 from typing import Any, Optional, Union
 
@@ -86,7 +86,7 @@ class Speaking:
         return steps
 
     def say(self, most: int = 100_000) -> list[Say]:
-        """Have the voice say what it is to say, and return it."""
+        """Have the voice say its steps, and return the audio."""
         said: list[Say] = []
         while len(said) < most:
             say = self.speech.next_voice(self.now)
@@ -98,7 +98,7 @@ class Speaking:
         return said
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, and do what is due when it is."""
+        """Let time pass, and do all that is due in time."""
         until = self.now + seconds
         while (at := self.speech.due_at) <= until:
             assert at > self.now or at == 0.0, "it stays due"

@@ -1,4 +1,4 @@
-"""Makes `Speech`, carries out its steps, and reads what came of it."""
+"""Makes `Speech`, carries out its steps, and reads its totals."""
 
 import dataclasses
 import itertools

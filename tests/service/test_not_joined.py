@@ -14,7 +14,7 @@ CLIENT = "176573"
 
 
 async def report(on: Scene, name: str, uid: Any) -> Any:
-    """Send what TEN's RTC extension sends; return the result."""
+    """Send the command of TEN's RTC extension; return the result."""
     cmd = Cmd.create(name)
     cmd.set_property_string("channel", "room")
     cmd.set_property_string("user_id", "1234")
@@ -75,7 +75,7 @@ async def test_an_avatar_that_joins_is_no_error(uid: Any) -> None:
 @pytest.mark.parametrize("name", ["on_user_joined", "on_user_left"])
 @virtually
 async def test_each_report_is_answered(name: str, uid: Any) -> None:
-    """OK, without a detail, whatever it holds."""
+    """OK, without a detail, for any content."""
     async with scene() as on:
         result = await report(on, name, uid)
         assert result.get_status_code() == StatusCode.OK

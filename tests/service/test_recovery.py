@@ -1,4 +1,4 @@
-"""Speech goes on where the listener was, whatever ends the connection.
+"""Speech goes on at the listener's position after any loss.
 
 In virtual time, judged by a model of the listener: a TTS is faster than
 speech, so most of an answer is written long before it is heard.
@@ -109,7 +109,7 @@ async def test_an_answer_that_was_heard_is_not_repeated() -> None:
 @virtually
 async def test_a_service_that_plays_late(delay_s: float, late_ms: int) -> None:
     """Its signals say where the listener is; without them the rewind covers
-    what the estimate is ahead."""
+    the lead of the estimate."""
     signals = PlaybackSignals(late_ms=1000 * delay_s + late_ms)
     async with scene(
         delay_s=delay_s, server={"playback_signals": signals}
@@ -176,7 +176,7 @@ async def test_a_session_lasts_while_the_console_is_down() -> None:
 
 @virtually
 async def test_a_stall_that_is_given_up() -> None:
-    """What the socket took and the service never read is said in the next
+    """Audio that the socket took and the service never read is said in the next
     session; it was not heard while the socket was full."""
     async with scene(
         server={"receive_buffer_bytes": 8192}, max_buffered_speech_s=600
@@ -278,8 +278,8 @@ async def test_a_flush_during_the_outage() -> None:
 
 @virtually
 async def test_what_is_too_old_is_lost() -> None:
-    """After resume_within_s the rest is discarded, counted and reported; what
-    was not yet written is said all the same."""
+    """After resume_within_s the rest is discarded, counted and reported; audio
+    not yet written is said all the same."""
     async with scene(resume_within_s=3) as on:
         await on.talk.utter(1, 8000)
         await asyncio.sleep(2)
@@ -307,7 +307,7 @@ async def test_what_is_too_old_is_lost() -> None:
 
 @virtually
 async def test_nothing_resumes_where_it_is_switched_off() -> None:
-    """resume_within_s 0: what was written is lost with the connection."""
+    """resume_within_s 0: written audio is lost with the connection."""
     async with scene(resume_within_s=0) as on:
         await on.talk.utter(1, 8000)
         await asyncio.sleep(2)
@@ -322,7 +322,7 @@ async def test_nothing_resumes_where_it_is_switched_off() -> None:
 
 @virtually
 async def test_a_loss_while_the_tts_still_speaks() -> None:
-    """New audio queues behind what is said again; the first audio of all is
+    """New audio queues behind the resumed audio; the first audio of all is
     there within a moment of the loss."""
     async with scene(delay_s=0.0) as on:
         await on.rig.state("ready")

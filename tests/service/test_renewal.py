@@ -93,7 +93,7 @@ async def test_a_session_is_renewed_before_it_ends() -> None:
 
 
 async def test_renewal_waits_for_a_quiet_moment() -> None:
-    """What is being said is said to its end in the old session."""
+    """The current speech is said to its end in the old session."""
     async with stage(
         session_expire_minutes=10, end_of_speech_timeout_ms=60_000
     ) as (clock, server, rig):
@@ -114,8 +114,8 @@ async def test_renewal_waits_for_a_quiet_moment() -> None:
 
 
 async def test_speech_without_a_pause_goes_on_in_the_new_session() -> None:
-    """At the last safe moment, with no sample lost; what the service has not
-    confirmed yet is said again."""
+    """At the last safe moment, with no sample lost; audio that the service has
+    not confirmed yet is said again."""
     pcm = speech(4000)
     async with stage(session_expire_minutes=1) as (clock, server, rig):
         for at in range(0, len(pcm), 4800):
@@ -161,7 +161,7 @@ async def test_renewals_go_on_for_hours() -> None:
 async def test_a_given_token_that_nears_its_expiry_is_reported_once(
     make_rig: Callable[..., Rig],
 ) -> None:
-    """With what to do; the session is renewed with the same token."""
+    """With advice; the session is renewed with the same token."""
     clock = MovableClock()
     given = token.sign(
         APP_ID, CERTIFICATE, "room", 1001, int(clock.epoch() + 3600)

@@ -1,4 +1,4 @@
-"""Starting and stopping, whatever the network does; memory meanwhile."""
+"""Starting and stopping on any network; memory meanwhile."""
 
 import asyncio
 import gc
@@ -41,9 +41,9 @@ def _now_on(fault: Any) -> Plan:
 
 
 STOP_LIMIT_S = 4.0
-WAIT_S = 30.0  # for what takes no time
+WAIT_S = 30.0  # for steps that take no time
 
-# What the service is up to, and the state to stop in.
+# The service's faults, and the state to stop in.
 STATES: dict[str, tuple[Plan, str]] = {
     "console hangs": (
         lambda s: s.faults.console(Hang(), times=None),
@@ -199,12 +199,12 @@ async def test_memory_stays_within_the_bound_while_the_socket_is_stalled(
         await rig.state("ready")
         server.now(Stall())
         second = speech(1000)
-        # Fill the kernel's buffers first: what is in them is nobody's.
+        # Fill the kernel's buffers first: their content has no owner.
         while rig.totals.waiting < bound_s * 24000:
             await rig.send_frame(audio_frame(second, 1))
             await asyncio.sleep(0.005)
         clock.jump(STALLED_AFTER_S)  # the socket takes nothing, that is clear
-        await rig.send_data("trigger_connect")  # and found by what comes next
+        await rig.send_data("trigger_connect")  # and found by the next call
         gc.collect()
         tracemalloc.start()
         for _ in range(600):

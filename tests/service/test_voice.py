@@ -322,7 +322,7 @@ async def test_outages_that_come_and_go() -> None:
 
 @virtually
 async def test_a_resumption_that_fails_again_at_its_end() -> None:
-    """A loss upon the very end of what was said again."""
+    """A loss upon the very end of the resumed audio."""
     async with scene(voice_wired=True) as on:
         on.server.faults.runtime(Reset(), after=OnEnd(), times=3)
         await on.talk.utter(1, 4000)

@@ -1,7 +1,7 @@
 """Random walks over speech, flushes, faults and stops, judged by a listener.
 
-Each walk drives the real extension with the real SDK against a Motion Server
-of its own, in virtual time, and is determined by its seed. What is said is noise of
+Each walk drives the real extension with the real SDK against a Motion Server of
+its own, in virtual time, and is determined by its seed. The speech is noise of
 which no two parts are alike, so that the judge knows each part of it.
 `WALKS=5000 bin/test tests/service/test_walk.py` walks more, `WALK_SEED=123`
 just one.
@@ -88,7 +88,7 @@ SIGNALS = (
 
 @dataclass
 class Walk:
-    """One walk; `steps` tells what it did."""
+    """One walk; `steps` lists its steps."""
 
     seed: int
     steps: list[str] = field(default_factory=list)
@@ -168,7 +168,7 @@ class Walk:
             finally:
                 unheard = self.talk.unheard()
                 await self.rig.stop()
-                # What the voice was given is heard, perhaps.
+                # The audio of the voice is heard, perhaps.
                 self.talk.discard(unheard, float("inf"))
             self.check()
 
@@ -282,7 +282,7 @@ class Walk:
         await asyncio.sleep(duration_s)
 
     async def send_hostile(self) -> None:
-        """Send what other nodes might: none of it may do any harm."""
+        """Send the messages of any node: none of them may do any harm."""
         self.note("hostile")
         self.last_hostile_s = self.clock.monotonic()
         for frame in hostile_frames(HOSTILE_PCM).values():
@@ -336,7 +336,7 @@ class Walk:
         self.losses += 1
         # An interrupt that is on its way arrives.
         await asyncio.sleep(2 * MAX_STALL_S)
-        # What it received after its latest answer is repeated, too.
+        # Audio received after its latest answer is repeated, too.
         self.max_repeat_ms = ALLOWANCE_MS + MAX_BURST_MS
         self.server.now(Silence())
         if self.rng.random() < 0.7:
@@ -406,7 +406,7 @@ class Walk:
             await asyncio.sleep(self.rng.random())
         fault = BlackHole(for_s, host_vanishes=host_vanishes)
         self.note(f"{fault}")
-        # What may have been heard in the doubt is said again.
+        # Audio that may have been heard in the doubt is said again.
         self.max_repeat_ms = ALLOWANCE_MS + MAX_BURST_MS + 1000 * LOST_AT
         self.server.now(fault)
         if self.rng.random() < 0.5:
@@ -477,7 +477,7 @@ class Walk:
         at = f"{self.clock.monotonic():.2f} " if self.clock else ""
         self.steps.append(at + step)
 
-    # What must hold
+    # Invariants
 
     def check(self) -> None:
         record = self.server.record
@@ -487,7 +487,7 @@ class Walk:
         assert totals.received == self.said_bytes // 2
         assert totals.waiting == 0
         assert unpaired(self.rig.env.reports) == []
-        # What was cut is said again before the request that has cut it.
+        # Cut audio is said again before the request that has cut it.
         assert len(record.interrupts) <= self.flushes + self.cuts
         self.check_what_was_heard()
         self.check_errors()
@@ -503,7 +503,7 @@ class Walk:
         judge = self.talk.judge
         judge.excuse((totals.refused + totals.lost) * 1000 / RATE)
         if totals.lost or self.resume_within_s < MAX_OUTAGE_S:
-            # Of what is not said again more is lost than the estimate says,
+            # Of audio not said again more is lost than the estimate says,
             # by as much as the service is behind.
             judge.excuse(1000 * (self.delay_s + MAX_STALL_S) * self.losses)
         verdict = self.talk.verdict()

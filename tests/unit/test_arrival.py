@@ -1,4 +1,4 @@
-"""What has arrived at the service, as far as its answers to pings say."""
+"""Arrival of audio at the service, as far as its answers to pings say."""
 
 import pytest
 from avatar_stage import BYTES_PER_MS, FIRST, SECOND, Stage, pcm, ready
@@ -136,7 +136,7 @@ async def test_position_of_what_is_cut_while_the_service_is_silent(ends: str):
 async def test_an_answer_is_missed_after_a_second(
     after_s: float, position_ms: int
 ):
-    """Until then what was written counts as heard in its time."""
+    """Until then written audio counts as heard in its time."""
     stage = await asked()
     stage.speak(pcm(8900), FIRST)
     await settle()
@@ -169,7 +169,7 @@ def test_times_are_those_of_the_rules():
 
 
 async def test_the_silence_goes_on_after_a_flush():
-    """What is said then has not arrived, either."""
+    """Later audio has not arrived, either."""
     stage = await silent(**RESUMED)
     stage.speak(pcm(100), FIRST)
     await settle()
@@ -204,7 +204,7 @@ async def test_a_flush_of_what_may_arrive_yet():
 
 
 async def test_a_short_silence_changes_nothing():
-    """A connection that is lost then has carried what it took."""
+    """A connection that is lost then has carried its audio."""
     stage = await silent(**RESUMED)
     stage.speak(pcm(2000), FIRST)
     stage.speech_ends(FIRST)
@@ -219,7 +219,7 @@ async def test_a_short_silence_changes_nothing():
 
 
 async def test_an_answer_ends_the_doubt():
-    """What was written before plays from then on."""
+    """Audio written before plays from then on."""
     stage = await silent()
     stage.speak(pcm(9000), FIRST)
     await settle()
@@ -244,7 +244,7 @@ async def test_an_answer_ends_the_doubt():
 async def test_what_had_arrived_before_a_doubt_plays_on(
     arrived_ms: int, turn: Turn, position_ms: int
 ):
-    """What was written behind it waits for its end, and for the answer."""
+    """Audio written behind it waits for its end, and for the answer."""
     stage = await ready()
     stage.speak(pcm(arrived_ms), FIRST)
     await settle()
@@ -407,7 +407,7 @@ async def test_nothing_is_due_while_a_connection_is_closed():
     await stage.finish()
 
 
-# What the service says of playback
+# Playback signals
 
 
 async def test_what_the_service_has_played_has_arrived():

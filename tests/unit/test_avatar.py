@@ -1,4 +1,4 @@
-"""The facade: start, stop in every state, and what the handlers call."""
+"""The facade: start, stop in every state, and the handlers' methods."""
 
 import asyncio
 from typing import Optional

@@ -59,7 +59,7 @@ async def conversation() -> Stage:
 
 
 async def test_calls_have_no_circle():
-    """A part returns what happened; it does not call its driver."""
+    """A part returns events; it does not call its driver."""
     with traced() as trace:
         stage = await conversation()
     calls = trace.between_modules()

@@ -544,7 +544,7 @@ def test_agora_token_beside_params_counts():
 
 
 def test_params_win_over_what_stands_beside():
-    """What params hold is used, and a warning names what is not."""
+    """The params' values are used, and a warning names unused ones."""
     settings = loaded(top={name: "other" for name in TOP_LEVEL})
     assert settings.params == loaded().params
     warning = only(list(settings.warnings))
@@ -567,7 +567,7 @@ def test_blank_beside_params_does_not_count(blank):
 
 
 def test_channel_wins_over_agora_channel_beside_params():
-    """`channel` is what the agent's server fills in."""
+    """`channel` is filled in by the agent's server."""
     settings = loaded(
         top={"channel": "meeting", "agora_channel": "old"}, agora_channel=None
     )
@@ -677,7 +677,7 @@ def test_quotes_within_a_value_are_part_of_it():
 
 
 def test_placeholders_are_tens():
-    """What the package takes for a placeholder is what TEN expands."""
+    """The package's placeholders are those that TEN expands."""
     ten_properties = pytest.importorskip(
         "ten_runtime._properties", reason="the stand-in's internals"
     )

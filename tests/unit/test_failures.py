@@ -71,7 +71,7 @@ def test_outcome_of_each_code(code, fatal, ends_session):
 
 @pytest.mark.parametrize("phase", ["websocket_handshake", "websocket_send"])
 def test_harmless_error_outside_a_running_session_ends_it(phase):
-    """What a running session survives leaves none where it met a call."""
+    """An error that a running session survives ends one that met a call."""
     failure = failure_of(Error("boom", code="serverError", phase=phase))
     assert failure.ends_session
     assert not failure.fatal
@@ -282,7 +282,7 @@ def test_status_of_an_sdk_that_says_it_could_not_connect(status):
 
 @pytest.mark.parametrize("words", ["app id unrecognized", "Unauthorized"])
 def test_words_of_a_console_that_is_down_mean_nothing(words):
-    """What a failing server says of the configuration is not its fault."""
+    """A failing server's words about the configuration are not its fault."""
     error = Error(words, code="", phase="session_token", http_status=503)
     failure = failure_of(error)
     assert failure.code == "serverError"

@@ -64,7 +64,7 @@ async def test_wait_is_that_of_speech_not_of_the_outage():
 
 
 async def test_flushed_speech_does_not_wait_any_more():
-    """What comes after it waits anew."""
+    """Later speech waits anew."""
     stage = await without_session()
     say(stage, 300)
     await stage.clock.advance(1.0)
@@ -167,7 +167,7 @@ async def test_fallback_lasts_until_a_session_is_ready():
 
 
 async def test_utterance_of_the_voice_is_measured_as_such():
-    """Its metrics say what the voice has said."""
+    """Its metrics count the voice's audio."""
     stage = await without_session()
     say(stage, 300)
     await stage.clock.advance(5.0)
@@ -191,7 +191,7 @@ async def test_end_of_playout_is_reported_in_time():
 
 
 async def test_voice_goes_on_where_the_listener_was():
-    """Rewound by half a second; what is said twice is counted apart."""
+    """Rewound by half a second; repeated audio is counted apart."""
     stage = await ready(
         has_voice=True, fallback_after_s=FALLBACK_AFTER_S, resume_within_s=15.0
     )
@@ -214,7 +214,7 @@ async def test_voice_goes_on_where_the_listener_was():
 
 
 async def test_failed_avatar_has_the_voice_speak_at_once():
-    """Also what waited before; the state stays failed."""
+    """Also speech that waited before; the state stays failed."""
     stage = set_up(has_voice=True, fallback_after_s=FALLBACK_AFTER_S)
     stage.service.openings += [BAD_KEY]
     first = say(stage, 100)
@@ -252,7 +252,7 @@ async def test_avatar_without_configuration_has_a_voice():
 
 
 async def test_flush_silences_the_voice():
-    """What it has not said yet is dropped."""
+    """The unsaid rest is dropped."""
     stage = set_up(has_voice=True)
     stage.avatar.fail(BAD_KEY)
     stage.speak(pcm(15), FIRST)  # 5 ms wait for the rest of a frame
@@ -267,7 +267,7 @@ async def test_flush_silences_the_voice():
 
 
 async def test_stop_while_the_voice_speaks():
-    """What it has not said is refused, and the sum is whole."""
+    """The unsaid rest is refused, and the sum is whole."""
     stage = await without_session()
     stage.speak(pcm(15), FIRST)
     await stage.clock.advance(2.0)

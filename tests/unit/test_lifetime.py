@@ -100,7 +100,8 @@ async def test_every_session_is_renewed():
 
 @pytest.mark.parametrize("why", ["loss", "renewal"])
 async def test_summary_names_the_connection_that_it_was_sent_on(why):
-    """What a renewal or loss ends is reported as the old connection's."""
+    """Speech that a renewal or loss ends is reported as the old
+    connection's."""
     stage = await ready(lifetime=RENEWED)
     await stage.clock.advance(95.0)
     stage.speak(pcm(40_000), FIRST)

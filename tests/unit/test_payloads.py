@@ -275,7 +275,7 @@ def test_audio_start_names_the_request_and_the_turn():
 
 
 def test_audio_end_says_how_much_was_heard():
-    """In whole milliseconds, and what that rests on."""
+    """In whole milliseconds, and its source."""
     assert every_payload()["audio end"] == {
         "request_id": "tts-1",
         "reason": 2,
@@ -287,7 +287,7 @@ def test_audio_end_says_how_much_was_heard():
 
 
 def test_utterance_is_measured():
-    """An utterance's metrics are its audio and what became of it."""
+    """An utterance's metrics are the sums of its audio."""
     assert every_payload()["utterance"] == {
         "id": "req-1",
         "module": "avatar",

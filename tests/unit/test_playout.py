@@ -1,4 +1,4 @@
-"""The playout clock: what the listener has heard, and what is reported."""
+"""The playout clock: the listener's position, and the reports."""
 
 import pytest
 from spatius_avatar_python.speech import Interrupt, Lost
@@ -12,7 +12,7 @@ from speaking import BYTES_PER_MS, TURN, Speaking, audio_of, pcm
 
 
 def position_ms(speaking: Speaking) -> float:
-    """Return how much has been heard of what plays, by cutting it."""
+    """Return how much has been heard of the playing audio, by cutting it."""
     speaking.speech.flush(speaking.now)
     return speaking.ends[-1].playback_position_ms
 
@@ -21,7 +21,7 @@ def position_ms(speaking: Speaking) -> float:
 
 
 def test_an_utterance_plays_in_real_time_from_its_first_byte():
-    """What the TTS is ahead does not count as heard."""
+    """The lead of the TTS does not count as heard."""
     speaking = Speaking()
     speaking.speak(10_000, end=False)
     speaking.write()
@@ -65,7 +65,7 @@ def test_no_more_is_heard_than_was_written():
 
 @pytest.mark.parametrize("frame_ms", [1, 7, 10, 33])
 def test_rounding_loses_no_sample(frame_ms):
-    """The position at the end is exactly what was written."""
+    """The position at the end is exactly the end of the audio."""
     speaking = Speaking()
     for _ in range(30):
         speaking.speak(frame_ms, end=False)
@@ -75,7 +75,7 @@ def test_rounding_loses_no_sample(frame_ms):
     assert position_ms(speaking) == 30 * frame_ms
 
 
-# What the service says
+# Playback signals
 
 
 def test_a_start_that_comes_late_delays_all():
@@ -110,7 +110,7 @@ def test_a_start_that_comes_late_delays_each_of_those_behind():
 
 @pytest.mark.parametrize("delay_s", [3.5, 5.0])
 def test_a_service_that_begins_seconds_late_is_believed(delay_s):
-    """What it plays is audible, and counts, from then on."""
+    """Its audio is audible, and counts, from then on."""
     speaking = Speaking()
     speaking.speak(6000)
     speaking.write()
@@ -151,8 +151,8 @@ def test_a_start_of_the_second_ends_the_first():
 
 
 def test_an_early_end_does_not_move_what_the_service_has_said():
-    """The second began when the service said, whatever follows for the
-    first."""
+    """The second began at the service's signal, for any later one
+    of the first."""
     speaking = Speaking()
     speaking.speak(1000)
     speaking.speak(1000)
@@ -216,7 +216,7 @@ def test_signals_of_foreign_requests_say_nothing(req_id, state):
 
 
 def test_signals_of_an_older_connection_say_nothing():
-    """What it played is played again under another request."""
+    """Its audio is played again under another request."""
     speaking = Speaking()
     speaking.speak(1000)
     speaking.write("first")
@@ -229,7 +229,7 @@ def test_signals_of_an_older_connection_say_nothing():
 
 
 def test_a_position_is_the_truth():
-    """What the service says has been heard corrects the estimate."""
+    """The service's position corrects the estimate."""
     speaking = Speaking()
     speaking.speak(10_000)
     speaking.write()
@@ -252,7 +252,7 @@ def test_a_position_of_nothing_does_not_say_that_it_plays():
 
 
 def test_the_position_does_not_go_back():
-    """What has been heard stays heard, whatever the service says next."""
+    """Heard audio stays heard, for any later signal."""
     speaking = Speaking()
     speaking.speak(10_000)
     speaking.write(most=100)
@@ -384,7 +384,7 @@ def test_the_stop_ends_it_as_lost():
 
 
 def test_the_stop_after_a_loss_ends_it_as_lost():
-    """What was to be said again counts as sent: the stop cuts it off."""
+    """Audio to be said again counts as sent: the stop cuts it off."""
     speaking = Speaking()
     speaking.speak(5000)
     speaking.write()
@@ -399,7 +399,7 @@ def test_the_stop_after_a_loss_ends_it_as_lost():
 
 
 def test_an_utterance_that_overflowed_does_not_end_as_played():
-    """The listener missed what was refused of it."""
+    """The listener missed its refused part."""
     speaking = Speaking(max_buffered_s=1.0)
     speaking.speak(3000)
     speaking.write()
@@ -543,7 +543,7 @@ def test_without_signals_no_latency_is_known():
 
 
 def test_what_was_lost_is_not_reported_as_played():
-    """The agent must not take for said what nobody heard."""
+    """The agent must not take unheard speech for said."""
     speaking = Speaking(max_buffered_s=1.0, rewind_s=0.0)
     for _ in range(8):
         speaking.speak(1000, end=False)

@@ -1,4 +1,4 @@
-"""What is reported, once per episode."""
+"""Reports, once per episode."""
 
 from dataclasses import replace
 
@@ -118,7 +118,7 @@ async def test_error_names_the_turn_and_the_connection():
 
 
 async def test_overflow_in_an_outage_is_one_error():
-    """What finds no room is reported once, with the amount."""
+    """Refused audio is reported once, with the amount."""
     stage = await ready(max_buffered_s=1.0)
     stage.session.on_failure(LOST)
     stage.service.openings += ["hang"]
@@ -134,7 +134,7 @@ async def test_overflow_in_an_outage_is_one_error():
 
 
 async def test_fatal_error_names_the_turn():
-    """The error has the turn of what waited for the avatar."""
+    """The error has the turn of the waiting speech."""
     stage = set_up()
     stage.service.openings += [BAD_KEY]
     stage.speak(pcm(100), FIRST)
@@ -145,7 +145,7 @@ async def test_fatal_error_names_the_turn():
 
 
 async def test_overflow_is_reported_while_a_call_is_blocked():
-    """What is refused behind a stalled socket is reported in time."""
+    """Audio refused behind a stalled socket is reported in time."""
     stage = await held(max_buffered_s=1.0)
     await stage.clock.advance(BEHIND_AFTER_S)
     for _ in range(150):
@@ -259,7 +259,7 @@ async def test_summary_names_the_connection_that_had_the_audio():
 
 
 async def test_summary_comes_when_its_session_has_ended():
-    """What a loss ends is reported before the next session is there."""
+    """Speech that a loss ends is reported before the next session is there."""
     stage = await ready()
     stage.speak(pcm(5000), FIRST)
     stage.speech_ends(FIRST)

@@ -16,7 +16,7 @@ def lost_at(speaking: Speaking, seconds: float) -> None:
     speaking.lose()
 
 
-# What is said again
+# Resumed audio
 
 
 def test_it_goes_on_where_the_listener_was():
@@ -29,7 +29,7 @@ def test_it_goes_on_where_the_listener_was():
 
 
 def test_without_a_rewind_it_goes_on_at_the_sample():
-    """Nothing of what the estimate takes for heard is said again."""
+    """No audio that the estimate takes for heard is said again."""
     speaking = Speaking(rewind_s=0.0)
     audio = speaking.speak(8000)
     lost_at(speaking, 2.0)
@@ -97,7 +97,7 @@ def test_the_rewind_reaches_behind_an_estimated_end():
 
 
 def test_an_end_that_the_service_reported_is_not_said_again():
-    """It was heard in full, whatever the estimate says."""
+    """It was heard in full, in spite of the estimate."""
     speaking = Speaking()
     speaking.speak(5000)
     speaking.write("first")
@@ -140,7 +140,7 @@ def test_an_end_after_all_was_heard_makes_no_request():
 
 
 def test_an_open_utterance_goes_on_after_its_loss():
-    """What comes later joins what is said again in one request."""
+    """Later audio joins the resumed audio in one request."""
     speaking = Speaking(rewind_s=0.0)
     first = speaking.speak(200, end=False)
     lost_at(speaking, 0.1)
@@ -174,7 +174,7 @@ def test_a_second_loss_at_once_does_not_rewind_further():
 
 
 def test_a_loss_in_the_middle_of_resumption_keeps_the_rest():
-    """What was not said again yet is neither lost nor repeated twice."""
+    """Audio not said again yet is neither lost nor repeated twice."""
     speaking = Speaking(rewind_s=0.0)
     audio = speaking.speak(8000)
     lost_at(speaking, 2.0)
@@ -190,7 +190,7 @@ def test_a_loss_in_the_middle_of_resumption_keeps_the_rest():
 
 @pytest.mark.parametrize("is_resumed", [False, True])
 def test_a_call_in_flight_keeps_its_place(is_resumed):
-    """What did not reach the wire follows what is said again."""
+    """Audio that did not reach the wire follows the resumed audio."""
     speaking = Speaking(rewind_s=0.0)
     audio = speaking.speak(1000)
     if is_resumed:
@@ -205,7 +205,7 @@ def test_a_call_in_flight_keeps_its_place(is_resumed):
 
 
 def test_a_flush_while_resent_audio_is_in_flight_counts_it_once():
-    """It was sent before; only what was never written is flushed."""
+    """It was sent before; only audio never written is flushed."""
     speaking = Speaking()
     speaking.speak(1000, end=False)
     lost_at(speaking, 0.0)
@@ -237,7 +237,7 @@ def test_it_keeps_one_start_one_end_its_id_and_its_turn():
 
 
 def test_what_is_written_twice_is_counted_apart():
-    """The sum holds what came in once."""
+    """The sum holds the input once."""
     speaking = Speaking()
     speaking.speak(5000)
     lost_at(speaking, 1.0)
@@ -252,7 +252,7 @@ def test_what_is_written_twice_is_counted_apart():
 
 
 def test_a_flush_during_the_outage_drops_it_all():
-    """What was written stays sent; what waited is flushed."""
+    """Written audio stays sent; waiting audio is flushed."""
     speaking = Speaking()
     speaking.speak(5000)
     speaking.speak(1000)
@@ -281,7 +281,7 @@ def test_a_flush_during_the_outage_interrupts_nothing():
     assert audio_of(steps) == audio
 
 
-# What is stale
+# Stale audio
 
 
 def test_what_is_stale_is_lost():
@@ -300,7 +300,7 @@ def test_what_is_stale_is_lost():
 
 
 def test_what_was_never_written_does_not_get_stale():
-    """Only what had been written is lost; the rest is said."""
+    """Only written audio is lost; the rest is said."""
     speaking = Speaking()
     speaking.speak(1000, end=False)
     lost_at(speaking, 0.0)
@@ -400,7 +400,7 @@ def test_a_second_loss_starts_a_new_outage():
 
 
 def test_0_means_that_nothing_is_said_again():
-    """What was not heard is lost with the connection."""
+    """Unheard audio is lost with the connection."""
     speaking = Speaking(within_s=0)
     speaking.speak(5000)
     speaking.speak(1000)
@@ -409,7 +409,7 @@ def test_0_means_that_nothing_is_said_again():
     assert [summary.lost_ms for summary in speaking.summaries] == [3000, 1000]
 
 
-# The bound of what is kept
+# The bound of kept audio
 
 
 def test_a_healthy_session_refuses_nothing_for_it():
@@ -425,7 +425,7 @@ def test_a_healthy_session_refuses_nothing_for_it():
 
 
 def test_beyond_the_bound_the_newest_is_lost():
-    """The five seconds that were kept are said again, and what follows."""
+    """The five seconds that were kept are said again, and the rest."""
     speaking = Speaking(max_buffered_s=1.0, rewind_s=0.0)
     audio = b""
     for _ in range(8):
@@ -474,7 +474,7 @@ def test_the_bound_holds_over_several_utterances():
 
 
 def test_what_was_not_kept_but_heard_is_not_lost():
-    """An utterance that was heard beyond what was kept goes on from there."""
+    """An utterance that was heard beyond the kept audio goes on from there."""
     speaking = Speaking(max_buffered_s=1.0, rewind_s=0.0)
     for _ in range(8):
         speaking.speak(1000, end=False)
@@ -501,7 +501,7 @@ def test_the_rewind_does_not_jump_over_what_was_not_kept():
 
 
 def test_what_is_kept_again_survives_a_second_loss():
-    """What was not kept the first time does not prevent it."""
+    """Audio not kept the first time does not prevent it."""
     speaking = Speaking(max_buffered_s=1.0, rewind_s=0.0)
     audio = b""
     for _ in range(8):

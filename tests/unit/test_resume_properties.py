@@ -1,4 +1,4 @@
-"""Whatever breaks, the listener misses nothing that is not accounted for.
+"""The listener misses no audio that is not accounted for.
 
 A machine drives `Speech`, its writers, the service and the model of a listener
 at random.
@@ -23,7 +23,7 @@ EXAMPLES = 250
 
 
 class ListenerMachine(Walk, RuleBasedStateMachine):
-    """What may happen, in any order."""
+    """The possible events, in any order."""
 
     @initialize(
         limits=st.sampled_from(
@@ -45,7 +45,7 @@ class ListenerMachine(Walk, RuleBasedStateMachine):
         self.request_id = "late"
         self.speak(count, True, False)
 
-    # What happens
+    # Events
 
     @rule(
         count=st.sampled_from([1, 5, 25, 60, 120, 300]),
@@ -169,7 +169,7 @@ class ListenerMachine(Walk, RuleBasedStateMachine):
         assert self.audible is None, "an end is missing"
         self.judge()
 
-    # What always holds
+    # Invariants
 
     @invariant()
     def the_sum_is_right(self):

@@ -17,7 +17,7 @@ from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
 
 
 async def test_given_rate_opens_a_session_at_once():
-    """Whatever the frames will be."""
+    """For any frames to come."""
     stage = await ready(sample_rate=16000)
     assert stage.session.sample_rate_hz == 16000
     await stage.finish()
@@ -49,7 +49,7 @@ async def test_frame_from_before_the_start_gives_the_rate():
 
 
 async def test_change_of_rate_renews_the_session():
-    """Once what was said at the old rate has been played; no error."""
+    """Once the audio at the old rate has been played; no error."""
     stage = set_up(sample_rate=None)
     old, new = pcm(1000), pcm(100)
     stage.speak(old, FIRST, 24000)
@@ -98,7 +98,7 @@ async def test_session_after_a_loss_has_the_rate_of_what_waits():
 
 async def test_change_of_rate_does_not_keep_an_interrupt_back():
     """A barge-in while the end of speech is written, and an answer at another
-    rate: what plays is interrupted, and the answer is spoken."""
+    rate: the playing audio is interrupted, and the answer is spoken."""
     stage = set_up(sample_rate=None)
     stage.speak(pcm(5000), FIRST, 24000)
     await stage.start()

@@ -487,7 +487,7 @@ async def test_token_that_was_not_used_up_is_kept():
 
 @pytest.mark.parametrize("method", ["prepare", "open"])
 async def test_failure_without_a_token_keeps_none(method):
-    """What failed was the console call, or its words are those of another."""
+    """The console call has failed, or its words are those of another."""
     kept = Failure("no route", code="connectionFailed", keeps_token=True)
     stage = Stage(fails=RuntimeError("odd"), explain=lambda _: kept)
     getattr(stage.session, method)()
@@ -1314,7 +1314,8 @@ async def test_playback_is_an_event():
     "data", [b"", b" of conn-1", b"req-1 of conn-0", b"\xff\xff", None]
 )
 async def test_playback_of_no_request_is_dropped(data):
-    """What cannot be read, or is an older connection's, changes nothing."""
+    """A signal that cannot be read, or is an older connection's, changes
+    nothing."""
     stage = await Stage().ready()
     stage.sdk.transport_frames(data, True)
     assert stage.take_events() == []

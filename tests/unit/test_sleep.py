@@ -99,7 +99,7 @@ async def test_connect_with_the_start_is_not_forgotten():
 @pytest.mark.parametrize("what", ["connect", "start"])
 @pytest.mark.parametrize("is_lost", [True, False])
 async def test_call_while_the_idle_session_ends_is_not_forgotten(is_lost, what):
-    """Its close takes its time, and what comes meanwhile wakes the avatar."""
+    """Its close takes its time, and speech meanwhile wakes the avatar."""
     stage = await ready(idle_disconnect_s=DISCONNECT_S)
     stage.service.closing = "hold"
     if is_lost:
@@ -410,7 +410,7 @@ async def test_delay_does_not_count_from_a_start_that_does_not_wake_it(first):
 
 @pytest.mark.parametrize("what", ["frame", "end", "flush"])
 async def test_delay_does_not_count_from_the_start_of_another_turn(what):
-    """One that had no audio, whatever ended it, is not in the next one's."""
+    """One that had no audio is not in the next one's, for any end."""
     stage = await asleep()
     stage.service.openings += ["hold"]
     stage.speech_starts(FIRST)

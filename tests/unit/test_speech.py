@@ -90,7 +90,7 @@ def test_odd_byte_does_not_reach_the_next_utterance():
 
 
 def test_odd_byte_does_not_survive_a_flush():
-    """The half of a sample that was flushed does not shift what follows."""
+    """The half of a sample that was flushed does not shift later audio."""
     speech = make()
     speech.frame(pcm(10) + b"\xff", 0.0, FIRST)
     speech.flush(0.0)
@@ -117,7 +117,7 @@ def test_odd_byte_survives_a_timeout(turn):
     "between", ["start", "end", "flush", "turn", "rate", "time"]
 )
 def test_odd_byte_of_a_timeout_does_not_reach_other_speech(between):
-    """What follows is another utterance, with samples of its own."""
+    """Later audio is another utterance, with samples of its own."""
     speech = make()
     speech.frame(pcm(10) + b"\xff", 0.0, FIRST)
     write(speech)
@@ -299,7 +299,7 @@ def test_cut_after_its_flush_leaves_the_next_answer():
 
 
 def test_cut_after_its_flush_ends_the_wait_for_stale_audio():
-    """Without ids, what follows the reason 2 is the next answer."""
+    """Without ids, audio behind the reason 2 is the next answer."""
     speech = make()
     speech.frame(pcm(20), 0.0)
     speech.flush(0.0)
@@ -414,7 +414,7 @@ def test_empty_frame_is_no_new_audio():
 
 
 def test_end_that_comes_after_the_timeout_counts_not():
-    """A late end of what has ended by itself is not sent."""
+    """A late end of an utterance that has timed out is not sent."""
     speech = make()
     speech.frame(pcm(20), 0.0)
     speech.tick(1.5)
@@ -434,7 +434,7 @@ def test_frame_of_another_turn_opens_its_own():
 
 
 def test_frame_without_turn_belongs_to_the_open_one():
-    """Audio whose turn is not known goes on with what is being said."""
+    """Audio whose turn is not known continues the current utterance."""
     speech = make()
     first, second = pcm(20), pcm(20)
     speech.frame(first, 0.0, FIRST)

@@ -1,5 +1,4 @@
-"""A service that does not answer: what counts as heard, and what is said
-again."""
+"""A service that does not answer: the audio heard, and the audio resumed."""
 
 import pytest
 from spatius_avatar_python.speech import Interrupt
@@ -43,7 +42,7 @@ def test_pings_do_not_go_on_while_an_open_utterance_is_silent():
 
 @pytest.mark.parametrize("silent_s", [0.1, 5.0, 40.0])
 def test_in_doubt_nothing_more_counts_as_heard(silent_s):
-    """Not even what had arrived: the service may be gone with it."""
+    """Not even audio that had arrived: the service may be gone with it."""
     speaking, _ = in_doubt(3.0, silent_s)
     assert not speaking.ends
     assert not speaking.speech.is_idle(speaking.now)
@@ -113,7 +112,7 @@ def test_a_doubt_ends_with_its_connection():
 
 
 def test_a_signal_of_the_service_ends_a_doubt():
-    """It is there, whatever becomes of the pings."""
+    """It is there, for any answers to pings."""
     speaking, _ = in_doubt(3.0, 2.0)
     speaking.speech.playback("first", "playing", 5500.0, "", speaking.now)
     speaking.wait(1.0)
@@ -141,7 +140,7 @@ def test_what_has_not_arrived_when_the_connection_is_lost_is_not_heard(flushed):
 
 
 def test_what_has_not_arrived_plays_from_a_late_answer_on():
-    """Unless what had arrived is still playing then."""
+    """Unless arrived audio is still playing then."""
     speaking = Speaking()
     speaking.speak(1000, end=False)
     speaking.write()

@@ -1,5 +1,5 @@
-"""The rules of speech in docs/design.md, with corner cases: flushes, and what
-comes late."""
+"""The rules of speech in docs/design.md, with corner cases: flushes, and late
+frames."""
 
 import pytest
 from spatius_avatar_python.speech import (
@@ -48,7 +48,7 @@ def test_flush_with_nothing_sends_nothing():
 
 
 def test_flush_of_what_only_waits_interrupts_nothing():
-    """What was never sent is dropped without an interrupt."""
+    """Audio never sent is dropped without an interrupt."""
     speech = make()
     speech.frame(pcm(500), 0.0)
     speech.flush(0.0)
@@ -58,7 +58,7 @@ def test_flush_of_what_only_waits_interrupts_nothing():
 
 
 def test_flush_of_a_message_in_flight_interrupts_it():
-    """What the writer is just sending will have to be interrupted."""
+    """Audio that the writer is just sending will have to be interrupted."""
     speech = make()
     speech.frame(pcm(300), 0.0)
     speech.next(0.0)
@@ -83,7 +83,7 @@ def test_flush_of_a_message_in_flight_that_is_lost():
 
 
 def test_flush_of_an_open_request_interrupts_it():
-    """What was sent and not ended is interrupted."""
+    """Audio sent and not ended is interrupted."""
     speech = make()
     speech.frame(pcm(20), 0.0)
     write(speech)
@@ -110,7 +110,7 @@ def test_flush_of_what_was_ended(at, interrupts):
 
 
 def test_utterances_play_one_after_the_other():
-    """What is sent faster than it plays can be heard for all its length."""
+    """Audio sent faster than it plays can be heard for all its length."""
     speech = make()
     for _ in range(5):
         speech.frame(pcm(1000), 0.0)
@@ -149,7 +149,7 @@ def test_flush_during_the_interrupt_adds_none():
 
 
 def test_next_answer_goes_behind_the_interrupt():
-    """What is said after a flush waits for the interrupt."""
+    """Speech after a flush waits for the interrupt."""
     speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
@@ -160,7 +160,7 @@ def test_next_answer_goes_behind_the_interrupt():
 
 
 def test_flush_of_the_next_answer_interrupts_again():
-    """An interrupt that is out does not serve for what was sent later."""
+    """An interrupt that is out does not serve for later audio."""
     speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
@@ -225,7 +225,7 @@ def test_late_frames_of_a_turn_that_had_ended_are_dropped():
 
 
 def test_late_frames_of_a_turn_that_may_have_ended():
-    """What is interrupted at the very end is a flushed turn like any."""
+    """Speech interrupted at the very end is a flushed turn like any."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     speech.end(0.0, FIRST)
@@ -363,7 +363,7 @@ def test_repeated_flushes_do_not_prolong_the_wait():
 
 
 def test_flush_before_the_connection_makes_audio_stale_too():
-    """What was never sent can have late frames as well."""
+    """Speech never sent can have late frames as well."""
     speech = make()
     speech.frame(pcm(20), 0.0)
     speech.flush(0.0)
@@ -388,7 +388,7 @@ def test_next_answer_without_any_id_loses_nothing():
     assert audio_of(steps) == audio
 
 
-# What is under way when the user barges in
+# Audio under way when the user barges in
 
 
 def test_a_request_that_has_begun_is_flushed_before_its_first_frame():
@@ -486,7 +486,7 @@ def test_a_request_is_not_begun_with_less_than_an_encoder_sends():
 
 
 def test_utterances_that_were_refused_do_not_pile_up():
-    """A long outage leaves no more behind than what waits."""
+    """A long outage leaves no more behind than the waiting audio."""
     speech = make(max_buffered_s=0.1)
     speech.frame(pcm(100), 0.0)
     speech.end(0.0)
@@ -548,7 +548,7 @@ def test_an_id_that_was_not_cut_is_new_before_the_end_of_the_cut_one():
 
 
 def test_a_start_without_an_id_is_new_behind_the_end_of_the_cut_request():
-    """A TTS without request ids ends what it has cut, too."""
+    """A TTS without request ids ends the speech it has cut, too."""
     speech = flushed(request_id="")
     speech.frame(pcm(20), 0.2, FIRST)
     speech.end(0.3, FIRST, cut=True)
@@ -569,7 +569,7 @@ def test_a_cut_request_that_trickles_in_stays_out(turn, request_id):
 
 
 def test_a_late_end_of_an_older_request_does_not_end_a_fence():
-    """Only the end of what was cut does."""
+    """Only the end of the cut speech does."""
     speech = flushed(None)
     speech.end(0.15, None, request_id="tts-older")
     speech.frame(pcm(20), 0.2)

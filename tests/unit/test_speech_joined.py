@@ -10,7 +10,7 @@ FRAME_MS = 10
 
 
 def deliver(speaking: Speaking, ms: int, pace: float) -> tuple[bytes, list]:
-    """Have speech come in at a pace, and write what is due, in time."""
+    """Have speech come in at a pace, and write all steps due, in time."""
     audio, steps = b"", []
     for _ in range(ms // FRAME_MS):
         frame = pcm(FRAME_MS)

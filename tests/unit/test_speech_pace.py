@@ -159,7 +159,7 @@ def test_what_is_resumed_needs_no_prebuffer():
 
 
 def test_what_waits_at_a_stop_has_a_reason_of_its_own():
-    """It was not refused for want of room; nor is what comes later."""
+    """It was not refused for want of room; nor is later audio."""
     speaking = Speaking()
     speaking.speak(1000, end=False)
     speaking.write("r", most=5)
@@ -185,7 +185,7 @@ def test_what_a_failed_avatar_cannot_say_is_refused():
 
 
 def test_a_voice_that_takes_audio_refuses_none():
-    """It speaks in the avatar's place: the bound is for what waits."""
+    """It speaks in the avatar's place: the bound is for waiting audio."""
     speaking = Speaking(max_buffered_s=1.0)
     speaking.speak(100)
     speaking.say()

@@ -122,7 +122,7 @@ def test_a_service_that_queues_gets_all_at_once(setting):
 
 
 def test_a_cut_is_admitted_where_requests_may_cut_each_other():
-    """What plays goes on, and the rest of the other is lost."""
+    """The playing request goes on, and the rest of the other is lost."""
     speaking = Speaking(one_request_at_a_time=False)
     sentences(speaking, 2)
     write_each(speaking)
@@ -213,7 +213,7 @@ def test_a_cut_without_a_position_is_estimated():
 
 
 def test_a_service_that_cuts_again_and_again_is_not_fed_for_ever():
-    """What it never plays is lost in the end."""
+    """Audio that it never plays is lost in the end."""
     speaking = Speaking()
     sentences(speaking, 1)
     for _ in range(10):

@@ -1,7 +1,7 @@
-"""Whatever comes in whatever order, the wire sees only what the rules allow.
+"""For any input in any order, the wire sees only steps that the rules allow.
 
 A machine drives `Speech` at random, plays the writer, and keeps a model of
-its own: what was said, as numbered samples, and what the wire saw of it.
+its own: the speech, as numbered samples, and the part on the wire.
 """
 
 import struct
@@ -51,7 +51,7 @@ class Said:
     turn: Optional[Turn]
     last_audio_at: float
     samples: list[int] = field(default_factory=list)
-    """What was accepted, in order; the rest was refused."""
+    """The audio accepted, in order; the rest was refused."""
     request_id: str = ""
     announced: bool = False
     """A start has announced it."""
@@ -155,7 +155,7 @@ class SpeechMachine(RuleBasedStateMachine):
         self.overflow_samples = 0
         self.refused_by_overflow = 0
 
-    # What comes in
+    # Inputs
 
     @rule(
         size=st.integers(0, 24) | st.integers(0, 130),
@@ -221,7 +221,7 @@ class SpeechMachine(RuleBasedStateMachine):
         elif self.refusing:
             assert refused == count
         else:
-            # What the writer holds may come back, and may have its room.
+            # Audio that the writer holds may come back, and may have its room.
             least = count - max(0, min(count, self.room - waiting))
             most = count - max(0, min(count, self.room - waiting - held))
             assert least <= refused <= most
@@ -318,7 +318,7 @@ class SpeechMachine(RuleBasedStateMachine):
         self.now = until
         self.tick()
 
-    # What goes out
+    # Outputs
 
     @precondition(lambda self: self.held is None)
     @rule()
@@ -418,7 +418,7 @@ class SpeechMachine(RuleBasedStateMachine):
             map(said_key, filter(said_something, self.all))
         )
 
-    # What always holds
+    # Invariants
 
     @invariant()
     def nothing_is_lost_or_made_up(self):
@@ -560,7 +560,7 @@ class SpeechMachine(RuleBasedStateMachine):
             said.gone = said.gone or said.taken == len(said.samples)
 
     def discard_what_has_ended(self):
-        """Drop, as the writer comes by, what leaves nothing to be done."""
+        """Drop, as the writer comes by, utterances without a step."""
         for said in self.waiting_ones():
             if said.gone:
                 continue

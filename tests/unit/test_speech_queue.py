@@ -32,7 +32,7 @@ from speech_steps import (
 
 
 def test_what_waits_is_bounded():
-    """New audio is refused when the bound is reached, what waits is kept."""
+    """New audio is refused when the bound is reached, waiting audio is kept."""
     speech = make(max_buffered_s=1.0)
     audio = pcm(1500)
     speech.frame(audio, 0.0)
@@ -205,7 +205,7 @@ def test_a_connection_that_takes_no_audio_has_the_bound(is_lost):
 
 
 def test_the_overflow_ends_with_a_connection_that_takes_audio():
-    """What comes then is not refused for what waits."""
+    """New audio is not refused for waiting audio."""
     speech = make(max_buffered_s=1.0)
     speech.frame(pcm(1500), 0.0)
     speech.connected()
@@ -268,7 +268,7 @@ def test_close_drops_all_and_takes_no_more():
 
 
 def test_close_summarizes_what_it_drops():
-    """What waited and what played is summarized, and only once."""
+    """Waiting and playing audio is summarized, and only once."""
     speech = make()
     speech.frame(pcm(100), 0.0)
     speech.end(0.0)
@@ -286,7 +286,7 @@ def test_close_summarizes_what_it_drops():
 
 
 def test_unwritten_message_goes_first_on_the_next_connection():
-    """What did not reach the wire is sent, in order and once."""
+    """Audio that did not reach the wire is sent, in order and once."""
     speech = make()
     audio = pcm(350)
     speech.frame(audio, 0.0)
@@ -302,7 +302,7 @@ def test_unwritten_message_goes_first_on_the_next_connection():
 
 
 def test_unwritten_message_keeps_its_place_before_new_frames():
-    """Frames that came during the call go behind what comes back."""
+    """Frames that came during the call go behind the returned audio."""
     speech = make()
     frames = [pcm(20), pcm(20), pcm(20)]
     speech.frame(frames[0], 0.0)
@@ -352,7 +352,7 @@ def test_written_audio_is_not_repeated_without_resumption():
 
 
 def test_nothing_is_interrupted_on_a_new_connection():
-    """What played on a lost connection needs no interrupt."""
+    """Audio on a lost connection needs no interrupt."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     write(speech)
@@ -389,7 +389,7 @@ def test_flushed_turn_is_stale_on_a_new_connection_too():
     assert write(speech) == []
 
 
-# Summaries, and what is known
+# Summaries
 
 
 def test_summary_comes_when_it_has_been_heard():
@@ -418,7 +418,7 @@ def test_summary_comes_when_it_has_been_heard():
 
 
 def test_summary_of_a_flushed_utterance():
-    """What was sent and what was dropped add up to what was received."""
+    """The audio sent and the audio dropped add up to the audio received."""
     speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     speech.next(0.0)
@@ -524,7 +524,7 @@ def test_turn_is_that_of_what_is_said(turn: Optional[Turn]):
 
 
 def test_repr_shows_state_and_counts():
-    """The representation says what waits and what became of the rest."""
+    """The representation shows the waiting audio and the totals."""
     speech = make()
     speech.frame(pcm(500), 0.0)
     assert "1 utterance" in repr(speech)

@@ -11,7 +11,7 @@ FRAME_BYTES = 10 * BYTES_PER_MS
 
 
 def test_the_voice_says_all_of_an_utterance():
-    """In frames of 10 ms, and the last one with what is left."""
+    """In frames of 10 ms, and the last one with the rest."""
     speaking = Speaking()
     audio = speaking.speak(35, turn=TURN)
     said = speaking.say()
@@ -84,7 +84,8 @@ def test_the_id_of_the_voice_is_kept_where_the_avatar_takes_part():
 
 
 def test_the_voice_keeps_the_id_of_the_avatars_request():
-    """What the avatar began and the voice goes on with is one utterance."""
+    """Speech that the avatar began and the voice goes on with is one
+    utterance."""
     speaking = Speaking()
     speaking.speak(1000)
     speaking.write("request", most=1)
@@ -96,7 +97,7 @@ def test_the_voice_keeps_the_id_of_the_avatars_request():
 
 
 def test_the_voice_goes_on_where_the_listener_was():
-    """What the avatar has said is not said again, but for the rewind."""
+    """The avatar's speech is not said again, but for the rewind."""
     speaking = Speaking()
     audio = speaking.speak(5000)
     speaking.write()
@@ -158,7 +159,7 @@ def test_the_voice_does_not_enter_an_open_request():
 
 
 def test_the_voice_waits_for_a_call_in_flight():
-    """What the avatar's writer holds may still be heard."""
+    """Audio that the avatar's writer holds may still be heard."""
     speaking = Speaking()
     speaking.speak(100)
     assert speaking.next() is not None
@@ -193,7 +194,7 @@ def test_what_the_voice_takes_is_not_stale():
 
 
 def test_a_flush_cuts_the_voice():
-    """What was heard counts, what waits is flushed."""
+    """Heard audio counts, waiting audio is flushed."""
     speaking = Speaking()
     speaking.speak(1000, turn=TURN)
     speaking.say(most=50)
@@ -232,7 +233,7 @@ def test_a_flush_makes_the_voices_turn_stale():
 
 @pytest.mark.parametrize("is_said", [True, False])
 def test_a_flush_while_the_voice_holds_a_frame(is_said):
-    """It counts when it is known what became of it."""
+    """It counts when its outcome is known."""
     speaking = Speaking()
     speaking.speak(100)
     say = speaking.speech.next_voice(speaking.now)
@@ -263,7 +264,7 @@ def test_the_stop_while_the_voice_holds_a_frame():
 
 
 def test_the_stop_ends_the_voice_as_lost():
-    """What was said and not heard yet is not in its position."""
+    """Audio said and not heard yet is not in its position."""
     speaking = Speaking()
     speaking.speak(1000)
     speaking.say()
@@ -288,7 +289,7 @@ def test_without_a_voice_the_audio_is_put_back():
 
 
 def test_without_a_voice_a_rewound_utterance_is_still_rewound():
-    """The frame goes back in front of what is said again."""
+    """The frame goes back in front of the resumed audio."""
     speaking = Speaking(rewind_s=0.0)
     audio = speaking.speak(1000)
     speaking.write("first")
@@ -306,7 +307,7 @@ def test_without_a_voice_a_rewound_utterance_is_still_rewound():
 
 def test_a_voice_that_ends_in_mid_utterance_leaves_the_rest():
     """The avatar goes on where it stopped, with the same start and end, and
-    what it loses is not taken from what the voice said."""
+    its losses are not taken from the voice's audio."""
     speaking = Speaking(rewind_s=0.0)
     audio = speaking.speak(1000)
     speaking.say(most=50)

@@ -1,4 +1,4 @@
-"""Writing: one call after the other, and what becomes of its audio."""
+"""Writing: one call after the other, and the outcome for its audio."""
 
 import asyncio
 from dataclasses import replace
@@ -102,7 +102,7 @@ async def test_end_follows_the_frames_that_come_at_once():
 
 
 async def test_flush_drops_the_frames_that_come_at_once():
-    """What has not left yet never does."""
+    """Audio that has not left yet never does."""
     stage = await ready()
     frames = [pcm(10) for _ in range(5)]
     for frame in frames:
@@ -160,7 +160,7 @@ async def test_flush_with_nothing_said_calls_nothing():
 
 
 async def test_flush_while_connecting_drops_queued_audio():
-    """What was flushed before there is a connection is never sent."""
+    """Audio flushed before there is a connection is never sent."""
     stage = set_up()
     stage.service.openings += [REFUSED]
     await stage.start()
@@ -255,7 +255,7 @@ async def test_unwritten_audio_goes_to_the_new_session():
 
 
 async def test_written_utterance_is_not_repeated():
-    """Without resumption, what was written is not written again."""
+    """Without resumption, written audio is not written again."""
     stage = await ready()
     stage.speak(pcm(500), FIRST)
     stage.speech_ends(FIRST)
@@ -316,7 +316,7 @@ async def test_frames_of_an_outage_are_sent_after_it():
     "error", [RuntimeError("odd"), asyncio.CancelledError()]
 )
 async def test_unexpected_exception_of_a_call_is_reported(error):
-    """Whatever a call raises is reported, and the session replaced."""
+    """Any exception of a call is reported, and the session replaced."""
     stage = await ready()
     stage.service.calls += [error]
     stage.speak(pcm(20), FIRST)
@@ -371,7 +371,7 @@ async def test_failure_ends_a_call_that_is_blocked(code):
 
 
 async def test_speech_goes_on_after_a_stall():
-    """A stall that ends in time costs nothing of what there is room for."""
+    """A stall that ends in time costs no audio within the bound."""
     stage = await held()
     audio = pcm(3000)
     stage.speak(audio, FIRST)
