@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import re
+from collections.abc import Awaitable, Callable
 
 import pytest
 from scene import Scene, scene
@@ -12,6 +13,8 @@ from devkit.harness import virtual_time
 from devkit.motion_server import Reset
 
 pytestmark = [pytest.mark.wire, pytest.mark.virtual]
+
+Act = Callable[[Scene], Awaitable[None]]
 
 PAGE = ROOT / "docs" / "steps.md"
 
@@ -34,13 +37,6 @@ def chapters() -> dict[str, list[list[str]]]:
 CHAPTERS = chapters()
 
 
-async def until_mid_utterance(on: Scene) -> None:
-    """Say 3 s, of which one has been played, and the rest is written."""
-    await on.rig.state("ready")
-    await on.talk.say(1, 3000)
-    await asyncio.sleep(1)
-
-
 async def frame(on: Scene) -> None:
     await on.talk.say(1, 10)
 
@@ -56,9 +52,12 @@ async def loss(on: Scene) -> None:
     await asyncio.sleep(0.1)
 
 
-async def run_of(act) -> Trace:
+async def run_of(act: Act, said_ms: int) -> Trace:
+    """Trace `act` in the middle of an utterance of which so much was said."""
     async with scene(end_of_speech_timeout_ms=0) as on:
-        await until_mid_utterance(on)
+        await on.rig.state("ready")
+        await on.talk.say(1, said_ms)
+        await asyncio.sleep(said_ms / 3000)
         with traced() as trace:
             await act(on)
     return trace
@@ -66,8 +65,10 @@ async def run_of(act) -> Trace:
 
 @functools.cache
 def turns_of(title: str) -> list[list[Call]]:
-    act = {"A frame": frame, "A flush": flush, "A loss": loss}[title]
-    return virtual_time.run(run_of(act)).turns()
+    # Frames wait for others only if more than 1 s lies ahead at the service.
+    acts = {"A frame": (frame, 600), "A flush": (flush, 3000)}
+    act, said_ms = acts.get(title, (loss, 3000))
+    return virtual_time.run(run_of(act, said_ms)).turns()
 
 
 def follows(turn: list[Call], documented: list[str]) -> bool:

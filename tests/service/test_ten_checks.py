@@ -60,7 +60,7 @@ def is_attempt(status: dict[str, Any]) -> bool:
     return (status["last"], status["current"]) == ("disconnected", "connecting")
 
 
-@pytest.mark.parametrize("name", ["dance", "Flush", "on_user_joined"])
+@pytest.mark.parametrize("name", ["dance", "Flush", "update_configs"])
 def test_unknown_command_is_answered_ok(
     motion_server: MotionServer, name: str
 ) -> None:
