@@ -1,4 +1,4 @@
-"""Keeps proxies out of what the kit's own processes say to each other."""
+"""Keeps proxies out of the connections between the kit's own processes."""
 
 import os
 

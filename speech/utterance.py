@@ -545,7 +545,7 @@ class Utterance(Tape):
 
     @property
     def sent(self) -> int:
-        """What the avatar was sent, without lost audio."""
+        """The audio that the avatar was sent, without lost audio."""
         return self.reached - self.counts.voice
 
     def size_of(self, duration_ms: int) -> int:

@@ -1,4 +1,4 @@
-"""What a frame costs, beside the thinnest extension and the bare SDK."""
+"""The cost of a frame, beside the thinnest extension and the bare SDK."""
 
 from .frames import Scene, measure
 from .runner import Goal, Outcome, Settings, compare, p

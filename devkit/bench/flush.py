@@ -29,7 +29,7 @@ def run(settings: Settings) -> Outcome:
 
 
 async def _run(service: Service, rounds: int) -> Outcome:
-    # Room for what the writer holds, too: nothing is to be refused.
+    # Room for the writer's audio, too: none is to be refused.
     async with (
         Ours(service, 1, max_buffered_speech_s=SPEECH_S + 5) as ours,
         Bare(service, 2) as bare,

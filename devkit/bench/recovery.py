@@ -1,14 +1,14 @@
 """How soon the avatar speaks again: after a loss, and after sleep.
 
 A loss: a sentence is handed over at once, as by a fast TTS; while it is heard,
-the service resets the connection. The bare loop does what an extension must:
-close, new session, init, start, send the sentence again. A wake-up: nothing
-was said for `idle_disconnect_s`, then the first frame comes. The bare loop has
-called `init` before, and calls `start` then.
+the service resets the connection. The bare loop does the minimum of an
+extension: close, new session, init, start, send the sentence again. A wake-up:
+nothing was said for `idle_disconnect_s`, then the first frame comes. The bare
+loop has called `init` before, and calls `start` then.
 
 Times end when the first audio of the next connection is at the service. Each
-is a new extension's first, with its spare session token. What the listener
-misses is judged by `bin/soak`.
+is a new extension's first, with its spare session token. The audio that
+the listener misses is judged by `bin/soak`.
 """
 
 import asyncio

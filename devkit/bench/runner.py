@@ -1,6 +1,6 @@
 """The runner of all benchmarks: sides take turns, and rows come of it.
 
-What disturbs the machine meets all sides of a round alike. The interval of a
+Disturbances of the machine meet all sides of a round alike. The interval of a
 figure is found by resampling whole rounds, the same ones of each side.
 """
 
@@ -42,7 +42,7 @@ class Goal:
 
     limit: float
     of: str = "ours"
-    """ours, ratio, or beyond: what ours has more than the bare SDK."""
+    """ours, ratio, or beyond: the excess of ours over the bare SDK."""
 
     def __str__(self) -> str:
         ends = {"ratio": " x", "beyond": " beyond bare"}

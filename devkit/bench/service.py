@@ -27,7 +27,7 @@ class Service:
     control_url: str
 
     def record(self, events: bool = False) -> dict[str, Any]:
-        """Return what the server saw, as its JSON; times in seconds."""
+        """Return the server's record, as its JSON; times in seconds."""
         url = f"{self.control_url}/record?events={int(events)}"
         with urllib.request.urlopen(url, timeout=60) as response:
             return json.load(response)

@@ -121,7 +121,9 @@ class Bare:
         task.add_done_callback(self._writing.discard)
 
     async def settled(self) -> None:
-        await asyncio.sleep(0)  # for what another thread has scheduled
+        await asyncio.sleep(
+            0
+        )  # for callbacks that another thread has scheduled
         await _until(lambda: not self._writing)
 
     async def end_turn(self) -> None:
@@ -204,7 +206,7 @@ class Ours(_Hosted):
 
     async def settled(self) -> None:
         await self.delivered()
-        speech = self.extension.avatar._speech  # what is said again, too
+        speech = self.extension.avatar._speech  # resumed audio, too
         await _until(lambda: not self.totals.waiting and not speech.has_waiting)
 
     async def end_turn(self) -> None:

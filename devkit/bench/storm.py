@@ -40,7 +40,7 @@ SIDES = {"with the spread": RESTART_CODE, "without": UNKNOWN_CODE}
 
 @dataclass(frozen=True)
 class Storm:
-    """What happened, in seconds from the loss on."""
+    """The events, in seconds from the loss on."""
 
     attempts: list[float]
     """When each attempt was made, in order."""

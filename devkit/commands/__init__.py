@@ -16,7 +16,7 @@ INTERRUPTED = 130
 def stop_on_interrupt() -> None:
     """Let Ctrl-C end the process at once, with one word.
 
-    From the first import on, and whatever threads are at work; a command with
+    From the first import on, with any threads at work; a command with
     something to put in order sets handlers of its own.
     """
 
@@ -32,7 +32,7 @@ def stop_on_interrupt() -> None:
 
 
 def print_anything() -> None:
-    """Show as an escape what the terminal's encoding cannot print."""
+    """Show characters that the terminal's encoding cannot print as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,7 +1,7 @@
 """The demo: an answer, one that is cut short, one whose connection breaks.
 
-Everything goes the way it goes in a TEN app; only the service is local. What
-the local Motion Server recorded is compared with what was sent.
+Everything goes the way it goes in a TEN app; only the service is local. The
+local Motion Server's record is compared with the audio sent.
 """
 
 import contextlib
@@ -108,10 +108,10 @@ def main(
 ) -> None:
     """Speak, barge in, and lose the connection, without credentials.
 
-    Exit code: 0 the local Motion Server received exactly what it should, 1 it
-    did not, 2 a file, an option or the configuration cannot be used, 130
-    stopped by Ctrl-C. With --window and --web the page has the controls;
-    Ctrl-C ends it.
+    Exit code: 0 the local Motion Server received exactly the expected audio, 1
+    it did not, 2 a file, an option or the configuration cannot be used, 130
+    stopped by Ctrl-C. With --window and --web the page has the controls; Ctrl-C
+    ends it.
     """
     console = Console(highlight=False)
     if window and web:
@@ -141,7 +141,7 @@ def main(
         raise typer.Exit(_show(console, pcm, host, port or 0, browser))
     try:
         played = _run(console, pcm, speech)
-    except AssertionError as error:  # what was waited for did not come
+    except AssertionError as error:  # the expected event did not come
         _print_problem(console, f"The demo stopped half-way: {error}")
         raise typer.Exit(FAILED) from None
     _print_verdict(console, played)

@@ -10,7 +10,7 @@ from .output import run
 
 HERE = Path(__file__).resolve().parents[2]
 OWN = runner.Subject(HERE, "", vendor="spatius")
-"""What is tested where no folder is given: this package."""
+"""The folder that is tested by default: this package."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

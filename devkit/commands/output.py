@@ -1,4 +1,4 @@
-"""What a command writes: files, tried before it begins, and its output."""
+"""The output of commands: files, tried before they begin, and text."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What writing can fail with after the file was opened."""
+"""The exceptions of writing after the file was opened."""
 
 
 def try_to_write(path: Path) -> None:
@@ -64,7 +64,7 @@ def run(app: typer.Typer, name: str) -> NoReturn:
     except OSError as error:
         if output is None or error.errno not in (*_FULL, errno.EPIPE):
             raise
-        # What could not be written would be tried again at the exit.
+        # Output that could not be written would be tried again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
         if error.errno != errno.EPIPE:  # whoever read it has seen enough
             print(why_not_written(error, Path("the output")), file=sys.stderr)

@@ -32,7 +32,7 @@ _OF_THE_NETWORK = ("connectionFailed", "proxyRefused", "proxyFailed")
 
 
 def keep_logs_out() -> None:
-    """Keep what libraries log or warn of off the terminal: the report says
+    """Keep the libraries' log and warnings off the terminal: the report says
     it in its own words."""
     # Without a handler Python prints warnings.
     logging.getLogger().addHandler(logging.NullHandler())
@@ -95,7 +95,7 @@ async def connect(console: Console, report: NodeReport) -> bool:
 
 
 async def _until(holds: Callable[[], Any], changed: asyncio.Event) -> None:
-    """Wait until a session has changed to what is asked for."""
+    """Wait until a session has the state asked for."""
     while not holds():
         await changed.wait()
         changed.clear()

@@ -11,7 +11,7 @@ MAX_COLUMNS = 100
 
 
 class TimelinePrinter:
-    """Prints what happens, from several threads, in the order of time."""
+    """Prints events, from several threads, in the order of time."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -23,7 +23,7 @@ class TimelinePrinter:
     ) -> None:
         """Print one event; `at` is in monotonic seconds, now without it."""
         with self._lock:
-            # What is learned late is not put before what was printed.
+            # A late event is not put before printed ones.
             self._latest_s = max(self._latest_s, at or time.monotonic())
             at_s = self._latest_s - self._began_s
             start = Text.assemble(

@@ -76,7 +76,7 @@ def _candidates(addon: str, app_dir: Path) -> Iterator[Path]:
 
 
 def _leads_to(folder: Path, name: str) -> bool:
-    """Return whether `folder` is the package, whatever its own name is."""
+    """Return whether `folder` is the package, under any name of its own."""
     if Path(os.path.normpath(folder)).name == name:
         return True
     try:

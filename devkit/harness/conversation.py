@@ -1,7 +1,7 @@
 """An agent that talks through a rig, and a listener who is judged.
 
-What the agent says is noise of which no two parts are alike, so that the
-judge knows each part of what becomes audible: through the avatar, at a Motion
+The agent's speech is noise of which no two parts are alike, so that the
+judge knows each part of the sound: through the avatar, at a Motion
 Server, or through the voice, in the frames that the extension sends.
 """
 
@@ -21,7 +21,7 @@ BYTES_PER_MS = RATE * 2 // 1000
 
 
 class Conversation:
-    """What is said to `rig`, and what the listener hears of it.
+    """The speech for `rig`, and the sound that the listener hears.
 
     `clock` is that of rig and server. The avatar's service plays `delay_s`
     later than it receives.
@@ -44,7 +44,7 @@ class Conversation:
         self._rig = rig
         self._clock = clock
         self._rng = random.Random(seed)
-        self._turns: list[str] = []  # the names of what was said, in order
+        self._turns: list[str] = []  # the names of the utterances, in order
         rig.env.on_audio_frame = self._take_voice
         rig.env.on_cmd = self._take_cmd
 
@@ -101,7 +101,7 @@ class Conversation:
         await self._rig.send_cmd("flush")
         self.discard(unheard, now_s)
 
-    # What the listener is to hear
+    # Expected speech
 
     def speech(self, name: object, duration_ms: float) -> bytes:
         """Make speech that the listener is to hear, as a part of a turn."""
@@ -131,16 +131,16 @@ class Conversation:
         for turn in turns:
             self.judge.flushed(turn, at_s)
 
-    # What came of it
+    # Verdicts
 
     def verdict(self) -> Verdict:
-        """Judge what is audible until all has been played."""
+        """Judge the sound until all has been played."""
         return self.judge.verdict(
             self.listener.audible(), flush_grace_ms=1000 * self.flush_latency_s
         )
 
     def settle(self, excused_ms: float = 0.0) -> Verdict:
-        """Judge what was audible so far, and forget it. For a moment in which
+        """Judge the sound so far, and forget it. For a moment in which
         nothing plays or waits; `excused_ms` was refused or lost since the
         last one."""
         self.judge.excuse(excused_ms)
@@ -178,7 +178,7 @@ def unaccounted(totals: Any) -> int:
 
 
 def unpaired(reports: list[tuple[str, Any]]) -> list[str]:
-    """Return what is not right about avatar_audio_start and avatar_audio_end:
+    """Return the violations of avatar_audio_start and avatar_audio_end:
     exactly one end for each start, one utterance after the other."""
     found = []
     latest = ""

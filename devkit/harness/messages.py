@@ -11,7 +11,7 @@ from ten_runtime import AudioFrame, Data  # noqa: E402
 
 
 def metadata(turn_id: int, session_id: str = "session") -> dict[str, Any]:
-    """Return what TEN's nodes say about a message's origin."""
+    """Return the metadata of TEN's nodes about a message's origin."""
     return {"session_id": session_id, "turn_id": turn_id}
 
 
@@ -49,7 +49,7 @@ def data_with_json(name: str, text: str | None = None) -> Data:
 
 
 def tts_data(name: str, turn_id: int | None = None, **values: Any) -> Data:
-    """Return what a TTS says about a request, such as a tts_audio_end."""
+    """Return a TTS's message about a request, such as a tts_audio_end."""
     payload: dict[str, Any] = {"request_id": f"tts-{turn_id}", **values}
     if turn_id is not None:
         payload["metadata"] = metadata(turn_id)
@@ -80,7 +80,7 @@ HOSTILE_METADATA: dict[str, str | None] = {
     "turn_id twice": '{"session_id": "session", "turn_id": 7, "turn_id": 8}',
     "unrelated key twice": '{"turn_id": 7, "x": {"y": 1, "y": 2}}',
 }
-"""Metadata as another node may send it, as JSON text by what is odd about it.
+"""Metadata as another node may send it, as JSON text by its oddity.
 
 `get_property_to_json` ends the whole process on some of them.
 """

@@ -1,6 +1,6 @@
 """The extension on the caller's event loop, with its time handed in.
 
-No TEN runtime runs here: the rig awaits the handlers itself. For what needs
+No TEN runtime runs here: the rig awaits the handlers itself. For tests with
 many extensions, or another time than the machine's: random walks, renewals,
 the soak.
 """
@@ -62,10 +62,10 @@ class MovableClock:
         return timer
 
     def advance(self, duration_s: float) -> None:
-        """Move time ahead and call what is due by then.
+        """Move time ahead and call the callbacks due by then.
 
-        What these callbacks schedule is left to the event loop, even if it is
-        due as well: a callback may wait for a task.
+        New callbacks that these schedule are left to the event loop, even if it
+        is due as well: a callback may wait for a task.
         """
         self._ahead_s += duration_s
         due = []
@@ -105,7 +105,7 @@ class LogEntry(NamedTuple):
 
 
 class RigEnv:
-    """What the extension needs of an AsyncTenEnv; keeps what it sends.
+    """The part of an AsyncTenEnv that the extension needs; keeps its messages.
 
     Data always has a receiver. Audio frames have one where `voice_wired`;
     commands where `flush_wired`, and are answered with OK.
@@ -249,7 +249,7 @@ class Rig:
 
     @property
     def totals(self) -> Any:
-        """What became of all the audio so far, in samples."""
+        """The totals of all audio so far, in samples."""
         assert self.extension.avatar is not None
         return self.extension.avatar.totals
 

@@ -46,8 +46,8 @@ class GraphRun:
         self.last_message_s = time.monotonic()
         """When a node last sent something, in monotonic seconds."""
         self.failure: str = ""
-        """Why the graph cannot go on: what a node other than the avatar
-        logged as an error, or why the process would have ended."""
+        """Why the graph cannot go on: an error that a node other than
+        the avatar has logged, or why the process would have ended."""
         self._avatars: set[str] = set()
         self._hosts: dict[str, ExtensionHost] = {}
         # The first node may send before the last one can receive.
@@ -59,7 +59,7 @@ class GraphRun:
             if not isinstance(tree, dict):
                 raise FileError(f"property of the node {name} is no object")
             if addon == package.NAME:
-                # Whatever the graph says: no credentials, no network.
+                # For any graph: no credentials, no network.
                 self._avatars.add(name)
                 params = tree.get("params", {})
                 if not isinstance(params, dict):

@@ -74,7 +74,8 @@ def _is_audio(data: bytes) -> bool:
 
 
 def _parsed(data: bytes) -> _Wav:
-    """Return what a RIFF file holds; ValueError, struct.error if it is none."""
+    """Return the audio of a RIFF file; ValueError, struct.error if it is
+    none."""
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise ValueError
     form, samples, at = b"", b"", 12

@@ -1,6 +1,6 @@
 """The extension hosted as TEN hosts it, with a local Motion Server.
 
-What the demo, the window and the tests share: an agent's speech goes in as a
+Shared by the demo, the window and the tests: an agent's speech goes in as a
 TTS sends it, and the result is read from the server's record.
 """
 
@@ -142,7 +142,7 @@ class Stage:
         self.host.send_audio_frame(frame)
 
     def send_data(self, name: str, turn_id: int, **values: Any) -> None:
-        """Send what a TTS says about a request of its."""
+        """Send a TTS's message about a request."""
         self.host.send_data(tts_data(name, turn_id, **values))
 
     def flush(self, timeout_s: float = 30.0) -> float:
@@ -191,9 +191,9 @@ def open_stage(
     """Start a Motion Server and the extension, by its addon and property.json.
 
     `node_property` is merged over property.json, as a graph node's is.
-    `voice_wired` and `flush_wired` connect what the extension sends as audio
-    frames and as commands; commands are answered with OK. Audio frames are
-    kept, unless `on_audio_frame` takes them.
+    `voice_wired` and `flush_wired` connect the extension's audio frames and
+    commands; commands are answered with OK. Audio frames are kept, unless
+    `on_audio_frame` takes them.
     """
     package.load()
     with (

@@ -54,7 +54,7 @@ class VirtualClock:
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` in virtual time, to its end.
 
-    Whatever waits for another thread must not wait with a deadline: time does
+    A wait for another thread must not have a deadline: time does
     not wait for threads.
     """
     # Loads on a thread, and only once.

@@ -39,7 +39,7 @@ POLICY_VIOLATION = 1008
 
 # How long the client may take to answer a close frame of ours.
 CLOSE_REPLY_S = 2.0
-# One message of the SDK holds what one send_audio() was given; this is five
+# One message of the SDK holds the audio of one send_audio(); this is five
 # minutes of PCM at 24 kHz.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 # RFC 6455 lets a control frame hold 125 bytes, two of which are the code.

@@ -44,19 +44,18 @@ class MotionServer:
             ...
 
     `api_keys`, `app_ids` and `avatar_ids` are the known ones, None takes any
-    that is not empty. `certificates` maps Agora App IDs to App Certificates,
-    to check signatures of tokens with. `routes` are served beside the
-    service's own. `receive_buffer_bytes` makes the kernel's receive buffer
-    small, so that back-pressure sets in early. The console has a
-    port of its own, so that it can be down while the ingress is not;
-    `console_port=None`: it has not. (`port` serves it in either case.)
-    `limits` are those of a plan. A service that `preempts` cuts the request
-    that plays when a newer one begins; others let the newer one wait. It plays
-    `playback_delay_s` later than it receives.
+    that is not empty. `certificates` maps Agora App IDs to App Certificates, to
+    check signatures of tokens with. `routes` are served beside the service's
+    own. `receive_buffer_bytes` makes the kernel's receive buffer small, so that
+    back-pressure sets in early. The console has a port of its own, so that it
+    can be down while the ingress is not; `console_port=None`: it has not.
+    (`port` serves it in either case.) `limits` are those of a plan. A service
+    that `preempts` cuts the request that plays when a newer one begins; others
+    let the newer one wait. It plays `playback_delay_s` later than it receives.
     `clock` gives the record's seconds and times playback, idle sessions and
     slow answers; `ScaledClock(20)` runs them 20 times as fast. `now` gives the
-    epoch seconds that tokens are held against. `record`, `faults` and what may
-    be set while the server runs may be used from any thread.
+    epoch seconds that tokens are held against. `record`, `faults` and the
+    settings of a running server may be used from any thread.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 Addons are found by the name under which a decorator registered them. The real
 App imports `ten_packages/extension/*`; here importing a package is left to the
-caller, and what it registers is what exists.
+caller, and only the addons it registers exist.
 """
 
 import os

@@ -1,4 +1,5 @@
-"""What message objects are handles on; moved from one to the next by sending."""
+"""The contents behind message objects; moved from one to the next by
+sending."""
 
 from concurrent.futures import Future, InvalidStateError
 from typing import Any

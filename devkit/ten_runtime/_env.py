@@ -1,4 +1,4 @@
-"""What extensions, addons and apps call: AsyncTenEnv and TenEnv."""
+"""The interface for extensions, addons and apps: AsyncTenEnv and TenEnv."""
 
 import asyncio
 import concurrent.futures
@@ -91,7 +91,7 @@ class StepsDone:
 
 
 class TenEnv(StepsDone, TenEnvBase):
-    """What a synchronous extension, an addon or an App is called with.
+    """The environment of a synchronous extension, an addon or an App.
 
     Calls do not wait: a handler that is passed with a message is called on
     the extension's thread. An addon's and an App's send no messages. After

@@ -158,7 +158,7 @@ class OnThread:
         handler: Callable[..., None],
         *args: Any,
     ) -> None:
-        """Call what was passed with a message, unless all is over."""
+        """Call the callback of a message, unless the extension has ended."""
 
         def called(call: "Future[None]") -> None:
             error = call.exception()

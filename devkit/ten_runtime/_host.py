@@ -1,7 +1,7 @@
 """Runs one extension by the runtime's rules; the tester is built on it.
 
 A host works without an App and without a tester, for demos and benchmarks:
-messages go in by `send_*`, what the extension sends comes out by callbacks.
+messages go in by `send_*`, the extension's messages come out by callbacks.
 Several hosts share the process's one event loop.
 """
 
@@ -54,9 +54,9 @@ from ._values import (
 class ExtensionHost:
     """Hosts the extension that the addon `addon_name` makes.
 
-    `node_property` is what a graph node's `property` would be: a dict or its
+    `node_property` has the form of a graph node's `property`: a dict or its
     JSON text. `on_data`, `on_cmd`, `on_audio_frame` and `on_video_frame`
-    take what the extension sends; a kind without a callback is not connected.
+    take the extension's messages; a kind without a callback is not connected.
     They are called on the extensions' event loop and must not block; `on_cmd` answers
     through `host.return_result`. `on_failure` gets the ProcessEnded where the
     real process ends; without it this one ends, too.
@@ -164,7 +164,7 @@ class ExtensionHost:
                         + traceback.format_exc()
                     )
 
-        # On a thread of its own: no event loop runs there, whatever the
+        # On a thread of its own: no event loop runs there, for any
         # caller's thread does.
         creation = threading.Thread(target=create, name=f"create-{self.name}")
         creation.start()
@@ -252,7 +252,7 @@ class ExtensionHost:
                     return
                 self._accepting = True
                 self._drain()
-                # A task: it begins after the handlers of what was kept.
+                # A task: it begins after the handlers of kept messages.
                 if not await self._loop.create_task(self._step("on_start")):
                     return
                 self._started.set()
@@ -355,7 +355,7 @@ class ExtensionHost:
         self._on_failure(failure)
 
     def emit(self, msg: Msg) -> TenError | None:
-        """Send what the extension sends. Called on the extensions' loop."""
+        """Send a message of the extension. Called on the extensions' loop."""
         if isinstance(msg, CmdResult):
             return self._emit_result(msg)
         sent = take(msg, self._place)
@@ -376,7 +376,8 @@ class ExtensionHost:
         return None
 
     def on_extension_thread(self, function: Any, *args: Any) -> None:
-        """Call what a synchronous extension passed with a message."""
+        """Call the callback that a synchronous extension passed with a
+        message."""
         assert isinstance(self._extension, OnThread)
         self._extension.call(self._fail, function, *args)
 

@@ -22,7 +22,7 @@ from ._process import _abort
 from ._tree import PropertyTree, check_float, check_int, check_str
 from ._values import Loc, _TenError
 
-# What a fresh buffer is filled with: its memory is not zeroed in TEN.
+# The content of a fresh buffer: its memory is not zeroed in TEN.
 _UNSET_BYTE = b"\xa5"
 
 _M = TypeVar("_M", bound="Msg")
@@ -55,7 +55,7 @@ class PixelFmt(IntEnum):
 
 
 class Msg:
-    """What all messages have: a name, a source, a tree of properties.
+    """The base of all messages: a name, a source, a tree of properties.
 
     Getters give `(value, None)` or `(default, error)` and convert nothing;
     setters give None or an error, which is no instance of TenError. Both
@@ -95,7 +95,7 @@ class Msg:
     ) -> tuple[str, _TenError | None]:
         """JSON at a dotted path (None or "": all), indented by 4.
 
-        Not for what other nodes send: it ends the process where an integer
+        Not for messages of other nodes: it ends the process where an integer
         above 2**63 - 1 or an object with the same key twice is to be written.
         """
         return self._tree().to_json(path)

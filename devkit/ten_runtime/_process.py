@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import NoReturn
 
-# Seconds after which a wait without a limit says what it waits for. The real
+# Seconds after which a wait without a limit names its reason. The real
 # runtime waits indefinitely and in silence.
 NOTICE_AFTER_S = 10.0
 
@@ -65,7 +65,7 @@ def _say(message: str) -> None:
 
 
 def wait_without_limit(wait: Callable[[float], bool], awaited: str) -> None:
-    """Call `wait(seconds)` until it is true, and say on stderr what is late."""
+    """Call `wait(seconds)` until it is true, and report lateness on stderr."""
     while not wait(NOTICE_AFTER_S):
         _say(f"still waiting for {awaited}; the real runtime has no limit")
 

@@ -1,8 +1,8 @@
 """The properties an extension starts with, and types of all properties.
 
 property.json of its package, the graph node's `property` merged over it, then
-the placeholders, then the types that manifest.json declares: in this order.
-A manifest's `api` declares types for messages as well. What is not declared is
+the placeholders, then the types that manifest.json declares: in this order. A
+manifest's `api` declares types for messages as well. An undeclared property is
 not checked; schemas that a manifest imports through `interface` are not read.
 """
 

@@ -37,7 +37,7 @@ _NAMES = {
     "value": "Value ValueType",
     "video_frame": "PixelFmt VideoFrame",
 }
-"""What the package itself exports, by module."""
+"""The exports of the package itself, by module."""
 
 _OTHERS: dict[str, dict[str, object]] = {
     "msg": {"Msg": Msg},

@@ -168,7 +168,7 @@ class TenEnvTester(StepsDone, TenEnvTesterBase):
 class _Tester:
     """Override `on_*`; run() hosts the extension until stop_test().
 
-    What the extension sends comes to on_data, on_cmd, on_audio_frame and
+    The extension's messages come to on_data, on_cmd, on_audio_frame and
     on_video_frame.
     """
 
@@ -258,7 +258,7 @@ class _Tester:
         self._finished = asyncio.Event()
         await self._guard("on_init")
         self._initialized.set()
-        # asyncio.run() cancels what still runs when this returns.
+        # asyncio.run() cancels running tasks when this returns.
         await self._finished.wait()
 
     def _submit(self, step: str) -> "Future[None]":

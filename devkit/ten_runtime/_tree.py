@@ -64,7 +64,7 @@ class PropertyTree:
     """A JSON object and the typed access that messages and envs share.
 
     Getters do not convert: a getter of another type than the value's gives
-    its default and an error. They end no process, whatever the tree holds.
+    its default and an error. They end no process, for any tree.
     """
 
     __slots__ = ("root",)
@@ -169,7 +169,7 @@ class PropertyTree:
         node: Any = self.root
         steps = _steps(path)
         for step in steps:
-            # Most of what is read is in objects: no call for those.
+            # Most values read are in objects: no call for those.
             if isinstance(node, dict):
                 node = node.get(step, _NOTHING)
             else:

@@ -25,7 +25,7 @@ class TenErrorCode(IntEnum):
 
 
 class _TenError:
-    """The binding's native error: what the methods of messages return.
+    """The binding's native error, which the methods of messages return.
 
     Every TenError is one, but not the other way round.
     """
@@ -46,7 +46,7 @@ class _TenError:
 
 
 class TenError(_TenError):
-    """What went wrong: a code and a text. Not an exception."""
+    """An error: a code and a text. Not an exception."""
 
     __slots__ = ()
 

@@ -12,8 +12,8 @@ VENDOR_PACKAGES = (
     "@spatius/avatarkit-rtc",
     "agora-rtc-sdk-ng",
 )
-"""What the client imports, and package.json does not list: not every npm
-registry has them."""
+"""Packages that the client imports, and package.json does not list: not every
+npm registry has them."""
 
 
 class BuildError(RuntimeError):
@@ -23,7 +23,7 @@ class BuildError(RuntimeError):
 def build(client: Path, to: Path) -> None:
     """Write the client as a website to the folder `to`.
 
-    Installs what is missing into `client`/node_modules. Raises `BuildError`.
+    Installs missing packages into `client`/node_modules. Raises `BuildError`.
     """
     npm = shutil.which("npm")
     if npm is None:

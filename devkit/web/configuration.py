@@ -24,8 +24,8 @@ class Unusable(RuntimeError):
 def variables(path: Path | None) -> dict[str, str]:
     """Return the environment variables to set from a file.
 
-    As with bin/check, those of a `path` that was given count more than what
-    is set; without one those of a `.env` in the current folder, if it is
+    As with bin/check, those of a `path` that was given count more than the
+    environment; without one those of a `.env` in the current folder, if it is
     there, less. Raises `Unusable`.
     """
     place = path or Path(_ENV_FILE)
@@ -43,7 +43,7 @@ def variables(path: Path | None) -> dict[str, str]:
 
 
 def page_settings() -> Callable[[int | None], dict[str, Any]]:
-    """Return a function that gives the page what it joins with.
+    """Return a function that gives the page the values to join with.
 
     Its argument is the client's uid, None for one that nobody has. It raises
     ValueError; this raises `Unusable`, with all problems of the configuration.

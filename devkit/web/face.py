@@ -24,8 +24,8 @@ def serve_face(
 ) -> Iterator[str]:
     """Start the extension, and serve the page from the folder `site`.
 
-    Yields the page's URL. `settings` is that of `page_settings`, `pcm` what
-    the agent says; `node_property` is merged over property.json. Raises
+    Yields the page's URL. `settings` is that of `page_settings`, `pcm` the
+    agent's speech; `node_property` is merged over property.json. Raises
     OSError.
     """
     feed = Feed()

@@ -28,9 +28,9 @@ _TYPES = {
 
 
 class WebPage:
-    """Serves the folder `site` and, under /demo, what the page needs.
+    """Serves the folder `site` and, under /demo, the page's data.
 
-    `settings(uid)` returns what the page joins with, signed anew for each
+    `settings(uid)` returns the values to join with, signed anew for each
     call; None: for a uid that nobody has. Raises ValueError.
     """
 

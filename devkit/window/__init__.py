@@ -1,4 +1,4 @@
-"""A page that shows what an avatar does: seen, heard, and line by line.
+"""A page that shows an avatar: seen, heard, and line by line.
 
 It is served by a Motion Server, beside the service itself.
 """

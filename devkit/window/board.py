@@ -1,4 +1,4 @@
-"""What pages show: the timeline's lines, the session, and sound.
+"""The content of pages: the timeline's lines, the session, and sound.
 
 The latest of it is kept for pages that are opened later.
 """
@@ -32,7 +32,7 @@ class Entry:
     title: str
     detail: str = ""
     raw: str = ""
-    """What the message itself says, shown on demand."""
+    """The message itself, shown on demand."""
 
     is_raw: bool = False
     """All of the line is shown on demand only."""
@@ -60,7 +60,7 @@ class Board:
         self._entry_count = 0
 
     def begin_at(self, base_s: float) -> None:
-        """Count from there; what was added before is put in order."""
+        """Count from there; earlier lines are put in order."""
         self._base_s = base_s
         entries = sorted(self._entries.values(), key=lambda e: e.time_s)
         self._entries = {entry.number: entry for entry in entries}

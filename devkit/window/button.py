@@ -1,9 +1,9 @@
-"""What stands behind a button of the page."""
+"""The action of a button of the page."""
 
 from collections.abc import Awaitable, Callable
 
 Button = Callable[[], Awaitable[str]]
-"""Does something and says what it did. Raises `Refused`."""
+"""Does something and returns a sentence about it. Raises `Refused`."""
 
 
 class Refused(RuntimeError):

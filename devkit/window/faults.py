@@ -24,7 +24,8 @@ DEADLINE_EXCEEDED = 4
 
 
 class FaultButtons:
-    """Each button does one thing to the service and says what it did.
+    """Each button does one thing to the service and returns a sentence about
+    it.
 
     On the server's own thread. Raises `Refused`.
     """
@@ -35,7 +36,7 @@ class FaultButtons:
         self._is_console_down = False
 
     def buttons(self) -> dict[str, Callable[[], str]]:
-        """What a page may press, by name."""
+        """The buttons of a page, by name."""
         return {
             press.__name__: press
             for press in (
@@ -126,7 +127,7 @@ class FaultButtons:
         return "The console answers again."
 
     def playback_signals(self) -> str:
-        """Have the service report what was played, or stop that."""
+        """Have the service report playback, or stop that."""
         is_on = self._server.playback_signals is None
         self._server.playback_signals = PlaybackSignals() if is_on else None
         self._feed.show(has_signals=is_on)

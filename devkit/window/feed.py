@@ -1,4 +1,4 @@
-"""Turns what a server records and an extension reports into what pages show.
+"""Turns a server's record and an extension's reports into the content of pages.
 
 Safe from any thread.
 """
@@ -28,7 +28,7 @@ _LINES: dict[str, tuple[Kind, Who, str]] = {
 
 
 class Feed:
-    """The past that pages are given, and what is new to all of them.
+    """The past that pages are given, and the news for all of them.
 
     `now` gives epoch seconds, `clock` the seconds of the server's clock.
     """
@@ -73,11 +73,11 @@ class Feed:
         with self._lock:
             self._board.unsubscribe(viewer)
 
-    # What buttons do and ask.
+    # Called by buttons.
 
     @property
     def session(self) -> Session:
-        """What the page shows of the session."""
+        """The session's figures on the page."""
         return self._session
 
     @property
@@ -91,7 +91,7 @@ class Feed:
         return self._has_reports and self._session.state == "failed"
 
     def show(self, **values: Any) -> None:
-        """Change what the page shows; the names are those of `Session`."""
+        """Change the session's figures; the names are those of `Session`."""
         with self._lock:
             for name, value in values.items():
                 setattr(self._session, name, value)
@@ -112,7 +112,7 @@ class Feed:
             self._session.failure = ""
             self._board.add("note", "extension", "The extension starts again")
 
-    # What the extension on the stage sends.
+    # Messages of the extension on the stage.
 
     def take_report(
         self, time_s: float, name: str, payload: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The page and what it talks to, as routes of a Motion Server.
+"""The page and its backend, as routes of a Motion Server.
 
 The server itself keeps pages from elsewhere away, see its guard.
 """
@@ -39,7 +39,7 @@ _HEADERS = {
 
 
 class Window:
-    """What shows a Motion Server to a browser.
+    """Shows a Motion Server to a browser.
 
         window = Window()
         server = MotionServer(routes=window.routes)
@@ -49,7 +49,7 @@ class Window:
     """
 
     def __init__(self, command: str = "bin/motion-server") -> None:
-        """`command` is what starts the server again."""
+        """`command` starts the server again."""
         self.feed = Feed()
         self._command = command
         self._server: MotionServer | None = None
@@ -58,7 +58,7 @@ class Window:
 
     @property
     def routes(self) -> Iterable[web.AbstractRouteDef]:
-        """What the server has to serve beside its own."""
+        """The routes for the server to serve beside its own."""
         return [
             web.get("/", self._get_file),
             web.get("/window/live", self._live),
@@ -67,7 +67,7 @@ class Window:
         ]
 
     def attach(self, server: MotionServer) -> None:
-        """Show what happens on this server, from its beginning."""
+        """Show the events of this server, from its beginning."""
         self._server = server
         faults = FaultButtons(server, self.feed)
         for name, press in faults.buttons().items():
@@ -95,7 +95,7 @@ class Window:
         )
 
     async def _press(self, request: web.Request) -> web.Response:
-        """POST /window/do/{button}, answered with what was done."""
+        """POST /window/do/{button}, answered with a sentence about it."""
         if request.content_type != "application/json":
             # Any web page could send a form here, but not JSON.
             return web.json_response({"said": "not JSON"}, status=415)

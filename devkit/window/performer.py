@@ -24,7 +24,7 @@ TTS_SPEEDS = (1, 5, 20)
 class Performer:
     """The agent of the extension on a stage. Its methods block; any thread.
 
-    `pcm` is what it says: 16-bit mono at 24 kHz.
+    `pcm` is its speech: 16-bit mono at 24 kHz.
     """
 
     def __init__(self, stage: Stage, pcm: bytes, feed: Feed) -> None:
@@ -38,7 +38,7 @@ class Performer:
         self._speed = TTS_SPEEDS[0]
 
     def buttons(self) -> dict[str, Button]:
-        """What a page may press, by name."""
+        """The buttons of a page, by name."""
         return {
             press.__name__: _in_thread(press)
             for press in (
@@ -137,7 +137,7 @@ def _in_thread(press: Callable[[], str]) -> Button:
 
 
 def report_to(feed: Feed, report: SentReport) -> None:
-    """Give the feed what the extension sent."""
+    """Give the feed a message of the extension."""
     feed.take_report(report.time_s, report.name, report.payload)
 
 

@@ -1,4 +1,4 @@
-"""What the page shows of the session, of speech, and of the switches."""
+"""The page's figures of the session, of speech, and of the switches."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +36,7 @@ class Session:
     tts_speed: int = 1
     is_console_down: bool = False
     has_signals: bool = False
-    """The service reports what was played."""
+    """The service reports playback."""
 
     preempts: bool = False
     """A newer request cuts the one that plays."""
@@ -46,7 +46,7 @@ class Session:
             ("heardMs", "resumedMs", "voiceMs", "cutMs", "lostMs"), 0
         )
     )
-    """What the listener got, as the extension reports it, in milliseconds.
+    """The speech heard, as the extension reports it, in milliseconds.
     Of the voice's speech that part counts which was heard."""
 
     counts: dict[str, float] = field(

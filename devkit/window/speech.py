@@ -29,7 +29,7 @@ class SpeechOnBoard:
     ) -> None:
         """Take audio that the service has received.
 
-        What is still read from a connection that has ended is not heard.
+        Audio still read from a connection that has ended is not heard.
         """
         if connection.closed_s is not None:
             return
@@ -63,7 +63,7 @@ class SpeechOnBoard:
     def finish(
         self, connection: int, req_id: str, outcome: Outcome, now_s: float
     ) -> Utterance | None:
-        """Note what became of an utterance."""
+        """Note the outcome of an utterance."""
         entry = self._lines.get((connection, req_id))
         if entry is None or entry.utterance is None:
             return None
@@ -72,7 +72,7 @@ class SpeechOnBoard:
         return entry.utterance
 
     def end_voice(self, outcome: Outcome, now_s: float) -> None:
-        """Note the end of what the voice says."""
+        """Note the end of the voice's speech."""
         for key in [key for key in self._lines if key[0] == VOICE]:
             utterance = self.finish(*key, outcome, now_s)
             del self._lines[key]
@@ -81,7 +81,7 @@ class SpeechOnBoard:
                 speech["voiceMs"] += round(utterance.heard_ms(now_s))
 
     def end_connection(self, connection: int, now_s: float) -> None:
-        """Note what the end of a connection has cut off."""
+        """Note the audio that the end of a connection has cut off."""
         for key in [key for key in self._lines if key[0] == connection]:
             entry = self._lines.pop(key)
             utterance = entry.utterance
@@ -93,7 +93,7 @@ class SpeechOnBoard:
                     self._cut_off = utterance.number
 
     def answer_ended(self) -> None:
-        """Nothing is left of what was cut off."""
+        """No audio is left of the part cut off."""
         self._cut_off = None
 
     def _open(

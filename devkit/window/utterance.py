@@ -1,4 +1,4 @@
-"""One utterance as it comes in: its waveform, its pace, what became of it."""
+"""One utterance as it comes in: its waveform, its pace, its outcome."""
 
 from array import array
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Heard:
-    """What one message added."""
+    """The part that one message added."""
 
     pcm: bytes
     """Whole samples; an odd byte waits for the next message, as it does in
@@ -95,7 +95,7 @@ class Utterance:
         return Heard(pcm, self._add_peaks(pcm), gap)
 
     def finish(self, outcome: Outcome, now_s: float) -> None:
-        """Note what became of it; what cuts it outweighs its end."""
+        """Note its outcome; a cut outweighs its end."""
         if self.over_s is None or outcome != "ended":
             self.outcome = outcome
             self.over_s = now_s

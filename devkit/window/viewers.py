@@ -33,7 +33,7 @@ class Viewer:
         self._woken = asyncio.Event()
 
     def put(self, message: dict[str, Any]) -> None:
-        """Queue a message; returns at once, whatever the page does."""
+        """Queue a message; returns at once."""
         text = json.dumps(message)
         with self._lock:
             if self._waiting_bytes > MAX_WAITING_BYTES:
@@ -44,7 +44,7 @@ class Viewer:
             self._loop.call_soon_threadsafe(self._woken.set)
 
     async def serve(self) -> None:
-        """Send what is put, until the page is gone or too slow."""
+        """Send the queued messages, until the page is gone or too slow."""
         while True:
             await self._woken.wait()
             self._woken.clear()

@@ -1,4 +1,4 @@
-"""What happened, in words for the timeline."""
+"""Events, in words for the timeline."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ from ..motion_server import Connection, Event, SessionConfig
 
 Kind = Literal[
     "speech",  # an utterance, with its waveform
-    "session",  # a connection, and what it said of itself
+    "session",  # a connection, and its own words
     "good",  # it works (again)
     "interrupt",
     "gap",
@@ -17,7 +17,7 @@ Kind = Literal[
     "fatal",  # a problem that it does not recover from
     "fault",  # the service fails on demand
     "broken",  # the client broke a rule of the protocol
-    "report",  # what the extension reports
+    "report",  # the extension's reports
     "metrics",
     "note",
 ]
@@ -91,7 +91,7 @@ def fault(detail: str) -> tuple[str, str]:
 
 
 def publishing(config: SessionConfig) -> str:
-    """Where a session publishes, and what it is sent."""
+    """The channel and the audio of a session."""
     return (
         f"channel {config.channel}, uid {config.uid}, "
         f"{config.sample_rate / 1000:g} kHz {config.audio_format}"
@@ -148,7 +148,8 @@ _SOURCES = {"service": "(as the service reports)", "estimate": "(estimated)"}
 
 
 def report(name: str, payload: dict[str, Any]) -> Words:
-    """Say what the extension sent; only what is named here is passed on."""
+    """Return a message of the extension in words; only those named here are
+    passed on."""
     if name == "avatar_state":
         state = payload.get("state", "?")
         raw = f"avatar_state: {state} ({payload.get('reason', '')})"
@@ -172,7 +173,7 @@ def report(name: str, payload: dict[str, Any]) -> Words:
     if name == "connection_status_changed":
         current = payload.get("current", "?")
         return Words("report", name, f"{current}", is_raw=True)
-    # Zeros and noes would hide what there is to see.
+    # Zeros and noes would hide the other values.
     metrics = {k: v for k, v in payload.get("metrics", {}).items() if v}
     metrics.pop("connect_delay", None)  # connect_delay_ms, in TEN's words
     return Words(

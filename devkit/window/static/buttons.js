@@ -1,4 +1,4 @@
-/** What the buttons do, and the line that says what they did. */
+/** The buttons' actions, and the line that reports them. */
 
 import { element } from "./timeline.js";
 
@@ -53,7 +53,7 @@ export class Buttons {
       this.copy(JSON.stringify(urls, null, 2), "both URLs");
   }
 
-  /** Shows what each button would do now, and whether it can. */
+  /** Shows the action of each button now, and whether it can be done. */
   show(session) {
     for (const button of this.buttons) {
       const name = button.dataset.do;
@@ -92,7 +92,7 @@ export class Buttons {
     this.say(said, done);
   }
 
-  /** Says what was done, or why nothing was. */
+  /** Shows the outcome of an action. */
   say(text, done = true) {
     this.said.dataset.done = String(done);
     this.said.textContent = text;

@@ -1,4 +1,4 @@
-/** The drawn face: its mouth follows what is heard; CSS moves the rest. */
+/** The drawn face: its mouth follows the sound; CSS moves the rest. */
 
 import { clamp } from "./envelope.js";
 
@@ -24,7 +24,7 @@ export class Face {
     this.drawn = "";
   }
 
-  /** Draws the face at `now` (seconds), `shape` being what is heard. */
+  /** Draws the face at `now` (seconds), `shape` being that of the sound. */
   draw(shape, now) {
     const step = clamp(now - (this.last ?? now), 0, 0.1);
     this.last = now;

@@ -1,4 +1,4 @@
-/** The page's websocket: what the service tells, as it happens. */
+/** The page's websocket: the service's events, as they happen. */
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 5000;
@@ -33,7 +33,7 @@ export function follow(on) {
   open();
 }
 
-/** Returns what is written in base64. */
+/** Returns the bytes of a text in base64. */
 export function bytes(text) {
   return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 }

@@ -24,7 +24,7 @@ export class SessionPanel {
   constructor({ list, counts, state, speech, notice }) {
     this.list = list;
     this.notice = notice;
-    // What this page has played of the answer, until its end is reported.
+    // The part of the answer played by this page, until its end is reported.
     this.playing = { utterance: 0, atMs: 0, heardMs: 0, voiceMs: 0 };
     this.speech = speech;
     this.countLine = counts;
@@ -74,7 +74,7 @@ export class SessionPanel {
     this.showState();
   }
 
-  /** Counts what is heard at this moment. */
+  /** Counts the sound of this moment. */
   played({ utterance, atMs }, isVoice) {
     if (!utterance) return;
     const { playing } = this;
@@ -86,7 +86,7 @@ export class SessionPanel {
     this.showSpeech();
   }
 
-  /** What became of the speech, as the extension reports it. */
+  /** The outcome of the speech, as the extension reports it. */
   showSpeech() {
     const { speech } = this.session;
     for (const [name, label] of Object.entries(SPEECH)) {

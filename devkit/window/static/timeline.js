@@ -1,4 +1,4 @@
-/** The list of what happened, latest last. */
+/** The list of events, latest last. */
 
 import { bytes } from "./live.js";
 import { Waveform } from "./waveform.js";

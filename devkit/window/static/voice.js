@@ -1,5 +1,5 @@
 /**
- * Plays speech as it arrives, and knows what is being heard at this moment.
+ * Plays speech as it arrives, and knows the sound of this moment.
  *
  * All is scheduled on one clock: the sound card's while sound is on, the
  * browser's while it is off, so the mouth moves the same way without sound.
@@ -65,7 +65,7 @@ export class Voice {
     context.close();
   }
 
-  /** Plays 16-bit samples behind what is scheduled already. */
+  /** Plays 16-bit samples behind those scheduled already. */
   play(utterance, rate, pcm) {
     if (!pcm.length) return;
     this.rate = rate;
@@ -96,7 +96,7 @@ export class Voice {
     }
   }
 
-  /** Falls silent at once; what was scheduled is never heard. */
+  /** Falls silent at once; scheduled sound is never heard. */
   silence() {
     if (this.audio) {
       const { context, gain } = this.audio;
@@ -113,7 +113,7 @@ export class Voice {
     this.endsAt = 0;
   }
 
-  /** What is heard now: the mouth's shape, its utterance and position. */
+  /** The sound now: the mouth's shape, its utterance and position. */
   heard() {
     this.watch();
     const now = this.time - (this.audio?.context.outputLatency || 0);
@@ -133,7 +133,7 @@ export class Voice {
     return this.audio ? { ...shape, level: this.measure() } : shape;
   }
 
-  /** The RMS of what the sound card is given at this moment. */
+  /** The RMS of the sound card's samples at this moment. */
   measure() {
     const { analyser, wave } = this.audio;
     analyser.getFloatTimeDomainData(wave);
@@ -161,7 +161,7 @@ export class Voice {
     if (this.endsAt) this.endsAt += seconds;
   }
 
-  /** Drops what has been played: the page may be hidden, and draw nothing. */
+  /** Drops played samples: the page may be hidden, and draw nothing. */
   forget(now) {
     const isOver = ({ at, samples, rate }) => at + samples.length / rate < now;
     while (this.chunks.length && isOver(this.chunks[0])) this.chunks.shift();

@@ -21,7 +21,7 @@ export class Waveform {
     for (const peak of peaks) this.peaks.push(peak);
   }
 
-  /** Draws what was heard strong, and what was not faint. */
+  /** Draws heard audio strong, and unheard audio faint. */
   draw() {
     const { canvas } = this;
     const room = canvas.parentElement.clientWidth;
