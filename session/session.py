@@ -181,6 +181,7 @@ class Session:
         self._session: Any = None  # the SDK's
         self._connection: Any = None  # the SDK forgets it before its on_close
         self._has_token = False
+        self._reports_states = False  # the service, of playback
         self._attempt: Optional[asyncio.Task[None]] = None
         self._step: Optional[asyncio.Task[Any]] = None  # init or start
         self._call_since: Optional[float] = None
@@ -652,7 +653,13 @@ class Session:
 
     def _on_frames(self, data: bytes, is_last: bool) -> None:
         """Take the bytes of a ServerResponseAnimation: with Agora egress it
-        says that a request plays, or (`is_last`) has been played out."""
+        says that a request plays, or (`is_last`) has been played out.
+
+        Dropped where the service reports playback states: one of these may
+        say of a request that was cut that it ended, too.
+        """
+        if self._reports_states:
+            return
         try:
             req_id, connection_id = self._sdk.request_of(data)
         except Exception:  # of no use to us, and no reason to end a session
@@ -670,6 +677,7 @@ class Session:
         except Exception:
             return
         if state in PLAYBACK_STATES:
+            self._reports_states = True
             self._on_playback(req_id, connection_id, state, played_ms, reason)
 
     def _on_playback(

@@ -1358,6 +1358,20 @@ async def test_playback_state_that_says_nothing_is_dropped(event):
     assert stage.session.is_ready
 
 
+async def test_playback_states_replace_the_messages_of_a_request():
+    """A request that was cut may get a last message, as if it had ended."""
+    stage = await Stage().ready()
+    stage.sdk.transport_frames(b"req-1", False)
+    stage.sdk.on_playback_state(PlaybackState("playing", 0, "req-1"))
+    stage.sdk.transport_frames(b"req-1", True)
+    stage.sdk.on_playback_state(PlaybackState("interrupted", 300, "req-1"))
+    assert [event.state for event in stage.take_events()] == [
+        "playing",
+        "playing",
+        "interrupted",
+    ]
+
+
 async def test_error_that_ends_nothing_does_not_hide_the_loss():
     """A close that follows it is reported, too."""
     stage = await Stage(
