@@ -207,9 +207,10 @@ class Isolation:
     def _run(self, session: pytest.Session) -> None:
         waiting = [Job(item, key_of(item)) for item in session.items]
         order = {name: number for number, name in enumerate(RULES)}
-        waiting.sort(
-            key=lambda job: (not RULES[job.rule].slow, order[job.rule])
-        )
+        # The slow ones take longest: they and their needs come first.
+        slow = {name for name in RULES if RULES[name].slow}
+        first = slow.union(*(needs_of(name) for name in slow))
+        waiting.sort(key=lambda job: (job.rule not in first, order[job.rule]))
         for job in waiting:
             self._progress.setdefault(job.key, Progress()).left += 1
         items = [job.item for job in waiting]

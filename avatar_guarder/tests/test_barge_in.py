@@ -15,7 +15,7 @@ from avatar_guarder.hearing import Hearing
 from avatar_guarder.vendor import Vendor
 
 SNIPPET_BYTES = 200
-LONG_OVER_S = 2.5
+LONG_OVER_S = 4.5
 """By then a short utterance has been heard to its end."""
 
 
