@@ -108,6 +108,10 @@ class Avatar:
         now = self._clock.monotonic()
         opens = self._speech.frame(pcm, now, turn, sample_rate)
         gap_s, self._frame_at = now - self._frame_at, now
+        joins_until = self._speech.joins_until
+        if joins_until is not None and not self._speech.has_step:
+            self._alarm.set(joins_until)  # it waits for others
+            return
         if gap_s < BURST_GAP_S and not opens:
             if not self._is_burst:
                 # The frames that come in this turn of the loop are joined.
@@ -121,16 +125,13 @@ class Avatar:
             await self._fallback.speak()
         # Mostly a frame continues an utterance and has left by now: nothing
         # else is due then, nor anything earlier than before.
-        joins_until = self._speech.joins_until
         if (
             opens
             or self._speech.has_events
-            or (self._speech.has_waiting and joins_until is None)
+            or self._speech.has_waiting
             or self._arrival.is_at_rest
         ):
             self._drive()
-        elif joins_until is not None:
-            self._alarm.set(joins_until)
 
     def speech_starts(
         self, turn: Optional[Turn] = None, request_id: str = ""
