@@ -10,7 +10,7 @@ ONE = Scene("1 avatar", 1, audio_s=5, sides=("ours", "bare"))
 FLEET = Scene(
     "50 avatars", 1, audio_s=5, frame_ms=20, avatars=50, sides=("ours", "bare")
 )
-ROUNDS = {ONE.name: 10, FLEET.name: 5}
+ROUNDS = {ONE.name: 6, FLEET.name: 4}
 
 SHORT_AUDIO_S = 0.5
 SHORT_FLEET = 2

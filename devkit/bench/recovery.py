@@ -32,7 +32,7 @@ SPEECH_S = 3
 DROP_AFTER_S = (0.8, 1.2)
 IDLE_S = 0.5
 
-ROUNDS = 10
+ROUNDS = 6
 LANES = 4
 """Avatars that are lost, or asleep, at the same time."""
 
