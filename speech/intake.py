@@ -36,6 +36,10 @@ is no rest of a flushed utterance. A quick answer follows after 0.3 s."""
 TURN_REUSE_LIMIT_S = 10.0
 """The same for audio of a flushed turn: more likely, all turns have one id."""
 
+MOST_UNSENT_S = 180.0
+"""How much audio may wait in any case: the writer of a connection that takes
+it had no turn yet."""
+
 MAX_PAUSE_S = 10.0
 """How long a pause in the middle of a sample may be. Later audio belongs to
 another answer, which would be noise with half a sample before it."""
@@ -273,6 +277,7 @@ class Intake:
         self.high = 0
         """How much may wait that cannot be sent, in bytes at the latest
         utterance's rate."""
+        self._most = 0  # in any case
         self._is_slow = False  # the TTS, in the latest utterance
 
     # Questions
@@ -358,6 +363,7 @@ class Intake:
         ):
             utterance.odd_byte = before.odd_byte
         self.high = size_of(self._limits.max_buffered_s, bytes_per_s)
+        self._most = max(self.high, size_of(MOST_UNSENT_S, bytes_per_s))
         self.open = utterance
         return utterance
 
@@ -487,8 +493,8 @@ class Intake:
         size of the other part."""
         if self.overflow.is_refusing:
             self._accept_again(now)
-        if self.is_taken(now):
-            return size
+        if self.is_taken(now) and not self.overflow.is_refusing:
+            room += self._most - self.high
         accepted = 0 if self.overflow.is_refusing else min(max(room, 0), size)
         refused = size - accepted
         if refused:
@@ -506,7 +512,8 @@ class Intake:
         """End the overflow if audio is taken again, or if the audio that
         waits is below the low watermark."""
         waiting = self._totals.waiting * BYTES_PER_SAMPLE
-        if waiting <= self.high // 2 or self.is_taken(now):
+        is_taken = waiting <= self.high and self.is_taken(now)
+        if waiting <= self.high // 2 or is_taken:
             self.overflow.end(self._events)
 
     def is_taken(self, now: float) -> bool:

@@ -478,7 +478,11 @@ class Speech:
     def _trim_at(self) -> float:
         """When to refuse the excess: it came while the connection seemed to
         take it."""
-        return self._avatar.stalls_at if self._excess > 0 else NEVER
+        if self._excess <= 0:
+            return NEVER
+        if self._intake.overflow.is_refusing and self._avatar.step is not None:
+            return 0.0  # at once
+        return self._avatar.stalls_at
 
     def _trim(self, now: float) -> None:
         """Refuse the newest of the audio that waits (rule 6)."""
