@@ -39,6 +39,7 @@ class Feed:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
+        self._clock, self._now = clock, now
         self._lock = threading.RLock()
         self._board = Board(clock, now)
         self._speech = SpeechOnBoard(self._board)
@@ -253,6 +254,8 @@ class Feed:
         detail = words.publishing(connection.config)
         self._say(event, kind, "service", title, detail)
         self._was_lost = False
+        ago_s = self._clock() - event.time_s
+        self._session.live_since = self._now() - ago_s
         self._infer("ready")
 
     def _on_end(self, event: Event, _: Connection | None) -> None:
@@ -301,9 +304,11 @@ class Feed:
             f"Connection {connection.number} is {'lost' if lost else 'closed'}",
             closing,
         )
+        session.ended_credits += connection.credits(event.time_s)
         self._speech.end_connection(connection.number, event.time_s)
         if connection is session.latest:
             session.is_stalled = False
+            session.live_since = None
             session.last_close = f"{connection.number}: {closing}"
             self._ended_s = event.time_s
             self._was_lost = lost

@@ -20,6 +20,12 @@ class Session:
     session_token_end: float | None = None
     """Epoch seconds."""
 
+    ended_credits: int = 0
+    """The price of the sessions that have ended."""
+
+    live_since: float | None = None
+    """Epoch seconds: since when the latest one is billed, None if not."""
+
     last_close: str = ""
     problem: str = ""
     """The latest error since the avatar was ready."""

@@ -306,6 +306,9 @@ def test_dropped_and_refused_connections_are_shown(page: Page) -> None:
     assert "2, open" in facts
     assert "1: by the service, code 1006" in facts
     assert re.search(r"Agora token\s+ends in (29|30):", facts)
+    price = re.search(r"Price\s+(\d+) credits", facts)
+    assert price is not None
+    assert abs(int(price[1]) - record.credits) <= 1  # it is a moment older
 
 
 @needs_chromium

@@ -49,6 +49,36 @@ class Listener:
         ]
 
 
+def test_sessions_have_a_price() -> None:
+    """Of those that have ended, and since when the latest is billed."""
+    now = [0.0]
+    record = Record(lambda: now[0])
+    feed = Feed(clock=lambda: now[0], now=lambda: 5000 + now[0])
+    config = SessionConfig(24000, "pcm_s16le", 0, "c", 7, "7", "secret-token")
+    for lasts_s in (0.0, 61.0):
+        connection = record.opened(app_id="a", avatar_id="b", session_token=1)
+        record.configured(connection, config)
+        record.confirmed(connection, "id")
+        now[0] += lasts_s
+        record.closed(connection, "client", 1000)
+    refused = record.opened(app_id="a", avatar_id="b", session_token=1)
+    record.closed(refused, "server", 1008)
+    latest = record.opened(app_id="a", avatar_id="b", session_token=1)
+    record.configured(latest, config)
+    record.confirmed(latest, "id")
+    now[0] += 30.0
+    feed.attach(record)
+    page: Any = Listener()
+    feed.subscribe(page, {})
+    session = page.got[0]["session"]
+    assert session["endedCredits"] == 1 + 11
+    assert session["liveSince"] == 5061.0
+    record.closed(latest, "client", 1000)
+    session = [one for one in page.got if "session" in one][-1]["session"]
+    assert session["endedCredits"] == 1 + 11 + 5
+    assert session["liveSince"] is None
+
+
 def test_renewal_is_not_taken_for_a_recovery() -> None:
     """A session that the client closed was renewed, all others recovered."""
     now = [0.0]

@@ -157,6 +157,15 @@ export class SessionPanel {
     this.set("Agora token", this.left(agoraTokenEnd));
     const number = sessionToken ? ` (number ${sessionToken})` : "";
     this.set("Session token", this.left(sessionTokenEnd) + number);
+    this.set("Price", plural(this.credits(), "credit"));
+  }
+
+  /** Connected time costs a credit for each 6 s that were begun. */
+  credits() {
+    const { endedCredits, liveSince } = this.session;
+    if (!liveSince) return endedCredits;
+    const liveS = (Date.now() + this.aheadMs) / 1000 - liveSince;
+    return endedCredits + Math.max(1, Math.ceil(liveS / 6));
   }
 
   left(endS) {
