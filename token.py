@@ -192,7 +192,7 @@ def _rtc_service(
 ) -> Optional[tuple[dict[int, int], bytes, bytes]]:
     """Return privileges, channel and uid of the service RTC.
 
-    Without one they are empty; None where a service of an unknown type hides
+    Without one they are empty; None if a service of an unknown type hides
     whether there is one.
     """
     found: tuple[dict[int, int], bytes, bytes] = ({}, b"", b"")

@@ -20,7 +20,7 @@ connection may end without a word, and playback with it."""
 MISSED_AFTER_S = 1.0
 LOST_AT = 20
 """An answer is missed once in each `MISSED_AFTER_S`: from the first time on
-nothing more is taken for heard, at `LOST_AT` the connection is given up, as
+no more audio is taken for heard, at `LOST_AT` the connection is given up, as
 the SDK's own keepalive would later. Counted, since time passes in which this
 process cannot notice an answer."""
 
@@ -42,7 +42,7 @@ class Arrival:
         self._answered_at = float("-inf")
 
     def check(self, session: Optional[Session], now: float) -> None:
-        """Send a ping where one is due, or count one as missed."""
+        """Send a ping if one is due, or count one as missed."""
         if session is not self._session:
             self._session = session
             self._forget()

@@ -11,7 +11,7 @@ FRAMES_A_TURN = 10
 
 
 class Voice(Protocol):
-    """Where speech goes without the avatar."""
+    """The output of speech without the avatar."""
 
     async def say(
         self, pcm: bytes, sample_rate: int, turn: Optional[Turn]

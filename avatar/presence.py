@@ -15,7 +15,7 @@ JOIN_WITHIN_S = 10.0
 class Presence:
     """Gives up a session that is not in its channel.
 
-    Only where the graph wires the RTC extension's reports to the avatar: the
+    Only if the graph wires the RTC extension's reports to the avatar: the
     first one, of any user, shows that it does. Without a `uid` of its own (0)
     the avatar cannot be told from others.
     """

@@ -291,7 +291,7 @@ class Reporter:
     ) -> None:
         was_reported = self._overflow_reported and not can_speak
         self._overflow_reported = not can_speak
-        # Nobody waits for an avatar that has failed.
+        # An avatar that has failed is not waited for.
         if event.is_continuation or was_reported or has_failed:
             self._outbox.log(
                 "warn", f"{event.refused_s:.1f} s more were refused"

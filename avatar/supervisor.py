@@ -44,11 +44,11 @@ CLOSE_S = 3.0
 """How long a close may take while the avatar goes on."""
 
 STOP_CLOSE_S = 0.7
-"""How long the last close may take: nothing waits to be said any more."""
+"""How long the last close may take: no speech waits any more."""
 
 STOP_CALL_S = 0.2
 """How long a call in progress may take at a stop, before the connection is
-dropped: the socket takes nothing, so no close handshake would get through."""
+dropped: the socket is full, so no close handshake would get through."""
 
 REMIND_AFTER_S = (60.0, 300.0, 900.0, 3600.0)
 """When an outage that lasts is reported again; then each such hour."""
@@ -372,7 +372,7 @@ class Supervisor:
     def _watch_last_call(
         self, session: Session, stopped_at: float, now: float
     ) -> None:
-        """Drop the connection where a call hangs in the socket."""
+        """Drop the connection if a call hangs in the socket."""
         if now >= stopped_at + STOP_CALL_S:
             session.abort()
         else:

@@ -16,7 +16,7 @@ NOT_CONNECTED = 7
 
 def _send_options() -> Any:
     """Return TEN's class of this name; not every runtime exports it at the
-    top. None where there is none."""
+    top. None if there is none."""
     for module in ("ten_runtime", "ten_runtime.send_options"):
         with contextlib.suppress(ImportError, AttributeError):
             return importlib.import_module(module).SendOptions
@@ -55,8 +55,8 @@ class Downstream:
         return self._is_connected
 
     def flush(self) -> None:
-        """Pass a `flush` on, ahead of all frames that come later; nothing
-        waits for its answer.
+        """Pass a `flush` on, ahead of all frames that come later; its
+        answer is not waited for.
 
         No more once TEN has answered that nothing is connected: it logs a
         warning each time.
@@ -76,7 +76,7 @@ class Downstream:
                 self._takes_flush = False
 
     def close(self) -> None:
-        """Pass nothing on, and wait for no answer any more."""
+        """Pass no flush on, and wait for no answer any more."""
         self._takes_flush = self._is_flush_due = False
         for flush in self._flushes:
             flush.cancel()

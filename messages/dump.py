@@ -25,7 +25,7 @@ class Dump:
 
     The header is brought up to date with every batch, so that the file can be
     read after a crash as far as it got. `on_problem` is called once, from any
-    thread, with a sentence; after it nothing more is written.
+    thread, with a sentence; no more audio is written after it.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Dump:
     def write(self, pcm: bytes) -> None:
         """Have `pcm` written soon; never waits.
 
-        Where the disk is too slow it is left out: speech must not wait.
+        If the disk is too slow it is left out: speech must not wait.
         """
         if self._ended.is_set() or self._waiting_bytes > MAX_WAITING_BYTES:
             return

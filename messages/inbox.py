@@ -14,7 +14,7 @@ from ten_runtime import AudioFrame, Cmd, Data
 from ..speech import BYTES_PER_SAMPLE, Turn
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 8000, 192000
-"""Taken where the configuration names no rate. At one of a few Hz, a piece of
+"""Taken if the configuration names no rate. At one of a few Hz, a piece of
 audio would have no samples."""
 
 REASON_INTERRUPTED = 2

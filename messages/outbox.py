@@ -15,7 +15,7 @@ from .redact import Redactor
 
 _INT64 = range(-(2**63), 2**63)
 
-# Values of a report that nobody outside had a hand in, or that must go back
+# Values of a report that are the extension's own, or that must go back
 # as they came.
 _PLAIN = frozenset(
     ("module", "vendor", "state", "phase", "session_id", "turn_id")
@@ -24,7 +24,7 @@ _PLAIN = frozenset(
 
 def _caller_option(skip: int) -> dict[str, Any]:
     """Return the argument that has a log line name its caller's caller, none
-    where the runtime has no such option."""
+    if the runtime has no such option."""
     for name in ("LogOption", "TenLogOption"):
         option = getattr(ten_runtime, name, None)
         if option is not None:

@@ -25,7 +25,7 @@ NON_FATAL = 1000
 """The module goes on by itself."""
 
 NO_TURN = "0"
-"""The `id` of an error, as TEN's avatars have it where no turn is known."""
+"""The `id` of an error, as TEN's avatars have it if no turn is known."""
 
 Payload = dict[str, Any]
 

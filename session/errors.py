@@ -47,7 +47,7 @@ class Failure:
     retry_after_s: float = 0.0
     """How long the service asked to wait (`Retry-After`), 0 if it did not."""
     idle: bool = False
-    """The service ended the session because nobody spoke: no outage."""
+    """The service ended the session for lack of speech: no outage."""
     reached_time_limit: bool = False
     """The service ended the session after the longest time that it allows."""
     keeps_token: bool = False
@@ -389,7 +389,7 @@ ROWS: tuple[Row, ...] = (
         UNTRUSTED,
         phrases=("certificate verify failed", "certificate_verify_failed"),
     ),
-    # A server that fails knows nothing of the configuration.
+    # A server that fails has not read the configuration.
     Row(CONSOLE_DOWN, phase=CONSOLE, statuses=_DOWN),
     Row(INGRESS_DOWN, phase=UPGRADE, statuses=_DOWN),
     # The SDKs take it for the egress's.
@@ -446,7 +446,7 @@ ROWS: tuple[Row, ...] = (
     # The rest of the close codes: the first hundreds refuse for good.
     Row(REFUSED, close_codes=range(4000, 4500)),
     Row(UNAVAILABLE, close_codes=range(4500, 4600)),
-    # gRPC's codes, where the SDK says no more. An invalid argument may be the
+    # gRPC's codes, if the SDK says no more. An invalid argument may be the
     # egress's, too.
     Row(EGRESS, codes=("serverError",), server_codes=("3",), about_egress=True),
     Row(REQUEST, codes=("serverError",), server_codes=("3",)),
@@ -568,7 +568,7 @@ def failure_of(
     if details:
         text += f" ({', '.join(details)})"
     if vendor_message not in text:
-        # Where Spatius was not reached, the words are the SDK's own.
+        # If Spatius was not reached, the words are the SDK's own.
         is_spatius = meaning.is_spatius and code != "connectionFailed"
         who = "Spatius" if is_spatius else "The SDK"
         text += f". {who} says: {vendor_message}"
@@ -672,7 +672,7 @@ def _epoch_of(date: str) -> Optional[float]:
 
 
 def _body_of(error: BaseException) -> str:
-    """Return how the service answered an upgrade, where the SDK left it in the
+    """Return the service's answer to an upgrade, if the SDK left it in the
     websocket library's error."""
     body = getattr(getattr(error.__cause__, "response", None), "body", None)
     if not isinstance(body, (bytes, bytearray)):

@@ -15,7 +15,7 @@ FIRST_RETRY_S = 0.1
 """The first attempt after a session comes within this."""
 
 RESTART_SPREAD_S = 2.0
-"""So much later it comes where the service restarts: all its avatars are
+"""So much later it comes if the service restarts: all its avatars are
 lost at once, and must not come back in one moment."""
 
 RESTART_CODES = ("1001", "1012")
@@ -33,7 +33,7 @@ RENEWAL_S = 15.0
 """The longest renewal: 3 s to close, and 10 to open."""
 
 MIN_TIME_LIMIT_S = 60.0
-"""A session that reaches its time limit earlier teaches nothing."""
+"""A session that reaches its time limit earlier is ignored."""
 
 
 class Backoff:
@@ -225,7 +225,7 @@ class Spare:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing is left of those that were discarded."""
+        """Whether all that were discarded are closed."""
         return self._session is None and all(
             session.state is State.CLOSED for session in self._closing
         )

@@ -31,7 +31,7 @@ OPUS_FRAME_MS = 20
 and an interrupt would name a request that the service has never seen."""
 
 PACKAGES = ("spatius", "avatarkit", "spatialreal")
-"""In the order in which they are taken where several are installed."""
+"""In the order in which they are taken if several are installed."""
 
 EXCLUSIVE = ("spatius", "avatarkit")
 """These cannot both be loaded into one process."""
@@ -194,7 +194,7 @@ _use_proxies()
 
 class _NearestRegion:
     """The region that spatius' global service names, kept for the life of the
-    worker: where that cannot be reached, each session would lose 5 s."""
+    worker: while that cannot be reached, each session would lose 5 s."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -239,7 +239,7 @@ _nearest_region = _NearestRegion()
 
 
 def region_in_use(params: Params) -> str:
-    """Return the region that sessions are opened in, "" where it is not known
+    """Return the region that sessions are opened in, "" if it is not known
     or the URLs decide."""
     if params.console_endpoint_url:
         return ""
@@ -374,7 +374,7 @@ def _is(name: str) -> bool:
 
 
 def _endpoint_arguments(params: Params) -> dict[str, str]:
-    """Return the SDK's arguments that say where the service is.
+    """Return the SDK's arguments that locate the service.
 
     avatarkit knows no regions, and ignores the argument in silence.
     """

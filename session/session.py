@@ -36,7 +36,7 @@ ABORTED_S = 0.2
 
 PEER_CLOSE_S = 0.2
 """How long the peer may take to end TCP behind its close frame. The websocket
-library waits 10 s, and meanwhile it reports nothing."""
+library waits 10 s, and meanwhile it makes no report."""
 
 STALL_LIMIT_S = 30.0
 """How long one call may wait for the socket. The SDK's own keepalive cannot
@@ -54,7 +54,7 @@ class State(Enum):
     PREPARED = "prepared"
     """It has its token, and no connection."""
     OPENING = "opening"
-    """`open` is in progress, with the console call where it has no token."""
+    """`open` is in progress, with the console call if it has no token."""
     READY = "ready"
     RETIRED = "retired"
     """No more audio is written; the audio sent so far may still play."""
@@ -248,7 +248,7 @@ class Session:
     def send(self, audio: bytes, end: bool) -> Coroutine[Any, Any, str]:
         """Send audio and return its request's id. Raises `SessionError`.
 
-        Does not yield where the socket has room.
+        Does not yield if the socket has room.
         """
         return self._call("send_audio", audio, end)
 
@@ -268,7 +268,7 @@ class Session:
         return True
 
     def retire(self) -> None:
-        """Have nothing more written. No effect if it is not ready."""
+        """Have no more audio written. No effect if it is not ready."""
         if self.state is State.READY:
             self._transition(State.RETIRED)
 

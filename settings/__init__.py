@@ -1,3 +1,3 @@
-"""The node's properties: where they stand, their types, bounds, defaults."""
+"""The node's properties: their places, types, bounds, defaults."""
 
 from .params import Params as Params

@@ -64,7 +64,8 @@ EXAMPLE_NAMES = frozenset(
 
 
 def did_you_mean(name: str) -> str:
-    """Return the question for an unknown name, "" if it resembles none."""
+    """Return the question for an unknown name, "" if there is no similar
+    name."""
     plain = _plain(name)
     meant = _MEANT.get(plain) or _MEANT.get(_VENDOR.sub("", plain))
     if meant is None:

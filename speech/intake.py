@@ -52,7 +52,7 @@ SLOW_PACE = 1.1
 """Seconds of audio in a second, below which the service runs short of it."""
 
 SLOW_LEAST_S = 1.0
-"""An utterance that is shorter says nothing about the pace of its TTS."""
+"""A shorter utterance does not show the pace of its TTS."""
 
 NEVER = float("inf")
 
@@ -106,7 +106,7 @@ class OverflowEpisode:
         self._since = None
 
     def cancel(self) -> None:
-        """Report nothing any more."""
+        """Make no more reports."""
         self.report_at = NEVER
 
 
@@ -453,7 +453,7 @@ class Intake:
 
     def keep_out_rest(self, utterance: Utterance, now: float) -> None:
         """Keep out the rest of an utterance that was flushed before its end,
-        also where it has no turn."""
+        also one without a turn."""
         request_ids = {utterance.tts_request_id}
         for turn in {utterance.turn, None}:
             self.fence.cut(turn, request_ids, True, utterance.is_begun, now)

@@ -114,7 +114,7 @@ class Backlog:
             self.close(utterance)
 
     def close(self, utterance: Utterance) -> None:
-        """Take an utterance of which nothing is left to be heard."""
+        """Take an utterance that has been heard to its end."""
         self.end_audio(utterance, PLAYED)
         self.summarize(utterance)
 
@@ -200,7 +200,7 @@ class AvatarOutput:
         it is to be sent at once."""
         self._room_kept = 0  # for the audio written of the first utterance
         self._cut: Optional[tuple[Request, int]] = None
-        """A request that the service cut, and where."""
+        """A request that the service cut, and its position."""
         self._preempts = False  # the service does so
         self._backlog = backlog
         self._other = other
@@ -215,7 +215,7 @@ class AvatarOutput:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the service holds nothing open and nothing is due."""
+        """Whether the service has no open request, and no step is due."""
         return (
             self.step is None and not self.interrupt_due and not self.in_request
         )
@@ -247,7 +247,7 @@ class AvatarOutput:
 
     def takes_audio(self, now: float) -> bool:
         """Return whether the connection takes audio as fast as it comes.
-        Where the writer has no step, audio waits for another reason."""
+        If the writer has no step, audio waits for another reason."""
         if not self._is_connected or now >= self.stalls_at:
             return False
         return (
@@ -661,7 +661,7 @@ class VoiceOutput:
         return None
 
     def finish(self, utterance: Utterance) -> None:
-        """Take an utterance of which nothing is left to be written."""
+        """Take an utterance that is written to its end."""
         utterance.is_written = True
         self.playout.complete(utterance)
         if not (
@@ -683,7 +683,7 @@ class VoiceOutput:
         backlog.totals.say(new)
         utterance.counts.voice += new
         if new < size:
-            # Audio that the avatar was sent and nobody heard is the voice's.
+            # Unheard audio that the avatar was sent is the voice's.
             unheard = min(begin + size, reached) - max(begin, utterance.heard)
             moved = max(0, unheard)
             backlog.totals.say_again(moved)

@@ -2,8 +2,8 @@
 
 Pure: each write, the service's signals, interrupts and losses are reported to
 it. Times are monotonic seconds, handed in. An estimate is corrected by the
-service's signals where they come, never the other way round, and nothing waits
-for a signal (rules of playout 1 in docs/design.md).
+service's signals if they come, never the other way round, and no step waits for
+a signal (rules of playout 1 in docs/design.md).
 """
 
 from collections import deque
@@ -17,10 +17,10 @@ PLAYBACK_MARGIN_S = 3.0
 the service may begin late, and the network holds it back."""
 
 SIGNALLED_MARGIN_S = 1.0
-"""The same where the service has said that it has ended."""
+"""The same if the service has said that it has ended."""
 
 END_MARGIN_S = 0.3
-"""How much later than its length in audio an utterance counts as heard, where
+"""How much later than its length in audio an utterance counts as heard, if
 the service does not say so."""
 
 SENTENCE_GAP_S = 5.0
@@ -37,7 +37,7 @@ class Request:
     utterance: Utterance
     req_id: str
     base: int
-    """Where in the utterance it begins, in bytes."""
+    """Its start in the utterance, in bytes."""
     begins_at: float
     ends_at: float
     size: int = 0
@@ -53,7 +53,7 @@ class Request:
 
     @property
     def end(self) -> int:
-        """Where in the utterance it ends, in bytes."""
+        """Its end in the utterance, in bytes."""
         return self.base + self.size
 
     @property
@@ -63,7 +63,7 @@ class Request:
 
     @property
     def surely_ends_at(self) -> float:
-        """When it has been heard for sure: even where the service has said
+        """When it has been heard for sure: even if the service has said
         when it began, each pause of the TTS may have delayed it."""
         if self.has_ended:
             return self.ends_at

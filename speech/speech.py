@@ -343,8 +343,8 @@ class Speech:
         self._backlog.update(self._avatar.playout, now)
 
     def doubt(self, now: float) -> None:
-        """The service does not answer: until it does, nothing counts as heard
-        since its latest answer."""
+        """The service does not answer: until it does, no audio since its
+        latest answer counts as heard."""
         self._avatar.playout.doubt()
 
     def playback(
@@ -380,7 +380,7 @@ class Speech:
         return taken
 
     def is_idle(self, now: float) -> bool:
-        """Return whether nothing is said, waits or plays."""
+        """Return whether no audio is said, waits or plays."""
         return (
             all(each.is_at_rest for each in self._backlog.queue)
             and self._avatar.is_settled
@@ -390,7 +390,7 @@ class Speech:
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing that the avatar was sent is still to be heard."""
+        """Whether all that the avatar was sent has been heard."""
         return not self._avatar.playout.requests
 
     @property

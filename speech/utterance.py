@@ -154,8 +154,8 @@ class Totals:
 class Tape:
     """Audio in order; sizes and positions are in bytes.
 
-    It goes from `frames` by `take` to whoever writes it, and with `advance`
-    to `kept`, where it stays until `release`: `rewind` brings it back to be
+    It goes from `frames` by `take` to its writer, and with `advance`
+    to `kept`, which keeps it until `release`: `rewind` brings it back to be
     written again. Positions count from the first byte accepted, without lost
     audio.
     """
@@ -229,7 +229,7 @@ class Tape:
 
     def advance(self, audio: bytes, room: int) -> int:
         """Count `audio` as written; return how much of it was for the first
-        time. Where as much as `room` is kept, it cannot be written again, nor
+        time. If as much as `room` is kept, it cannot be written again, nor
         can the audio behind it.
         """
         size = len(audio)
@@ -386,7 +386,7 @@ class AudioStart:
 
     turn: Optional[Turn]
     request_id: str
-    """The TTS's where it is known, else the service's, else "voice-<n>"."""
+    """The TTS's if it is known, else the service's, else "voice-<n>"."""
 
 
 @dataclass(frozen=True)
@@ -495,7 +495,7 @@ class Utterance(Tape):
     request_id: str = ""
     """Under which it is reported, once it has begun to be heard."""
     source: Source = "estimate"  # the source of `heard`
-    ended: bool = False  # nothing more will be added
+    ended: bool = False  # no audio will be added
     is_paused: bool = False
     """The service's request ends here, though the TTS's has not ended."""
     was_paused: bool = False

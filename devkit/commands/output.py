@@ -66,7 +66,7 @@ def run(app: typer.Typer, name: str) -> NoReturn:
             raise
         # Output that could not be written would be tried again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
-        if error.errno != errno.EPIPE:  # whoever read it has seen enough
+        if error.errno != errno.EPIPE:  # its reader has seen enough
             print(why_not_written(error, Path("the output")), file=sys.stderr)
         sys.exit(1)
     raise AssertionError("a command ends with its exit code")

@@ -403,7 +403,7 @@ class ExtensionHost:
 
 
 def deliver_result(result: CmdResult, source: Loc | None = None) -> None:
-    """Hand a result to whoever sent the command. Any thread.
+    """Hand a result to the sender of the command. Any thread.
 
     A second result is ignored, and so is one that is not final: send_cmd
     waits for the final one.

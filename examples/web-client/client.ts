@@ -26,7 +26,7 @@ export interface Settings {
   spatiusAppId: string;
   spatiusAvatarId: string;
   token: ClientToken;
-  /** Where it is not known, whoever publishes video is the avatar. */
+  /** If it is not known, the publisher of video is the avatar. */
   avatarUid?: number;
   /** Returns another token, where a backend signs them. */
   renewToken?: () => Promise<ClientToken>;

@@ -46,7 +46,7 @@ def run(output: int, name: str, *arguments: str) -> tuple[int, list[str]]:
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_full_disk_is_said_in_one_line(command):
-    """And in the exit code: whoever reads the output has not all of it."""
+    """And in the exit code: the reader of the output has not all of it."""
     with FULL.open("wb") as full:
         code, errors = run(full.fileno(), *command)
     assert code == 1

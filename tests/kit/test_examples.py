@@ -107,7 +107,7 @@ def test_check_finds_no_error_in_the_voice_assistant():
 
 
 def test_every_variable_of_the_voice_assistant_is_documented():
-    """Whoever follows the README has set all that the graph asks for."""
+    """A reader of the README has set all variables of the graph."""
     asked = set(re.findall(r"\$\{env:(\w+)", VOICE_ASSISTANT.read_text()))
     documented = (VOICE_ASSISTANT.parent / "README.md").read_text()
     missing = {name for name in asked if f"`{name}`" not in documented}

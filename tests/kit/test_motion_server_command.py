@@ -120,7 +120,7 @@ async def test_session_over_ipv6_is_served():
     "host", ["0.0.0.0", pytest.param("::", marks=needs_ipv6)]
 )
 def test_all_addresses_are_warned_of_and_one_can_be_used(host):
-    """Whoever reaches the machine could use the service; the URLs name an
+    """All hosts that reach the machine could use the service; the URLs name an
     address of this machine, and the way from a container is shown."""
     with motion_server("--host", host, "--json", "--quiet") as process:
         assert process.stdout is not None and process.stderr is not None

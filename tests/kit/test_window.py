@@ -431,7 +431,7 @@ def test_page_that_is_opened_late_shows_the_past(page: Page) -> None:
 @needs_chromium
 @needs_stage
 def test_timeline_follows_until_it_is_scrolled_back(page: Page) -> None:
-    """Whoever reads is left alone, and sees how much is new."""
+    """A reader is left alone, and sees how much is new."""
     follow = page.driver.find_element("id", "follow")
     above_end = (
         "const list = document.querySelector('#timeline');"

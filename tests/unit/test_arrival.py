@@ -381,7 +381,7 @@ async def test_idle_time_counts_from_when_late_speech_was_heard():
 
 
 async def test_a_connection_that_was_lost_is_not_asked():
-    """Though nobody has closed it yet."""
+    """Though it has not been closed yet."""
     stage = await silent()
     stage.speak(pcm(100), FIRST)
     await settle()

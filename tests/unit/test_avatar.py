@@ -128,7 +128,7 @@ async def test_stop_while_ready():
 
 
 async def test_stop_while_a_call_is_blocked():
-    """A socket that takes nothing is dropped; that is no outage."""
+    """A full socket is dropped; that is no outage."""
     stage = await held()
     await stage.stopped()
     assert stage.session.aborts >= 1
@@ -174,7 +174,7 @@ async def test_stop_when_failed():
 
 
 async def test_stop_twice():
-    """A second stop finds nothing left to do."""
+    """A second stop has no effect."""
     stage = await ready()
     await stage.stopped()
     await stage.stopped()
@@ -183,7 +183,7 @@ async def test_stop_twice():
 
 
 async def test_messages_during_and_after_the_stop_are_taken():
-    """Frames, ends and flushes raise nothing and start nothing."""
+    """Frames, ends and flushes have no effect."""
     stage = await ready()
     stage.service.close_hangs = True
     stop: Optional[asyncio.Task[None]] = asyncio.ensure_future(stage.stop())
@@ -222,7 +222,7 @@ async def test_end_is_reported_before_the_close(what: str):
 
 
 async def test_stop_as_the_session_becomes_ready():
-    """It is closed; nothing is reported of it."""
+    """It is closed, without a report."""
     stage = set_up()
     stage.service.openings += ["hold"]
     await stage.start()

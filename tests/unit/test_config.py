@@ -250,7 +250,7 @@ def test_uid_is_out_of_bounds(wrong):
 
 @pytest.mark.parametrize("zero", [0, "0", "0.0"])
 def test_uid_zero_is_warned_of(zero):
-    """With uid 0 nobody knows the avatar's uid: allowed, but said."""
+    """With uid 0 the avatar's uid is unknown: allowed, but reported."""
     warning = only(list(loaded(agora_uid=zero).warnings))
     assert warning.startswith("params.agora_uid is 0")
 
@@ -624,7 +624,7 @@ def test_table_lists_every_param_with_its_default():
 
 
 def test_property_json_holds_every_param_with_its_default():
-    """property.json shows all that there is to set, and changes nothing."""
+    """property.json shows all params, with their defaults."""
     properties = json.loads(PROPERTY_JSON.read_text())
     written = properties.pop("params")
     assert set(written) == set(Params.model_fields)
@@ -645,7 +645,7 @@ def test_property_json_holds_every_param_with_its_default():
 
 @pytest.mark.parametrize("wrong", ["4294967296", "-2000000000", "9" * 20])
 def test_uid_out_of_bounds_is_shown(wrong):
-    """Digits are no secret; whoever reads the problem recognizes them."""
+    """Digits are no secret; the reader of the problem recognizes them."""
     assert only(problems(agora_uid=wrong)).endswith(f"got '{wrong}'")
 
 

@@ -254,7 +254,7 @@ def test_unknown_secret_as_a_name(secret, top):
     "region", [None, "auto", "us-west", "ap-northeast", "cn-beijing"]
 )
 def test_region_that_is_known(region):
-    """There is nothing to say about it."""
+    """There is no message about it."""
     assert loaded(region=region).warnings == ()
 
 

@@ -331,7 +331,7 @@ def test_extra_params():
     "wrong", ["a=b", 5, ["a"], True, {"a": 1}, {"a": None}, {"a": {}}]
 )
 def test_extra_params_are_no_texts(wrong):
-    """Anything else is refused, since Spatius takes nothing else."""
+    """Any other rate is refused, as by Spatius."""
     problem = only(problems(extra_params=wrong))
     assert problem.startswith("params.extra_params: expected ")
 

@@ -146,7 +146,7 @@ async def test_flushes_that_were_answered_are_forgotten():
 
 
 async def test_close_waits_for_no_answer():
-    """A flush that is never answered leaves nothing behind."""
+    """A flush that is never answered leaves no task behind."""
     env = Env()
     voice = make(env)
     voice.flush()
@@ -159,7 +159,7 @@ async def test_close_waits_for_no_answer():
 
 
 async def test_no_flush_is_passed_on_after_close():
-    """Messages still come during a stop; nobody would end the wait."""
+    """Messages still come during a stop; the wait would not end."""
     env = Env()
     voice = make(env)
     voice.close()

@@ -295,7 +295,7 @@ class NoThread(threading.Thread):
 
 
 def test_process_without_another_thread(make, problems, monkeypatch):
-    """It is a problem like any other, and nothing waits for the file."""
+    """It is a problem like any other, and the file is not waited for."""
     monkeypatch.setattr(dump.threading, "Thread", NoThread)
     writing = make()
     writing.write(FRAME)
@@ -307,7 +307,7 @@ def test_process_without_another_thread(make, problems, monkeypatch):
 
 
 def test_write_after_close_is_left_out(make, tmp_path):
-    """Audio after the end changes nothing."""
+    """Audio after the end has no effect."""
     writing = make()
     writing.write(FRAME)
     finish(writing)
@@ -366,6 +366,6 @@ def test_next_file_begins_where_one_is_full(make, tmp_path, monkeypatch):
 
 
 def test_thread_bears_the_extensions_name(make):
-    """Whoever looks at the process's threads sees whose it is."""
+    """A list of the process's threads shows whose it is."""
     make(name="avatar_7")
     assert "avatar_7-dump" in {t.name for t in threading.enumerate()}

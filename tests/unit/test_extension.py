@@ -80,7 +80,7 @@ async def with_avatar(avatar: Any, clock: Any = None) -> Rig:
     return rig
 
 
-# Nothing escapes a handler: TEN would end the worker
+# No exception escapes a handler: TEN would end the worker
 
 
 ERRORS = [RuntimeError("odd"), asyncio.CancelledError(), SystemExit(1)]
@@ -375,7 +375,7 @@ async def test_a_frame_that_nothing_is_set_of_is_refused():
 
 
 class EmptyFrame:
-    """A pcm_frame whose buffer holds nothing."""
+    """A pcm_frame whose buffer is empty."""
 
     def get_name(self) -> str:
         return "pcm_frame"
@@ -459,7 +459,7 @@ def test_limits_are_those_of_the_params():
 
 
 def test_opus_needs_a_whole_frame_to_begin_with():
-    """The encoder sends nothing before."""
+    """The encoder sends no message before."""
     params = {**CONFIGURED, "audio_format": "ogg_opus"}
     settings = config.load({"params": params}, NOW_S)
     assert limits_of(settings.params).first_message_ms == sdk.OPUS_FRAME_MS
@@ -483,7 +483,7 @@ def test_plan_is_that_of_the_params(rate: Any, planned: Optional[int]):
 
 @pytest.mark.parametrize("region", [{}, {"region": "us-west"}], ids=str)
 def test_vendor_metadata_names_the_avatar(region: dict[str, str]):
-    """No key, no URL and nothing that is empty."""
+    """No key, no URL and no empty value."""
     settings = config.load({"params": {**CONFIGURED, **region}}, NOW_S)
     assert vendor_metadata_of(settings.params) == {
         "name": "spatius",
@@ -726,7 +726,7 @@ async def test_dump_is_complete_after_the_stop(tmp_path: Path):
 
 
 async def test_nothing_is_dumped_after_the_stop(tmp_path: Path):
-    """Frames still come, and nobody would close the file."""
+    """Frames still come, and the file would not be closed."""
     rig = rig_with(
         {**PARAMS, "sample_rate": "auto"}, dump=True, dump_path=str(tmp_path)
     )

@@ -160,7 +160,7 @@ def test_too_many_sessions_are_retried_slowly():
 
 
 def test_idle_session_is_no_outage():
-    """A session that was ended because nobody spoke is recognized."""
+    """A session that was ended for lack of speech is recognized."""
     failure = failure_of(running("serverError", "no audio input for 60s"))
     assert failure.idle
     assert failure.ends_session

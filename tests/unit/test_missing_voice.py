@@ -1,4 +1,4 @@
-"""Nothing is connected to the voice, or it fails."""
+"""The voice is not connected, or it fails."""
 
 import asyncio
 

@@ -120,7 +120,7 @@ async def test_reports_wait_until_the_outbox_is_open():
 
 
 async def test_reports_are_sent_once_where_it_is_opened_twice():
-    """A second `open` finds nothing kept."""
+    """A second `open` finds no kept messages."""
     env = Env()
     outbox = Outbox(env)
     outbox.send("first", {})
@@ -204,7 +204,7 @@ async def test_text_that_ten_does_not_take_is_cleaned():
 
 
 async def test_report_that_is_not_sent_is_logged():
-    """A failing runtime ends nothing."""
+    """A failing runtime does not end the extension."""
     env = Env()
     env.send_error = UNSENT
     outbox_of(env).send("error", {})

@@ -262,7 +262,7 @@ def test_status_has_the_form_of_the_base_classes():
     [("lost", 1000), ("failed", -1000), ("closed", 0), ("idle", 0), ("", 0)],
 )
 def test_status_has_the_code_of_its_reason(reason, code):
-    """0 where nothing went wrong."""
+    """0 without a failure."""
     assert status(reason)["code"] == code
 
 

@@ -43,7 +43,7 @@ def test_utterances_are_heard_one_behind_the_other():
 
 
 def test_what_a_slow_source_leaves_silent_is_not_heard():
-    """The clock stands still while there is nothing to play."""
+    """The clock stands still while there is no audio to play."""
     speaking = Speaking()
     speaking.speak(200, end=False)
     speaking.write()
@@ -181,7 +181,7 @@ def test_an_end_early_or_late_is_the_truth(at_s):
 
 
 def test_an_end_that_comes_twice_counts_once():
-    """The second one finds nothing."""
+    """The second one has no effect."""
     speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
@@ -372,7 +372,7 @@ def test_a_loss_without_resumption_ends_it_as_lost():
 
 
 def test_the_stop_ends_it_as_lost():
-    """Nobody will hear the rest."""
+    """The rest will not be heard."""
     speaking = Speaking()
     speaking.speak(5000, end=False)
     speaking.write()
@@ -472,7 +472,7 @@ def test_what_is_signalled_as_playing_is_audible_whatever_the_clock_says():
 
 @pytest.mark.parametrize("state", ["ended", "interrupted", "paused"])
 def test_what_is_signalled_as_ended_is_not_audible(state):
-    """A flush a moment later interrupts nothing."""
+    """A flush a moment later sends no interrupt."""
     speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
@@ -617,7 +617,7 @@ def test_a_pause_ends_with_its_request(ended_by):
 
 
 def test_a_session_may_be_renewed_in_a_pause():
-    """Nothing is said, waits or plays."""
+    """No audio is said, waits or plays."""
     speaking = Speaking(end_timeout_s=1.5)
     announced(speaking, 1000)
     speaking.write()

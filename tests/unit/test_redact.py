@@ -29,7 +29,7 @@ alike = st.text("ab", min_size=PIECE, max_size=20)
 
 
 def pieces(secret: str) -> set[str]:
-    """Return every piece of `secret` that nobody may see."""
+    """Return every piece of `secret` that must not be shown."""
     return {secret[i : i + PIECE] for i in range(len(secret) - PIECE + 1)}
 
 
@@ -214,5 +214,5 @@ def test_piece_of_two_secrets_stays_hidden():
     "url", ["https://me:hunter2@host:99999/v1", "wss://me:hunter2@[::1/v2"]
 )
 def test_url_that_cannot_be_parsed_is_not_repeated(url):
-    """Nobody knows where its password is."""
+    """The place of its password is unknown."""
     assert bare_url(url) == "an invalid URL"

@@ -170,7 +170,7 @@ async def test_overflow_names_the_turn_that_was_refused():
 
 
 async def test_non_fatal_service_error_is_reported():
-    """An error after which the session goes on changes nothing else."""
+    """An error after which the session goes on has no other effect."""
     stage = await ready()
     stage.session.on_failure(SERVICE_ERROR)
     await stage.clock.advance(1.0)
@@ -230,7 +230,7 @@ async def test_service_error_before_a_loss_explains_it():
 
 @pytest.mark.parametrize("later_s", [0.0, 5.0])
 async def test_latest_service_error_explains_a_loss(later_s):
-    """Also where another was just reported; an old one explains nothing."""
+    """Also where another was just reported; an old one is no explanation."""
     stage = await ready()
     stage.session.on_failure(SERVICE_ERROR)
     await stage.clock.advance(2.0)

@@ -165,7 +165,7 @@ def test_a_second_loss_goes_on_from_what_was_heard_since():
 
 
 def test_a_second_loss_at_once_does_not_rewind_further():
-    """Nothing was heard in between."""
+    """No audio was heard in between."""
     speaking = Speaking()
     audio = speaking.speak(8000)
     lost_at(speaking, 2.0)
@@ -329,7 +329,7 @@ def test_what_got_stale_unwritten_holds_nothing_up():
 
 
 def test_what_the_voice_could_not_say_gets_stale():
-    """The outage goes on as if nothing had been tried."""
+    """The outage goes on as without an attempt."""
     speaking = Speaking()
     speaking.speak(5000)
     lost_at(speaking, 1.0)

@@ -40,7 +40,7 @@ async def test_unknown_rate_waits_for_the_first_frame():
 
 
 async def test_frame_from_before_the_start_gives_the_rate():
-    """Nothing is waited for then."""
+    """There is no wait then."""
     stage = set_up(sample_rate=None)
     stage.speak(pcm(20), FIRST, 16000)
     await stage.start()
@@ -123,7 +123,7 @@ async def test_change_of_rate_does_not_keep_an_interrupt_back():
 async def test_session_with_nothing_to_say_has_the_rate_of_the_one_before(
     ends_by,
 ):
-    """The avatar stays in the channel while nobody speaks."""
+    """The avatar stays in the channel without speech."""
     stage = set_up(sample_rate=None, lifetime=RENEWED)
     stage.speak(pcm(20), FIRST, 16000)
     stage.speech_ends(FIRST)
@@ -165,7 +165,7 @@ async def test_spare_of_another_rate_is_not_used():
 
 
 async def test_stop_while_the_rate_is_unknown():
-    """There is nothing to close."""
+    """There is no session to close."""
     stage = set_up(sample_rate=None)
     await stage.start()
     assert await stage.stopped() == 0

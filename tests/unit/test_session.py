@@ -250,7 +250,7 @@ PATHS = {
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("following", State)
 def test_transition_that_the_table_does_not_have(state, following):
-    """It raises and changes nothing."""
+    """It raises and keeps the state."""
     session = Stage().session
     for each in PATHS[state]:
         session._transition(each)
@@ -705,7 +705,7 @@ async def test_call_that_fails_loses_the_session(name):
 
 @pytest.mark.parametrize("ends", ["retire", "close"])
 async def test_no_call_is_made_of_a_session_that_takes_no_audio(ends):
-    """Nothing more is written."""
+    """No more audio is written."""
     service = FakeService()
     session = await opened(service)
     getattr(session, ends)()

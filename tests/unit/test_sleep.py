@@ -1,4 +1,4 @@
-"""An avatar that nobody needs sleeps: without a session, and no outage."""
+"""An avatar without speech sleeps: without a session, and no outage."""
 
 import pytest
 from avatar_stage import (
@@ -349,7 +349,7 @@ async def test_avatar_that_never_connected_has_no_token_made():
 
 
 async def test_stop_while_asleep():
-    """Nothing is opened any more."""
+    """No session is opened any more."""
     stage = await asleep()
     assert await stage.stopped() == 0
     assert stage.outbox.states[-2:] == ["asleep", "closed"]
@@ -423,7 +423,7 @@ async def test_delay_does_not_count_from_the_start_of_another_turn(what):
 
 
 async def test_delay_does_not_count_the_time_asleep():
-    """The start of speech woke it, and nothing followed."""
+    """The start of speech woke it, and no audio followed."""
     stage = await asleep()
     stage.speech_starts(SECOND)
     await settle()

@@ -262,7 +262,7 @@ def test_cut_of_an_open_utterance_acts_as_a_flush():
 
 
 def test_cut_with_nothing_open_leaves_what_plays():
-    """Reason 2 after the utterance's end interrupts nothing."""
+    """Reason 2 after the utterance's end sends no interrupt."""
     speech = make()
     audio = pcm(500)
     speech.frame(audio, 0.0, FIRST)
@@ -274,7 +274,7 @@ def test_cut_with_nothing_open_leaves_what_plays():
 
 
 def test_cut_before_its_flush_makes_one_interrupt():
-    """A flush that follows the reason 2 of its own speech adds nothing."""
+    """A flush that follows the reason 2 of its own speech has no effect."""
     speech = make()
     speech.frame(pcm(20), 0.0)
     write(speech)

@@ -40,7 +40,7 @@ from speech_steps import (
 
 
 def test_flush_with_nothing_sends_nothing():
-    """A flush while nobody speaks is not seen on the wire, nor reported."""
+    """A flush without speech is not seen on the wire, nor reported."""
     speech = make()
     speech.flush(0.0)
     assert write(speech) == []
@@ -200,7 +200,7 @@ def test_late_frames_of_a_flushed_turn_are_dropped():
 
 
 def test_late_frames_between_those_of_the_next_turn():
-    """The next answer loses nothing to the stale frames in between."""
+    """The next answer loses no audio to the stale frames in between."""
     speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     speech.flush(0.0)
@@ -352,7 +352,7 @@ def test_without_ids_nothing_is_stale_after_an_ended_utterance():
 
 
 def test_repeated_flushes_do_not_prolong_the_wait():
-    """A flush with nothing to flush leaves the limit where it was."""
+    """A flush without speech leaves the limit as it was."""
     speech = make()
     speech.frame(pcm(20), 0.0)
     speech.flush(0.0)
@@ -416,7 +416,7 @@ def test_a_turn_is_flushed_between_two_of_its_sentences():
 
 
 def test_a_turn_long_over_is_not_flushed():
-    """A flush in silence concerns nobody."""
+    """A flush in silence has no effect."""
     speech = make()
     speech.frame(pcm(100), 0.0, FIRST)
     speech.end(0.0, FIRST)
@@ -466,7 +466,7 @@ def test_a_late_frame_is_stale_with_or_without_its_session(flushed, late):
 
 
 def test_a_request_is_not_begun_with_less_than_an_encoder_sends():
-    """An interrupt would name a request that nobody has seen."""
+    """An interrupt would name an unknown request."""
     speech = Speech(sample_rate=RATE, limits=Limits(first_message_ms=20))
     speech.frame(pcm(10), 0.0)
     assert speech.next(0.0) is None

@@ -130,7 +130,7 @@ def test_what_is_resumed_does_not_wait_before_it_has_its_second():
 
 
 def test_nothing_waits_in_doubt():
-    """Nobody knows how much the service has."""
+    """It is unknown how much the service has."""
     speaking = Speaking()
     speaking.speak(1500, end=False, turn=TURN)
     speaking.write()

@@ -113,7 +113,7 @@ def test_what_waits_for_its_turn_is_not_refused():
 
 @pytest.mark.parametrize("setting", ["auto", False])
 def test_a_service_that_queues_gets_all_at_once(setting):
-    """Nothing is held back as long as nothing is cut."""
+    """No audio is held back as long as no request is cut."""
     speaking = Speaking(one_request_at_a_time=setting)
     audio = sentences(speaking, 5)
     requests = write_each(speaking)
@@ -139,7 +139,7 @@ def test_a_cut_is_admitted_where_requests_may_cut_each_other():
 
 
 def test_a_cut_of_what_was_played_to_its_end_is_an_end():
-    """Nothing is left to be said again."""
+    """No audio is left to be said again."""
     speaking = Speaking()
     sentences(speaking, 1)
     write_each(speaking)
@@ -227,7 +227,7 @@ def test_a_service_that_cuts_again_and_again_is_not_fed_for_ever():
 
 
 def test_a_flush_behind_a_cut_drops_the_rest():
-    """Nothing of a flushed turn is said again."""
+    """No audio of a flushed turn is said again."""
     speaking = Speaking()
     sentences(speaking, 3)
     write_each(speaking)

@@ -94,7 +94,7 @@ async def test_renewal_long_after_an_outage_is_one():
 
 
 async def test_renewal_soon_after_an_outage_is_one():
-    """Nothing was lost between the two sessions."""
+    """No audio was lost between the two sessions."""
     renew_after_s = STABLE_AFTER_S / 2
     stage = await ready(lifetime=Lifetime(renew_after_s, 1e9))
     await stage.lose(LOST)
@@ -435,7 +435,7 @@ async def test_loss_ends_what_was_heard():
 
 
 async def test_closed_is_the_last_state():
-    """A failure that comes after the stop changes nothing."""
+    """A failure after the stop has no effect."""
     stage = await ready()
     await stage.stopped()
     stage.avatar.fail(BAD_KEY)

@@ -167,7 +167,7 @@ def test_the_voice_waits_for_a_call_in_flight():
 
 
 def test_the_voice_speaks_at_once_after_a_loss():
-    """Nothing of the avatar is heard any more."""
+    """No audio of the avatar is heard any more."""
     speaking = Speaking()
     speaking.speak(5000)
     speaking.write()
@@ -252,7 +252,7 @@ def test_a_flush_while_the_voice_holds_a_frame(is_said):
 
 
 def test_the_stop_while_the_voice_holds_a_frame():
-    """Nobody waits for it; it counts as stopped."""
+    """It is not waited for; it counts as stopped."""
     speaking = Speaking()
     speaking.speak(100)
     say = speaking.speech.next_voice(speaking.now)

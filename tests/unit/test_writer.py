@@ -24,7 +24,7 @@ from spatius_avatar_python.speech.utterance import MESSAGE_MS
 
 
 async def test_one_call_at_a_time():
-    """While a call waits, nothing that happens starts another."""
+    """While a call waits, no event starts another."""
     stage = await held()
     for _ in range(10):
         stage.speak(pcm(20), FIRST)
@@ -330,7 +330,7 @@ async def test_unexpected_exception_of_a_call_is_reported(error):
 
 
 async def test_stalled_call_is_aborted_and_recovered():
-    """A socket that takes nothing for the limit is given up."""
+    """A socket that stays full for the limit is given up."""
     stage = await held()
     await stage.clock.advance(STALL_LIMIT_S - 1)
     assert stage.session.aborts == 0

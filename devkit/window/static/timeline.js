@@ -30,7 +30,7 @@ export class Timeline {
       this.moveOn();
     });
     setInterval(() => this.showWaiting(), 500);
-    // Whoever scrolls back wants to read, whoever scrolls down to follow.
+    // A user who scrolls back wants to read, one who scrolls down to follow.
     list.addEventListener("scroll", () => this.scrolled());
     new ResizeObserver(() => this.drawAll()).observe(list);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
