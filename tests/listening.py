@@ -232,12 +232,35 @@ class Walk:
                 return
             self.write()
 
-    def lose_connection(self):
+    def black_hole(self, seconds: float, vanishes: bool):
+        """The service answers no ping for so long, or never again: the
+        listener hears it no more then."""
+        self.speech.arrived(self.speech.mark(), self.now)
+        since, until = self.now, self.now + seconds
+        self.sleep_until(since + 1.0)
+        self.collect()
+        # An end within the second before the doubt is taken for true.
+        reported = {summary.turn for summary in self.summaries}
+        for chunk in self.avatar.chunks:
+            if chunk.said.turn in reported:
+                self.heard.update(chunk.numbers)
+        self.speech.doubt(self.now)
+        self.sleep_until(until)
+        if vanishes or seconds > 20:
+            self.lose_connection(since, vanishes)
+        else:
+            self.speech.arrived(self.speech.mark(), self.now)
+
+    def lose_connection(
+        self, proved_at: Optional[float] = None, vanished: bool = False
+    ):
         self.losses += 1
+        if proved_at is None:
+            proved_at = self.now
         chunks = self.avatar.stop(self.now)
-        self.listen(chunks)
+        self.listen(chunks, proved_at if vanished else self.now)
         for said in {chunk.said: None for chunk in chunks}:
-            heard = sum(c.heard(self.now) for c in chunks if c.said is said)
+            heard = sum(c.heard(proved_at) for c in chunks if c.said is said)
             first = said.first_here
             assert first is not None
             back_s = self.limits.resume_rewind_s + (self.signal_delay_s or 0)
@@ -376,9 +399,9 @@ class Walk:
         for chunk in speaker.stop(self.now):
             self.heard.update(chunk.numbers)
 
-    def listen(self, chunks: list[Chunk]):
+    def listen(self, chunks: list[Chunk], at: Optional[float] = None):
         for chunk in chunks:
-            heard = chunk.heard(self.now)
+            heard = chunk.heard(self.now if at is None else at)
             self.heard.update(chunk.numbers[:heard])
 
     def collect(self):

@@ -113,6 +113,13 @@ class ListenerMachine(Walk, RuleBasedStateMachine):
             self.connected = True
             self.write_all(count)
 
+    @precondition(lambda self: self.connected and self.signal_delay_s is None)
+    @rule(seconds=st.sampled_from([1.5, 5.0, 21.0]), vanishes=st.booleans())
+    def service_is_silent(self, seconds, vanishes):
+        """Both directions: nothing tells whether it still plays."""
+        self.black_hole(seconds, vanishes)
+        self.pump()
+
     @precondition(lambda self: not self.connected)
     @rule()
     def connect(self):
