@@ -387,7 +387,7 @@ class Supervisor:
         failure = session.loss
         if session.was_ready:
             self._served_s = now - session.ready_at
-            self._speech.connection_lost(now)
+            self._speech.connection_lost(now, failure is None)
             self._backoff.lasted(self._served_s)
             self._time_limit.learn(failure, self._served_s)
             if self._served_s >= STABLE_AFTER_S:

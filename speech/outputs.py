@@ -9,6 +9,7 @@ from typing import NamedTuple, Optional, Union
 
 from .playout import Playout, Request
 from .utterance import (
+    BYTES_PER_SAMPLE,
     KEPT_FACTOR,
     KEPT_MARGIN_S,
     LOST,
@@ -193,6 +194,8 @@ class AvatarOutput:
         """The service holds an open request of the first utterance."""
         self._is_connected = False
         self._step_at = float("inf")  # when the step in progress began
+        self._has_excess = False
+        """More than the bound waited when it began: that had been taken."""
         self._behind_since: Optional[float] = None
         """Since when the writer has had something to write."""
         self.joins_until: Optional[float] = None
@@ -250,6 +253,8 @@ class AvatarOutput:
         If the writer has no step, audio waits for another reason."""
         if not self._is_connected or now >= self.stalls_at:
             return False
+        if self.step is not None and not self._has_excess:
+            return False  # it may have to wait for long
         return (
             self._behind_since is None
             or now < self._behind_since + BEHIND_AFTER_S
@@ -272,6 +277,7 @@ class AvatarOutput:
         self.stop_joining(now)
         if self.interrupt_due:
             self.interrupt_due = False
+            self._has_excess = False
             self.step = Interrupt()
         elif self._has_audio_step():
             utterance = self.owner = self._backlog.queue[0]
@@ -282,6 +288,11 @@ class AvatarOutput:
                 self.joins_until = None
             is_end = utterance.is_closing and not utterance.left
             self.step = Send(audio, is_end)
+            room = size_of(
+                self._backlog.limits.max_buffered_s, utterance.bytes_per_s
+            )
+            waiting = self._backlog.totals.waiting * BYTES_PER_SAMPLE
+            self._has_excess = waiting > room
         self._step_at = now
         if self.step is not None and self._behind_since is None:
             self._behind_since = now
@@ -351,7 +362,7 @@ class AvatarOutput:
         self._is_connected = True
         self._behind_since = None
 
-    def connection_lost(self, now: float) -> None:
+    def connection_lost(self, now: float, is_closed: bool) -> None:
         """Nothing plays any more. Audio that was written and not heard goes
         first on the next session, rewound, or is lost (rules of playout 3).
 
@@ -361,7 +372,7 @@ class AvatarOutput:
         backlog.update(self.playout, now)
         self._is_connected = self.in_request = self.interrupt_due = False
         self._cut = self.joins_until = None
-        self.playout.doubt_arrival(now)
+        self.playout.doubt_arrival(now, is_closed)
         self._take_back(now, backlog.limits.resume_rewind_s)
         self.playout.renew()
         if backlog.stale_at is None and any(

@@ -23,6 +23,10 @@ END_MARGIN_S = 0.3
 """How much later than its length in audio an utterance counts as heard, if
 the service does not say so."""
 
+FRESH_S = 0.3
+"""How long after an answer all audio counts as arrived: no ping is behind it
+yet."""
+
 SENTENCE_GAP_S = 5.0
 """How long after its last audio was heard a turn may go on with its next
 sentence: a flush in the gap is meant for it."""
@@ -294,11 +298,17 @@ class Playout:
         if self.requests:
             self._ends_at = self.requests[-1].ends_at
 
-    def doubt_arrival(self, now: float) -> None:
-        """The connection is lost: audio counts as heard as far as it is
-        known to have arrived."""
-        if not self.is_in_doubt:
-            self._doubted_at = now
+    def doubt_arrival(self, now: float, is_closed: bool) -> None:
+        """The connection is gone: audio counts as heard as far as it is
+        known to have arrived, unless the latest answer has just come, or the
+        connection was closed on purpose."""
+        if self.is_in_doubt:
+            return
+        is_fresh = now < self._proved_at + FRESH_S
+        for request in self.requests:
+            if is_closed or (is_fresh and request.arrived):
+                request.arrived = request.size
+        self._doubted_at = now
 
     def renew(self) -> None:
         """There will be another connection, which is not in doubt."""

@@ -289,13 +289,14 @@ class Speech:
         self._avatar.connected()
         self._voice.stop()
 
-    def connection_lost(self, now: float) -> None:
+    def connection_lost(self, now: float, is_closed: bool = False) -> None:
         """Take back the audio that was written and not heard: it goes first
         on the next session, rewound, or is lost (rules of playout 3).
 
-        To be called between steps.
+        `is_closed`: it was healthy and has been closed on purpose, so that
+        all audio that was written has arrived. To be called between steps.
         """
-        self._avatar.connection_lost(now)
+        self._avatar.connection_lost(now, is_closed)
 
     # The voice's writer: the same for the voice.
 

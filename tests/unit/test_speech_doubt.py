@@ -153,3 +153,24 @@ def test_what_has_not_arrived_plays_from_a_late_answer_on():
     speaking.wait(3.0)
     speech.flush(speaking.now)
     assert speaking.end().playback_position_ms == 4000
+
+
+@pytest.mark.parametrize(
+    ("is_closed", "after_s", "begin_ms"),
+    [(True, 1.0, 1000), (False, 1.0, 100), (False, 0.2, 200)],
+)
+def test_what_was_not_acknowledged_yet_when_a_connection_ends(
+    is_closed, after_s, begin_ms
+):
+    """It counts as heard if we closed it, or if an answer has just come."""
+    speaking = Speaking(rewind_s=0.0)
+    audio = speaking.speak(5000)
+    speech = speaking.speech
+    speech.next(speaking.now)
+    speaking.written("first")
+    while speech.next(speaking.now) is not None:
+        speech.written(speaking.now, "first")
+    speaking.wait(after_s)
+    speech.connection_lost(speaking.now, is_closed)
+    rest = audio[begin_ms * BYTES_PER_MS :]
+    assert audio_of(speaking.write("second")) == rest

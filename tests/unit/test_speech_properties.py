@@ -142,6 +142,7 @@ class SpeechMachine(RuleBasedStateMachine):
         self.latest: Optional[Request] = None  # of this connection
         self.connected = False
         self.behind_since: Optional[float] = None
+        self.has_excess = False  # when the call began
         self.most = self.room  # that may wait
         self.last_turn: Optional[Turn] = None
         self.last_request_id = ""
@@ -340,6 +341,9 @@ class SpeechMachine(RuleBasedStateMachine):
             self.discard_what_has_ended()
             return
         self.held = step
+        self.has_excess = False
+        if isinstance(step, Send):
+            self.has_excess = self.speech.totals.waiting > self.room
         if self.behind_since is None:
             self.behind_since = self.now
         if isinstance(step, Interrupt):
@@ -461,6 +465,8 @@ class SpeechMachine(RuleBasedStateMachine):
 
     def is_taken(self):
         """Return whether the connection takes audio as fast as it comes."""
+        if self.held is not None and not self.has_excess:
+            return False
         return self.connected and (
             self.behind_since is None
             or self.now < self.behind_since + BEHIND_AFTER_S

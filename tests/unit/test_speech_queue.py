@@ -215,6 +215,20 @@ def test_the_overflow_ends_with_a_connection_that_takes_audio():
     assert speech.totals.refused == 500 * BYTES_PER_MS // 2
 
 
+def test_a_call_that_waits_may_wait_for_long():
+    """The bound holds for audio that comes meanwhile."""
+    speech = make(max_buffered_s=1.0)
+    speech.connected()
+    speech.frame(pcm(100), 0.0)
+    speech.next(0.0)
+    speech.frame(pcm(2000), 0.0)
+    assert speech.waiting_s == 1.0
+    written(speech, 0.0)
+    audio = pcm(2000)
+    speech.frame(audio, 0.0)
+    assert audio_of(write(speech)).endswith(audio)
+
+
 # Rule 8: accounting
 
 
