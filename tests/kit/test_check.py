@@ -217,7 +217,7 @@ def test_unknown_node_name_is_said_with_the_known_ones(tmp_path):
     assert "its nodes with that addon: avatar" in words
 
 
-def test_file_of_another_kind_is_said_with_what_is_expected(tmp_path):
+def test_file_of_another_kind_is_reported_with_the_expected_one(tmp_path):
     """A manifest is no configuration."""
     code, words = check(ROOT / "manifest.json")
     assert code == 2

@@ -595,7 +595,7 @@ def test_extra_params_are_shown_by_name(uid, tmp_path):
     assert "hush" not in words
 
 
-def test_what_the_fallback_voice_needs_is_a_note(tmp_path):
+def test_connections_of_the_fallback_voice_are_a_note(tmp_path):
     """The voice without an avatar is offered, and never a problem."""
     editor = Editor()
     to_rtc = editor.graph["connections"][2]
@@ -867,7 +867,7 @@ def test_subgraph_that_cannot_be_read_is_said(uri, said, tmp_path):
     assert said in words
 
 
-def test_what_a_selector_selects_is_wired(tmp_path):
+def test_selected_nodes_are_wired(tmp_path):
     """And a node that it does not select is not."""
     parts = Parts(tmp_path, "selector.json")
     filters = [node.get("filter") for node in parts.graph["nodes"]]

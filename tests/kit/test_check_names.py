@@ -41,7 +41,7 @@ def judge_editor(editor: Editor, **environment: str | None) -> tuple[int, str]:
         ("idle_disconnect", "idle_disconnect_s"),
     ],
 )
-def test_name_of_another_extension_says_what_was_meant(name, meant):
+def test_name_of_another_extension_suggests_the_right_one(name, meant):
     """Under params and beside it, with none of its value shown."""
     editor = Editor()
     editor.params[name] = editor.avatar[name] = "hush-hush"
@@ -54,7 +54,7 @@ def test_name_of_another_extension_says_what_was_meant(name, meant):
     assert words.strip().endswith("0 errors, 2 warnings")
 
 
-def test_name_of_nothing_is_only_unknown():
+def test_name_without_resemblance_is_only_unknown():
     """A guess would lead nowhere."""
     editor = Editor()
     editor.params["mood"] = "cheerful"

@@ -43,7 +43,7 @@ def test_uid_of_rtc_is_compared_as_a_number(key, uid, tmp_path):
     assert f"{SAME_UID}the {key} of agora_rtc" in words
 
 
-def test_uid_that_agora_chooses_is_nobody_elses(tmp_path):
+def test_uid_that_agora_chooses_is_unique(tmp_path):
     """0 stands for any, at the avatar and at agora_rtc."""
     editor = Editor()
     editor.rtc.update(stream_id=0, remote_stream_id="0")
@@ -130,7 +130,7 @@ def test_channel_option_does_as_the_agent_server(channel, tmp_path):
     assert words.strip().endswith("No problems.")
 
 
-def test_channel_option_fills_in_what_is_there_only(tmp_path):
+def test_channel_option_fills_in_existing_properties_only(tmp_path):
     """A node without a channel of its own does not get the session's."""
     editor = Editor()
     del editor.avatar["channel"]

@@ -162,7 +162,7 @@ def test_rate_of_the_node_overrides_that_of_the_package(repository):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"params": null}', "\0"])
-def test_package_that_cannot_be_read_says_nothing(content, repository):
+def test_package_that_cannot_be_read_gives_no_rate(content, repository):
     """TEN would not use it either."""
     path = "agents/ten_packages/extension/cartesia_tts/property.json"
     repository.write(path, content)

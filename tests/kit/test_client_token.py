@@ -38,7 +38,7 @@ def client_token(*arguments: str | Path, **environment: str | None) -> Result:
     )
 
 
-def test_answer_is_what_player_connect_takes():
+def test_answer_is_accepted_by_player_connect():
     """App ID, channel, token and uid come as JSON on stdout, alone."""
     result = client_token("--uid", "1001")
     assert result.exit_code == 0
@@ -270,7 +270,7 @@ def test_wrong_configuration_is_reported_as_everywhere():
     )
 
 
-def test_spatius_has_nothing_to_do_with_it():
+def test_token_needs_no_spatius_param():
     """Agora's values are enough."""
     spatius = ("SPATIUS_API_KEY", "SPATIUS_APP_ID", "SPATIUS_AVATAR_ID")
     result = client_token("--uid", "1001", **dict.fromkeys(spatius))

@@ -426,7 +426,7 @@ def test_the_output_that_fails_late_does_not_eat_the_verdict(
         ((0, 100_000), (0, 0), ["nothing missing", "speech back"]),
     ],
 )
-def test_the_third_act_is_judged_by_what_was_audible(
+def test_the_third_act_is_judged_by_the_sound(
     before: tuple[int, int], after: tuple[int, int], failed: list[str]
 ) -> None:
     """Speech that is missing, repeated too long, or different fails the
@@ -446,7 +446,7 @@ def test_the_third_act_is_judged_by_what_was_audible(
         assert words in what
 
 
-def test_timeline_prints_what_is_learned_late_in_order() -> None:
+def test_timeline_prints_late_events_in_order() -> None:
     """An event of the past gets the time of the latest line."""
     output = io.StringIO()
     timeline = TimelinePrinter(Console(file=output, width=80))
@@ -460,7 +460,7 @@ def test_timeline_prints_what_is_learned_late_in_order() -> None:
 
 
 @pytest.mark.takes_s(10)
-def test_the_demo_holds_what_it_shows(short: Path) -> None:
+def test_the_demo_keeps_its_claims(short: Path) -> None:
     """Every check is ok, the output is the speech, and times of the
     timeline only grow."""
     heard = short.parent / "heard.wav"

@@ -171,7 +171,7 @@ def said(role: str, content: str) -> SimpleNamespace:
         (3, 500, "one two ..."),
     ],
 )
-async def test_agent_keeps_what_the_user_heard(reason, heard_ms, left):
+async def test_agent_keeps_the_text_heard(reason, heard_ms, left):
     """Also where the user's next words are in the context already."""
     answer = said("assistant", "one two three four")
     node = agent_of_the_example(said("user", "count"), answer)
@@ -198,7 +198,7 @@ async def test_agent_leaves_a_greeting_and_other_data_alone():
     assert question.content == "one two three four"
 
 
-def test_agent_of_the_example_receives_what_its_methods_read():
+def test_agent_of_the_example_receives_the_messages_it_reads():
     """The example's graph connects these messages, and no other, from the
     avatar to the agent; manifest.json declares them."""
     (node,) = read(VOICE_ASSISTANT.parent / "property.json").nodes(

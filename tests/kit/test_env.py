@@ -163,7 +163,7 @@ def test_environment_is_made_once(checkout, path):
     "name",
     sorted({path.name for path in (ROOT / "bin").iterdir()} - {"env.sh"}),
 )
-def test_help_installs_nothing(tmp_path, path, name):
+def test_help_installs_no_package(tmp_path, path, name):
     """It is printed by any Python, with each option of the command."""
     place = tmp_path / "venv"
     done = subprocess.run(
@@ -219,7 +219,7 @@ def test_every_command_finds_the_folder_in_the_same_way():
             assert finding in file.read_text(), file.name
 
 
-def test_ctrl_c_leaves_nothing_and_the_command_works_again(checkout, path):
+def test_command_works_again_after_ctrl_c(checkout, path):
     """In the middle of an installation; only its own files are removed."""
     (checkout.folder / ".venv.new.1").mkdir()
     stopped = checkout.start(PATH=path, FAKE_GATE=str(checkout.gate))
@@ -273,7 +273,7 @@ def test_failed_installation_is_tried_again(checkout):
     assert checkout.run()[0] == 0
 
 
-def test_changed_requirements_are_installed_into_what_is_there(checkout):
+def test_changed_requirements_are_installed_into_the_environment(checkout):
     """And a failure there removes nothing."""
     checkout.run()
     (checkout.folder / "pyproject.toml").write_text("[project] # changed\n")
@@ -283,7 +283,7 @@ def test_changed_requirements_are_installed_into_what_is_there(checkout):
     assert len(checkout.installations) == 3
 
 
-def test_python_without_venv_is_named_with_what_to_install(checkout):
+def test_python_without_venv_is_named_with_the_missing_package(checkout):
     """Debian has it in a package of its own."""
     code, _, errors = checkout.run(FAKE_ENSUREPIP_EXIT="1")
     assert code == 1

@@ -36,7 +36,7 @@ TESTS = (
 
 
 @pytest.mark.takes_s(10)
-def test_what_the_caller_exports_is_ignored():
+def test_variables_of_the_caller_are_ignored():
     """Credentials, proxies and the terminal's properties."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]

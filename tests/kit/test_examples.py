@@ -227,7 +227,7 @@ def test_command_takes_the_stand_in_beside_the_real_runtime(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_voice_that_is_not_connected_speaks_nothing(tmp_path):
+def test_voice_that_is_not_connected_is_silent(tmp_path):
     """The speech waits for the avatar, whose session comes too late."""
     graph = copied(tmp_path, '"fallback_after_ms": 0', '"fallback_after_ms": 1')
     done = run(graph, WAV_FILE=written(tmp_path, bytes(9600)))

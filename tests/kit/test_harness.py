@@ -96,7 +96,7 @@ def test_rig_hands_its_clock_to_the_extension():
 
 
 @pytest.mark.asyncio
-async def test_movable_clock_calls_what_is_due_in_order():
+async def test_movable_clock_calls_due_callbacks_in_order():
     """By time, not by registration; one that is not due or cancelled is not."""
     clock, called = MovableClock(), []
     now = clock.monotonic()
@@ -124,7 +124,7 @@ async def test_movable_clock_leaves_new_timers_to_the_loop():
 
 @only_with_the_stand_in
 @pytest.mark.parametrize("wired", [True, False])
-def test_stage_connects_what_it_is_asked_to(wired):
+def test_stage_connects_the_requested_messages(wired):
     """Frames and commands are recorded where they are connected."""
     from devkit.harness.stage import open_stage
 
@@ -142,7 +142,7 @@ def test_stage_connects_what_it_is_asked_to(wired):
         assert stage.audio_frames == stage.cmds == []
 
 
-def test_hostile_messages_are_what_they_say():
+def test_hostile_messages_have_their_oddity():
     """Each keeps its audio and name, and typed getters survive all."""
     frames = hostile_frames(b"\1\2" * 240, sample_rate=16000)
     assert set(frames) == set(HOSTILE_METADATA)
@@ -166,7 +166,7 @@ def test_hostile_messages_are_what_they_say():
 
 
 @only_with_the_stand_in
-def test_hostile_messages_hold_what_ends_the_process():
+def test_hostile_messages_include_deadly_ones():
     """Both kinds, in frames and in data."""
     from ten_runtime._messages import properties_of
     from ten_runtime._tree import reason_to_abort

@@ -63,7 +63,7 @@ def test_audio_plays_in_real_time_from_its_first_byte():
     ]
 
 
-def test_what_is_cut_was_not_played():
+def test_cut_audio_was_not_played():
     """A cut ends playing audio and discards waiting audio, in whole samples."""
     player = Player(RATE)
     player.write("a", 100 * BYTES_PER_MS, 0.0)
@@ -96,7 +96,7 @@ def test_a_player_never_plays_two_things_at_once(sizes: list[int], cut_ms: int):
 # The listener.
 
 
-def test_an_interrupt_discards_what_has_not_been_played():
+def test_an_interrupt_discards_unplayed_audio():
     """And the audio behind it plays at once."""
     listener, _ = listener_and_judge()
     listener.avatar_audio(1, "a", pcm(1000), 0.0)
@@ -138,7 +138,7 @@ def test_audio_of_an_older_publisher_comes_too_late():
     assert listener.audible() == []
 
 
-def test_what_the_service_cuts_is_not_heard():
+def test_audio_that_the_service_cuts_is_not_heard():
     """Nor the rest of that request; the next one is heard at once."""
     listener, _ = listener_and_judge()
     listener.avatar_audio(1, "a", pcm(1000), 0.0)
@@ -223,7 +223,7 @@ def test_speech_that_was_heard_in_full_is_well():
     assert verdict.heard_ms == 1000
 
 
-def test_what_was_lost_is_missing():
+def test_lost_audio_is_missing():
     """With the place of it, unless it is excused."""
     audio = pcm(1000)
     listener, judge = listener_and_judge(turn=audio)
@@ -284,7 +284,7 @@ def test_the_wrong_order_is_found():
     assert "one was audible at 0.500 s, after two" in verdict.order[1]
 
 
-def test_what_was_flushed_need_not_be_heard_and_must_not():
+def test_flushed_audio_need_not_be_heard_and_must_not():
     """Up to the flush nothing is missing, behind it all is stale."""
     audio = pcm(1000)
     listener, judge = listener_and_judge(turn=audio)
@@ -310,7 +310,7 @@ def test_a_gap_before_the_flush_is_missing():
     assert judge.verdict(listener.audible()).missing_ms == pytest.approx(200)
 
 
-def test_audio_that_nobody_said_is_unknown():
+def test_audio_that_was_not_said_is_unknown():
     """Such as samples that are out of step by a byte."""
     audio = pcm(1000)
     listener, judge = listener_and_judge(turn=audio)
@@ -392,7 +392,7 @@ def test_fragments_are_found_wherever_they_were_cut(data: st.DataObject):
     assert (verdict.unknown_ms, verdict.order) == (0, [])
 
 
-def test_what_follows_a_cut_under_the_same_name():
+def test_audio_behind_a_cut_under_the_same_name():
     """It begins at the cut, without the cut audio."""
     listener = Listener(RATE)
     audio = unique_pcm(100)

@@ -353,7 +353,7 @@ async def test_livekit_is_not_served():
 
 
 @pytest.mark.asyncio
-async def test_stop_does_not_wait_for_what_hangs(
+async def test_stop_does_not_wait_for_hanging_requests(
     caplog: pytest.LogCaptureFixture,
 ):
     """Hung handlers and silent connections end at once and quietly."""

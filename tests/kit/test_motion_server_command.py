@@ -138,7 +138,7 @@ def test_all_addresses_are_warned_of_and_one_can_be_used(host):
             assert page.status == 200
 
 
-def test_the_service_is_what_the_options_say():
+def test_the_service_has_its_options():
     """A plan's limits, playback and the order of requests."""
     arguments = (
         *("--json", "--quiet", "--signals", "--preempts"),

@@ -146,7 +146,7 @@ def test_playback_may_begin_later():
     assert change.played_ms == 0
 
 
-def test_what_the_service_cuts_stays_cut():
+def test_audio_that_the_service_cuts_stays_cut():
     """Nothing that follows of it plays, but all that comes behind it does."""
     playback = Playback(RATE)
     playback.audio("a", RATE * 2, False, 0.0)

@@ -224,7 +224,7 @@ async def test_no_secret_can_be_printed():
 
 
 @pytest.mark.asyncio
-async def test_until_shows_the_timeline_when_nothing_comes():
+async def test_until_shows_the_timeline_after_a_wait_in_vain():
     """A wait in vain shows the record."""
     async with MotionServer() as server:
         client = await opened(server)

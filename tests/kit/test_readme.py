@@ -249,7 +249,7 @@ def test_steps_lead_to_a_graph_without_problems(tmp_path: Path) -> None:
     assert all('"flush", "avatar"' in text for text in found.warnings)
 
 
-def test_check_takes_what_the_agent_server_takes(tmp_path: Path) -> None:
+def test_check_accepts_the_requests_of_the_agent_server(tmp_path: Path) -> None:
     """The variables of .env, and the channel of a session."""
     agents = Agents(tmp_path)
     for step in STEPS[1:]:

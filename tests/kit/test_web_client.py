@@ -251,7 +251,7 @@ def test_client_fits_the_declarations(site: Path) -> None:
 
 
 @needs_chromium
-def test_form_is_shown_where_nobody_fills_it_in(page: Page) -> None:
+def test_empty_form_is_shown(page: Page) -> None:
     """And its missing values are named at the click."""
     assert page.element("settings").is_displayed()
     assert page.text("hint") == "Fill in the form below."
@@ -442,7 +442,7 @@ def test_problem_of_the_player_changes_no_state(page: Page) -> None:
 
 
 @needs_chromium
-def test_client_takes_what_client_token_prints(page: Page) -> None:
+def test_client_takes_the_output_of_client_token(page: Page) -> None:
     """It reads that very JSON."""
     (node,) = read(CLIENT.parent / "wav-player/property.json").nodes(
         "spatius_avatar_python"
@@ -546,7 +546,7 @@ def test_face_speaks_after_one_click(
 
 
 @needs_chromium
-def test_page_says_what_the_extension_says(
+def test_page_shows_the_state_of_the_extension(
     driver: Any, site: Path, credentials: None
 ) -> None:
     """Where the avatar does not come, its state and error lead the causes."""
@@ -672,7 +672,7 @@ def test_client_that_cannot_be_built_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_page_has_what_its_script_looks_for() -> None:
+def test_page_has_the_elements_of_its_script() -> None:
     """Each id in page.ts is one of index.html."""
     asked = set(
         re.findall(r'element\("([\w-]+)"', (CLIENT / "page.ts").read_text())

@@ -231,7 +231,7 @@ def _correlation(samples: list[tuple[float, float, float]]) -> float:
 @needs_chromium
 @needs_stage
 @speaks_for_long
-def test_mouth_follows_what_is_played_and_rests_when_cut(page: Page) -> None:
+def test_mouth_follows_the_sound_and_rests_when_cut(page: Page) -> None:
     """Sound and mouth move together, and stop at once on a barge-in."""
     rest = page.sample(0.4)
     assert max(level for _, level, _ in rest) == 0
@@ -566,7 +566,7 @@ def test_page_says_how_to_start_its_service_again(driver: Any) -> None:
 
 @needs_chromium
 @needs_stage
-def test_switches_say_what_they_are_set_to(page: Page) -> None:
+def test_switches_show_their_settings(page: Page) -> None:
     """The console goes down and up, signals on and off."""
     server = page.stage.server
     page.press("console_down")

@@ -87,7 +87,7 @@ ERRORS = [RuntimeError("odd"), asyncio.CancelledError(), SystemExit(1)]
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
-async def test_nothing_escapes_a_handler(error: BaseException):
+async def test_no_exception_escapes_a_handler(error: BaseException):
     """Of any class; it is reported."""
     rig = await with_avatar(FakeAvatar(error))
     await rig.extension.on_start(rig.env)
@@ -137,7 +137,9 @@ class BrokenEnv(RigEnv):
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
-async def test_runtime_that_raises_ends_nothing(error: BaseException):
+async def test_runtime_that_raises_does_not_end_the_extension(
+    error: BaseException,
+):
     """Nor does it silence the voice."""
     rig = rig_with({})
     rig.env = BrokenEnv({}, voice_wired=True)
@@ -173,7 +175,7 @@ async def test_properties_that_cannot_be_read():
     await rig.stop()
 
 
-async def test_handlers_before_the_init_do_nothing():
+async def test_handlers_before_the_init_have_no_effect():
     """TEN calls them in order; nothing depends on it."""
     rig = rig_with()
     await rig.extension.on_start(rig.env)
@@ -287,7 +289,7 @@ async def test_frames_of_one_turn_name_the_same_object():
     assert turns[0] is turns[1]
 
 
-async def test_messages_say_what_they_say():
+async def test_messages_become_calls():
     """An end is cut for reason 2 of a tts_audio_end alone."""
     avatar = FakeAvatar()
     rig = await with_avatar(avatar)
@@ -364,7 +366,7 @@ async def test_a_format_is_refused_anew_after_one_that_was_taken():
     assert len(rig.errors) == 2
 
 
-async def test_a_frame_that_nothing_is_set_of_is_refused():
+async def test_a_frame_without_fields_is_refused():
     """Not even as the first."""
     rig = await with_avatar(FakeAvatar())
     await rig.extension.on_start(rig.env)
@@ -393,7 +395,7 @@ class EmptyFrame:
         return bytearray()
 
 
-async def test_frame_without_audio_says_nothing():
+async def test_frame_without_audio_is_ignored():
     """It wakes no avatar that is asleep, and is no error."""
     avatar = FakeAvatar()
     rig = await with_avatar(avatar)
@@ -580,7 +582,7 @@ async def test_command_that_cannot_be_read_is_answered_with_an_error():
     await rig.stop()
 
 
-async def test_command_that_cannot_be_answered_ends_nothing():
+async def test_command_that_cannot_be_answered_does_not_end_the_extension():
     """The failure is reported."""
     rig = rig_with({})
     rig.env = RefusingEnv({})
@@ -725,7 +727,7 @@ async def test_dump_is_complete_after_the_stop(tmp_path: Path):
     assert audio_in(tmp_path) == (24000, pcm)
 
 
-async def test_nothing_is_dumped_after_the_stop(tmp_path: Path):
+async def test_no_audio_is_dumped_after_the_stop(tmp_path: Path):
     """Frames still come, and the file would not be closed."""
     rig = rig_with(
         {**PARAMS, "sample_rate": "auto"}, dump=True, dump_path=str(tmp_path)

@@ -81,9 +81,7 @@ def test_harmless_error_outside_a_running_session_ends_it(phase):
 @pytest.mark.parametrize(
     "words", ["driven server request failed", "unexpected message type"]
 )
-def test_closed_connection_has_ended_whatever_it_was_closed_with(
-    words, close_code
-):
+def test_closed_connection_has_ended_for_any_close_code(words, close_code):
     """These words stand for errors that a running session survives."""
     for error in (
         Error(

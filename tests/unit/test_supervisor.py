@@ -300,7 +300,7 @@ async def test_unexpected_exception_of_making_a_session_is_reported():
     await stage.finish()
 
 
-async def test_unexpected_exception_of_close_ends_nothing():
+async def test_unexpected_exception_of_close_does_not_end_the_avatar():
     """The connection is dropped, and the next session follows."""
     stage = await ready()
     stage.service.closing = RuntimeError("odd")

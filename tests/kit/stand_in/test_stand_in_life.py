@@ -325,7 +325,7 @@ def test_an_exception_in_an_own_task_does_no_harm(host_of):
 @pytest.mark.parametrize(
     "exception", [ValueError("boom"), SystemExit(0), asyncio.CancelledError()]
 )
-def test_run_raises_what_escapes_a_handler(app, step, exception):
+def test_run_raises_the_exception_of_a_handler(app, step, exception):
     """run() raises and says which handler let which exception out."""
 
     async def failing(self, *args):
@@ -388,7 +388,7 @@ def test_a_handler_cut_off_at_the_end_is_a_failure(app):
         run_tester("waiting", script)
 
 
-def test_nothing_follows_a_failure(app):
+def test_no_call_follows_a_failure(app):
     """After an exception escaped, no further step of the extension runs."""
     steps = []
 

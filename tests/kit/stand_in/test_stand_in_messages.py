@@ -206,7 +206,7 @@ def test_writing_hostile_json_aborts(text):
     assert "survived" not in done.stdout
 
 
-def test_what_is_next_to_a_hostile_value_can_be_written():
+def test_property_next_to_a_hostile_value_can_be_written():
     """Only written bytes count."""
     data = data_of(f'{{"a": {{"b": 1}}, "c": {2**63}}}')
     assert json.loads(data.get_property_to_json("a")[0]) == {"b": 1}
@@ -289,7 +289,7 @@ def test_invalid_json_is_an_error(text):
     assert data.get_property_int("b") == (1, None)
 
 
-def test_clone_shares_nothing():
+def test_clone_shares_no_state():
     """A clone keeps its samples and properties when the frame changes."""
     frame = AudioFrame.create("pcm_frame")
     frame.set_sample_rate(24000)

@@ -61,7 +61,7 @@ def test_the_tester_gets_audio_and_commands(app):
     assert tester.received == ["pcm_frame", "flush"]
 
 
-def test_the_tester_gets_what_the_extension_sends(app):
+def test_the_tester_gets_the_messages_of_the_extension(app):
     """Data goes to the extension and back within one run()."""
 
     async def on_data(self, ten_env, data):
@@ -331,7 +331,7 @@ def test_a_log_message_is_text_without_nul(message):
 @pytest.mark.parametrize(
     "threshold, printed", [("debug", "dwe"), ("warn", "we"), ("off", "")]
 )
-def test_the_threshold_decides_what_is_printed(threshold, printed):
+def test_the_threshold_filters_the_log(threshold, printed):
     """TEN_STAND_IN_LOG names the lowest level that reaches stderr."""
     done = run_script(
         """
