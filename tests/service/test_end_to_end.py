@@ -206,7 +206,7 @@ def test_a_cut_speech_of_the_tts_acts_as_a_flush(
     [None, "{}", '{"reason": 1}', '{"reason": 3, "metadata": {}}'],
 )
 @pytest.mark.parametrize("name", ["tts_audio_end", "finalize"])
-def test_an_end_ends_whatever_its_payload(
+def test_an_end_ends_with_any_payload(
     motion_server: MotionServer, name: str, payload: str | None
 ) -> None:
     """Both names, all reasons but 2, and no payload at all."""
@@ -286,7 +286,7 @@ def test_everything_wrong_with_the_configuration_is_one_error(
     assert motion_server.record.events[1:] == []  # the first: it listens
 
 
-def test_the_service_gets_what_was_configured(
+def test_the_service_gets_the_configuration(
     motion_server: MotionServer,
 ) -> None:
     """Channel, uid, publisher id, rate, and a token for the session's time."""
@@ -362,7 +362,7 @@ def test_frames_of_another_format_are_refused_with_one_error(
     assert motion_server.record.received() == good
 
 
-def test_bad_input_harms_nothing(motion_server: MotionServer) -> None:
+def test_bad_input_does_no_harm(motion_server: MotionServer) -> None:
     """No buffer, odd lengths, unknown data and audio: the rest is received."""
     pcm = speech(300)
 
@@ -426,7 +426,7 @@ def test_metrics_tell_of_each_connection_and_utterance(
     assert ended["metrics"]["connected_ms"] >= 400
 
 
-def test_the_dump_is_what_came_in(
+def test_the_dump_is_the_inbound_audio(
     motion_server: MotionServer, tmp_path: Path
 ) -> None:
     """One WAV per run, with the inbound audio."""
@@ -537,7 +537,9 @@ def test_no_turn_and_no_metadata_are_the_same(
     assert request.audio == pcm
 
 
-def test_an_error_is_what_ten_expects(motion_server: MotionServer) -> None:
+def test_an_error_has_the_fields_that_ten_expects(
+    motion_server: MotionServer,
+) -> None:
     """ModuleError's fields, all of them JSON's own types."""
     motion_server.pause_listening()
 

@@ -586,7 +586,7 @@ def test_a_flush_is_answered_while_the_socket_is_stalled(
     assert cut["dropped_by_overflow_ms"] >= 400_000
 
 
-def test_a_stall_without_a_flush_loses_only_what_was_refused(
+def test_a_stall_without_a_flush_loses_only_refused_audio(
     cramped_server: MotionServer,
 ) -> None:
     """After the stall the bounded rest is received, in order."""

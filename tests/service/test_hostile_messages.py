@@ -10,7 +10,7 @@ from devkit.harness.messages import hostile_data, hostile_frames
 @pytest.mark.parametrize(
     "name", ["pcm_frame", "tts_audio_start", "tts_audio_end", "finalize"]
 )
-def test_hostile_message_ends_nothing(motion_server, name):
+def test_hostile_message_does_not_end_the_worker(motion_server, name):
     """Afterwards a flush is answered, and valid speech is sent unchanged."""
     pcm = speech(100, seed=7)
 

@@ -656,7 +656,7 @@ def test_endpoints_override_the_region(region):
     assert sdk.endpoints(params(region=region, **own)) == tuple(own.values())
 
 
-def test_session_is_given_what_was_configured():
+def test_session_is_given_the_configuration():
     """The SDK gets the settings, in its own types."""
     config = given_to_the_sdk()
     assert config.api_key == "key-Zx9Qv7Wk3T"
@@ -731,7 +731,7 @@ def take(session: Any, message: Any) -> None:
             done.send(None)  # a coroutine that waits for nothing
 
 
-async def test_service_says_what_plays():
+async def test_service_reports_playback():
     """The SDK hands over each ServerResponseAnimation as it came."""
     messages = importlib.import_module(f"{NAME}.proto.generated.message_pb2")
     sdk_session, session = playing()

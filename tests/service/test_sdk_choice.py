@@ -102,7 +102,7 @@ asyncio.run(main())
 """
 
 
-def test_each_of_two_avatars_waits_for_what_is_loaded():
+def test_each_of_two_avatars_waits_for_the_loading():
     """Or the second would load it itself, on the event loop."""
     loaded(PRELOAD, SPATIUS_SDK="avatarkit")
 

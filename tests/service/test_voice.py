@@ -280,7 +280,7 @@ async def test_speech_that_the_tts_cuts_silences_the_voice() -> None:
 
 
 @virtually
-async def test_a_flush_does_not_wait_for_what_is_downstream() -> None:
+async def test_a_flush_does_not_wait_for_downstream() -> None:
     """Its result comes at once, though the RTC extension never answers."""
     async with scene(voice_wired=True) as on:
         asked: list[Any] = []

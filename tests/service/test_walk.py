@@ -592,7 +592,7 @@ async def _walk_all(seeds: list[int]) -> None:
 
 @pytest.mark.virtual
 @pytest.mark.parametrize("part", range(PARTS))
-def test_random_walks_keep_what_was_promised(part: int) -> None:
+def test_random_walks_keep_the_promises(part: int) -> None:
     """Nothing missing, nothing twice beyond the rewind, one output at a time,
     silence after a flush, sums, no secret shown."""
     seeds = list(range(part, WALKS, PARTS))

@@ -109,7 +109,7 @@ async def test_what_has_not_arrived_is_said_again():
 
 
 @pytest.mark.parametrize("ends", ["loss", "flush"])
-async def test_position_of_what_is_cut_while_the_service_is_silent(ends: str):
+async def test_position_of_cut_speech_while_the_service_is_silent(ends: str):
     """Since the latest answer nothing counts, of the next utterance nothing
     at all."""
     stage = await silent()
@@ -188,7 +188,7 @@ async def test_the_silence_goes_on_after_a_flush():
     await stage.finish()
 
 
-async def test_a_flush_of_what_may_arrive_yet():
+async def test_a_flush_of_audio_that_may_arrive_yet():
     """By its length it has ended, but who knows when it plays."""
     stage = await silent()
     stage.speak(pcm(100), FIRST)
@@ -313,7 +313,7 @@ async def test_a_session_that_cannot_be_asked():
     await stage.finish()
 
 
-async def test_an_answer_says_nothing_of_what_came_after_its_ping():
+async def test_an_answer_does_not_cover_audio_after_its_ping():
     """Neither of the same utterance nor of the next one."""
     stage = await asked()
     stage.speak(pcm(3000), FIRST)
@@ -332,7 +332,7 @@ async def test_an_answer_says_nothing_of_what_came_after_its_ping():
     await stage.finish()
 
 
-async def test_an_answer_says_nothing_of_what_follows_a_flush():
+async def test_an_answer_does_not_cover_audio_after_a_flush():
     """Its ping was sent before."""
     stage = await asked()
     stage.flush()

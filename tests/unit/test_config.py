@@ -484,7 +484,7 @@ def test_huge_number_is_not_repeated():
     assert len(problem) < 200
 
 
-def test_unknown_params_are_named_beside_what_is_missing():
+def test_unknown_params_are_named_beside_missing_ones():
     """A required value under a mistyped name is found at once."""
     missing, unknown = problems(spatius_api_key=None, spatius_apikey=API_KEY)
     assert missing.startswith("params.spatius_api_key: required")
@@ -506,7 +506,7 @@ def test_top_level_property_under_params_is_no_unknown_param(name):
     assert len(loaded(**{name: True, "zoom": 3}).warnings) == 2
 
 
-def test_misplaced_channel_is_named_beside_what_is_missing():
+def test_misplaced_channel_is_named_beside_missing_params():
     """It is the reason."""
     missing, misplaced = problems(agora_channel=None, channel="attic")
     assert missing.startswith("params.agora_channel: required")
@@ -543,7 +543,7 @@ def test_agora_token_beside_params_counts():
     assert not leaks("; ".join(settings.warnings))
 
 
-def test_params_win_over_what_stands_beside():
+def test_params_win_over_top_level_properties():
     """The params' values are used, and a warning names unused ones."""
     settings = loaded(top={name: "other" for name in TOP_LEVEL})
     assert settings.params == loaded().params
@@ -575,7 +575,7 @@ def test_channel_wins_over_agora_channel_beside_params():
     assert settings.warnings == ()
 
 
-def test_problem_of_what_stands_beside_params_names_the_place():
+def test_problem_of_a_top_level_property_names_the_place():
     """The path is where the value stands, and no secret is shown."""
     found = problems(
         top={"agora_uid": -1, "agora_appcert": f"{CERTIFICATE}é"},

@@ -199,7 +199,7 @@ def test_each_unknown_name_has_its_own_question():
 
 
 @pytest.mark.parametrize("top", [True, False])
-def test_other_name_is_asked_about_beside_what_is_missing(top):
+def test_other_name_is_asked_about_beside_missing_params(top):
     """It is the reason, and stands in the same error."""
     other = {"api_key": API_KEY}
     missing, unknown = problems(
@@ -380,7 +380,7 @@ def test_everything_that_is_wrong_with_a_token_is_reported():
     assert {one.partition(":")[0] for one in found} == {"params.agora_token"}
 
 
-def test_token_is_not_judged_by_what_is_wrong_itself():
+def test_token_is_not_judged_by_invalid_params():
     """A channel or uid that is none makes no second problem."""
     for name, wrong in (
         ("agora_uid", -1),
@@ -464,7 +464,7 @@ def test_validation_error_shows_no_secret(model, wrong):
 # The manifest
 
 
-def test_manifest_declares_what_is_text():
+def test_manifest_declares_text_fields():
     """TEN ends the process for a value of another type than is declared, and
     a placeholder always gives text: so nothing else may be declared."""
 

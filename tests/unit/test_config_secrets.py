@@ -267,7 +267,7 @@ def test_names_of_params_are_never_masked(name):
     "comment",
     ["whole number from 0", "region such as us-west", "true or false"],
 )
-def test_sentence_is_whole_whatever_the_secret_is(comment):
+def test_sentence_is_whole_for_any_secret(comment):
     """Only the part that comes from a value is redacted."""
     params = {**GIVEN, "agora_token": f"007-abc-{comment}-{comment}"}
     found = problems(params, agora_uid=-1, region="US", telemetry="perhaps")

@@ -119,7 +119,7 @@ async def test_flush_is_passed_on():
 
 
 @pytest.mark.parametrize("is_connected", [True, False])
-async def test_flush_is_passed_on_once_where_nothing_is_connected(is_connected):
+async def test_flush_is_passed_on_once_without_a_receiver(is_connected):
     """TEN logs a warning each time; any other error may pass."""
     env = Env()
     env.may_answer.set()

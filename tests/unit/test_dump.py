@@ -98,7 +98,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 24000, 48000])
-def test_writes_what_came_in(make, tmp_path, problems, rate_hz):
+def test_writes_the_inbound_audio(make, tmp_path, problems, rate_hz):
     """The file holds the audio byte for byte, with the right header."""
     writing = make(rate_hz=rate_hz)
     frames = [bytes([i, 255 - i]) * (1 + i % 7) for i in range(200)]

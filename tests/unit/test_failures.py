@@ -333,7 +333,7 @@ print(sorted(loaded & set(sys.modules)))
         ("websocket_connect", 503, "ingress"),
     ],
 )
-def test_status_of_a_refusal_says_what_to_check(phase, status, words):
+def test_status_of_a_refusal_has_advice(phase, status, words):
     """Where the code alone does not."""
     error = Error("refused", code="aNewCode", phase=phase, http_status=status)
     assert words in failure_of(error).message
@@ -350,7 +350,7 @@ def test_status_of_a_refusal_says_what_to_check(phase, status, words):
         (4600, False, "connection"),
     ],
 )
-def test_unknown_close_code_means_what_its_range_means(
+def test_unknown_close_code_has_the_meaning_of_its_range(
     close_code, fatal, words
 ):
     """From 4000 the session is refused, from 4500 the service is down."""

@@ -63,7 +63,7 @@ async def test_renewal_at_the_last_safe_moment():
     await stage.finish()
 
 
-async def test_stop_during_a_renewal_refuses_what_waits():
+async def test_stop_during_a_renewal_refuses_waiting_audio():
     """Frames wait for the new session; a stop refuses them."""
     stage = await ready(lifetime=RENEWED)
     stage.service.openings += ["hang"]

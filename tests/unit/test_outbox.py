@@ -352,7 +352,7 @@ async def test_log_call_that_raises_ends_nothing():
     outbox_of(env).log("error", "text")
 
 
-async def test_drain_waits_for_what_is_on_its_way():
+async def test_drain_waits_for_messages_on_their_way():
     """But for nothing else."""
     clock = FakeClock()
     env = Env()

@@ -125,7 +125,7 @@ def test_error_has_the_form_of_a_module_error():
     }
 
 
-def test_error_leaves_out_what_is_not_known():
+def test_error_leaves_out_unknown_values():
     """The form stays, its metadata is empty."""
     assert every_payload()["bare error"] == {
         "id": "0",

@@ -150,7 +150,7 @@ def test_a_start_of_the_second_ends_the_first():
     assert position_ms(speaking) == 500
 
 
-def test_an_early_end_does_not_move_what_the_service_has_said():
+def test_an_early_end_does_not_move_a_signal():
     """The second began at the service's signal, for any later one
     of the first."""
     speaking = Speaking()
@@ -324,7 +324,7 @@ def test_an_id_names_no_speech_after_its_request():
     ]
 
 
-def test_a_flush_ends_what_is_heard_as_cut():
+def test_a_flush_ends_audible_speech_as_cut():
     """And reports how much of it was heard."""
     speaking = Speaking()
     speaking.speak(5000)
@@ -444,7 +444,7 @@ def test_what_was_cut_during_its_first_call_is_not_reported():
     assert speaking.summary().sent_ms == 50
 
 
-def test_a_long_utterance_keeps_only_what_may_be_said_again():
+def test_a_long_utterance_keeps_only_audio_for_a_resumption():
     """A TTS in real time does not fill the memory."""
     speaking = Speaking()
     for _ in range(600):
@@ -457,7 +457,7 @@ def test_a_long_utterance_keeps_only_what_may_be_said_again():
 # The service's word
 
 
-def test_what_is_signalled_as_playing_is_audible_whatever_the_clock_says():
+def test_a_request_signalled_as_playing_is_audible():
     """Its end was estimated and reported; a flush still interrupts it."""
     speaking = Speaking()
     speaking.speak(1000)
@@ -566,7 +566,7 @@ def announced(speaking: Speaking, ms: float) -> bytes:
 
 
 @pytest.mark.parametrize("pauses_s", [[2.0], [2.0, 30.0, 5.0]])
-def test_a_request_is_one_pair_whatever_its_pauses(pauses_s):
+def test_a_request_is_one_pair_with_any_pauses(pauses_s):
     """The service gets its end at each; the position goes on."""
     speaking = Speaking(end_timeout_s=1.5)
     announced(speaking, 1000)
@@ -636,7 +636,7 @@ def test_a_session_may_be_renewed_in_a_pause():
     assert speaking.end().playback_position_ms == 1500
 
 
-def test_a_loss_in_a_pause_resumes_what_was_not_heard():
+def test_a_loss_in_a_pause_resumes_unheard_audio():
     """The rest of the request follows it, in one pair."""
     speaking = Speaking(end_timeout_s=0.2, rewind_s=0.0)
     first = announced(speaking, 1000)

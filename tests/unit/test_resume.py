@@ -44,7 +44,7 @@ def test_the_rewind_does_not_reach_before_the_begin():
     assert audio_of(speaking.write("second")) == audio
 
 
-def test_the_rewind_starts_at_what_the_service_said():
+def test_the_rewind_starts_at_the_position_of_the_service():
     """Truth corrects the estimate before the loss."""
     speaking = Speaking()
     audio = speaking.speak(8000)
@@ -55,7 +55,7 @@ def test_the_rewind_starts_at_what_the_service_said():
     assert audio_of(speaking.write("second")) == audio[500 * BYTES_PER_MS :]
 
 
-def test_what_was_not_written_follows_what_is_said_again():
+def test_unwritten_audio_follows_the_resumed_audio():
     """The order is kept over the loss."""
     speaking = Speaking(rewind_s=0.0)
     written = speaking.speak(1000, end=False)
@@ -155,7 +155,7 @@ def test_an_open_utterance_goes_on_after_its_loss():
 # A second loss
 
 
-def test_a_second_loss_goes_on_from_what_was_heard_since():
+def test_a_second_loss_goes_on_from_the_position_heard_since():
     """The clock of the second session counts."""
     speaking = Speaking(rewind_s=0.0)
     audio = speaking.speak(8000)
@@ -313,7 +313,7 @@ def test_what_was_never_written_does_not_get_stale():
     assert speaking.end().playback_position_ms == 1000
 
 
-def test_what_got_stale_unwritten_holds_nothing_up():
+def test_stale_unwritten_audio_does_not_block():
     """Its request was never begun: it needs no end, and the next can go."""
     speaking = Speaking()
     speaking.speak(1000, end=False)
@@ -488,7 +488,7 @@ def test_what_was_not_kept_but_heard_is_not_lost():
     assert (summary.sent_ms, summary.lost_ms) == (7000, 2000)
 
 
-def test_the_rewind_does_not_jump_over_what_was_not_kept():
+def test_the_rewind_does_not_jump_over_audio_not_kept():
     """A gap would be worse than no rewind."""
     speaking = Speaking(max_buffered_s=1.0, rewind_s=1.5)
     for _ in range(8):

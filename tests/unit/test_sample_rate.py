@@ -81,7 +81,7 @@ async def test_change_of_rate_in_silence_renews_the_session_at_once():
     await stage.finish()
 
 
-async def test_session_after_a_loss_has_the_rate_of_what_waits():
+async def test_session_after_a_loss_has_the_rate_of_waiting_audio():
     """Not that of the session before."""
     stage = set_up(sample_rate=None)
     stage.speak(pcm(20), FIRST, 24000)

@@ -261,7 +261,7 @@ def test_cut_of_an_open_utterance_acts_as_a_flush():
     assert speech.totals.flushed == 300 * BYTES_PER_MS // 2
 
 
-def test_cut_with_nothing_open_leaves_what_plays():
+def test_cut_without_an_open_utterance_leaves_playing_audio():
     """Reason 2 after the utterance's end sends no interrupt."""
     speech = make()
     audio = pcm(500)

@@ -47,7 +47,7 @@ def test_flush_with_nothing_sends_nothing():
     assert speech.take_events() == []
 
 
-def test_flush_of_what_only_waits_interrupts_nothing():
+def test_flush_of_waiting_speech_sends_no_interrupt():
     """Audio never sent is dropped without an interrupt."""
     speech = make()
     speech.frame(pcm(500), 0.0)
@@ -99,7 +99,7 @@ def test_flush_of_an_open_request_interrupts_it():
         pytest.param(1.0 + PLAYBACK_MARGIN_S, 0, id="long over"),
     ],
 )
-def test_flush_of_what_was_ended(at, interrupts):
+def test_flush_of_an_ended_utterance(at, interrupts):
     """An ended utterance is interrupted as long as it can be heard."""
     speech = make()
     speech.frame(pcm(1000), 0.0)

@@ -139,7 +139,7 @@ def test_nothing_waits_in_doubt():
     assert audio_of(speaking.write()) == audio
 
 
-def test_a_stop_counts_what_waited():
+def test_a_stop_counts_waiting_audio():
     """The sum holds, and nothing is due any more."""
     speaking = ahead()
     speaking.speech.close(speaking.now)

@@ -138,7 +138,7 @@ def test_a_cut_is_admitted_where_requests_may_cut_each_other():
     speaking.check_sum()
 
 
-def test_a_cut_of_what_was_played_to_its_end_is_an_end():
+def test_a_cut_of_played_speech_is_an_end():
     """No audio is left to be said again."""
     speaking = Speaking()
     sentences(speaking, 1)

@@ -129,7 +129,7 @@ def test_flush_ends_the_episode():
     assert audio_of(write(speech)) == audio
 
 
-def test_bound_holds_for_what_the_writer_puts_back():
+def test_bound_holds_for_audio_that_the_writer_puts_back():
     """A message that comes back finds its room, and nothing is counted
     twice or taken from the frames that come then."""
     speech = make(max_buffered_s=1.0)
@@ -281,7 +281,7 @@ def test_close_drops_all_and_takes_no_more():
     assert overflows_of(speech) == []
 
 
-def test_close_summarizes_what_it_drops():
+def test_close_summarizes_dropped_audio():
     """Waiting and playing audio is summarized, and only once."""
     speech = make()
     speech.frame(pcm(100), 0.0)
@@ -471,7 +471,7 @@ def test_summary_of_a_refused_utterance():
     assert (summary.refused_ms, summary.dropped_ms) == (150, 150)
 
 
-def test_summary_of_what_was_never_sent():
+def test_summary_of_speech_never_sent():
     """An utterance that was flushed while it waited has no delay."""
     speech = make()
     speech.frame(pcm(50), 0.0)
@@ -526,7 +526,7 @@ def test_what_can_still_be_heard_is_not_idle():
 @pytest.mark.parametrize(
     "turn", [FIRST, None], ids=["with a turn", "without a turn"]
 )
-def test_turn_is_that_of_what_is_said(turn: Optional[Turn]):
+def test_turn_is_that_of_the_current_speech(turn: Optional[Turn]):
     """Reports can name the turn of the speech that they are about."""
     speech = make()
     assert speech.turn is None

@@ -227,7 +227,7 @@ async def test_status_of_a_loss_does_not_wait_for_the_close():
     await stage.finish()
 
 
-async def test_status_of_a_loss_says_what_the_service_said():
+async def test_status_of_a_loss_has_the_words_of_the_service():
     """With a code that is not 0."""
     stage = await ready()
     await stage.lose(CLOSED)
@@ -422,7 +422,7 @@ async def test_playback_of_an_older_session_is_ignored():
     await stage.finish()
 
 
-async def test_loss_ends_what_was_heard():
+async def test_loss_ends_audible_speech():
     """Where speech is not resumed, with reason 3."""
     stage = await ready()
     stage.speak(pcm(5000), FIRST)

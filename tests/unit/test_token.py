@@ -201,7 +201,7 @@ def test_privileges_that_a_publisher_lacks_are_named(privileges, missing):
     assert facts and facts.missing_privileges(1000) == missing
 
 
-def test_signs_what_it_reads():
+def test_reads_the_tokens_it_signs():
     """A token that is signed here names its channel and uid."""
     text = token.sign(APP_ID, CERTIFICATE, CHANNEL, UID, ENDS_AT_S)
     facts = facts_of("006", dict.fromkeys(PUBLISHER, ENDS_AT_S))
