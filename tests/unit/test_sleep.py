@@ -339,6 +339,23 @@ async def test_wake_up_needs_no_new_token(asleep_s):
     await stage.finish()
 
 
+async def test_console_that_is_down_while_it_sleeps_is_no_outage():
+    """It is asked again later, and when there is something to say."""
+    lifetime = lifetime_of(30)
+    stage = await ready(lifetime=lifetime, idle_disconnect_s=DISCONNECT_S)
+    await stage.clock.advance(DISCONNECT_S + 1.0)
+    stage.service.preparations += [REFUSED] * 3
+    await stage.clock.advance(3.5 * lifetime.spare_max_age_s)
+    assert len(stage.service.sessions) == 2 + 3
+    assert stage.outbox.errors == []
+    assert stage.avatar.state == "asleep"
+    stage.connect()
+    await settle()
+    assert stage.avatar.state == "ready"
+    assert len(stage.service.sessions) == 2 + 3 + 1
+    await stage.finish()
+
+
 async def test_avatar_that_never_connected_has_no_token_made():
     """Until something is to be said, nothing is wanted of Spatius."""
     stage = set_up(lifetime=lifetime_of(30), auto_connect=False)
