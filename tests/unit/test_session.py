@@ -591,7 +591,7 @@ async def test_connection_that_ends_while_it_opens(says_why):
     assert stage.loss.code == ("4001" if says_why else "connectionClosed")
 
 
-async def test_an_error_has_the_meaning_of_its_table():
+async def test_an_error_is_explained_by_the_sdk():
     """Whichever call meets it: a 404 may be the fault of a URL."""
     meaning = Failure("the URL is wrong", code="wrongUrl")
     error = RuntimeError("odd")
