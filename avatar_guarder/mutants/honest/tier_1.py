@@ -288,10 +288,10 @@ class KeepsUnsent(Player):
         super().__init__(*arguments)
         self.unsent: list[bytes] = []
 
-    def refuses(self, pcm: bytes) -> bool:
+    def speak(self, pcm: bytes, turn_id: int | None, request_id: str) -> None:
         if not self.connected:
             self.unsent.append(pcm)
-        return super().refuses(pcm)
+        super().speak(pcm, turn_id, request_id)
 
 
 @breaks("dumps_received_audio")
