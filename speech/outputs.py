@@ -9,7 +9,6 @@ from typing import NamedTuple, Optional, Union
 
 from .playout import Playout, Request
 from .utterance import (
-    BYTES_PER_SAMPLE,
     KEPT_FACTOR,
     KEPT_MARGIN_S,
     LOST,
@@ -194,8 +193,6 @@ class AvatarOutput:
         """The service holds an open request of the first utterance."""
         self._is_connected = False
         self._step_at = float("inf")  # when the step in progress began
-        self._has_excess = False
-        """More than the bound waited when it began: that had been taken."""
         self._behind_since: Optional[float] = None
         """Since when the writer has had something to write."""
         self.joins_until: Optional[float] = None
@@ -253,8 +250,6 @@ class AvatarOutput:
         If the writer has no step, audio waits for another reason."""
         if not self._is_connected or now >= self.stalls_at:
             return False
-        if self.step is not None and not self._has_excess:
-            return False  # it may have to wait for long
         return (
             self._behind_since is None
             or now < self._behind_since + BEHIND_AFTER_S
@@ -277,7 +272,6 @@ class AvatarOutput:
         self.stop_joining(now)
         if self.interrupt_due:
             self.interrupt_due = False
-            self._has_excess = False
             self.step = Interrupt()
         elif self._has_audio_step():
             utterance = self.owner = self._backlog.queue[0]
@@ -288,11 +282,6 @@ class AvatarOutput:
                 self.joins_until = None
             is_end = utterance.is_closing and not utterance.left
             self.step = Send(audio, is_end)
-            room = size_of(
-                self._backlog.limits.max_buffered_s, utterance.bytes_per_s
-            )
-            waiting = self._backlog.totals.waiting * BYTES_PER_SAMPLE
-            self._has_excess = waiting > room
         self._step_at = now
         if self.step is not None and self._behind_since is None:
             self._behind_since = now

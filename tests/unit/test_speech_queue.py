@@ -11,11 +11,13 @@ from spatius_avatar_python.speech.intake import (
     OVERFLOW_LIMIT_S,
     OVERFLOW_PAUSE_S,
 )
+from spatius_avatar_python.speech.outputs import STALLED_AFTER_S
 from spatius_avatar_python.speech.playout import END_MARGIN_S, PLAYBACK_MARGIN_S
 from spatius_avatar_python.speech.utterance import MESSAGE_MS, Summary, Turn
 from speech_steps import (
     BYTES_PER_MS,
     FIRST,
+    RATE,
     SECOND,
     audio_of,
     check_sum,
@@ -215,18 +217,25 @@ def test_the_overflow_ends_with_a_connection_that_takes_audio():
     assert speech.totals.refused == 500 * BYTES_PER_MS // 2
 
 
-def test_a_call_that_waits_may_wait_for_long():
-    """The bound holds for audio that comes meanwhile."""
-    speech = make(max_buffered_s=1.0)
+def test_a_call_that_waits_for_long_has_the_bound():
+    """Audio that came before it was clear that the socket takes none is
+    refused down to the bound, the newest of it."""
+    speech = make(max_buffered_s=1.0, end_timeout_s=0.0)
     speech.connected()
     speech.frame(pcm(100), 0.0)
     speech.next(0.0)
-    speech.frame(pcm(2000), 0.0)
-    assert speech.waiting_s == 1.0
-    written(speech, 0.0)
-    audio = pcm(2000)
-    speech.frame(audio, 0.0)
-    assert audio_of(write(speech)).endswith(audio)
+    early = pcm(2000)
+    speech.frame(early, 0.0)
+    assert speech.waiting_s == pytest.approx(2.1)
+    assert speech.due_at == STALLED_AFTER_S
+    speech.tick(STALLED_AFTER_S)
+    assert speech.waiting_s == pytest.approx(1.0)
+    speech.frame(pcm(100), STALLED_AFTER_S)
+    assert speech.totals.refused == RATE * 1.2
+    written(speech, STALLED_AFTER_S)
+    kept = early[: len(early) * 9 // 20]
+    assert audio_of(write(speech)).endswith(kept)
+    check_sum(speech)
 
 
 # Rule 8: accounting
