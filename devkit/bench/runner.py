@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy
 
@@ -16,9 +16,10 @@ T = TypeVar("T")
 
 Rounds = Sequence[Sequence[float]]
 """The values of each round, of one side."""
-Statistic = Callable[[Sequence[float]], float]
+Statistic = Callable[[Any], float]
+"""Of an array of values."""
 
-RESAMPLES = 500
+RESAMPLES = 400
 COVERAGE_PERCENT = 90
 
 
@@ -130,10 +131,13 @@ def compare(
     The ratio is to the side `reference`; without one there is no ratio.
     """
 
+    values = {
+        side: [numpy.array(one) for one in its] for side, its in rounds.items()
+    }
+
     def figure(side: str, chosen: Sequence[int]) -> float:
-        return float(
-            statistic([one for at in chosen for one in rounds[side][at]])
-        )
+        those = [values[side][at] for at in chosen]
+        return float(statistic(numpy.concatenate(those)))
 
     def ratio_of(chosen: Sequence[int]) -> float:
         return figure("ours", chosen) / figure(reference, chosen)
