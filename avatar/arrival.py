@@ -19,16 +19,25 @@ connection may end without a word, and playback with it."""
 
 MISSED_AFTER_S = 1.0
 LOST_AT = 20
+LIMIT_S = LOST_AT * MISSED_AFTER_S
 """An answer is missed once in each `MISSED_AFTER_S`: from the first time on
 no more audio is taken for heard, at `LOST_AT` the connection is given up, as
 the SDK's own keepalive would later. Counted, since time passes in which this
 process cannot notice an answer."""
 
+PROVED_FOR_S = 2.0
+"""How long an answer or a confirmation shows that the service is there. Longer
+than between two pings while something is to be heard."""
+
 
 class Arrival:
-    """Sends the pings of a session, and tells `speech` how much has arrived."""
+    """Sends the pings of a session, and tells `speech` how much has arrived.
 
-    def __init__(self, speech: Speech) -> None:
+    `fallback_after_s` is how long speech waits for a session: one that was
+    silent before gets no longer for its first answer (0 = as long as any).
+    """
+
+    def __init__(self, speech: Speech, fallback_after_s: float) -> None:
         self.due_at = float("inf")
         """When `check` has something to do, inf for not before a write."""
         self.is_at_rest = True
@@ -39,6 +48,12 @@ class Arrival:
         self._session: Optional[Session] = None
         self._mark: Optional[Mark] = None  # of the ping that is not answered
         self._missed = 0
+        self._first_limit_s = LIMIT_S
+        if fallback_after_s:
+            limit_s = max(fallback_after_s, MISSED_AFTER_S)
+            self._first_limit_s = min(limit_s, LIMIT_S)
+        self._limit_s = LIMIT_S  # for the answer to the latest ping
+        self._interval_s = MISSED_AFTER_S  # counted as one missed answer
         self._answered_at = float("-inf")
 
     def check(self, session: Optional[Session], now: float) -> None:
@@ -84,16 +99,21 @@ class Arrival:
         self._mark = mark
         self._missed = 0
         self.is_at_rest = False
-        self.due_at = now + MISSED_AFTER_S
+        self._limit_s = LIMIT_S
+        if now >= max(session.ready_at, self._answered_at) + PROVED_FOR_S:
+            self._limit_s = self._first_limit_s
+        # Counted at least twice, however short the limit is.
+        self._interval_s = min(MISSED_AFTER_S, self._limit_s / 2)
+        self.due_at = now + self._interval_s
         if not session.ping():
             self.answered(now)
 
     def _miss(self, session: Session, now: float) -> None:
         self._missed += 1
-        self.due_at = now + MISSED_AFTER_S
+        self.due_at = now + self._interval_s
         self._speech.doubt(now)
-        if self._missed >= LOST_AT:
-            session.give_up(LOST_AT * MISSED_AFTER_S)
+        if self._missed * self._interval_s >= self._limit_s:
+            session.give_up(self._limit_s)
 
     def _forget(self) -> None:
         self.unanswered_since = None

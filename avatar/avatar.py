@@ -66,7 +66,7 @@ class Avatar:
             wake=self._drive,
         )
         self._writer = Writer(speech, clock)
-        self._arrival = Arrival(speech)
+        self._arrival = Arrival(speech, plan.fallback_after_s)
         self._presence = Presence(uid)
         self._fallback = Fallback(speech, voice, clock, plan.fallback_after_s)
         self._reporter = Reporter(
@@ -248,7 +248,7 @@ class Avatar:
                 self._enter(Event.OPENED, "joined")
         self._arrival.check(session, now)
         is_heard = session is not None and self._is_heard(session)
-        self._fallback.watch(is_heard, now)
+        self._fallback.watch(is_heard, now, self._arrival.unanswered_since)
         if session is not None and is_heard and self._writer.has_work(session):
             self._run(self._writer.write(session))
         if self._fallback.has_work(now):

@@ -55,9 +55,18 @@ class Fallback:
         """Have the voice speak at once: the avatar has failed for good."""
         self._is_on = True
 
-    def watch(self, has_session: bool, now: float) -> None:
+    def watch(
+        self,
+        has_session: bool,
+        now: float,
+        unanswered_since: Optional[float] = None,
+    ) -> None:
         """Decide who speaks: with a session the avatar, from the next
-        utterance on, else the voice, once speech has waited for too long."""
+        utterance on, else the voice, once speech has waited for too long.
+
+        Since `unanswered_since`, speech has waited for an answer of the
+        session that was lost.
+        """
         if has_session:
             self._is_on = self.is_standing_in = False
             self._waits_since = None
@@ -65,6 +74,8 @@ class Fallback:
             self._waits_since = None
         elif self._after_s and self._waits_since is None:
             self._waits_since = now
+            if unanswered_since is not None:
+                self._waits_since = unanswered_since
         if self._waits_since is None or self._is_on or self.is_missing:
             self.due_at = float("inf")
             return

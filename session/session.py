@@ -303,7 +303,7 @@ class Session:
     def give_up(self, silent_s: float) -> None:
         """Lose the session: the service has not answered for so long."""
         self._stalled(
-            f"Spatius has not answered for {silent_s:.0f} s", "websocket_ping"
+            f"Spatius has not answered for {silent_s:g} s", "websocket_ping"
         )
 
     def lose(self, failure: Failure) -> None:

@@ -379,7 +379,7 @@ class PlaybackReporter:
                     connection_id,
                     req_id,
                     change.state,
-                    round(change.played_ms),
+                    int(change.played_ms),  # not more than it was
                     change.reason,
                 )
             )

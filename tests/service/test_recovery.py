@@ -12,6 +12,7 @@ from scene import ALLOWANCE_MS, REWIND_MS, Scene, scene, virtually
 
 from devkit.motion_server import (
     AudioMessages,
+    BlackHole,
     Close,
     PlaybackSignals,
     Refuse,
@@ -214,6 +215,36 @@ async def test_a_peer_that_vanishes(after_s: float, speed: float) -> None:
         on.whole(max_repeat_ms=ALLOWANCE_MS + 8000)
         assert on.ends == [("tts-1", 1)]
         assert on.rig.totals.lost == 0
+
+
+@pytest.mark.parametrize("speed", [1, 20])
+@pytest.mark.parametrize("voice_wired", [False, True])
+@pytest.mark.parametrize("idle_s", [5, 60])
+@virtually
+async def test_an_idle_connection_that_is_half_open(
+    idle_s: float, voice_wired: bool, speed: float
+) -> None:
+    """Whatever comes first speaks: the voice once the answer has waited as
+    long as for a session, or a new session; never both."""
+    async with scene(voice_wired=voice_wired) as on:
+        await on.rig.state("ready")
+        await asyncio.sleep(idle_s)
+        on.server.now(BlackHole())
+        await asyncio.sleep(1)
+        began_s = on.clock.monotonic()
+        saying = asyncio.ensure_future(on.talk.utter(1, 4000, speed))
+        await on.until(lambda: on.rig.totals.voice or on.server.record.requests)
+        assert on.clock.monotonic() - began_s < 2.2
+        await saying
+        await on.silence()
+        await on.talk.utter(2, 1000, speed)
+        await on.silence()
+        on.whole(max_repeat_ms=0)
+        assert on.ends[-1] == ("tts-2", 1)
+        assert [reason for _, reason in on.ends] == [1, 1]
+        assert len(on.rig.errors) == 1
+        assert bool(on.rig.totals.voice) == voice_wired
+        assert on.rig.totals.sent / 24 >= 1000
 
 
 @virtually

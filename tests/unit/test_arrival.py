@@ -7,6 +7,7 @@ from spatius_avatar_python.avatar.arrival import (
     LOST_AT,
     MISSED_AFTER_S,
     PING_INTERVAL_S,
+    PROVED_FOR_S,
 )
 from spatius_avatar_python.avatar.supervisor import CLOSE_S
 from spatius_avatar_python.session.session import ABORTED_S
@@ -284,6 +285,83 @@ async def test_utterances_from_a_doubt_play_one_behind_the_other():
     assert len(stage.outbox.payloads("avatar_audio_end")) == 1
     await stage.clock.advance(0.02)
     assert len(stage.outbox.payloads("avatar_audio_end")) == 2
+    await stage.finish()
+
+
+@pytest.mark.parametrize(
+    ("fallback_after_s", "limit_s"),
+    [(0.3, MISSED_AFTER_S), (1.5, 1.5), (5.0, 5.0), (60.0, 20.0), (0.0, 20.0)],
+)
+async def test_a_session_that_was_silent_before_has_less_time_to_answer(
+    fallback_after_s: float, limit_s: float
+):
+    """It may have ended long ago: speech does not wait longer for its first
+    answer than it would for a session."""
+    stage = await ready(fallback_after_s=fallback_after_s, **RESUMED)
+    await stage.clock.advance(PROVED_FOR_S)
+    stage.service.answers_pings = False
+    stage.speak(pcm(1000), FIRST)
+    stage.speech_ends(FIRST)
+    await settle()
+    await stage.clock.advance(limit_s - 0.1)
+    assert stage.outbox.errors == []
+    stage.service.answers_pings = True
+    await stage.clock.advance(0.3)
+    (error,) = stage.outbox.errors
+    assert f"has not answered for {limit_s:g} s" in error["message"]
+    assert len(stage.service.sessions) == 2
+    assert len(stage.session.received) == 1000 * BYTES_PER_MS
+    await stage.finish()
+
+
+@pytest.mark.parametrize("proof", ["confirmation", "answer"])
+async def test_a_session_that_was_there_a_moment_ago_has_its_time(proof: str):
+    """A long write may be ahead of the ping."""
+    stage = await ready(fallback_after_s=1.5)
+    if proof == "answer":
+        await stage.clock.advance(60.0)
+        stage.speak(pcm(100), FIRST)
+        stage.speech_ends(FIRST)
+        await settle()
+    await stage.clock.advance(PROVED_FOR_S - 0.1)
+    stage.service.answers_pings = False
+    stage.speak(pcm(100), SECOND)
+    await settle()
+    await stage.clock.advance(LOST_AT - 0.1)
+    assert stage.outbox.errors == []
+    await stage.clock.advance(0.2)
+    assert len(stage.outbox.errors) == 1
+    await stage.finish()
+
+
+async def test_the_first_answer_is_not_missed_by_a_process_that_stood_still():
+    """It may wait in the socket."""
+    stage = await ready(fallback_after_s=1.5)
+    await stage.clock.advance(60.0)
+    stage.service.answers_pings = False
+    stage.speak(pcm(100), FIRST)
+    await settle()
+    stage.clock.jump(60.0)
+    await stage.clock.advance(0.5)
+    assert stage.outbox.errors == []
+    await stage.finish()
+
+
+async def test_the_voice_speaks_where_a_silent_session_does_not_answer():
+    """At the time at which it would without any session."""
+    stage = await ready(has_voice=True, fallback_after_s=1.5, **RESUMED)
+    await stage.clock.advance(60.0)
+    stage.service.answers_pings = False
+    stage.service.openings += ["hold"]
+    audio = pcm(1000)
+    stage.speak(audio, FIRST)
+    stage.speech_ends(FIRST)
+    await settle()
+    await stage.clock.advance(1.4)
+    assert stage.voice.said == b""
+    await stage.clock.advance(0.2)
+    assert stage.voice.said == audio
+    stage.session.release()
     await stage.finish()
 
 
