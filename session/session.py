@@ -406,6 +406,8 @@ class Session:
         if self._loss_in_opening is not None:
             raise SessionError(self._loss_in_opening)
         self.connection_id = clean_id(connection_id)
+        capabilities = getattr(self._session, "capabilities", ())
+        self._reports_states = "playback_state" in capabilities
         self.ready_at = self._clock.monotonic()
         self._watch_peer()
         return State.READY
@@ -677,7 +679,6 @@ class Session:
         except Exception:
             return
         if state in PLAYBACK_STATES:
-            self._reports_states = True
             self._on_playback(req_id, connection_id, state, played_ms, reason)
 
     def _on_playback(

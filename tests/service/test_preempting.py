@@ -17,6 +17,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.parametrize("delay_s", [0.0, 0.4])
 @pytest.mark.parametrize("sentences", [2, 5])
 @pytest.mark.parametrize(
     "signals",
@@ -30,11 +31,13 @@ pytestmark = [
 )
 @virtually
 async def test_sentences_are_whole_and_in_order(
-    signals: PlaybackSignals, sentences: int
+    signals: PlaybackSignals, sentences: int, delay_s: float
 ) -> None:
     """The first cut has the rest said again; there is no other one."""
     async with scene(
+        delay_s=delay_s,
         server={
+            "playback_delay_s": delay_s,
             "preempts": True,
             "capabilities": ("playback_state",),
             "playback_signals": signals,
