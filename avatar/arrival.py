@@ -111,7 +111,7 @@ class Arrival:
     def _miss(self, session: Session, now: float) -> None:
         self._missed += 1
         self.due_at = now + self._interval_s
-        self._speech.doubt(now)
+        self._speech.doubt()
         if self._missed * self._interval_s >= self._limit_s:
             session.give_up(self._limit_s)
 

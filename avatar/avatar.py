@@ -34,6 +34,10 @@ BURST_GAP_S = 0.0002
 WATCH_INTERVAL_S = 10.0
 """How often a session is looked after at least: its calls, its tokens."""
 
+DEFECT_PAUSE_S = 1.0
+"""How long after a defect of ours only the session is attended to: the part
+that has failed may fail each time."""
+
 
 class Avatar:
     """One avatar, from `start` to `stop`, through any number of sessions.
@@ -78,6 +82,8 @@ class Avatar:
         self._is_voice_given_up = False
         self._done: Optional[asyncio.Future[None]] = None  # while it stops
         self._is_closed = False
+        self._has_defect = False  # which was reported
+        self._paused_until = float("-inf")
         self._frame_at = float("-inf")
         self._is_burst = False  # frames wait for those that come with them
         # Kept, since the loop itself holds tasks weakly.
@@ -121,7 +127,7 @@ class Avatar:
         session = self._supervisor.session
         if session is not None and self._is_heard(session):
             await self._writer.write(session)
-        elif self._fallback.has_work(now):
+        elif self._fallback.has_work():
             await self._fallback.speak()
         # Mostly a frame continues an utterance and has left by now: nothing
         # else is due then, nor anything earlier than before.
@@ -189,8 +195,8 @@ class Avatar:
         self._drive()
         await wait_until(self._clock, deadline_at, self._done)
         self._supervisor.abort()
-        self._close(self._clock.monotonic())
         self._alarm.cancel()
+        self._close(self._clock.monotonic())
 
     # Questions
 
@@ -215,16 +221,13 @@ class Avatar:
         try:
             if self._done is not None:
                 self._close(now)
-            self._advance(now)
-        except Exception as error:  # a defect of ours; say so, and stay quiet
-            self._give_up(
-                Failure(
-                    f"the avatar stopped on an internal error: {error!r}",
-                    fatal=True,
-                ),
-                now,
-            )
-        self._set_alarm(now)
+            if now >= self._paused_until:
+                self._advance(now)
+            else:
+                self._step(now)
+            self._set_alarm(now)
+        except Exception as error:
+            self._take_defect(error, now)
         if self._done is not None and self._supervisor.is_done:
             if not self._done.done():
                 self._done.set_result(None)
@@ -238,9 +241,7 @@ class Avatar:
         self._speech.tick(now)
         if self._speech.has_waiting:
             self._supervisor.want()
-        if self._has_started:
-            while (event := self._supervisor.step(now)) is not None:
-                self._take(event, now)
+        self._step(now)
         session = self._supervisor.session
         if self._is_unseen and not self._presence.is_absent:
             self._is_unseen = False
@@ -251,13 +252,39 @@ class Avatar:
         self._fallback.watch(is_heard, now, self._arrival.unanswered_since)
         if session is not None and is_heard and self._writer.has_work(session):
             self._run(self._writer.write(session))
-        if self._fallback.has_work(now):
+        if self._fallback.has_work():
             self._run(self._fallback.speak())
         self._watch_voice(now)
         self._reporter.tick(
             now, self._speech.turn, self._supervisor.is_in_outage(now)
         )
         self._report()
+
+    def _step(self, now: float) -> None:
+        """Open, renew or close the session, as far as it is due."""
+        if self._has_started:
+            while (event := self._supervisor.step(now)) is not None:
+                self._take(event, now)
+
+    def _take_defect(self, error: BaseException, now: float) -> None:
+        """Give up on a defect of ours: report it once, close the session."""
+        self._paused_until = now + DEFECT_PAUSE_S
+        try:
+            if not self._has_defect:
+                self._has_defect = True
+                self._give_up(
+                    Failure(
+                        f"the avatar stopped on an internal error: {error!r}",
+                        fatal=True,
+                    ),
+                    now,
+                )
+            self._step(now)
+            self._set_alarm(now)
+        except Exception:  # the same, most likely
+            self._supervisor.abort()
+            if self._done is None:
+                self._alarm.set(self._paused_until)
 
     def _is_heard(self, session: Session) -> bool:
         """Return whether to speak through a session: it is ready, and the
@@ -319,10 +346,10 @@ class Avatar:
     def _give_up(self, failure: Failure, now: float) -> None:
         self._supervisor.give_up()
         self._reporter.failed(failure, self._speech.turn)
-        if not self._writer.is_writing:  # as always, but for a defect of ours
-            self._speech.connection_lost(now)
         self._fallback.switch_on()
         self._enter(Event.FAIL, failure.code or "failed")
+        if not self._writer.is_writing:  # as always, but for a defect of ours
+            self._speech.connection_lost(now)
 
     def _watch_voice(self, now: float) -> None:
         """Report that the voice stands in, or that there is none."""
@@ -370,8 +397,12 @@ class Avatar:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            self._drive()
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._take_defect(error, self._clock.monotonic())
+        self._drive()
 
     def _go_off(self) -> None:
         self._alarm.cancel()
@@ -385,12 +416,13 @@ class Avatar:
         """Have the alarm go off in time for the next thing that is due."""
         soonest = min(
             self._speech.due_at,
-            self._supervisor.due_at,
             self._arrival.due_at,
             self._fallback.due_at,
             self._presence.due_at,
             self._reporter.due_at,
         )
+        soonest = max(soonest, self._paused_until)
+        soonest = min(soonest, self._supervisor.due_at)
         session = self._supervisor.session
         if session is not None:
             soonest = min(soonest, session.due_at, now + WATCH_INTERVAL_S)

@@ -84,12 +84,12 @@ class Fallback:
             self._is_on = True
             self.due_at = float("inf")
 
-    def has_work(self, now: float) -> bool:
+    def has_work(self) -> bool:
         """Return whether `speak` would say something."""
         return (
             not self.is_missing
             and not self._is_speaking
-            and self._speech.has_voice_step(now, self._is_on)
+            and self._speech.has_voice_step(self._is_on)
         )
 
     async def speak(self) -> None:

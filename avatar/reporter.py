@@ -56,10 +56,6 @@ class Outbox(Protocol):
         """Log a line, with `fields` for programs that read the log."""
         ...
 
-    def add_secrets(self, secrets: list[str]) -> None:
-        """Keep these out of all messages and log lines."""
-        ...
-
 
 class Reporter:
     """Renders reports, and sends and logs them through `outbox`.
@@ -126,7 +122,6 @@ class Reporter:
 
     def opened(self, session: Session) -> None:
         """Report a session that is ready."""
-        self._outbox.add_secrets(session.secrets())
         self._connection_id = session.connection_id
         delay_ms = (session.ready_at - session.opened_at) * 1000
         self._outbox.send(

@@ -165,7 +165,7 @@ def _problem_of(
     if not is_form_right:
         advice.append("Have the TTS send signed 16-bit mono PCM")
     if not is_rate_right:
-        advice.append(_advice_on_rate(rate, rates_hz))
+        advice.append(_advice_on_rate(rates_hz))
     return (
         f"pcm_frames of {rate} Hz, {layout}, {8 * width} bit are refused: "
         f"expected {rates} Hz, mono, {8 * BYTES_PER_SAMPLE} bit. "
@@ -173,7 +173,7 @@ def _problem_of(
     )
 
 
-def _advice_on_rate(rate: int, rates_hz: tuple[int, ...]) -> str:
+def _advice_on_rate(rates_hz: tuple[int, ...]) -> str:
     """Return how to bring the rates of the TTS and the avatar together."""
     if len(rates_hz) != 1:  # "auto" is configured
         return "Set the TTS to one of these rates"

@@ -219,11 +219,6 @@ class Session:
             return float("inf")
         return self._call_since + STALL_LIMIT_S
 
-    def secrets(self) -> list[str]:
-        """Return the secrets that this session got from the service."""
-        token = getattr(self._session, "_session_token", None)
-        return [str(token)] if token else []
-
     def take_events(self) -> list[Event]:
         """Return the events since the last call."""
         events, self._events = self._events, []
@@ -427,7 +422,9 @@ class Session:
         until = self.began_at + CONSOLE_DEADLINE_S + OWN_TIMEOUT_S
         await self._within(self._session.init(), lambda: (until, _NO_CONSOLE))
         self._has_token = True
-        self._add_secrets(self.secrets())
+        token = getattr(self._session, "_session_token", None)
+        if token:
+            self._add_secrets([str(token)])
 
     async def _start(self) -> str:
         """Run the SDK's start; cancelled while it closes a connection that

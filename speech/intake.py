@@ -218,9 +218,7 @@ class Fence:
         """Keep out audio without a turn no more."""
         self._cuts.pop(None, None)
 
-    def reuse(
-        self, turn: Optional[Turn], now: float, events: list[Event]
-    ) -> None:
+    def reuse(self, turn: Optional[Turn], events: list[Event]) -> None:
         """Take audio of a turn that is not stale any more, and report once
         that its id is used again without a request."""
         if turn is None or self._find(turn) is None:
@@ -340,7 +338,7 @@ class Intake:
     ) -> Utterance:
         """Open an utterance for a frame of `size` bytes; the one before must
         have ended."""
-        self.fence.reuse(turn, now, self._events)
+        self.fence.reuse(turn, self._events)
         request_id, opened_at = "", now
         begun = self.begun
         is_begun = (

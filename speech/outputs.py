@@ -614,19 +614,13 @@ class VoiceOutput:
         self._backlog = backlog
         self._avatar = avatar
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether the first utterance has changed to the voice."""
-        queue = self._backlog.queue
-        return bool(queue) and queue[0].output == "voice"
-
     def takes_audio(self, now: float) -> bool:
         """Return whether the voice takes audio as fast as it comes."""
         return self._speaks and (
             self.step is None or now < self._began_at + STALLED_AFTER_S
         )
 
-    def has_step(self, now: float, may_begin: bool) -> bool:
+    def has_step(self, may_begin: bool) -> bool:
         """Return whether `next` has something to do."""
         queue = self._backlog.queue
         if self.step is not None or not queue or not self._avatar.is_silent:

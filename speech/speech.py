@@ -300,14 +300,9 @@ class Speech:
 
     # The voice's writer: the same for the voice.
 
-    @property
-    def voice_has_begun(self) -> bool:
-        """Whether the first utterance has changed to the voice."""
-        return self._voice.has_begun
-
-    def has_voice_step(self, now: float, may_begin: bool) -> bool:
+    def has_voice_step(self, may_begin: bool) -> bool:
         """Return whether `next_voice` has something to do."""
-        return self._voice.has_step(now, may_begin)
+        return self._voice.has_step(may_begin)
 
     def next_voice(self, now: float, may_begin: bool = True) -> Optional[Say]:
         """Return the voice's next step, None if there is none now.
@@ -343,7 +338,7 @@ class Speech:
         self._avatar.playout.arrived(mark, now)
         self._backlog.update(self._avatar.playout, now)
 
-    def doubt(self, now: float) -> None:
+    def doubt(self) -> None:
         """The service does not answer: until it does, no audio since its
         latest answer counts as heard."""
         self._avatar.playout.doubt()

@@ -127,7 +127,6 @@ class FakeOutbox:
         self.lines: list[tuple[str, str]] = []
         self.fields: list[tuple[str, dict[str, Any]]] = []
         """Of the log lines that have any, with their categories."""
-        self.secrets: list[str] = []
 
     def send(self, name: str, payload: dict[str, Any]) -> None:
         self.sent.append((name, payload))
@@ -142,9 +141,6 @@ class FakeOutbox:
         self.lines.append((level, text))
         if fields:
             self.fields.append((category, fields))
-
-    def add_secrets(self, secrets: list[str]) -> None:
-        self.secrets += secrets
 
     @property
     def names(self) -> list[str]:

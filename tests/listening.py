@@ -175,7 +175,7 @@ class Walk:
         """Carry out all steps due, as the writers do."""
         if self.connected:
             self.write_all(10_000)
-        if self.speech.voice_has_begun:
+        if self.speech.has_voice_step(may_begin=False):
             self.say_all(10_000)
 
     # The service
@@ -244,7 +244,7 @@ class Walk:
         for chunk in self.avatar.chunks:
             if chunk.said.turn in reported:
                 self.heard.update(chunk.numbers)
-        self.speech.doubt(self.now)
+        self.speech.doubt()
         self.sleep_until(until)
         if vanishes or seconds > 20:
             self.lose_connection(since, vanishes)

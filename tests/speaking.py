@@ -109,7 +109,7 @@ class Speaking:
 
     def silent(self, seconds: float) -> None:
         """Let time pass in which the service answers no ping."""
-        self.speech.doubt(self.now)
+        self.speech.doubt()
         self.wait(seconds)
 
     def answer(self) -> None:

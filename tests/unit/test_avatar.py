@@ -237,23 +237,56 @@ async def test_stop_as_the_session_becomes_ready():
     assert stage.outbox.errors == []
 
 
-async def test_defect_of_ours_is_one_failure(monkeypatch: pytest.MonkeyPatch):
-    """The session is closed, and no further attempt is made."""
-    stage = await ready()
+DEFECTS = (
+    "arrived",
+    "close",
+    "connection_lost",
+    "mark",
+    "next",
+    "tick",
+    "written",
+)
+"""Methods of `Speech` that the driver calls."""
 
-    def tick(now: float) -> None:
+
+@pytest.mark.parametrize("lasts", [False, True], ids=["once", "each time"])
+@pytest.mark.parametrize("name", DEFECTS)
+async def test_defect_of_ours_is_one_failure(
+    monkeypatch: pytest.MonkeyPatch, name: str, lasts: bool
+):
+    """It is reported once, the session is closed, no attempt follows, and
+    the loop is not kept busy."""
+    stage = await ready()
+    calls = 0
+
+    def fail(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if not lasts:
+            patched.undo()
         raise ZeroDivisionError
 
     with monkeypatch.context() as patched:
-        patched.setattr(stage.speech, "tick", tick)
+        patched.setattr(stage.speech, name, fail)
+        # The avatar itself writes what it makes of it: no handler waits.
+        await stage.lose(LOST)
+        stage.speak(pcm(500), FIRST)
         stage.speech_ends(FIRST)
-        await settle()
-    await stage.clock.advance(100.0)
-    assert stage.outbox.states == ["connecting", "ready", "failed"]
-    assert len(stage.outbox.errors) >= 1
-    assert "ZeroDivisionError" in stage.outbox.errors[0]["message"]
-    assert stage.session.closes == 1
-    await stage.stopped("failed")
+        await stage.clock.advance(10.0)
+        is_live = [session.is_live for session in stage.service.sessions]
+        assert name == "close" or not any(is_live)
+        await stage.clock.run(stage.stop())
+        await stage.clock.advance(100.0)
+        assert 1 <= calls <= 250
+    [failure] = [
+        error["message"]
+        for error in stage.outbox.errors
+        if "ZeroDivisionError" in error["message"]
+    ]
+    assert "internal error" in failure
+    assert stage.outbox.states[-1] == "failed"
+    assert stage.clock.pending() == 0
+    assert len(stage.service.sessions) <= 2
 
 
 async def test_stop_drops_a_blocked_connection_early():

@@ -134,7 +134,7 @@ def test_nothing_waits_in_doubt():
     speaking = Speaking()
     speaking.speak(1500, end=False, turn=TURN)
     speaking.write()
-    speaking.speech.doubt(speaking.now)
+    speaking.speech.doubt()
     audio = speaking.speak(FRAME_MS, end=False, turn=TURN)
     assert audio_of(speaking.write()) == audio
 

@@ -116,12 +116,12 @@ def test_an_utterance_stays_with_the_voice_to_its_end():
     speaking = Speaking()
     speaking.speak(1000, end=False)
     assert len(speaking.say(most=10)) == 10
-    assert speaking.speech.voice_has_begun
+    assert speaking.speech.has_voice_step(may_begin=False)
     assert speaking.write() == []
     speaking.speak(100)
     assert speaking.write() == []
     assert len(speaking.say()) == 100
-    assert not speaking.speech.voice_has_begun
+    assert not speaking.speech.has_voice_step(may_begin=False)
 
 
 def test_the_avatar_waits_until_the_voice_has_been_heard():
@@ -284,7 +284,7 @@ def test_without_a_voice_the_audio_is_put_back():
     say = speaking.speech.next_voice(speaking.now)
     assert say is not None
     speaking.speech.voice_failed(say)
-    assert not speaking.speech.voice_has_begun
+    assert not speaking.speech.has_voice_step(may_begin=False)
     assert audio_of(speaking.write()) == audio
 
 
