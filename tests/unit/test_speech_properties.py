@@ -256,13 +256,13 @@ class SpeechMachine(RuleBasedStateMachine):
             self.timed_out = None
             if begun is not None and is_of(turn, request_id, begun):
                 self.begun = None
-            if is_end:
+            if said is not None and is_end:
                 said.request_id = said.request_id or request_id
         if is_end and cut:
             self.refusing = False
             self.model_drop()
             self.flushed.pop(None, None)
-        elif is_end:
+        elif said is not None and is_end:
             self.end_said(said)
             self.open = None
 
