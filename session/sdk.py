@@ -135,12 +135,13 @@ class _Aiohttp:
 
     def ClientSession(self, **options: Any) -> Any:
         console = _console.get()
-        tracing = self._aiohttp.TraceConfig()
-        tracing.on_request_end.append(_keep_headers)
-        options["trace_configs"] = [tracing]
-        _, proxy = _proxy_of(console.url if console else "")
-        if _is_http(proxy):
-            options["proxy"] = proxy
+        if console is not None:  # else another extension uses the SDK
+            tracing = self._aiohttp.TraceConfig()
+            tracing.on_request_end.append(_keep_headers)
+            options["trace_configs"] = [tracing]
+            _, proxy = _proxy_of(console.url)
+            if _is_http(proxy):
+                options["proxy"] = proxy
         return self._aiohttp.ClientSession(**options)
 
 
