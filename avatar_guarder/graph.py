@@ -438,12 +438,13 @@ def play(
     Raises `Broken`, `Unusable`, and exceptions of the script.
     """
     outcome: list[Any] = []
-    tester = _tester_of(graph)
-    tester.set_test_mode_single(addon, json.dumps(properties))
-    tester.set_timeout(int(timeout_s * 1_000_000))
 
     def run() -> None:
         try:
+            # The runtime wants a tester to run on the thread that made it.
+            tester = _tester_of(graph)
+            tester.set_test_mode_single(addon, json.dumps(properties))
+            tester.set_timeout(int(timeout_s * 1_000_000))
             outcome.append(tester.run())
         except BaseException as error:
             outcome.append(error)

@@ -8,6 +8,7 @@
 import html
 import importlib.util
 import json
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
@@ -139,7 +140,7 @@ def as_html(about: About, verdicts: Sequence[Verdict]) -> str:
     gap: .1rem 1rem; }}
   dt {{ opacity: .75; }} dd {{ margin: 0; }}
   article {{ border-top: 1px solid #8884; padding: .6rem 0; }}
-  h2 {{ font-size: 1rem; margin: 0; }}
+  h1 {{ font-size: 1.4rem; }} h2 {{ font-size: 1rem; margin: 0; }}
   p {{ margin: .2rem 0; }}
   pre {{ font-size: .8rem; overflow-x: auto; white-space: pre; }}
   small {{ opacity: .75; }}
@@ -168,10 +169,15 @@ def _html_row(verdict: Verdict) -> str:
         f'<article><h2><span class="{verdict.outcome.replace(" ", "-")}">'
         f"{html.escape(verdict.outcome)}</span> "
         f"<code>{html.escape(rule.name)}</code></h2>{how}{detail}"
-        f"<p>{html.escape(rule.sentence)}</p>"
-        f"<p><small>Tier {rule.tier}. {html.escape(rule.why)}</small></p>"
+        f"<p>{_html_text(rule.sentence)}</p>"
+        f"<p><small>Tier {rule.tier}. {_html_text(rule.why)}</small></p>"
         "</article>"
     )
+
+
+def _html_text(text: str) -> str:
+    """Return a sentence of a rule, its names as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def rules_table() -> str:
