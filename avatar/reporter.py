@@ -22,6 +22,7 @@ from ..speech import (
     Turn,
     TurnIdReused,
 )
+from ..speech.intake import TURN_REUSE_LIMIT_S
 from .events import OutageLasts
 
 SERVICE_ERROR_DELAY_S = 0.5
@@ -390,8 +391,6 @@ class Reporter:
 
 
 def _turn_id_reused(turn: Turn) -> str:
-    from ..speech.intake import TURN_REUSE_LIMIT_S
-
     return (
         f"turn_id {turn.id} was cut by a barge-in more than "
         f"{TURN_REUSE_LIMIT_S:.0f} s ago and is used again, without a "

@@ -228,7 +228,7 @@ class Supervisor:
             return self._sleep()
         if self._is_asleep:
             if not self._is_wanted:
-                self._tend_spare_asleep(now)
+                self._refresh_spare_asleep(now)
                 return None
             self._is_asleep = False
             return Wanted("wake")
@@ -286,7 +286,7 @@ class Supervisor:
                 return self._begin_to_serve(session)
             reason, self.due_at = self._reason_to_end(session, now)
             if not reason and not self._is_over:
-                self._tend_spare(session, now)
+                self._refresh_spare(session, now)
                 return None
             self._end_reason = reason
             session.retire()
@@ -346,7 +346,7 @@ class Supervisor:
             since, session.sample_rate
         )
 
-    def _tend_spare(self, session: Session, now: float) -> None:
+    def _refresh_spare(self, session: Session, now: float) -> None:
         """Have the next session's token fetched while nothing is said."""
         if not self._speech.is_idle(now):
             return
@@ -358,7 +358,7 @@ class Supervisor:
         if now >= due_at:
             self._spare.make(self._open_session(self._wake, rate))
 
-    def _tend_spare_asleep(self, now: float) -> None:
+    def _refresh_spare_asleep(self, now: float) -> None:
         """Keep a token at hand, so that a wake-up is a single handshake.
 
         Not before the first session: until then nothing is wanted of Spatius.

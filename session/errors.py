@@ -486,10 +486,16 @@ class _Facts(NamedTuple):
     code: str
     phase: str
     status: Optional[int]
+    closed_with: Optional[int]
+    """The close code of the connection."""
     close_code: Optional[int]
+    """The same, or the one that a server_error announces."""
     server_code: str
+    vendor_message: str
     words: str
+    """The service's, in lower case, with the body of a refused upgrade."""
     errors: str
+    """The class names of the error and its causes."""
     surroundings: Surroundings
 
     def fit(self, row: Row) -> bool:
@@ -520,6 +526,45 @@ def failure_of(
     error: BaseException, surroundings: Surroundings = Surroundings()
 ) -> Failure:
     """Return the failure that an exception of the SDK stands for."""
+    facts = _facts_of(error, surroundings)
+    phase, status = facts.phase, facts.status
+    meaning = next(row.meaning for row in ROWS if facts.fit(row))
+    code = meaning.code or facts.code
+    # The reason of a close does not matter.
+    is_closed = (
+        facts.code == "connectionClosed" or facts.closed_with is not None
+    )
+    is_harmless = (
+        meaning.outcome == "harmless" and phase == RUNTIME and not is_closed
+    )
+    is_final = meaning.outcome == "fatal"
+    rejected_upgrade = facts.close_code == 4010 or (
+        phase == UPGRADE and status == 401
+    )
+    return Failure(
+        message=_message_of(meaning, code, facts),
+        fatal=is_final,
+        ends_session=not is_harmless,
+        code=code if facts.closed_with is None else str(facts.closed_with),
+        vendor_message=facts.vendor_message,
+        phase=phase,
+        connection_id=clean_id(getattr(error, "connection_id", None)),
+        req_id=clean_id(getattr(error, "req_id", None)),
+        rejected_upgrade=rejected_upgrade,
+        retry_slowly=meaning.outcome == "retry_slowly",
+        retry_after_s=_retry_after_s(
+            _causes_of(error), surroundings, phase, status
+        ),
+        idle=meaning.outcome == "idle",
+        reached_time_limit=meaning is TIME_LIMIT,
+        keeps_token=phase == UPGRADE
+        and not (is_final or rejected_upgrade or code in _TOKEN_CODES),
+        is_configuration=meaning.is_configuration,
+    )
+
+
+def _facts_of(error: BaseException, surroundings: Surroundings) -> _Facts:
+    """Read an exception of the SDK by its attributes."""
     sdk_code = getattr(error, "code", "")
     code = str(getattr(sdk_code, "value", sdk_code))
     phase = str(getattr(error, "phase", ""))
@@ -540,61 +585,41 @@ def failure_of(
     if isinstance(error, ValueError) and "connection" in vendor_message:
         # The SDK forgets a closed connection and then misses it.
         code, phase = "connectionClosed", "websocket_send"
-    # Its reason does not matter.
-    is_closed = code == "connectionClosed" or close_code is not None
-    fate = close_code or _announced_by(server_code)
-    body = _body_of(error)
-    facts = _Facts(
+    return _Facts(
         code=code,
         phase=phase,
         status=status,
-        close_code=fate,
+        closed_with=close_code,
+        close_code=close_code or _announced_by(server_code),
         server_code=server_code,
-        words=f"{vendor_message} {body}".lower(),
+        vendor_message=vendor_message,
+        words=f"{vendor_message} {_body_of(error)}".lower(),
         errors=" ".join(f"{type(each).__name__}'" for each in causes),
         surroundings=surroundings,
     )
-    meaning = next(row.meaning for row in ROWS if facts.fit(row))
-    code = meaning.code or code
 
+
+def _message_of(meaning: Meaning, code: str, facts: _Facts) -> str:
+    """Return the meaning's text with the details and the service's words."""
+    surroundings = facts.surroundings
     text = meaning.text.format(proxy=_proxy(surroundings))
     if meaning is CLOCK_BEHIND:
         text += _clock_error(surroundings)
-    details = [f"HTTP {status}"] if status is not None else []
-    if close_code is not None:
-        details.append(f"close code {close_code}")
+    details = []
+    if facts.status is not None:
+        details.append(f"HTTP {facts.status}")
+    if facts.closed_with is not None:
+        details.append(f"close code {facts.closed_with}")
     if meaning is UNREACHABLE and surroundings.proxy_variable:
         details.append(f"through the proxy of {surroundings.proxy_variable}")
     if details:
         text += f" ({', '.join(details)})"
-    if vendor_message not in text:
+    if facts.vendor_message not in text:
         # If Spatius was not reached, the words are the SDK's own.
         is_spatius = meaning.is_spatius and code != "connectionFailed"
         who = "Spatius" if is_spatius else "The SDK"
-        text += f". {who} says: {vendor_message}"
-    is_harmless = (
-        meaning.outcome == "harmless" and phase == RUNTIME and not is_closed
-    )
-    rejected_upgrade = fate == 4010 or (phase == UPGRADE and status == 401)
-    is_final = meaning.outcome == "fatal"
-    return Failure(
-        message=text,
-        fatal=is_final,
-        ends_session=not is_harmless,
-        code=str(close_code) if close_code is not None else code,
-        vendor_message=vendor_message,
-        phase=phase,
-        connection_id=clean_id(getattr(error, "connection_id", None)),
-        req_id=clean_id(getattr(error, "req_id", None)),
-        rejected_upgrade=rejected_upgrade,
-        retry_slowly=meaning.outcome == "retry_slowly",
-        retry_after_s=_retry_after_s(causes, surroundings, phase, status),
-        idle=meaning.outcome == "idle",
-        reached_time_limit=meaning is TIME_LIMIT,
-        keeps_token=phase == UPGRADE
-        and not (is_final or rejected_upgrade or code in _TOKEN_CODES),
-        is_configuration=meaning.is_configuration,
-    )
+        text += f". {who} says: {facts.vendor_message}"
+    return text
 
 
 def _causes_of(error: BaseException) -> list[BaseException]:

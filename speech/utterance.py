@@ -71,8 +71,9 @@ class Totals:
     received = sent + voice + flushed + refused + stopped + lost + waiting.
     `voice` was said without the avatar, `flushed` was cut by a barge-in
     before it was written, `refused` found no room, or no output that would
-    ever speak, `stopped` waited at the stop or came after it, `lost` was written and never heard. `resent` is
-    audio that was written twice, apart from the sum. Methods take bytes.
+    ever speak, `stopped` waited at the stop or came after it, `lost` was
+    written and never heard. `resent` is audio that was written twice, apart
+    from the sum. Methods take bytes.
     """
 
     received: int = 0
@@ -151,7 +152,7 @@ class Totals:
 
 
 @dataclass(slots=True, eq=False)
-class Tape:
+class AudioBuffer:
     """Audio in order; sizes and positions are in bytes.
 
     It goes from `frames` by `take` to its writer, and with `advance`
@@ -473,7 +474,7 @@ class Counts:
 
 
 @dataclass(slots=True, eq=False)
-class Utterance(Tape):
+class Utterance(AudioBuffer):
     """The audio up to one end of speech, and how far it got.
 
     Times are monotonic seconds.

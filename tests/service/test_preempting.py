@@ -41,7 +41,7 @@ async def test_sentences_are_whole_and_in_order(
             "preempts": True,
             "capabilities": ("playback_state",),
             "playback_signals": signals,
-        }
+        },
     ) as on:
         await on.rig.state("ready")
         for turn_id in range(sentences):
