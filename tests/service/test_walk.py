@@ -256,7 +256,7 @@ class Walk:
         """Flush a few times, let the TTS send its late frames, and go on."""
         # Where the utterance may have timed out, late frames are new ones.
         silent_s = self.clock.monotonic() - self.last_audio_s
-        was_open = self.is_open and silent_s < 1.4
+        was_open, goes_on = self.is_open, silent_s < 1.4
         # Hostile frames are audio that was open as well.
         was_hostile = self.clock.monotonic() - self.last_hostile_s < 1.4
         for _ in range(self.rng.randrange(1, 4)):
@@ -264,7 +264,7 @@ class Walk:
             self.flushes += 1
             await self.talk.flush()
         self.is_open = False
-        if was_open and self.rng.random() < 0.6:
+        if was_open and goes_on and self.rng.random() < 0.6:
             for _ in range(self.rng.randrange(1, 4)):
                 self.note("late")
                 await self.send_audio(self.rng.randbytes(480))
