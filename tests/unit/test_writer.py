@@ -19,6 +19,7 @@ from fakes import LOST, settle
 from spatius_avatar_python.avatar.avatar import BURST_GAP_S
 from spatius_avatar_python.session.errors import Failure
 from spatius_avatar_python.session.session import STALL_LIMIT_S
+from spatius_avatar_python.speech.outputs import JOIN_AHEAD_S, JOIN_WAIT_S
 from spatius_avatar_python.speech.playout import END_MARGIN_S
 from spatius_avatar_python.speech.utterance import MESSAGE_MS
 
@@ -49,6 +50,22 @@ async def test_frames_are_sent_in_order():
     await settle()
     assert stage.session.received == b"".join(frames)
     assert len(stage.session.requests) == len(stage.session.ended) == 1
+    await stage.finish()
+
+
+async def test_frame_waits_for_others_for_a_moment():
+    """With a second ahead at the service, and no frame behind it."""
+    stage = await ready()
+    ahead, frame = pcm(int(JOIN_AHEAD_S * 1000) + 500), pcm(10)
+    stage.speak(ahead, FIRST)
+    await settle()
+    await stage.clock.advance(0.1)
+    assert stage.session.received == ahead
+    stage.speak(frame, FIRST)
+    await settle()
+    assert stage.session.received == ahead
+    await stage.clock.advance(JOIN_WAIT_S)
+    assert stage.session.received == ahead + frame
     await stage.finish()
 
 
