@@ -61,7 +61,7 @@ def pcm(ms: int) -> bytes:
 
 
 @dataclass
-class Stage:
+class AvatarStage:
     """An avatar and all that it meets."""
 
     clock: FakeClock
@@ -182,7 +182,7 @@ def set_up(
     resume_within_s: float = 0.0,
     uid: int = 0,
     **plan: Any,
-) -> Stage:
+) -> AvatarStage:
     """Return a stage that has not been started; `plan` is for `Plan`."""
     clock = FakeClock()
     voice = FakeVoice(has_voice)
@@ -206,10 +206,10 @@ def set_up(
         rng=random.Random(seed),
         uid=uid,
     )
-    return Stage(clock, service, outbox, voice, speech, avatar)
+    return AvatarStage(clock, service, outbox, voice, speech, avatar)
 
 
-async def ready(**options: Any) -> Stage:
+async def ready(**options: Any) -> AvatarStage:
     """Return a stage whose avatar is connected."""
     stage = set_up(**options)
     await stage.start()
@@ -217,7 +217,7 @@ async def ready(**options: Any) -> Stage:
     return stage
 
 
-async def held(**options: Any) -> Stage:
+async def held(**options: Any) -> AvatarStage:
     """Return a stage whose first send waits for the socket."""
     stage = await ready(**options)
     stage.service.calls.append("hold")
@@ -227,7 +227,7 @@ async def held(**options: Any) -> Stage:
     return stage
 
 
-async def without_session(**options: Any) -> Stage:
+async def without_session(**options: Any) -> AvatarStage:
     """Return a stage whose session was lost, and whose next one waits."""
     options = {
         "has_voice": True,
@@ -241,7 +241,7 @@ async def without_session(**options: Any) -> Stage:
     return stage
 
 
-def say(stage: Stage, ms: int, turn: Any = FIRST) -> bytes:
+def say(stage: AvatarStage, ms: int, turn: Any = FIRST) -> bytes:
     """Have a whole utterance said."""
     audio = pcm(ms)
     stage.speak(audio, turn)

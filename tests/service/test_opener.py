@@ -45,7 +45,7 @@ class MovedClock(SystemClock):
         return NOW_S + self.ahead_s
 
 
-class Stage:
+class OpenerStage:
     """An opener for `server`, and the sessions that it makes."""
 
     def __init__(self, server: MotionServer, **changed: Any) -> None:
@@ -97,7 +97,7 @@ class Stage:
 
 async def test_each_session_has_tokens_of_its_own(motion_server):
     """They are new, end with the session, and are known as secrets."""
-    stage = Stage(motion_server, session_expire_minutes=10)
+    stage = OpenerStage(motion_server, session_expire_minutes=10)
     for ahead_s in (0.0, 60.0):
         stage.clock.ahead_s = ahead_s
         await stage.closed(await stage.ready())
@@ -115,7 +115,7 @@ async def test_token_builder_that_is_missing_is_named(
 ):
     """An app may have the SDK of another extension, and not this package."""
     monkeypatch.setitem(sys.modules, "agora_token_builder", None)
-    stage = Stage(motion_server)
+    stage = OpenerStage(motion_server)
     session = stage.session()
     session.open()
     failure = await stage.lost(session)
@@ -127,7 +127,7 @@ async def test_token_builder_that_is_missing_is_named(
 
 async def test_prepared_session_needs_no_console(motion_server):
     """A prepared session opens while the console is down."""
-    stage = Stage(motion_server)
+    stage = OpenerStage(motion_server)
     session = stage.session()
     session.prepare()
     await stage.until(lambda: session.has_token)
@@ -141,7 +141,7 @@ async def test_prepared_session_needs_no_console(motion_server):
 
 async def test_token_is_kept_while_the_ingress_is_down(motion_server):
     """The next attempt of the same session makes no console call."""
-    stage = Stage(motion_server)
+    stage = OpenerStage(motion_server)
     motion_server.faults.upgrade(Refuse(503))
     session = stage.session()
     session.open()
@@ -161,7 +161,7 @@ async def test_token_is_kept_while_the_ingress_is_down(motion_server):
 )
 async def test_code_of_a_restart_is_read(motion_server, close_code, code):
     """A service that restarts says so with 1001 or 1012."""
-    stage = Stage(motion_server)
+    stage = OpenerStage(motion_server)
     session = await stage.ready()
     motion_server.now(Close(close_code))
     failure = await stage.lost(session)
@@ -179,7 +179,7 @@ async def test_call_that_meets_a_close_says_why(motion_server):
     frame; TCP ends late, since the peer is far away."""
     async with DelayingProxy(motion_server.port, delay_ms=100) as proxy:
         url = proxy.url(motion_server.ingress_url)
-        stage = Stage(motion_server, ingress_endpoint_url=url)
+        stage = OpenerStage(motion_server, ingress_endpoint_url=url)
         session = await stage.ready()
         motion_server.now(Close(4001, "credits exhausted"))
         with pytest.raises(SessionError) as caught:
@@ -196,7 +196,7 @@ async def test_call_that_meets_a_close_says_why(motion_server):
 )
 async def test_timeout_within_the_sdk_works(motion_server):
     """A call runs in a task, as asyncio demands of `asyncio.timeout`."""
-    stage = Stage(motion_server)
+    stage = OpenerStage(motion_server)
     session = await stage.ready()
 
     async def send_audio(audio: bytes, end: bool) -> str:
@@ -214,7 +214,7 @@ async def test_timeout_within_the_sdk_works(motion_server):
 
 async def test_ping_is_answered(motion_server):
     """Behind the audio that was sent before."""
-    stage = Stage(motion_server)
+    stage = OpenerStage(motion_server)
     session = await stage.ready()
     await session.send(bytes(480), True)
     assert session.ping()
@@ -224,7 +224,7 @@ async def test_ping_is_answered(motion_server):
 
 async def test_non_fatal_error_leaves_the_session_open(motion_server):
     """It is reported, and audio is taken as before."""
-    stage = Stage(motion_server)
+    stage = OpenerStage(motion_server)
     session = await stage.ready()
     motion_server.now(ServerError(13, "driven server request failed"))
     event = await stage.event(session)
@@ -238,7 +238,7 @@ async def test_non_fatal_error_leaves_the_session_open(motion_server):
 async def test_playback_is_reported(motion_server):
     """The service says when a request begins to play, and when it ended."""
     motion_server.playback_signals = PlaybackSignals(older=True)
-    stage = Stage(motion_server)
+    stage = OpenerStage(motion_server)
     session = await stage.ready()
     req_id = await session.send(bytes(2 * RATE_HZ // 10), True)
     seen = [await stage.event(session)]
@@ -253,7 +253,7 @@ async def test_playback_is_reported(motion_server):
 async def test_wrong_url_is_blamed(motion_server):
     """Something answers there, but it is no Spatius console."""
     url = motion_server.console_url.replace("/v1/console", "/elsewhere")
-    stage = Stage(motion_server, console_endpoint_url=url)
+    stage = OpenerStage(motion_server, console_endpoint_url=url)
     session = stage.session()
     session.open()
     failure = await stage.lost(session)

@@ -15,7 +15,7 @@ from avatar_stage import (
     RENEWED,
     SECOND,
     SERVICE_ERROR,
-    Stage,
+    AvatarStage,
     pcm,
     set_up,
 )
@@ -47,59 +47,59 @@ OPTIONS = st.fixed_dictionaries(
     }
 )
 
-Happening = Callable[[Stage], Optional[Awaitable[None]]]
+Happening = Callable[[AvatarStage], Optional[Awaitable[None]]]
 
 
-def speak(stage: Stage, ms: int, turn) -> None:
+def speak(stage: AvatarStage, ms: int, turn) -> None:
     stage.speak(pcm(ms), turn)
 
 
-def start(stage: Stage, turn, request_id: str) -> None:
+def start(stage: AvatarStage, turn, request_id: str) -> None:
     stage.speech_starts(turn, request_id)
 
 
-def end(stage: Stage, turn, cut: bool, request_id: str) -> None:
+def end(stage: AvatarStage, turn, cut: bool, request_id: str) -> None:
     stage.speech_ends(turn, cut=cut, request_id=request_id)
 
 
-def plan(stage: Stage, of_opening: bool, outcome) -> None:
+def plan(stage: AvatarStage, of_opening: bool, outcome) -> None:
     service = stage.service
     (service.openings if of_opening else service.calls).append(outcome)
 
 
-def release(stage: Stage) -> None:
+def release(stage: AvatarStage) -> None:
     for session in stage.service.sessions:
         session.release()
 
 
-def fail(stage: Stage, failure) -> None:
+def fail(stage: AvatarStage, failure) -> None:
     for session in stage.service.sessions:
         if session.is_live:
             session.on_failure(failure)
 
 
-def play(stage: Stage, state: str, played_ms) -> None:
+def play(stage: AvatarStage, state: str, played_ms) -> None:
     for session in stage.service.sessions:
         for req_id in list(session.requests)[-2:]:
             session.play(req_id, state, played_ms)
 
 
-def leave_pings(stage: Stage, unanswered: bool) -> None:
+def leave_pings(stage: AvatarStage, unanswered: bool) -> None:
     stage.service.answers_pings = not unanswered
 
 
-def report_user(stage: Stage, uid: int, has_joined: bool) -> None:
+def report_user(stage: AvatarStage, uid: int, has_joined: bool) -> None:
     if has_joined:
         stage.avatar.user_joined(str(uid))
     else:
         stage.avatar.user_left(str(uid))
 
 
-def wait(stage: Stage, seconds: float) -> Awaitable[None]:
+def wait(stage: AvatarStage, seconds: float) -> Awaitable[None]:
     return stage.clock.advance(seconds)
 
 
-def stand_still(stage: Stage, seconds: float) -> None:
+def stand_still(stage: AvatarStage, seconds: float) -> None:
     stage.clock.jump(seconds)
 
 
@@ -112,7 +112,7 @@ class _Call:
     def __init__(self, function: Callable, values: tuple) -> None:
         self._function, self._values = function, values
 
-    def __call__(self, stage: Stage) -> Optional[Awaitable[None]]:
+    def __call__(self, stage: AvatarStage) -> Optional[Awaitable[None]]:
         return self._function(stage, *self._values)
 
     def __repr__(self) -> str:
@@ -124,8 +124,8 @@ HAPPENINGS = st.lists(
         happening(speak, st.sampled_from([1, 20, 1000, 5000]), TURNS),
         happening(start, TURNS, REQUEST_IDS),
         happening(end, TURNS, st.booleans(), REQUEST_IDS),
-        happening(Stage.flush),
-        happening(Stage.connect),
+        happening(AvatarStage.flush),
+        happening(AvatarStage.connect),
         happening(plan, st.booleans(), OUTCOMES),
         happening(release),
         happening(fail, st.sampled_from([LOST, SERVICE_ERROR])),
@@ -170,7 +170,9 @@ def test_alarm_is_not_set_in_the_past_twice_in_a_row(options, happenings):
     asyncio.run(_run(partial(set_up, **options), happenings))
 
 
-async def _run(make: Callable[[], Stage], happenings: list[Happening]) -> None:
+async def _run(
+    make: Callable[[], AvatarStage], happenings: list[Happening]
+) -> None:
     stage = make()
     watch = AlarmWatch(stage.clock)
     await stage.start()

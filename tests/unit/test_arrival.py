@@ -1,7 +1,7 @@
 """Arrival of audio at the service, as far as its answers to pings say."""
 
 import pytest
-from avatar_stage import BYTES_PER_MS, FIRST, SECOND, Stage, pcm, ready
+from avatar_stage import BYTES_PER_MS, FIRST, SECOND, AvatarStage, pcm, ready
 from fakes import LOST, settle
 from spatius_avatar_python.avatar.arrival import (
     LOST_AT,
@@ -18,7 +18,7 @@ THIRD = Turn("session", 3)
 RESUMED = {"resume_within_s": 15.0}
 
 
-async def silent(**limits: float) -> Stage:
+async def silent(**limits: float) -> AvatarStage:
     """Return an avatar whose service has 1 s of speech, and answers no more."""
     stage = await ready(**limits)
     stage.speak(pcm(1000), FIRST)
@@ -28,7 +28,7 @@ async def silent(**limits: float) -> Stage:
     return stage
 
 
-async def asked(**limits: float) -> Stage:
+async def asked(**limits: float) -> AvatarStage:
     """Return one that has asked for 0.1 s more, and gets no answer."""
     stage = await silent(**limits)
     await stage.clock.advance(PING_INTERVAL_S)

@@ -8,7 +8,7 @@ from avatar_stage import (
     RENEWED,
     SECOND,
     SERVICE_ERROR,
-    Stage,
+    AvatarStage,
     say,
     set_up,
 )
@@ -17,7 +17,7 @@ from spatius_avatar_python.speech import Turn
 from tracing import circle_in, traced
 
 
-async def conversation() -> Stage:
+async def conversation() -> AvatarStage:
     """Play speech, a flush, a loss, the voice, a renewal and a failure."""
     stage = set_up(
         lifetime=RENEWED,

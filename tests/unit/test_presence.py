@@ -10,7 +10,7 @@ from avatar_stage import (
     FIRST,
     RENEWED,
     SECOND,
-    Stage,
+    AvatarStage,
     ready,
     say,
     set_up,
@@ -23,7 +23,7 @@ UID = 1001
 OTHER = "7"
 
 
-async def watched(**options: Any) -> Stage:
+async def watched(**options: Any) -> AvatarStage:
     """Return a stage that is ready, and hears who joins the channel."""
     given = {"has_voice": True, "fallback_after_s": FALLBACK_AFTER_S}
     stage = await ready(uid=UID, **{**given, **options})
@@ -32,7 +32,7 @@ async def watched(**options: Any) -> Stage:
     return stage
 
 
-async def absent(**options: Any) -> Stage:
+async def absent(**options: Any) -> AvatarStage:
     """Return one whose avatar has not joined in time."""
     stage = await watched(**options)
     await stage.clock.advance(JOIN_WITHIN_S + 1.0)
@@ -41,7 +41,7 @@ async def absent(**options: Any) -> Stage:
     return stage
 
 
-def vendor_codes(stage: Stage) -> list[str]:
+def vendor_codes(stage: AvatarStage) -> list[str]:
     return [error["vendor_info"]["code"] for error in stage.outbox.errors]
 
 

@@ -141,7 +141,7 @@ class FakeSdkSession:
             raise self._fails
 
 
-class Stage:
+class SessionStage:
     """A session, its SDK, and the SDK's session."""
 
     def __init__(
@@ -182,13 +182,13 @@ class Stage:
         assert self.session.loss is not None
         return self.session.loss
 
-    async def prepared(self) -> "Stage":
+    async def prepared(self) -> "SessionStage":
         self.session.prepare()
         await settle()
         assert self.session.state is State.PREPARED
         return self
 
-    async def ready(self) -> "Stage":
+    async def ready(self) -> "SessionStage":
         self.session.open()
         await settle()
         assert self.session.state is State.READY
@@ -252,7 +252,7 @@ PATHS = {
 @pytest.mark.parametrize("following", State)
 def test_transition_that_the_table_does_not_have(state, following):
     """It raises and keeps the state."""
-    session = Stage().session
+    session = SessionStage().session
     for each in PATHS[state]:
         session._transition(each)
     if following in TRANSITIONS[state]:
@@ -326,7 +326,7 @@ async def walk(calls: list[str]) -> None:
 
 async def test_session_is_made_for_its_rate():
     """It is neither ready nor lost before it is opened."""
-    stage = Stage()
+    stage = SessionStage()
     session = stage.session
     assert session.sample_rate == 24000
     assert session.state is State.NEW
@@ -337,7 +337,7 @@ async def test_session_is_made_for_its_rate():
 
 async def test_open_gets_a_token_first():
     """Without `prepare`, opening makes the console call by itself."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     assert stage.sdk.calls == ["init", "start"]
     assert stage.preloads == 1
     assert stage.clock.pending() == 0
@@ -347,7 +347,7 @@ async def test_open_gets_a_token_first():
 
 async def test_times_of_a_session():
     """A report needs them all."""
-    stage = Stage()
+    stage = SessionStage()
     await stage.clock.advance(1.0)
     await stage.prepared()
     await stage.clock.advance(4.0)
@@ -359,7 +359,7 @@ async def test_times_of_a_session():
 
 async def test_id_of_a_connection_is_short_and_printable():
     """It is the service's, and goes into logs."""
-    stage = Stage()
+    stage = SessionStage()
 
     async def start() -> str:
         return "conn\n" + 200 * "1"
@@ -371,7 +371,7 @@ async def test_id_of_a_connection_is_short_and_printable():
 
 async def test_prepared_session_makes_no_second_console_call():
     """A session that was made ready costs one handshake."""
-    stage = await Stage().prepared()
+    stage = await SessionStage().prepared()
     assert stage.sdk.calls == ["init"]
     assert stage.session.has_token
     assert stage.wakes == 1
@@ -382,7 +382,7 @@ async def test_prepared_session_makes_no_second_console_call():
 
 async def test_session_without_a_token_has_no_secrets():
     """The word for none is not redacted."""
-    stage = Stage()
+    stage = SessionStage()
 
     async def init() -> None:
         """Leave the SDK's session without a token."""
@@ -397,7 +397,7 @@ async def test_session_without_a_token_has_no_secrets():
 
 async def test_session_token_is_secret_before_it_is_used():
     """The token is handed over before the service can repeat it."""
-    stage = Stage(hangs="start")
+    stage = SessionStage(hangs="start")
     stage.session.open()
     await settle()
     assert stage.secrets == ["token-1"]
@@ -437,7 +437,7 @@ async def test_session_that_cannot_be_made_is_lost():
 )
 async def test_silent_service_ends_the_wait(hangs, call, limit_s, words, phase):
     """Each step has its deadline, and a message that names the step."""
-    stage = Stage(hangs=hangs)
+    stage = SessionStage(hangs=hangs)
     getattr(stage.session, call)()
     await stage.clock.advance(limit_s - 0.1)
     assert stage.session.loss is None
@@ -452,7 +452,7 @@ async def test_silent_service_ends_the_wait(hangs, call, limit_s, words, phase):
 async def test_each_step_has_a_deadline_of_its_own():
     """A console of 6 s, an upgrade of 9 s and a confirmation of 9 s connect:
     the bare SDK would, too."""
-    stage = Stage()
+    stage = SessionStage()
 
     async def later(seconds: float) -> None:
         due: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -498,7 +498,7 @@ async def test_token_that_was_not_used_up_is_kept():
 async def test_failure_without_a_token_keeps_none(method):
     """The console call has failed, or its words are those of another."""
     kept = Failure("no route", code="connectionFailed", keeps_token=True)
-    stage = Stage(fails=RuntimeError("odd"), explain=lambda _: kept)
+    stage = SessionStage(fails=RuntimeError("odd"), explain=lambda _: kept)
     getattr(stage.session, method)()
     await settle()
     assert (stage.session.state, stage.loss) == (State.LOST, kept)
@@ -506,7 +506,7 @@ async def test_failure_without_a_token_keeps_none(method):
 
 async def test_late_refusal_is_the_services():
     """A refusal that the SDK held back explains more than the deadline."""
-    stage = await Stage(hangs="start").prepared()
+    stage = await SessionStage(hangs="start").prepared()
     stage.sdk._fails = RuntimeError("credits exhausted")
     stage.session.open()
     await stage.clock.advance(CONFIRMATION_DEADLINE_S + 0.5)
@@ -516,7 +516,7 @@ async def test_late_refusal_is_the_services():
 @pytest.mark.parametrize("words", ["odd", "no connection"])
 async def test_late_error_that_says_nothing_is_the_deadlines(words):
     """The SDK raises it for a connection that was dropped."""
-    stage = await Stage(hangs="start").prepared()
+    stage = await SessionStage(hangs="start").prepared()
     stage.sdk._fails = ValueError(words)
     stage.session.open()
     await stage.clock.advance(CONFIRMATION_DEADLINE_S + 0.5)
@@ -528,7 +528,7 @@ async def test_late_error_that_says_nothing_is_the_deadlines(words):
 async def test_refusal_is_known_while_the_sdk_closes(forgets):
     """The peer does not answer the close, and the SDK may hold on to the
     connection meanwhile, or not."""
-    stage = Stage()
+    stage = SessionStage()
 
     async def start() -> str:
         stage.sdk._connection = held = FakeConnection()
@@ -574,7 +574,7 @@ async def test_attempt_that_fails_loses_the_session(step, outcome, message):
 
 async def test_problem_of_the_preload_is_an_event():
     """The session goes on with it."""
-    stage = Stage()
+    stage = SessionStage()
     stage.problem = SERVICE_ERROR
     await stage.ready()
     assert stage.take_events() == [ServiceError(SERVICE_ERROR, 100.0)]
@@ -584,7 +584,7 @@ async def test_problem_of_the_preload_is_an_event():
 async def test_connection_that_ends_while_it_opens(says_why):
     """Between the service's confirmation and the end of `open`: the session
     is lost, and was never ready."""
-    stage = Stage()
+    stage = SessionStage()
 
     async def start() -> str:
         if says_why:
@@ -604,12 +604,12 @@ async def test_an_error_is_explained_by_the_sdk():
     """Whichever call meets it: a 404 may be the fault of a URL."""
     meaning = Failure("the URL is wrong", code="wrongUrl")
     error = RuntimeError("odd")
-    stage = Stage(fails=error, explain=lambda _: meaning)
+    stage = SessionStage(fails=error, explain=lambda _: meaning)
     stage.session.prepare()
     await settle()
     assert stage.loss is meaning
     for call in ("send", "interrupt", "on_error"):
-        stage = await Stage(explain=lambda _: meaning).ready()
+        stage = await SessionStage(explain=lambda _: meaning).ready()
         stage.sdk._fails = error
         if call == "send":
             assert await failure_by(stage.session.send(b"", True)) is meaning
@@ -625,7 +625,7 @@ async def test_an_error_is_explained_by_the_sdk():
 
 async def test_audio_is_sent_with_its_end():
     """And the request's id is returned."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     assert await stage.session.send(b"12", False) == "req-1"
     assert await stage.session.send(b"", True) == "req-1"
     assert await stage.session.interrupt() == "req-1"
@@ -634,7 +634,7 @@ async def test_audio_is_sent_with_its_end():
 
 async def test_call_that_the_socket_takes_does_not_yield():
     """A frame leaves in the handler that brings it."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     with pytest.raises(StopIteration) as returned:
         stage.session.send(b"12", False).send(None)
     assert returned.value.value == "req-1"
@@ -866,7 +866,7 @@ async def test_driver_is_woken_on_a_turn_of_its_own():
 
 async def test_close_of_a_session_is_reported():
     """It begins at once, and CLOSED is a change."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     stage.session.close()
     assert stage.session.state is State.CLOSING
     await settle()
@@ -878,7 +878,7 @@ async def test_close_of_a_session_is_reported():
 @pytest.mark.parametrize("within_s", [CLOSE_DEADLINE_S, 1.0])
 async def test_close_ends_in_time(within_s):
     """A silent peer holds the close back until it is dropped."""
-    stage = await Stage(hangs="close").ready()
+    stage = await SessionStage(hangs="close").ready()
     connection = stage.held
     stage.session.close(within_s)
     await stage.clock.advance(within_s - 0.3)
@@ -893,7 +893,7 @@ async def test_close_ends_in_time(within_s):
 
 async def test_close_ends_though_the_sdk_never_does():
     """Not even after its connection was dropped."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
 
     async def close() -> None:
         await asyncio.get_running_loop().create_future()
@@ -908,7 +908,7 @@ async def test_close_ends_though_the_sdk_never_does():
 
 async def test_close_can_be_hurried():
     """A stop has less time than a renewal."""
-    stage = await Stage(hangs="close").ready()
+    stage = await SessionStage(hangs="close").ready()
     stage.session.close(10.0)
     await stage.clock.advance(1.0)
     stage.session.close(1.0)
@@ -919,7 +919,7 @@ async def test_close_can_be_hurried():
 
 async def test_close_is_one_close():
     """However often it is asked for."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     stage.session.close()
     stage.session.close()
     await settle()
@@ -945,7 +945,7 @@ async def test_close_drops_a_call_that_waits():
 
 async def test_close_waits_for_the_call_that_it_has_dropped():
     """The SDK sees one call after the other, however slow the first."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     may_end = asyncio.Event()
 
     async def send_audio(audio: bytes, end: bool) -> str:
@@ -967,7 +967,7 @@ async def test_close_waits_for_the_call_that_it_has_dropped():
 async def test_close_of_a_session_that_opens():
     """The SDK asks for a close after a start that was cancelled."""
     logged = logged_by_the_loop()
-    stage = Stage(hangs="start")
+    stage = SessionStage(hangs="start")
     stage.session.open()
     await settle()
     stage.session.close()
@@ -984,7 +984,7 @@ async def test_close_of_a_session_that_opens():
 
 async def test_close_waits_for_the_call_that_it_has_ended():
     """The SDK sees one call after the other."""
-    stage = Stage()
+    stage = SessionStage()
     may_end = asyncio.Event()
 
     async def start() -> str:
@@ -1008,7 +1008,7 @@ async def test_close_waits_for_the_call_that_it_has_ended():
 async def test_session_that_opens_in_spite_of_its_close():
     """It is closed all the same: `asyncio.wait_for` may swallow a cancel up
     to Python 3.11. The close is our own, and its peer has its time."""
-    stage = Stage(hangs="close")
+    stage = SessionStage(hangs="close")
     connection = FakeConnection()
 
     async def start() -> str:
@@ -1039,7 +1039,7 @@ async def test_tasks_of_the_background_are_forgotten():
     """Those of pings and of closes."""
     before = count_of_tasks()
     for _ in range(5):
-        stage = await Stage().ready()
+        stage = await SessionStage().ready()
         stage.session.ping()
         await settle()
         stage.held.pongs[0].set_result(0.1)
@@ -1051,7 +1051,7 @@ async def test_tasks_of_the_background_are_forgotten():
 
 async def test_abort_drops_the_connection():
     """At once; the SDK's report is the loss."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     stage.session.abort()
     assert stage.held.transport.aborted.is_set()
     stage.sdk.on_close()
@@ -1062,7 +1062,7 @@ async def test_abort_drops_the_connection():
 async def test_close_that_raises_is_of_no_interest(is_late):
     """The connection is gone; nothing is logged by the event loop."""
     logged = logged_by_the_loop()
-    stage = await Stage(hangs="close" if is_late else "").ready()
+    stage = await SessionStage(hangs="close" if is_late else "").ready()
     stage.sdk.on_close = Mock(side_effect=RuntimeError("odd"))
     stage.session.close()
     await stage.clock.advance(2 * CLOSE_DEADLINE_S)
@@ -1084,18 +1084,18 @@ class ClosedForCredits(Exception):
     close_code = 4001
 
 
-async def closing(**options: Any) -> Stage:
+async def closing(**options: Any) -> SessionStage:
     """Return a stage whose peer has sent a close frame, and nothing more.
 
     The SDK reports the loss only when TCP has ended.
     """
-    stage = await Stage(**options).ready()
+    stage = await SessionStage(**options).ready()
     stage.held.state = SocketState.CLOSING
     stage.held.process_event("close frame")
     return stage
 
 
-async def report_end(stage: Stage) -> None:
+async def report_end(stage: SessionStage) -> None:
     """Have the SDK report the loss when TCP ends."""
     await stage.held.transport.aborted.wait()
     stage.sdk.on_error(ClosedForCredits())
@@ -1127,7 +1127,7 @@ async def test_peer_that_ends_tcp_behind_its_close_frame():
 
 async def test_close_that_the_peer_has_begun_before_it_was_watched():
     """It may do so as soon as it has confirmed the session."""
-    stage = Stage()
+    stage = SessionStage()
 
     async def start() -> str:
         stage.sdk._connection = FakeConnection()
@@ -1157,7 +1157,7 @@ async def test_close_that_the_peer_has_begun_ends_soon(says_why):
 
 async def test_own_close_is_not_hurried():
     """The peer has its time to answer."""
-    stage = await Stage(hangs="close").ready()
+    stage = await SessionStage(hangs="close").ready()
     connection = stage.held
     stage.session.close()
     await settle()
@@ -1170,7 +1170,7 @@ async def test_own_close_is_not_hurried():
 
 async def test_call_that_fails_on_a_lost_session_says_why():
     """The service has said why it closes; the call's own error has not."""
-    stage = await Stage(hangs="send 2 False").ready()
+    stage = await SessionStage(hangs="send 2 False").ready()
     call = asyncio.ensure_future(stage.session.send(b"ab", False))
     await settle()
     stage.sdk.on_error(ClosedForCredits())
@@ -1180,8 +1180,8 @@ async def test_call_that_fails_on_a_lost_session_says_why():
 # Pings
 
 
-async def pinged(**options: Any) -> Stage:
-    stage = await Stage(**options).ready()
+async def pinged(**options: Any) -> SessionStage:
+    stage = await SessionStage(**options).ready()
     assert stage.session.ping()
     await settle()
     return stage
@@ -1233,7 +1233,7 @@ async def test_ping_of_a_connection_that_ends(is_sent):
 
 async def test_session_that_cannot_be_pinged():
     """It is not open, or the SDK's internals have changed."""
-    stage = Stage()
+    stage = SessionStage()
     assert not stage.session.ping()
     await stage.ready()
     stage.session._connection = object()
@@ -1250,7 +1250,7 @@ async def test_session_that_cannot_be_pinged():
 
 async def test_loss_is_reported_once():
     """The error says more than the close that follows it."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     stage.sdk.on_error(ValueError("no connection"))
     stage.sdk.on_close()
     stage.sdk.on_close()
@@ -1265,7 +1265,7 @@ async def test_loss_is_reported_once():
 )
 async def test_code_of_a_clean_close_is_read(close_code, code):
     """The SDK has discarded the connection by then, and reports no code."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     stage.held.close_code = close_code
     await stage.sdk.close()
     assert (stage.loss.code, stage.loss.connection_id) == (code, "conn-1")
@@ -1273,7 +1273,7 @@ async def test_code_of_a_clean_close_is_read(close_code, code):
 
 async def test_sdk_without_a_connection_to_read():
     """Should the SDK's internals change, a loss is still a loss."""
-    stage = Stage()
+    stage = SessionStage()
 
     async def start() -> str:
         return "conn-1"
@@ -1286,7 +1286,7 @@ async def test_sdk_without_a_connection_to_read():
 
 async def test_reason_of_a_clean_close_is_read():
     """The service may say why."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     stage.held.close_reason = "going away"
     await stage.sdk.close()
     assert stage.loss.vendor_message == "going away"
@@ -1309,7 +1309,7 @@ async def test_service_error_leaves_the_session_ready():
 
 async def test_playback_is_an_event():
     """A message of a request says that it plays, the last that it ended."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     stage.sdk.transport_frames(b"req-1 of conn-1", False)
     await stage.clock.advance(1.0)
     stage.sdk.transport_frames(b"req-1", True)
@@ -1325,7 +1325,7 @@ async def test_playback_is_an_event():
 async def test_playback_of_no_request_is_dropped(data):
     """A signal that cannot be read, or is an older connection's, changes
     nothing."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     stage.sdk.transport_frames(data, True)
     assert stage.take_events() == []
     assert stage.session.is_ready
@@ -1334,7 +1334,7 @@ async def test_playback_of_no_request_is_dropped(data):
 async def test_playback_state_is_an_event():
     """How much was played is never negative, the service's words are short
     and printable."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     for event in (
         PlaybackState("paused", 1200, "req-1"),
         PlaybackState("ended", -1, "req\n" + 200 * "1"),
@@ -1361,7 +1361,7 @@ async def test_playback_state_is_an_event():
 )
 async def test_playback_state_that_says_nothing_is_dropped(event):
     """It cannot be read, or is none that is known."""
-    stage = await Stage().ready()
+    stage = await SessionStage().ready()
     stage.sdk.on_playback_state(event)
     assert stage.take_events() == []
     assert stage.session.is_ready
@@ -1369,7 +1369,7 @@ async def test_playback_state_that_says_nothing_is_dropped(event):
 
 async def test_playback_states_replace_the_messages_of_a_request():
     """A request that was cut may get a last message, as if it had ended."""
-    stage = Stage()
+    stage = SessionStage()
     session = stage.session
     session.prepare()
     await settle()
@@ -1386,7 +1386,7 @@ async def test_playback_states_replace_the_messages_of_a_request():
 
 async def test_error_that_ends_nothing_does_not_hide_the_loss():
     """A close that follows it is reported, too."""
-    stage = await Stage(
+    stage = await SessionStage(
         explain=lambda error: Failure(
             type(error).__name__,
             ends_session=isinstance(error, ConnectionEnded),
@@ -1402,7 +1402,7 @@ async def test_error_that_ends_nothing_does_not_hide_the_loss():
 
 async def test_nothing_is_reported_after_close():
     """Late callbacks are of no interest, and neither are earlier ones."""
-    stage = await Stage(hangs="close").ready()
+    stage = await SessionStage(hangs="close").ready()
     stage.sdk.transport_frames(b"req-1", False)
     stage.session.close()
     stage.sdk.on_error(ValueError("no connection"))

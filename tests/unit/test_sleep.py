@@ -6,7 +6,7 @@ from avatar_stage import (
     IDLE,
     REFUSED,
     SECOND,
-    Stage,
+    AvatarStage,
     pcm,
     ready,
     set_up,
@@ -24,7 +24,7 @@ from spatius_avatar_python.session.session import ABORTED_S
 DISCONNECT_S = 30.0
 
 
-async def asleep() -> Stage:
+async def asleep() -> AvatarStage:
     """Return a stage whose service has ended the idle session."""
     stage = await ready()
     await stage.lose(IDLE)
@@ -373,7 +373,7 @@ async def test_stop_while_asleep():
     assert len(stage.service.sessions) == 1
 
 
-async def delay_ms(stage: Stage) -> float:
+async def delay_ms(stage: AvatarStage) -> float:
     """Let a session open in 0.7 s, have SECOND spoken, and return how late
     its first audio was."""
     reported = len(stage.outbox.utterances)

@@ -9,7 +9,7 @@ from avatar_stage import (
     IDLE,
     REFUSED,
     RENEWED,
-    Stage,
+    AvatarStage,
     pcm,
     ready,
     set_up,
@@ -26,7 +26,7 @@ METADATA = {
 }
 
 
-def states(stage: Stage) -> list[tuple[str, str]]:
+def states(stage: AvatarStage) -> list[tuple[str, str]]:
     """Return (state, reason) of all `avatar_state`."""
     return [
         (payload["state"], payload["reason"])
@@ -34,7 +34,7 @@ def states(stage: Stage) -> list[tuple[str, str]]:
     ]
 
 
-def statuses(stage: Stage) -> list[tuple[str, str, str]]:
+def statuses(stage: AvatarStage) -> list[tuple[str, str, str]]:
     """Return (last, current, reason) of all `connection_status_changed`."""
     return [
         (payload["last"], payload["current"], payload["message"])

@@ -11,7 +11,7 @@ from avatar_stage import (
     REFUSED,
     REJECTED,
     SERVICE_ERROR,
-    Stage,
+    AvatarStage,
     pcm,
     ready,
     set_up,
@@ -330,12 +330,12 @@ async def test_closing_takes_its_part_of_the_wait():
 # Outages that last
 
 
-def reminders(stage: Stage) -> list[dict[str, Any]]:
+def reminders(stage: AvatarStage) -> list[dict[str, Any]]:
     """Return the errors about the outage but the first."""
     return stage.outbox.errors[1:]
 
 
-async def in_outage() -> Stage:
+async def in_outage() -> AvatarStage:
     """Return a stage that was ready and gets no session any more."""
     stage = await ready()
     await stage.clock.advance(STABLE_AFTER_S)
