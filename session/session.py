@@ -279,7 +279,7 @@ class Session:
             self._transition(State.CLOSING)
             self._events.clear()
             if self.is_calling:
-                self._abort_transport()
+                self.abort()
             closing = asyncio.ensure_future(self._close())
             _keep(closing)
             closing.add_done_callback(lambda _: self._closed())
@@ -287,23 +287,35 @@ class Session:
         now = self._clock.monotonic()
         abort_at = now + max(0.0, within_s - ABORTED_S)
         self._close_timers += [
-            self._clock.call_at(abort_at, self._abort_transport),
+            self._clock.call_at(abort_at, self.abort),
             self._clock.call_at(now + within_s, self._closed),
         ]
 
     def abort(self) -> None:
         """Drop TCP: a call that waits for the socket fails."""
-        self._abort_transport()
+        # The SDK has no call for it, and its own close waits for a silent
+        # peer for 10 to 20 s; should its internals change, so do we.
+        connection = getattr(self._session, "_connection", None)
+        transport = getattr(connection or self._connection, "transport", None)
+        if transport is not None:
+            transport.abort()
+
+    def lose(self, failure: Failure) -> None:
+        """Lose the session; the first reason is the cause."""
+        if self.state is State.OPENING:
+            self._loss_in_opening = self._loss_in_opening or failure
+        if self.state not in _CONNECTED:
+            return
+        self.loss = failure
+        self._became(State.LOST)
+        if self.is_calling:
+            self.abort()  # the call may wait for long
 
     def give_up(self, silent_s: float) -> None:
         """Lose the session: the service has not answered for so long."""
         self._stalled(
             f"Spatius has not answered for {silent_s:g} s", "websocket_ping"
         )
-
-    def lose(self, failure: Failure) -> None:
-        """Lose the session for a reason that its connection does not show."""
-        self._lose(failure)
 
     def tick(self, now: float) -> None:
         """Lose the session if a call has waited too long for the socket."""
@@ -328,21 +340,10 @@ class Session:
         self._transition(state)
         self._wake_later()
 
-    def _lose(self, failure: Failure) -> None:
-        """Note why it is lost: the first reason is the cause."""
-        if self.state is State.OPENING:
-            self._loss_in_opening = self._loss_in_opening or failure
-        if self.state not in _CONNECTED:
-            return
-        self.loss = failure
-        self._became(State.LOST)
-        if self.is_calling:
-            self._abort_transport()  # the call may wait for long
-
     def _stalled(self, message: str, phase: str) -> None:
         if self.state not in _CONNECTED:
             return
-        self._lose(
+        self.lose(
             Failure(
                 message,
                 code="stalled",
@@ -350,7 +351,7 @@ class Session:
                 connection_id=self.connection_id,
             )
         )
-        self._abort_transport()
+        self.abort()
 
     def _report(self, event: Event) -> None:
         if self.state not in _ENDED:
@@ -481,7 +482,7 @@ class Session:
             if late is not None:
                 # The SDK raises the refusal of a handshake after its own
                 # close, which waits for a peer that does not answer.
-                self._abort_transport()
+                self.abort()
                 await self._wait_for(step, ABORTED_S)
         finally:
             if not step.done():
@@ -540,10 +541,10 @@ class Session:
         is_cancelled = not isinstance(error, Exception)
         if is_cancelled:
             # The SDK's session is of no use after that.
-            self._lose(Failure("a call to Spatius was cancelled"))
-            self._abort_transport()
+            self.lose(Failure("a call to Spatius was cancelled"))
+            self.abort()
         else:
-            self._lose(self._sdk.explain(error))
+            self.lose(self._sdk.explain(error))
         self._last_call_ended()
         if is_cancelled:
             raise error
@@ -582,7 +583,7 @@ class Session:
             except Exception:
                 # The connection may be open still: the service would take it
                 # for a publisher, beside the next.
-                self._abort_transport()
+                self.abort()
 
     def _closed(self) -> None:
         """Note that the close has ended, or has taken its time."""
@@ -615,20 +616,12 @@ class Session:
         if is_open or self._peer_timer is not None or self.state in _ENDED:
             return
         self._peer_timer = self._clock.call_at(
-            self._clock.monotonic() + PEER_CLOSE_S, self._abort_transport
+            self._clock.monotonic() + PEER_CLOSE_S, self.abort
         )
 
     def _cancel_peer_timer(self) -> None:
         if self._peer_timer is not None:
             self._peer_timer.cancel()
-
-    def _abort_transport(self) -> None:
-        # The SDK has no call for it, and its own close waits for a silent
-        # peer for 10 to 20 s; should its internals change, so do we.
-        connection = getattr(self._session, "_connection", None)
-        transport = getattr(connection or self._connection, "transport", None)
-        if transport is not None:
-            transport.abort()
 
     # The SDK's callbacks
 
@@ -637,7 +630,7 @@ class Session:
             return
         failure = self._sdk.explain(error)
         if failure.ends_session:
-            self._lose(failure)
+            self.lose(failure)
         elif self.state is not State.LOST:
             self._report(ServiceError(failure, self._clock.monotonic()))
 
@@ -648,7 +641,7 @@ class Session:
         code = getattr(connection, "close_code", None)
         reason = getattr(connection, "close_reason", None)
         ended = ConnectionEnded(code, reason, self.connection_id)
-        self._lose(self._sdk.explain(ended))
+        self.lose(self._sdk.explain(ended))
 
     def _on_frames(self, data: bytes, is_last: bool) -> None:
         """Take the bytes of a ServerResponseAnimation: with Agora egress it
