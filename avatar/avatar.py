@@ -88,6 +88,7 @@ class Avatar:
         self._is_burst = False  # frames wait for those that come with them
         # Kept, since the loop itself holds tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
+        self._speaking: Optional[asyncio.Task[None]] = None  # the voice
 
     # Called by TEN's handlers
 
@@ -197,6 +198,9 @@ class Avatar:
         self._supervisor.abort()
         self._alarm.cancel()
         self._close(self._clock.monotonic())
+        if self._speaking is not None:  # it waits for an output
+            self._speaking.remove_done_callback(self._ended)
+            self._speaking.cancel()
 
     # Questions
 
@@ -253,7 +257,7 @@ class Avatar:
         if session is not None and is_heard and self._writer.has_work(session):
             self._run(self._writer.write(session))
         if self._fallback.has_work():
-            self._run(self._fallback.speak())
+            self._speaking = self._run(self._fallback.speak())
         self._watch_voice(now)
         self._reporter.tick(
             now, self._speech.turn, self._supervisor.is_in_outage(now)
@@ -389,11 +393,14 @@ class Avatar:
                 has_failed=self._state is State.FAILED,
             )
 
-    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _run(
+        self, coroutine: Coroutine[Any, Any, None]
+    ) -> "asyncio.Task[None]":
         """Write in a task: no handler is there to wait for the socket."""
         task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

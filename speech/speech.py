@@ -397,7 +397,10 @@ class Speech:
     @property
     def has_waiting(self) -> bool:
         """Whether there is audio that is to be written."""
-        return any(utterance.left for utterance in self._backlog.queue)
+        for utterance in self._backlog.queue:  # for each frame: no generator
+            if utterance.left:
+                return True
+        return False
 
     @property
     def next_sample_rate(self) -> Optional[int]:

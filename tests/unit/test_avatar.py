@@ -6,6 +6,7 @@ from typing import Optional
 import pytest
 from avatar_stage import (
     BAD_KEY,
+    FALLBACK_AFTER_S,
     FIRST,
     REFUSED,
     SECOND,
@@ -13,6 +14,7 @@ from avatar_stage import (
     pcm,
     ready,
     set_up,
+    without_session,
 )
 from fakes import LOST, settle
 
@@ -287,6 +289,22 @@ async def test_defect_of_ours_is_one_failure(
     assert stage.outbox.states[-1] == "failed"
     assert stage.clock.pending() == 0
     assert len(stage.service.sessions) <= 2
+
+
+async def test_stop_leaves_a_voice_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """No task waits for it after the stop."""
+    stage = await without_session()
+    never = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(stage.voice, "say", lambda *_: never)
+    stage.speak(pcm(100), FIRST)
+    stage.speech_ends(FIRST)
+    await stage.clock.advance(FALLBACK_AFTER_S + 1.0)
+    lines = len(stage.outbox.lines)
+    await stage.stopped()
+    assert never.cancelled()
+    assert not any("silent" in text for _, text in stage.outbox.lines[lines:])
 
 
 async def test_stop_drops_a_blocked_connection_early():
