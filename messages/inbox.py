@@ -12,6 +12,7 @@ from typing import NamedTuple, Optional, Union
 from ten_runtime import AudioFrame, Cmd, Data
 
 from ..speech import BYTES_PER_SAMPLE, Turn
+from .redact import clean_id
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 8000, 192000
 """Taken if the configuration names no rate. At one of a few Hz, a piece of
@@ -27,7 +28,6 @@ USER_REPORTS = (USER_JOINED, "on_user_left")
 NO_TURN_ID = -1
 """The `turn_id` that TEN's own nodes send if they know no turn."""
 
-MAX_ID = 100
 MAX_UNKNOWN = 100
 
 
@@ -121,7 +121,7 @@ class Inbox:
             return self._unknown_once(f"data {name!r}")
         turn = _turn_of(data)
         request_id, _ = data.get_property_string("request_id")
-        request_id = _printable(request_id)
+        request_id = clean_id(request_id)
         if name == "tts_audio_start":
             return SpeechStart(turn, request_id)
         reason, _ = data.get_property_int("reason")
@@ -199,9 +199,3 @@ def _turn_of(message: Union[AudioFrame, Data]) -> Optional[Turn]:
 
 # One object for one turn: that frames belong together is then quick to see.
 _turn = functools.lru_cache(maxsize=8)(Turn)
-
-
-def _printable(id_: str) -> str:
-    """Return an id, short and on one line."""
-    spaced = " ".join(id_[:MAX_ID].split())
-    return "".join(one for one in spaced if one.isprintable())

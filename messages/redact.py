@@ -1,4 +1,4 @@
-"""Keeps secrets out of texts that are not all our own.
+"""Keeps secrets and line breaks out of texts that are not all our own.
 
 Our own sentences hold no secrets; the words of a service, of an exception or
 of a configuration value may repeat one, in whole or in part.
@@ -6,7 +6,11 @@ of a configuration value may repeat one, in whole or in part.
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import urlsplit
+
+MAX_ID = 100
+"""How many characters of an id are kept."""
 
 PIECE = 6
 """The longest piece of a secret that may still be shown is one shorter."""
@@ -118,3 +122,14 @@ def bare_url(url: str) -> str:
     if ":" in host:
         host = f"[{host}]"
     return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def one_line(text: str) -> str:
+    """Return `text` as one line that forges no other in a log."""
+    spaced = " ".join(text.split())
+    return "".join(one for one in spaced if one.isprintable())
+
+
+def clean_id(id_: Any) -> str:
+    """Return an id of a service or node, short and on one line."""
+    return one_line(str(id_ or "")[:MAX_ID])

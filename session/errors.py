@@ -9,6 +9,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
+from ..messages.redact import clean_id, one_line
 from .error_table import (
     CLOCK_BEHIND,
     CONSOLE,
@@ -25,8 +26,6 @@ from .error_table import (
 
 MAX_VENDOR_TEXT = 500
 """More of a service's words is cut off: they may be a whole page."""
-
-MAX_ID = 100
 
 MAX_RETRY_AFTER_S = 300.0
 """A `Retry-After` beyond this is not honored."""
@@ -209,7 +208,7 @@ def _facts_of(error: BaseException, surroundings: Surroundings) -> _Facts:
     if server_code:
         close_code = None  # `spatialreal` repeats an error's code there
     words = str(getattr(error, "message", "") or error)
-    vendor_message = _printable(words[:MAX_VENDOR_TEXT])
+    vendor_message = one_line(words[:MAX_VENDOR_TEXT])
     if not vendor_message and not isinstance(error, ConnectionEnded):
         vendor_message = type(error).__name__
     if len(words) > MAX_VENDOR_TEXT:
@@ -335,14 +334,3 @@ def _body_of(error: BaseException) -> str:
     if not isinstance(body, (bytes, bytearray)):
         return ""
     return bytes(body[:MAX_VENDOR_TEXT]).decode(errors="replace")
-
-
-def _printable(text: str) -> str:
-    """Return `text` as one line that forges no other in a log."""
-    spaced = " ".join(text.split())
-    return "".join(one for one in spaced if one.isprintable())
-
-
-def clean_id(id_: Any) -> str:
-    """Return an id of the service's, short and printable."""
-    return _printable(str(id_ or "")[:MAX_ID])

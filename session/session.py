@@ -10,7 +10,8 @@ from enum import Enum
 from typing import Any, NamedTuple, Optional, Protocol, Union
 
 from ..clock import Clock, Timer, wait_until
-from .errors import ConnectionEnded, Failure, SessionError, clean_id
+from ..messages.redact import clean_id
+from .errors import ConnectionEnded, Failure, SessionError
 
 CONSOLE_DEADLINE_S = 10.0
 """For the session token; avatarkit waits 300 s for a silent console."""
