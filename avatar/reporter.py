@@ -15,10 +15,10 @@ from ..speech import (
     AudioEnd,
     AudioStart,
     Event,
-    Lost,
     Overflow,
     Preempted,
     SlowDelivery,
+    SpeechLost,
     Turn,
     TurnIdReused,
 )
@@ -259,7 +259,7 @@ class Reporter:
                 self._report_overflow(event, can_speak, has_failed)
             elif isinstance(event, TurnIdReused):
                 self._outbox.log("warn", _turn_id_reused(event.turn))
-            elif isinstance(event, Lost):
+            elif isinstance(event, SpeechLost):
                 self._error(payloads.NON_FATAL, _lost(event), event.turn)
             elif isinstance(event, SlowDelivery):
                 self._outbox.log("warn", _slow_delivery(event))
@@ -400,7 +400,7 @@ def _turn_id_reused(turn: Turn) -> str:
     )
 
 
-def _lost(event: Lost) -> Failure:
+def _lost(event: SpeechLost) -> Failure:
     return Failure(
         f"{event.lost_s:.1f} s of speech were lost: they had been written to "
         "a connection that is gone, and were not kept or are too old to be "

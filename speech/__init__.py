@@ -11,10 +11,10 @@ from .utterance import AudioEnd as AudioEnd
 from .utterance import AudioStart as AudioStart
 from .utterance import Event as Event
 from .utterance import Limits as Limits
-from .utterance import Lost as Lost
 from .utterance import Overflow as Overflow
 from .utterance import Preempted as Preempted
 from .utterance import SlowDelivery as SlowDelivery
+from .utterance import SpeechLost as SpeechLost
 from .utterance import Summary as Summary
 from .utterance import Totals as Totals
 from .utterance import Turn as Turn

@@ -16,8 +16,8 @@ from .utterance import (
     VOICE_FRAME_MS,
     Event,
     Limits,
-    Lost,
     Preempted,
+    SpeechLost,
     Totals,
     Turn,
     Utterance,
@@ -174,7 +174,7 @@ class Backlog:
         """Report the audio that was lost since the last report, unless it
         was not to be said again."""
         if self._lost_s and self.limits.resume_within_s:
-            self.events.append(Lost(self._lost_s, self._lost_turn))
+            self.events.append(SpeechLost(self._lost_s, self._lost_turn))
         self._lost_s = 0.0
         self._lost_turn = None
 

@@ -414,7 +414,7 @@ class Overflow:
 
 
 @dataclass(frozen=True)
-class Lost:
+class SpeechLost:
     """Audio that was written and not heard is not said again."""
 
     lost_s: float
@@ -453,7 +453,7 @@ Event = Union[
     AudioStart,
     AudioEnd,
     Overflow,
-    Lost,
+    SpeechLost,
     TurnIdReused,
     SlowDelivery,
     Preempted,

@@ -1,7 +1,7 @@
 """The playout clock: the listener's position, and the reports."""
 
 import pytest
-from spatius_avatar_python.speech import Interrupt, Lost
+from spatius_avatar_python.speech import Interrupt, SpeechLost
 from spatius_avatar_python.speech.playout import (
     END_MARGIN_S,
     PLAYBACK_MARGIN_S,
@@ -554,7 +554,7 @@ def test_what_was_lost_is_not_reported_as_played():
     speaking.write("second")
     speaking.wait(20.0)
     assert (speaking.end().reason, speaking.summary().lost_ms) == (LOST, 3000)
-    (lost,) = speaking.reports(Lost)
+    (lost,) = speaking.reports(SpeechLost)
     assert lost.lost_s == pytest.approx(3.0)
 
 

@@ -3,9 +3,9 @@
 import pytest
 from spatius_avatar_python.speech import (
     Interrupt,
-    Lost,
     Preempted,
     Send,
+    SpeechLost,
     Turn,
 )
 from spatius_avatar_python.speech.utterance import LOST, PLAYED
@@ -131,7 +131,7 @@ def test_a_cut_is_admitted_where_requests_may_cut_each_other():
     assert write_each(speaking) == []
     (end,) = speaking.ends
     assert (end.reason, end.playback_position_ms) == (LOST, 300)
-    (lost,) = speaking.reports(Lost)
+    (lost,) = speaking.reports(SpeechLost)
     assert lost.lost_s == pytest.approx(1.7)
     speaking.wait(2.4)
     assert [end.reason for end in speaking.ends] == [LOST, PLAYED]
