@@ -16,6 +16,9 @@ from devkit.motion_server import PlanLimits
 pytestmark = pytest.mark.wire
 
 MINUTE_S = 60.0
+MINUTES = 4
+"""The length of a session."""
+LIMIT_S = MINUTES * MINUTE_S
 TIME_LIMIT = "4002"
 AWAKE: dict[str, Any] = {"idle_disconnect_s": 0, "session_expire_minutes": 60}
 
@@ -67,9 +70,9 @@ async def other_agent(on: Scene, **params: Any) -> AsyncIterator[Rig]:
 @virtually
 async def test_the_limit_of_a_session_is_learned_from_the_first_cut() -> None:
     """One session is cut; all later ones are renewed before, in a pause."""
-    plan = PlanLimits(session_minutes=10)
+    plan = PlanLimits(session_minutes=MINUTES)
     async with scene(server={"limits": plan}, **AWAKE) as on:
-        await talk(on, 22)
+        await talk(on, 2.2 * MINUTES)
         on.whole()
         assert causes(on) == [TIME_LIMIT]
         first, *others = on.server.record.connections
@@ -78,7 +81,7 @@ async def test_the_limit_of_a_session_is_learned_from_the_first_cut() -> None:
         assert {one.closed_by for one in others[:-1]} == {"client"}
         # In a pause: only the cut had anything said twice.
         assert len(on.talk.verdict().repeats) <= 1
-        assert max(lasted_s(on)[1:]) < 9 * MINUTE_S
+        assert max(lasted_s(on)[1:]) < 0.9 * LIMIT_S
 
 
 @pytest.mark.parametrize("app_id", ["good-app", "other-app"])
@@ -86,14 +89,14 @@ async def test_the_limit_of_a_session_is_learned_from_the_first_cut() -> None:
 async def test_what_one_agent_learns_counts_for_the_others(app_id: str) -> None:
     """For those of the same app in the same worker, and no others."""
     server = {
-        "limits": PlanLimits(session_minutes=10),
+        "limits": PlanLimits(session_minutes=MINUTES),
         "app_ids": {"good-app", "other-app"},
     }
     async with scene(server=server, **AWAKE) as on:
-        await asyncio.sleep(11 * MINUTE_S)
+        await asyncio.sleep(1.1 * LIMIT_S)
         assert causes(on) == [TIME_LIMIT]
         async with other_agent(on, spatius_app_id=app_id) as other:
-            await asyncio.sleep(25 * MINUTE_S)
+            await asyncio.sleep(2.5 * LIMIT_S)
             cuts = 0 if app_id == "good-app" else 1
             assert len(other.errors) == cuts
         assert len(on.rig.errors) == 1
@@ -103,30 +106,30 @@ async def test_what_one_agent_learns_counts_for_the_others(app_id: str) -> None:
 async def test_a_limit_that_is_configured_is_not_met() -> None:
     """Not even by the first session; a longer one of the plan's own does not
     extend it."""
-    plan = PlanLimits(session_minutes=10)
+    plan = PlanLimits(session_minutes=MINUTES)
     async with scene(
-        server={"limits": plan}, max_session_minutes=10, **AWAKE
+        server={"limits": plan}, max_session_minutes=MINUTES, **AWAKE
     ) as on:
-        await talk(on, 25)
+        await talk(on, 2.5 * MINUTES)
         on.whole(max_repeat_ms=0)
         assert causes(on) == []
-        assert max(lasted_s(on)) < 9 * MINUTE_S
+        assert max(lasted_s(on)) < 0.9 * LIMIT_S
 
 
 @virtually
 async def test_speech_without_a_pause_is_cut_at_the_last_moment() -> None:
     """By the extension, 15 s before the limit; it goes on in the next one."""
-    plan = PlanLimits(session_minutes=10)
+    plan = PlanLimits(session_minutes=MINUTES)
     async with scene(
-        server={"limits": plan}, max_session_minutes=10, **AWAKE
+        server={"limits": plan}, max_session_minutes=MINUTES, **AWAKE
     ) as on:
-        await asyncio.sleep(400)  # it is renewed from 420 s on
-        for turn in range(1, 8):
+        await asyncio.sleep(160)  # it is renewed from 168 s on
+        for turn in range(1, 4):
             await on.talk.utter(turn, 30_000, 1)
         await on.silence()
         on.whole()
         assert causes(on) == []
-        assert lasted_s(on)[0] == pytest.approx(585, abs=2)
+        assert lasted_s(on)[0] == pytest.approx(LIMIT_S - 15, abs=2)
 
 
 REFUSALS = pytest.mark.parametrize(
@@ -179,19 +182,19 @@ async def test_both_limits_at_once(refuses_tokens: bool, code: str) -> None:
     two causes with two names; a renewal closes first, so that it has room,
     and does so in a pause."""
     plan = PlanLimits(
-        session_minutes=10, sessions=1, refuses_tokens=refuses_tokens
+        session_minutes=MINUTES, sessions=1, refuses_tokens=refuses_tokens
     )
     async with scene(voice_wired=True, server={"limits": plan}, **AWAKE) as on:
-        await talk(on, 25)
+        await talk(on, 2.5 * MINUTES)
         on.whole()
         assert causes(on) == [TIME_LIMIT]
         assert len(on.talk.verdict().repeats) <= 1
-        assert max(lasted_s(on)[1:]) < 9 * MINUTE_S
+        assert max(lasted_s(on)[1:]) < 0.9 * LIMIT_S
         on.server.limits = replace(plan, sessions=2)
         async with other_agent(on):
             # Its next session finds no room: the other has taken it.
             on.server.limits = plan
-            await on.until(lambda: len(causes(on)) == 2, 10 * MINUTE_S)
+            await on.until(lambda: len(causes(on)) == 2, LIMIT_S)
             await talk(on, 1.5, first_turn=200)
             on.whole()
         await on.rig.state("ready", 20)
