@@ -4,7 +4,7 @@ Each walk drives the real extension with the real SDK against a Motion Server of
 its own, in virtual time, and is determined by its seed. The speech is noise of
 which no two parts are alike, so that the judge knows each part of it.
 `WALKS=5000 bin/test tests/service/test_walk.py` walks more, `WALK_SEED=123`
-just one.
+just one; `WALKS_FROM` is the first seed.
 """
 
 import asyncio
@@ -57,6 +57,7 @@ from devkit.motion_server import (
 pytestmark = pytest.mark.wire
 
 WALKS = int(os.environ.get("WALKS", "300"))
+FIRST = int(os.environ.get("WALKS_FROM", "0"))
 PARTS = 12
 AT_ONCE = 12
 MAX_SAID_MS = 60_000
@@ -595,7 +596,7 @@ async def _walk_all(seeds: list[int]) -> None:
 def test_random_walks_keep_the_promises(part: int) -> None:
     """Nothing missing, nothing twice beyond the rewind, one output at a time,
     silence after a flush, sums, no secret shown."""
-    seeds = list(range(part, WALKS, PARTS))
+    seeds = list(range(FIRST + part, FIRST + WALKS, PARTS))
     if "WALK_SEED" in os.environ:
         seeds = [int(os.environ["WALK_SEED"])] if part == 0 else []
     virtual_time.run(_walk_all(seeds))
