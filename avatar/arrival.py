@@ -73,16 +73,17 @@ class Arrival:
             self._miss(session, now)
             return
         mark = self._speech.mark()
-        is_playing = self._speech.is_playing_out(now)
-        if mark is not None or (
-            is_playing and now >= self._answered_at + PLAYING_INTERVAL_S
-        ):
+        ask_at = float("inf")
+        if self._speech.is_playing_out(now):
+            ask_at = self._answered_at + PLAYING_INTERVAL_S
+            ends_at = self._speech.avatar_ends_at
+            if ends_at > self._answered_at:  # was it still there then?
+                ask_at = min(ask_at, ends_at)
+        if mark is not None or now >= ask_at:
             self._ping(session, mark, now)
         else:
             self.is_at_rest = True
-            self.due_at = float("inf")
-            if is_playing:
-                self.due_at = self._answered_at + PLAYING_INTERVAL_S
+            self.due_at = ask_at
 
     def answered(self, now: float) -> None:
         """Take the answer to the latest ping."""
@@ -105,6 +106,7 @@ class Arrival:
         # Counted at least twice, however short the limit is.
         self._interval_s = min(MISSED_AFTER_S, self._limit_s / 2)
         self.due_at = now + self._interval_s
+        self._speech.asked()
         if not session.ping():
             self.answered(now)
 

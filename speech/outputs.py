@@ -103,7 +103,7 @@ class Backlog:
             if playout.is_in_doubt or now < request.begins_at:
                 return
             self.start_audio(request.utterance)
-            if now < request.surely_ends_at or not request.is_whole:
+            if not playout.has_surely_been_heard(now):
                 return
             self.pop(playout)
 

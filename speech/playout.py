@@ -113,6 +113,7 @@ class Playout:
         self._ends_at = float("-inf")
         self._is_end_known = False  # the service has said it
         self._proved_at = float("-inf")  # the service lived
+        self._is_asked = False  # the service, if it is there
         self._doubted_at: Optional[float] = None
         """Since when no audio counts as heard, None without a doubt."""
 
@@ -189,10 +190,16 @@ class Playout:
             return None
         return Mark(request, request.size)
 
+    def asked(self) -> None:
+        """The service is to answer: until then nothing has been heard to its
+        end."""
+        self._is_asked = True
+
     def arrived(self, mark: Optional[Mark], now: float) -> None:
         """The service has answered: it has all that had been written at
         `mark`, and goes on playing."""
         self._proved_at = now
+        self._is_asked = False
         if self.is_in_doubt:
             self._doubted_at = None
             self._delay(now)
@@ -313,6 +320,7 @@ class Playout:
     def renew(self) -> None:
         """There will be another connection, which is not in doubt."""
         self._doubted_at = None
+        self._is_asked = False
 
     def position(
         self, request: Request, at: float, rewind_s: float = 0.0
@@ -345,6 +353,15 @@ class Playout:
             request.is_whole
             and now >= request.ends_at
             and not request.utterance.flushed
+        )
+
+    def has_surely_been_heard(self, now: float) -> bool:
+        """Return whether the first request has been heard, with its margin."""
+        request = self.requests[0]
+        return (
+            request.is_whole
+            and not self._is_asked
+            and now >= request.surely_ends_at
         )
 
     def is_over(self, now: float) -> bool:
@@ -397,7 +414,18 @@ class Playout:
         request = self.requests[0]
         if not request.utterance.started:
             return request.begins_at
-        return request.surely_ends_at if request.is_whole else float("inf")
+        if self._is_asked or not request.is_whole:
+            return float("inf")
+        return request.surely_ends_at
+
+    @property
+    def ends_at(self) -> float:
+        """When the first request ends, by the estimate, inf if it is not
+        complete."""
+        request = self.requests[0] if self.requests else None
+        if request is None or not request.is_complete:
+            return float("inf")
+        return request.ends_at
 
     # Internals
 

@@ -332,6 +332,17 @@ class Speech:
         pings to know that the service is there."""
         return self._avatar.playout.is_playing_out(now)
 
+    @property
+    def avatar_ends_at(self) -> float:
+        """When the utterance that the avatar says has been heard, by the
+        estimate, inf if that is not known."""
+        return self._avatar.playout.ends_at
+
+    def asked(self) -> None:
+        """A ping asks whether the service is there: until its answer no
+        utterance is reported as heard."""
+        self._avatar.playout.asked()
+
     def arrived(self, mark: Optional[Mark], now: float) -> None:
         """The service has answered a ping: it has received all that is before
         `mark`, if any."""

@@ -217,6 +217,26 @@ async def test_a_peer_that_vanishes(after_s: float, speed: float) -> None:
         assert on.rig.totals.lost == 0
 
 
+@pytest.mark.parametrize("voice_wired", [False, True])
+@pytest.mark.parametrize("before_end_s", [0.1, 0.5, 1.1])
+@virtually
+async def test_a_host_that_vanishes_right_before_an_end(
+    before_end_s: float, voice_wired: bool
+) -> None:
+    """Nothing counts as heard to its end before the service has shown that
+    it was there then."""
+    async with scene(voice_wired=voice_wired) as on:
+        await on.rig.state("ready")
+        await on.talk.utter(1, 4000)
+        await on.talk.utter(2, 1000)
+        await asyncio.sleep(4 - before_end_s)
+        on.server.now(BlackHole(host_vanishes=True))
+        await on.until(lambda: len(on.ends) == 2, 60)
+        on.whole(max_repeat_ms=ALLOWANCE_MS + 1000)
+        assert on.ends == [("tts-1", 1), ("tts-2", 1)]
+        assert len(on.rig.errors) == 1
+
+
 @pytest.mark.parametrize("speed", [1, 20])
 @pytest.mark.parametrize("voice_wired", [False, True])
 @pytest.mark.parametrize("idle_s", [5, 60])

@@ -80,12 +80,35 @@ async def test_speech_ends_when_it_has_arrived():
     await settle()
     await stage.clock.advance(10.0)
     assert "avatar_audio_end" not in stage.outbox.names
+    stage.service.answers_pings = True
     stage.session.answer()
     await stage.clock.advance(0.1 + END_MARGIN_S + 0.01)
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["reason"] == 1
     assert end["playback_position_ms"] == 1100
     assert len(stage.service.sessions) == 1
+    await stage.finish()
+
+
+async def test_speech_ends_when_the_service_was_there_at_its_end():
+    """It may have vanished since its latest answer, before the end."""
+    stage = await ready(**RESUMED)
+    stage.speak(pcm(2600), FIRST)
+    stage.speech_ends(FIRST)
+    await settle()
+    await stage.clock.advance(2.3)
+    stage.service.answers_pings = False
+    await stage.clock.advance(2.0)
+    assert "avatar_audio_end" not in stage.outbox.names
+    stage.service.answers_pings = True
+    await stage.clock.advance(LOST_AT)
+    (error,) = stage.outbox.errors
+    assert error["vendor_info"]["code"] == "stalled"
+    await stage.clock.advance(1.5)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["reason"] == 1
+    # The latest answer came at 2.25 s; the rewind is 0.5 s.
+    assert len(stage.session.received) == 850 * BYTES_PER_MS
     await stage.finish()
 
 
@@ -435,6 +458,7 @@ async def test_an_answer_is_for_all_that_was_written_before_its_ping():
         stage.speech_ends(turn)
     stage.session.answer()
     await stage.clock.advance(PING_INTERVAL_S)
+    stage.service.answers_pings = True
     stage.session.answer()
     await stage.clock.advance(10.0)
     assert len(stage.outbox.payloads("avatar_audio_end")) == 3
@@ -447,6 +471,7 @@ async def test_idle_time_counts_from_when_late_speech_was_heard():
     stage.speech_ends(FIRST)
     await settle()
     await stage.clock.advance(10.0)
+    stage.service.answers_pings = True
     stage.session.answer()
     await stage.clock.advance(20.0)
     assert stage.avatar.state == "ready"
