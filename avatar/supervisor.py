@@ -119,7 +119,6 @@ class Supervisor:
         self._plan = plan
         self._wake = wake
         self._backoff = Backoff(rng)
-        self._lifetime = plan.lifetime
         self._time_limit = TimeLimit(
             plan.max_session_minutes, plan.learned_limit
         )
@@ -314,7 +313,9 @@ class Supervisor:
         is_idle = speech.is_idle(now)
         poll_at = now + IDLE_POLL_S
         renew_at = self._renew_at(session)
-        latest_at = self._time_limit.renew_latest_at(session, self._lifetime)
+        latest_at = self._time_limit.renew_latest_at(
+            session, self._plan.lifetime
+        )
         if now >= latest_at or (
             now >= renew_at and is_idle and self._may_renew(session)
         ):
@@ -334,12 +335,12 @@ class Supervisor:
         return "", min(until, latest_at, max(self._spare.due_at, poll_at))
 
     def _renew_at(self, session: Session) -> float:
-        return self._time_limit.renew_at(session, self._lifetime)
+        return self._time_limit.renew_at(session, self._plan.lifetime)
 
     def _may_renew(self, session: Session) -> bool:
         """Return whether the next session has its token: while the console is
         down, this one is the last for a while."""
-        if not self._lifetime.spare_max_age_s:
+        if not self._plan.lifetime.spare_max_age_s:
             return True
         since = self._renew_at(session)
         return self._spare.waits_for_room(since) or self._spare.has_token_since(
