@@ -228,6 +228,7 @@ def _correlation(samples: list[tuple[float, float, float]]) -> float:
     )
 
 
+@pytest.mark.alone
 @needs_chromium
 @needs_stage
 @speaks_for_long
@@ -270,6 +271,7 @@ def test_mouth_follows_the_sound_and_rests_when_cut(page: Page) -> None:
     assert f"{request.message_count} messages" in "".join(page.timeline())
 
 
+@pytest.mark.alone
 @needs_chromium
 @needs_stage
 @speaks_for_long
@@ -336,6 +338,7 @@ def test_text_is_readable_in_light_and_dark(page: Page, scheme: str) -> None:
     assert [one for one in found if one[1] < 4.5] == []
 
 
+@pytest.mark.alone
 @needs_chromium
 @needs_stage
 def test_stall_shows_as_a_gap(page: Page) -> None:
@@ -359,6 +362,7 @@ def test_stall_shows_as_a_gap(page: Page) -> None:
     assert found and heard_s <= float(found[1]) + 0.2, playing
 
 
+@pytest.mark.alone
 @needs_chromium
 @needs_stage
 def test_black_hole_lasts_until_resume(page: Page) -> None:
@@ -376,6 +380,7 @@ def test_black_hole_lasts_until_resume(page: Page) -> None:
     assert connection.closed_s is None
 
 
+@pytest.mark.alone
 @needs_chromium
 @needs_stage
 def test_credits_end_the_extension_and_it_starts_again(page: Page) -> None:
@@ -413,6 +418,7 @@ def test_credits_end_the_extension_and_it_starts_again(page: Page) -> None:
     assert len(page.stage.server.record.live_connections) == 1
 
 
+@pytest.mark.alone
 @needs_chromium
 @needs_stage
 def test_page_that_is_opened_late_shows_the_past(page: Page) -> None:
@@ -456,6 +462,7 @@ def test_timeline_follows_until_it_is_scrolled_back(page: Page) -> None:
     )
 
 
+@pytest.mark.alone
 @needs_chromium
 @needs_stage
 def test_speech_resumes_on_the_next_connection(page: Page) -> None:
@@ -480,6 +487,7 @@ def test_speech_resumes_on_the_next_connection(page: Page) -> None:
     assert page.figure("Lost") == 0
 
 
+@pytest.mark.alone
 @needs_chromium
 @needs_stage
 def test_idle_avatar_sleeps_until_it_is_to_speak(page: Page) -> None:
@@ -496,6 +504,7 @@ def test_idle_avatar_sleeps_until_it_is_to_speak(page: Page) -> None:
     assert "Problem reported" not in " ".join(page.timeline())
 
 
+@pytest.mark.alone
 @needs_chromium
 @needs_stage
 @pytest.mark.parametrize("name", ["speak", "drop", "refuse"])
@@ -591,6 +600,7 @@ def test_switches_show_their_settings(page: Page) -> None:
     } - page.enabled()
 
 
+@pytest.mark.alone
 @needs_chromium
 @needs_stage
 def test_raw_reports_are_behind_details(page: Page) -> None:
