@@ -264,14 +264,13 @@ def test_graph_that_is_stopped_by_the_limit_says_so(tmp_path):
 
 @pytest.mark.parametrize("name", ["property.json", "speech.wav"])
 def test_file_that_the_graph_reads_is_not_overwritten(tmp_path, name):
-    """Neither the graph nor its WAV, relative paths included."""
+    """Neither the graph nor its WAV, under another spelling of the path."""
     graph = copied(tmp_path, '"frame_ms"', '"x": "./speech.wav", "frame_ms"')
     speech = written(tmp_path, bytes(9600))
     before = (tmp_path / name).read_bytes()
-    for path in (tmp_path / name, tmp_path / "." / name):
-        done = run(graph, "--heard", path, WAV_FILE=speech)
-        assert done.returncode == 2
-        assert "is a file that the graph reads" in done.stdout
+    done = run(graph, "--heard", f"{tmp_path}/./{name}", WAV_FILE=speech)
+    assert done.returncode == 2
+    assert "is a file that the graph reads" in done.stdout
     assert (tmp_path / name).read_bytes() == before
 
 

@@ -2,7 +2,6 @@
 
 import ipaddress
 import json
-import os
 import re
 import signal
 import socket
@@ -17,7 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from sdk_client import AGORA_APP_ID, CERTIFICATE, FRAME, opened
+from typer.testing import CliRunner
 
+from devkit.commands.motion_server import app
 from devkit.motion_server import MotionServer, PlanLimits, PlaybackSignals
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,17 +61,11 @@ def motion_server(
 
 
 def said_of(*arguments: str, **environment: str) -> tuple[int, str]:
-    """Run the command to its end; its exit code and its error output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "devkit.commands.motion_server", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.stdout == ""
-    return done.returncode, done.stderr
+    """Run the command to its end; return its exit code and its output."""
+    result = CliRunner().invoke(app, arguments, env=environment)
+    if result.exception is not None:
+        assert isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
 
 
 @pytest.mark.parametrize("host", ["\u00e9..b", "a" * 300, "no host"])
@@ -84,10 +79,17 @@ def test_host_that_is_none_is_explained_in_one_line(host):
 
 def test_address_of_another_machine_is_explained_in_one_line():
     """Of IPv6 as of IPv4; so is a machine without IPv6."""
-    code, errors = said_of("--host", "2001:db8::1")
-    assert code == 1
-    assert errors.startswith("Cannot listen at 2001:db8::1, port 0: ")
-    assert len(errors.splitlines()) == 1
+    command = [sys.executable, "-m", "devkit.commands.motion_server"]
+    done = subprocess.run(
+        [*command, "--host", "2001:db8::1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Cannot listen at 2001:db8::1, port 0: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @needs_ipv6
