@@ -435,6 +435,8 @@ class Playout:
     def _note_heard(self, request: Request, now: float) -> None:
         utterance = request.utterance
         heard = min(self.position(request, now), utterance.reached)
+        if request.base and heard <= request.base:
+            return  # an earlier request knows how far it was heard
         utterance.heard = max(heard, utterance.heard)
         utterance.source = request.source
 

@@ -78,6 +78,27 @@ def test_several_utterances_are_said_again_in_order():
     assert ends == [False] * 4 + [True] + [False] * 9 + [True] + [False] * 10
 
 
+@pytest.mark.parametrize("ends", ["flush", "loss"])
+def test_position_is_that_of_the_first_of_two_requests(ends: str):
+    """The utterance paused while its first request was played: nothing of
+    the second one has been heard."""
+    on = Speaking(end_timeout_s=1.5, within_s=0)
+    on.speak(10_000, end=False, request_id="tts")
+    on.write("r1")
+    on.wait(2.0)
+    on.write("r1")  # its end
+    on.speak(5000, end=False)
+    on.write("r2")
+    on.wait(1.0)
+    if ends == "flush":
+        on.speech.flush(on.now)
+        on.write()
+    else:
+        on.lose()
+        on.speech.end(on.now)
+    assert on.end().playback_position_ms == 3000
+
+
 def test_what_has_been_heard_in_full_is_not_said_again():
     """Only the second utterance goes on."""
     speaking = Speaking(rewind_s=0.0)
