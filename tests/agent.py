@@ -34,6 +34,16 @@ ADDON = "spatius_avatar_python"
 APP_ID = "0123456789abcdef0123456789abcdef"
 CERTIFICATE = "e93c07d1b86a4f52d0f7183b5ac96e24"
 API_KEY = "Zq7mXw4Lp9Vt2Rk8"
+VARIABLES = {
+    "SPATIUS_API_KEY": API_KEY,
+    "SPATIUS_APP_ID": "good-app",
+    "SPATIUS_AVATAR_ID": "good-avatar",
+    "AGORA_APP_ID": APP_ID,
+    "AGORA_APP_CERTIFICATE": CERTIFICATE,
+    "AGORA_CHANNEL": "room",
+    "AGORA_AVATAR_UID": "2000",
+}
+"""Environment variables that property.json names."""
 RATE = 24000
 
 PIECE = 8

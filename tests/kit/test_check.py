@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent import API_KEY, APP_ID, CERTIFICATE
+from agent import APP_ID, CERTIFICATE, VARIABLES
 from agora_token_builder import RtcTokenBuilder
 from typer.testing import CliRunner, Result
 
@@ -26,14 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Nothing of the caller's own environment may decide.
 ENVIRONMENT: dict[str, str | None] = {
-    "SPATIUS_API_KEY": API_KEY,
-    "SPATIUS_APP_ID": "good-app",
-    "SPATIUS_AVATAR_ID": "good-avatar",
-    "AGORA_APP_ID": APP_ID,
-    "AGORA_APP_CERTIFICATE": CERTIFICATE,
+    **VARIABLES,
     "AGORA_TOKEN": None,
-    "AGORA_CHANNEL": "room",
-    "AGORA_AVATAR_UID": "2000",
     "COLUMNS": "80",
 }
 

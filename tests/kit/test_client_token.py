@@ -7,26 +7,17 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from agent import APP_ID, CERTIFICATE, VARIABLES
 from agora_token_builder import RtcTokenBuilder
 from typer.testing import CliRunner, Result
 
 from devkit.commands.client_token import app
-from devkit.credentials import APP_ID, CERTIFICATE
 from devkit.motion_server.agora import check_token, parse_token
 
 ROOT = Path(__file__).resolve().parents[2]
 VOICE_ASSISTANT = ROOT / "examples" / "voice-assistant" / "property.json"
 
-ENVIRONMENT: dict[str, str | None] = {
-    "SPATIUS_API_KEY": "some-key",
-    "SPATIUS_APP_ID": "good-app",
-    "SPATIUS_AVATAR_ID": "good-avatar",
-    "AGORA_APP_ID": APP_ID,
-    "AGORA_APP_CERTIFICATE": CERTIFICATE,
-    "AGORA_TOKEN": None,
-    "AGORA_CHANNEL": "room",
-    "AGORA_AVATAR_UID": "2000",
-}
+ENVIRONMENT: dict[str, str | None] = {**VARIABLES, "AGORA_TOKEN": None}
 
 
 def client_token(*arguments: str | Path, **environment: str | None) -> Result:

@@ -6,20 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from agent import API_KEY, APP_ID, CERTIFICATE
+from agent import VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 FULL = Path("/dev/full")
-ENVIRONMENT = {
-    "SPATIUS_API_KEY": API_KEY,
-    "SPATIUS_APP_ID": "good-app",
-    "SPATIUS_AVATAR_ID": "good-avatar",
-    "AGORA_APP_ID": APP_ID,
-    "AGORA_APP_CERTIFICATE": CERTIFICATE,
-    "AGORA_TOKEN": "",
-    "AGORA_CHANNEL": "room",
-    "AGORA_AVATAR_UID": "2000",
-}
 COMMANDS = [
     ("check", "property.json"),
     ("check", "--help"),
@@ -32,7 +22,7 @@ def run(output: int, name: str, *arguments: str) -> tuple[int, list[str]]:
     done = subprocess.run(
         [sys.executable, "-m", f"devkit.commands.{name}", *arguments],
         cwd=ROOT,
-        env={**os.environ, **ENVIRONMENT},
+        env={**os.environ, **VARIABLES, "AGORA_TOKEN": ""},
         stdout=output,
         stderr=subprocess.PIPE,
         text=True,

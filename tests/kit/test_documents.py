@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from agent import VARIABLES
 from ten_runtime import Data
 
-from devkit.credentials import APP_ID, CERTIFICATE
 from devkit.graph import read
 from devkit.graph.report import examine
 
@@ -27,16 +27,6 @@ PAGES = sorted(
 )
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 """A link to a file of the repository; it may go over two lines."""
-
-ENVIRONMENT = {
-    "SPATIUS_API_KEY": "some-key",
-    "SPATIUS_APP_ID": "good-app",
-    "SPATIUS_AVATAR_ID": "good-avatar",
-    "AGORA_APP_ID": APP_ID,
-    "AGORA_APP_CERTIFICATE": CERTIFICATE,
-    "AGORA_CHANNEL": "my_room",
-    "AGORA_AVATAR_UID": "2000",
-}
 
 MAX_README_LINES = 200
 MAX_LISTENER_LINES = 30
@@ -112,7 +102,7 @@ def test_graph_in_the_readme_is_right(tmp_path):
     ten = {"predefined_graphs": [{"name": "default", "graph": graph}]}
     path.write_text(json.dumps({"ten": ten}))
     (found,) = read(path).nodes("spatius_avatar_python")
-    findings = examine(found, [], ENVIRONMENT, time.time()).findings
+    findings = examine(found, [], VARIABLES, time.time()).findings
     assert findings.errors == [] and findings.notes == []
     # The one line that TEN's stock agent needs stands below the graph.
     (warning,) = findings.warnings
