@@ -649,19 +649,6 @@ def test_uid_out_of_bounds_is_shown(wrong):
     assert only(problems(agora_uid=wrong)).endswith(f"got '{wrong}'")
 
 
-@pytest.mark.parametrize("name", [*REQUIRED, "agora_token", "region"])
-@pytest.mark.parametrize(
-    "form", ['"{}"', "'{}'", '"{}', "{}'", ' "{}" ', "\u201c{}\u201d"]
-)
-def test_quotes_of_an_environment_file_are_named(name, form):
-    """`docker --env-file` keeps them; no other problem is derived from it."""
-    value = form.format(REQUIRED.get(name, "us-west"))
-    problem = only(problems(**{name: value}))
-    assert problem.startswith(f"params.{name}: expected a value without quotes")
-    assert "docker --env-file" in problem
-    assert REQUIRED["spatius_api_key"] not in problem
-
-
 def test_quotes_around_nothing_are_no_value():
     """An empty value in quotes is not an empty value."""
     problem = only(problems(agora_token='""'))

@@ -40,14 +40,26 @@ CREDENTIALS = (
 # Values that were pasted with their surroundings
 
 
-@pytest.mark.parametrize("name", [*CREDENTIALS, "region", "agora_uid"])
+@pytest.mark.parametrize("name", [*REQUIRED, "agora_token", "region"])
 @pytest.mark.parametrize(
-    "form", ['\t"{}"\n', " '{}' ", '"{}" # mine', '" {} "']
+    "form",
+    [
+        '"{}"',
+        "'{}'",
+        '"{}',
+        "{}'",
+        "\u201c{}\u201d",
+        '\t"{}"\n',
+        " '{}' ",
+        '"{}" # mine',
+        '" {} "',
+    ],
 )
-def test_quotes_among_white_space(name, form):
-    """An environment file may add both; the quotes are named."""
+def test_quotes_of_an_environment_file_are_named(name, form):
+    """`docker --env-file` keeps them; no other problem is derived from it."""
     problem = only(problems(**{name: form.format("value-1")}))
     assert problem.startswith(f"params.{name}: expected a value without quotes")
+    assert "docker --env-file" in problem
     assert "value-1" not in problem
 
 
