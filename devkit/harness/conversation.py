@@ -42,6 +42,7 @@ class Conversation:
         self.flush_latency_s = 0.0
         """How long after a flush the listener may hear the rest at most."""
         self._rig = rig
+        self._server = server
         self._clock = clock
         self._rng = random.Random(seed)
         self._turns: list[str] = []  # the names of the utterances, in order
@@ -122,6 +123,8 @@ class Conversation:
         holes = {hole.turn: hole for hole in verdict.holes}
         first = 0
         for at, turn in enumerate(self._turns):
+            if self._server.preempts:
+                break  # the rest of a turn may follow the next one
             if turn not in holes or holes[turn].begin_ms > 0:
                 first = at  # something of it was heard
         return [turn for turn in self._turns[first:] if turn in holes]
