@@ -135,12 +135,15 @@ class _Flushes:
 
     async def while_stalled(self, count: int) -> list[float]:
         """Flush while the socket takes nothing; return ms to the results."""
-        taken = -1
-        while self._ours.totals.sent != taken:  # the kernel's buffers fill
-            taken = self._ours.totals.sent
+        is_full = False
+        while not is_full:  # the kernel's buffers hold minutes of speech
             await self._say()
+            taken = -1
+            while self._ours.totals.sent != taken:
+                taken = self._ours.totals.sent
+                await asyncio.sleep(0.05)
+            is_full = self._ours.totals.waiting > 0
             await asyncio.wrap_future(self._ours.flush())
-            await asyncio.sleep(0.05)
         results_ms = []
         for _ in range(count):
             await self._say()

@@ -66,6 +66,8 @@ def params(service: Service, uid: int, **others: Any) -> dict[str, Any]:
         "region": "",
         "sample_rate": RATE,
         "idle_disconnect_s": 0,
+        # No voice is there; a stalled session is not to be replaced soon.
+        "fallback_after_ms": 0,
         "console_endpoint_url": service.console_url,
         "ingress_endpoint_url": service.ingress_url,
         **others,
