@@ -74,7 +74,7 @@ def test_mistake_beside_the_rtc_node_of_its_channel_is_named(tmp_path):
     assert code == 1
     assert f"{SAME_UID}the stream_id of rtc2" in words
     assert "agora_appid: not the app_id of rtc2" in words
-    assert "of agora_rtc" not in words
+    assert "_id of agora_rtc" not in words
     assert "2 errors, 0 warnings" in words
 
 
