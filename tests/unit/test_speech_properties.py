@@ -25,7 +25,11 @@ from spatius_avatar_python.speech.intake import (
     STALE_PAUSE_S,
     TURN_REUSE_LIMIT_S,
 )
-from spatius_avatar_python.speech.outputs import BEHIND_AFTER_S, JOIN_AHEAD_S
+from spatius_avatar_python.speech.outputs import (
+    BEHIND_AFTER_S,
+    JOIN_AHEAD_S,
+    STALLED_AFTER_S,
+)
 from spatius_avatar_python.speech.playout import (
     PLAYBACK_MARGIN_S,
     SENTENCE_GAP_S,
@@ -142,7 +146,7 @@ class SpeechMachine(RuleBasedStateMachine):
         self.latest: Optional[Request] = None  # of this connection
         self.connected = False
         self.behind_since: Optional[float] = None
-        self.has_excess = False  # when the call began
+        self.step_at = 0.0  # when the call began
         self.most = self.room  # that may wait
         self.last_turn: Optional[Turn] = None
         self.last_request_id = ""
@@ -216,10 +220,10 @@ class SpeechMachine(RuleBasedStateMachine):
         waiting = sum(len(s.samples) - s.taken for s in self.waiting_ones())
         held = len(self.held_audio()) // 2
         count = len(numbers)
-        if is_taken and (self.refusing or count > self.room - waiting - held):
+        if is_taken and (not self.refusing or waiting + held <= self.room):
             self.refusing = False
             assert refused == 0
-        elif self.refusing:
+        elif self.refusing and waiting + held > self.room // 2:
             assert refused == count
         else:
             # Audio that the writer holds may come back, and may have its room.
@@ -341,9 +345,7 @@ class SpeechMachine(RuleBasedStateMachine):
             self.discard_what_has_ended()
             return
         self.held = step
-        self.has_excess = False
-        if isinstance(step, Send):
-            self.has_excess = self.speech.totals.waiting > self.room
+        self.step_at = self.now
         if self.behind_since is None:
             self.behind_since = self.now
         if isinstance(step, Interrupt):
@@ -465,7 +467,7 @@ class SpeechMachine(RuleBasedStateMachine):
 
     def is_taken(self):
         """Return whether the connection takes audio as fast as it comes."""
-        if self.held is not None and not self.has_excess:
+        if self.held is not None and self.now >= self.step_at + STALLED_AFTER_S:
             return False
         return self.connected and (
             self.behind_since is None
@@ -577,9 +579,11 @@ class SpeechMachine(RuleBasedStateMachine):
 
     def tick(self):
         is_taken = self.is_taken()
+        before = self.speech.totals.refused
         self.speech.tick(self.now)
+        self.trim(self.speech.totals.refused - before)
         waiting = self.speech.totals.waiting
-        if is_taken or waiting <= self.room // 2:
+        if (is_taken and waiting <= self.room) or waiting <= self.room // 2:
             self.refusing = False
         said = self.open
         if (
@@ -596,6 +600,21 @@ class SpeechMachine(RuleBasedStateMachine):
                 return
             self.end_said(said)
             self.timed_out, self.open = said, None
+
+    def trim(self, size: int) -> None:
+        """Refuse the newest samples that wait, as the socket takes none."""
+        if not size:
+            return
+        assert not self.is_taken()
+        self.refusing = True
+        self.refused_by_overflow += size
+        for said in reversed(self.waiting_ones()):
+            cut = min(size, len(said.samples) - said.taken)
+            if cut:
+                del said.samples[-cut:]
+                said.refused += cut
+                size -= cut
+        assert not size
 
     def held_audio(self) -> bytes:
         if self.held is None or isinstance(self.held, Interrupt):
