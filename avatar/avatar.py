@@ -24,7 +24,7 @@ from .arrival import Arrival
 from .fallback import Fallback, Voice
 from .presence import Presence
 from .reporter import Outbox, Reporter
-from .state import Event, State, after
+from .state import AvatarState, Trigger, after
 from .supervisor import Plan, Supervisor
 from .writer import Writer
 
@@ -60,7 +60,7 @@ class Avatar:
     ) -> None:
         self._speech = speech
         self._clock = clock
-        self._state = State.NEW
+        self._state = AvatarState.NEW
         self._supervisor = Supervisor(
             speech=speech,
             open_session=open_session,
@@ -250,7 +250,7 @@ class Avatar:
         if self._is_unseen and not self._presence.is_absent:
             self._is_unseen = False
             if session is not None and session.is_ready:
-                self._enter(Event.OPENED, "joined")
+                self._enter(Trigger.OPENED, "joined")
         self._arrival.check(session, now)
         is_heard = session is not None and self._is_heard(session)
         self._fallback.watch(is_heard, now, self._arrival.unanswered_since)
@@ -313,37 +313,37 @@ class Avatar:
             elif isinstance(event, ServiceError):
                 self._reporter.service_error(event.failure, event.at_s)
 
-    def _take(self, event: events.Event, now: float) -> None:
+    def _take(self, event: events.SupervisorEvent, now: float) -> None:
         """Report an event of the session, and change the state."""
         reporter, turn = self._reporter, self._speech.turn
         if isinstance(event, events.Wanted):
-            self._enter(Event.CONNECT, event.reason)
+            self._enter(Trigger.CONNECT, event.reason)
         elif isinstance(event, events.Connecting):
             reporter.connecting()
         elif isinstance(event, events.Opened):
             reporter.opened(event.session)
             self._is_unseen = self._presence.is_absent
             if self._is_unseen:
-                self._enter(Event.LOST, "notJoined")
+                self._enter(Trigger.LOST, "notJoined")
             else:
-                self._enter(Event.OPENED, event.reason)
+                self._enter(Trigger.OPENED, event.reason)
         elif isinstance(event, events.Lost):
             reporter.lost(event.failure, event.begins_outage, turn, now)
-            self._enter(Event.LOST, event.failure.code or "lost")
+            self._enter(Trigger.LOST, event.failure.code or "lost")
         elif isinstance(event, events.OutageLasts):
             reporter.outage_lasts(event, turn)
         elif isinstance(event, events.Renewing):
-            self._enter(Event.RENEW, "renewal")
+            self._enter(Trigger.RENEW, "renewal")
         elif isinstance(event, events.GaveUp):
             self._give_up(event.failure, now)
         elif isinstance(event, events.Left):
             reporter.left(event.session, event.connected_s)
         elif isinstance(event, events.Slept):
-            self._enter(Event.SLEEP, event.reason)
+            self._enter(Trigger.SLEEP, event.reason)
 
-    def _enter(self, event: Event, reason: str) -> None:
+    def _enter(self, trigger: Trigger, reason: str) -> None:
         """Change the state, and report the change."""
-        before, self._state = self._state, after(self._state, event)
+        before, self._state = self._state, after(self._state, trigger)
         if self._state is not before:
             self._reporter.state(self._state.value, reason)
 
@@ -351,18 +351,20 @@ class Avatar:
         self._supervisor.give_up()
         self._reporter.failed(failure, self._speech.turn)
         self._fallback.switch_on()
-        self._enter(Event.FAIL, failure.code or "failed")
+        self._enter(Trigger.FAIL, failure.code or "failed")
         if not self._writer.is_writing:  # as always, but for a defect of ours
             self._speech.connection_lost(now)
 
     def _watch_voice(self, now: float) -> None:
         """Report that the voice stands in, or that there is none."""
         if self._fallback.is_standing_in:
-            self._enter(Event.VOICE, "noSession")
+            self._enter(Trigger.VOICE, "noSession")
         if not self._fallback.is_missing:
             return
         self._reporter.no_voice(self._fallback.problem)
-        is_lost = self._state is State.FAILED and not self._writer.is_writing
+        is_lost = (
+            self._state is AvatarState.FAILED and not self._writer.is_writing
+        )
         if is_lost and not self._is_voice_given_up:
             self._is_voice_given_up = True
             self._speech.give_up(now)
@@ -381,16 +383,16 @@ class Avatar:
             self._speech.turn, self._supervisor.is_in_outage(now)
         )
         self._report()
-        self._enter(Event.STOP, "stopped")
+        self._enter(Trigger.STOP, "stopped")
 
     def _report(self) -> None:
         if self._speech.has_events:
             now = self._clock.monotonic()
-            is_ready = self._state is State.READY
+            is_ready = self._state is AvatarState.READY
             self._reporter.events(
                 self._speech.take_events(),
                 can_speak=is_ready and not self._supervisor.is_in_outage(now),
-                has_failed=self._state is State.FAILED,
+                has_failed=self._state is AvatarState.FAILED,
             )
 
     def _run(

@@ -64,7 +64,7 @@ class Slept(NamedTuple):
     reason: str
 
 
-Event = Union[
+SupervisorEvent = Union[
     Wanted,
     Connecting,
     Opened,

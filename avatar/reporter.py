@@ -14,10 +14,10 @@ from ..session import Failure, Session
 from ..speech import (
     AudioEnd,
     AudioStart,
-    Event,
     Overflow,
     Preempted,
     SlowDelivery,
+    SpeechEvent,
     SpeechLost,
     Turn,
     TurnIdReused,
@@ -248,7 +248,11 @@ class Reporter:
     # Speech
 
     def events(
-        self, events: Iterable[Event], *, can_speak: bool, has_failed: bool
+        self,
+        events: Iterable[SpeechEvent],
+        *,
+        can_speak: bool,
+        has_failed: bool,
     ) -> None:
         """Report the events of the speech.
 

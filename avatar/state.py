@@ -5,8 +5,10 @@ The states are those of the message `avatar_state` (docs/messages.md).
 
 from enum import Enum
 
+from ..transitions import check
 
-class State(Enum):
+
+class AvatarState(Enum):
     """Whether the avatar can speak, and why not."""
 
     NEW = ""
@@ -19,7 +21,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-class Event(Enum):
+class Trigger(Enum):
     """Everything that may change the state."""
 
     CONNECT = "a session is wanted, and none was before"
@@ -32,75 +34,67 @@ class Event(Enum):
     STOP = "the extension stops"
 
 
-class IllegalTransition(RuntimeError):
-    """An event came that the table does not have in this state."""
+_ALWAYS = {Trigger.FAIL: AvatarState.FAILED, Trigger.STOP: AvatarState.CLOSED}
 
-
-_ALWAYS = {Event.FAIL: State.FAILED, Event.STOP: State.CLOSED}
-
-TRANSITIONS: dict[State, dict[Event, State]] = {
-    State.NEW: {
-        Event.CONNECT: State.CONNECTING,
-        Event.SLEEP: State.ASLEEP,
+TRANSITIONS: dict[AvatarState, dict[Trigger, AvatarState]] = {
+    AvatarState.NEW: {
+        Trigger.CONNECT: AvatarState.CONNECTING,
+        Trigger.SLEEP: AvatarState.ASLEEP,
         **_ALWAYS,
     },
-    State.CONNECTING: {
-        Event.OPENED: State.READY,
-        Event.LOST: State.RECOVERING,
-        Event.VOICE: State.FALLBACK,
-        Event.SLEEP: State.ASLEEP,
+    AvatarState.CONNECTING: {
+        Trigger.OPENED: AvatarState.READY,
+        Trigger.LOST: AvatarState.RECOVERING,
+        Trigger.VOICE: AvatarState.FALLBACK,
+        Trigger.SLEEP: AvatarState.ASLEEP,
         **_ALWAYS,
     },
-    State.READY: {
-        Event.RENEW: State.CONNECTING,
-        Event.LOST: State.RECOVERING,
-        Event.VOICE: State.FALLBACK,
-        Event.SLEEP: State.ASLEEP,
+    AvatarState.READY: {
+        Trigger.RENEW: AvatarState.CONNECTING,
+        Trigger.LOST: AvatarState.RECOVERING,
+        Trigger.VOICE: AvatarState.FALLBACK,
+        Trigger.SLEEP: AvatarState.ASLEEP,
         **_ALWAYS,
     },
-    State.RECOVERING: {
-        Event.OPENED: State.READY,
+    AvatarState.RECOVERING: {
+        Trigger.OPENED: AvatarState.READY,
         # Of a session that is not in its channel.
-        Event.RENEW: State.RECOVERING,
-        Event.LOST: State.RECOVERING,
-        Event.VOICE: State.FALLBACK,
-        Event.SLEEP: State.ASLEEP,
+        Trigger.RENEW: AvatarState.RECOVERING,
+        Trigger.LOST: AvatarState.RECOVERING,
+        Trigger.VOICE: AvatarState.FALLBACK,
+        Trigger.SLEEP: AvatarState.ASLEEP,
         **_ALWAYS,
     },
     # Lasts until a session is ready: the listener hears the voice.
-    State.FALLBACK: {
-        Event.CONNECT: State.FALLBACK,
-        Event.OPENED: State.READY,
-        Event.RENEW: State.FALLBACK,
-        Event.LOST: State.FALLBACK,
-        Event.VOICE: State.FALLBACK,
-        Event.SLEEP: State.ASLEEP,
+    AvatarState.FALLBACK: {
+        Trigger.CONNECT: AvatarState.FALLBACK,
+        Trigger.OPENED: AvatarState.READY,
+        Trigger.RENEW: AvatarState.FALLBACK,
+        Trigger.LOST: AvatarState.FALLBACK,
+        Trigger.VOICE: AvatarState.FALLBACK,
+        Trigger.SLEEP: AvatarState.ASLEEP,
         **_ALWAYS,
     },
-    State.ASLEEP: {
-        Event.CONNECT: State.CONNECTING,
-        Event.VOICE: State.FALLBACK,
+    AvatarState.ASLEEP: {
+        Trigger.CONNECT: AvatarState.CONNECTING,
+        Trigger.VOICE: AvatarState.FALLBACK,
         **_ALWAYS,
     },
     # The voice speaks on; the reports say no more about it.
-    State.FAILED: {
-        Event.VOICE: State.FAILED,
-        Event.FAIL: State.FAILED,
-        Event.STOP: State.FAILED,
+    AvatarState.FAILED: {
+        Trigger.VOICE: AvatarState.FAILED,
+        Trigger.FAIL: AvatarState.FAILED,
+        Trigger.STOP: AvatarState.FAILED,
     },
-    State.CLOSED: {
-        Event.FAIL: State.CLOSED,
-        Event.STOP: State.CLOSED,
-        Event.VOICE: State.CLOSED,
+    AvatarState.CLOSED: {
+        Trigger.FAIL: AvatarState.CLOSED,
+        Trigger.STOP: AvatarState.CLOSED,
+        Trigger.VOICE: AvatarState.CLOSED,
     },
 }
 
 
-def after(state: State, event: Event) -> State:
-    """Return the state that `event` leads to; raises `IllegalTransition`."""
-    try:
-        return TRANSITIONS[state][event]
-    except KeyError:
-        raise IllegalTransition(
-            f"{event.name} in the state {state.name}"
-        ) from None
+def after(state: AvatarState, trigger: Trigger) -> AvatarState:
+    """Return the state that `trigger` leads to; raises `IllegalTransition`."""
+    check(TRANSITIONS, state, trigger)
+    return TRANSITIONS[state][trigger]

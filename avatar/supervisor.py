@@ -20,11 +20,10 @@ from ..session.retry import (
     Spare,
     TimeLimit,
 )
-from ..session.session import OpenSession, State
+from ..session.session import OpenSession, SessionState
 from ..speech import Speech
 from .events import (
     Connecting,
-    Event,
     GaveUp,
     Left,
     Lost,
@@ -32,6 +31,7 @@ from .events import (
     OutageLasts,
     Renewing,
     Slept,
+    SupervisorEvent,
     Wanted,
 )
 
@@ -178,7 +178,10 @@ class Supervisor:
         if self._stopped_at is None:
             self._stopped_at = now
             self._spare.close(STOP_CLOSE_S)
-            if self.session is not None and self.session.state is State.CLOSING:
+            if (
+                self.session is not None
+                and self.session.state is SessionState.CLOSING
+            ):
                 self.session.close(STOP_CLOSE_S)  # which hurries
 
     def abort(self) -> None:
@@ -190,14 +193,14 @@ class Supervisor:
         """Make no further attempt."""
         self._has_given_up = True
 
-    def step(self, now: float) -> Optional[Event]:
+    def step(self, now: float) -> Optional[SupervisorEvent]:
         """Take the steps that are due, up to the first one to be reported.
 
         Return the event, None if no more is due before `due_at`.
         """
         self.due_at = float("inf")
         session = self.session
-        if session is not None and session.state is State.CLOSED:
+        if session is not None and session.state is SessionState.CLOSED:
             self.session = None
             if self._is_served:
                 self._is_served = False
@@ -220,7 +223,7 @@ class Supervisor:
         """Whether no attempt follows."""
         return self._stopped_at is not None or self._has_given_up
 
-    def _step_without_session(self, now: float) -> Optional[Event]:
+    def _step_without_session(self, now: float) -> Optional[SupervisorEvent]:
         if self._is_over:
             return None
         if self._sleep_reason:
@@ -249,7 +252,7 @@ class Supervisor:
         self._begin_attempt(rate)
         return Connecting()
 
-    def _sleep(self) -> Event:
+    def _sleep(self) -> SupervisorEvent:
         reason, self._sleep_reason = self._sleep_reason, ""
         self._is_asleep = self._has_begun = True
         if self._speech.has_waiting:
@@ -268,19 +271,19 @@ class Supervisor:
         self.session = spare or self._open_session(self._wake, rate)
         if self._outage is not None:
             self._outage.attempts += 1
-        if self.session.state is not State.LOST:
+        if self.session.state is not SessionState.LOST:
             self.session.open()
 
     def _step_with_session(
         self, session: Session, now: float
-    ) -> Optional[Event]:
-        if session.state is State.CLOSING:
+    ) -> Optional[SupervisorEvent]:
+        if session.state is SessionState.CLOSING:
             return None
-        if session.state in (State.PREPARING, State.OPENING):
+        if session.state in (SessionState.PREPARING, SessionState.OPENING):
             if self._is_over:
                 session.close(STOP_CLOSE_S)
             return None
-        if session.state is State.READY:
+        if session.state is SessionState.READY:
             if not self._is_served and not self._is_over:
                 return self._begin_to_serve(session)
             reason, self.due_at = self._reason_to_end(session, now)
@@ -295,7 +298,7 @@ class Supervisor:
             return None
         return self._end(session, now)
 
-    def _begin_to_serve(self, session: Session) -> Event:
+    def _begin_to_serve(self, session: Session) -> SupervisorEvent:
         reason = "connected" if self._outage is None else "recovered"
         if self._replaced is not None:
             reason = "renewed"
@@ -379,7 +382,7 @@ class Supervisor:
         else:
             self.due_at = stopped_at + STOP_CALL_S
 
-    def _end(self, session: Session, now: float) -> Optional[Event]:
+    def _end(self, session: Session, now: float) -> Optional[SupervisorEvent]:
         """Close a session that was lost, or is not needed any more.
 
         Before another may be opened: two publishers with one uid would kick
@@ -428,7 +431,7 @@ class Supervisor:
         self._outage.failure = failure
         return Lost(failure, begins_outage)
 
-    def _close_on_purpose(self, session: Session) -> Optional[Event]:
+    def _close_on_purpose(self, session: Session) -> Optional[SupervisorEvent]:
         if self._end_reason == "idle":
             self._sleep_reason = "idle"
             return None
@@ -446,7 +449,7 @@ class Supervisor:
             return float("inf")  # which may have ended it
         return self._outage.remind_at
 
-    def _remind(self, now: float) -> Event:
+    def _remind(self, now: float) -> SupervisorEvent:
         outage = self._outage
         assert outage is not None
         # Once, if the process has stood still for several of them.

@@ -6,7 +6,7 @@ from typing import Optional
 
 from ..clock import Clock
 from .errors import MAX_RETRY_AFTER_S, Failure
-from .session import Session, State
+from .session import Session, SessionState
 
 INITIAL_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 15.0
@@ -208,7 +208,7 @@ class Spare:
             return since
         session = self._session
         if session is not None and session.sample_rate == sample_rate:
-            if session.state in (State.PREPARING, State.PREPARED):
+            if session.state in (SessionState.PREPARING, SessionState.PREPARED):
                 return float("inf")
         return self._made_at + SPARE_RETRY_S
 
@@ -227,7 +227,7 @@ class Spare:
     def is_closed(self) -> bool:
         """Whether all that were discarded are closed."""
         return self._session is None and all(
-            session.state is State.CLOSED for session in self._closing
+            session.state is SessionState.CLOSED for session in self._closing
         )
 
     def make(self, session: Session) -> None:
@@ -281,7 +281,7 @@ class Spare:
         self._closing = [
             session
             for session in self._closing
-            if session.state is not State.CLOSED
+            if session.state is not SessionState.CLOSED
         ]
         if self._session is not None:
             self._session.close()

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Optional, Protocol, Union
 
 from ..clock import Clock, Timer, wait_until
 from ..messages.redact import clean_id
+from ..transitions import IllegalTransition, check
 from .errors import ConnectionEnded, Failure, SessionError
 
 CONSOLE_DEADLINE_S = 10.0
@@ -46,7 +47,7 @@ notice a dead peer while the socket's buffer is full."""
 PLAYBACK_STATES = ("playing", "paused", "ended", "interrupted")
 
 
-class State(Enum):
+class SessionState(Enum):
     """The state of a session."""
 
     NEW = "new"
@@ -65,27 +66,36 @@ class State(Enum):
     CLOSED = "closed"
 
 
-TRANSITIONS: dict[State, frozenset[State]] = {
-    State.NEW: frozenset({State.PREPARING, State.OPENING, State.CLOSING}),
-    State.PREPARING: frozenset({State.PREPARED, State.LOST, State.CLOSING}),
-    State.PREPARED: frozenset({State.OPENING, State.CLOSING}),
-    State.OPENING: frozenset(
-        {State.READY, State.PREPARED, State.LOST, State.CLOSING}
+TRANSITIONS: dict[SessionState, frozenset[SessionState]] = {
+    SessionState.NEW: frozenset(
+        {SessionState.PREPARING, SessionState.OPENING, SessionState.CLOSING}
     ),
-    State.READY: frozenset({State.RETIRED, State.LOST, State.CLOSING}),
-    State.RETIRED: frozenset({State.LOST, State.CLOSING}),
-    State.LOST: frozenset({State.CLOSING}),
-    State.CLOSING: frozenset({State.CLOSED}),
-    State.CLOSED: frozenset(),
+    SessionState.PREPARING: frozenset(
+        {SessionState.PREPARED, SessionState.LOST, SessionState.CLOSING}
+    ),
+    SessionState.PREPARED: frozenset(
+        {SessionState.OPENING, SessionState.CLOSING}
+    ),
+    SessionState.OPENING: frozenset(
+        {
+            SessionState.READY,
+            SessionState.PREPARED,
+            SessionState.LOST,
+            SessionState.CLOSING,
+        }
+    ),
+    SessionState.READY: frozenset(
+        {SessionState.RETIRED, SessionState.LOST, SessionState.CLOSING}
+    ),
+    SessionState.RETIRED: frozenset({SessionState.LOST, SessionState.CLOSING}),
+    SessionState.LOST: frozenset({SessionState.CLOSING}),
+    SessionState.CLOSING: frozenset({SessionState.CLOSED}),
+    SessionState.CLOSED: frozenset(),
 }
 """The states that may follow each state."""
 
-_CONNECTED = (State.READY, State.RETIRED)
-_ENDED = (State.CLOSING, State.CLOSED)
-
-
-class IllegalTransition(RuntimeError):
-    """A method was called in a state that does not allow it."""
+_CONNECTED = (SessionState.READY, SessionState.RETIRED)
+_ENDED = (SessionState.CLOSING, SessionState.CLOSED)
 
 
 class PlaybackSignal(NamedTuple):
@@ -115,7 +125,7 @@ class ServiceError(NamedTuple):
     at_s: float
 
 
-Event = Union[PlaybackSignal, PingAnswered, ServiceError]
+SessionEvent = Union[PlaybackSignal, PingAnswered, ServiceError]
 
 
 class Sdk(Protocol):
@@ -165,7 +175,7 @@ class Session:
     ) -> None:
         self.sample_rate = sample_rate
         """Of the audio that it takes, in Hz."""
-        self.state = State.NEW
+        self.state = SessionState.NEW
         self.connection_id = ""
         self.began_at = clock.monotonic()
         """When its tokens were made."""
@@ -178,7 +188,7 @@ class Session:
         self._wake = wake
         self._clock = clock
         self._add_secrets = add_secrets
-        self._events: list[Event] = []
+        self._events: list[SessionEvent] = []
         self._session: Any = None  # the SDK's
         self._connection: Any = None  # the SDK forgets it before its on_close
         self._has_token = False
@@ -197,7 +207,7 @@ class Session:
     @property
     def is_ready(self) -> bool:
         """Whether it may be written to."""
-        return self.state is State.READY
+        return self.state is SessionState.READY
 
     @property
     def was_ready(self) -> bool:
@@ -206,7 +216,7 @@ class Session:
     @property
     def has_token(self) -> bool:
         """Whether it may be opened without a call of the console."""
-        return self.state is State.PREPARED
+        return self.state is SessionState.PREPARED
 
     @property
     def is_calling(self) -> bool:
@@ -220,14 +230,14 @@ class Session:
             return float("inf")
         return self._call_since + STALL_LIMIT_S
 
-    def take_events(self) -> list[Event]:
+    def take_events(self) -> list[SessionEvent]:
         """Return the events since the last call."""
         events, self._events = self._events, []
         return events
 
     def prepare(self) -> None:
         """Begin to get the session token: PREPARED or LOST follows."""
-        self._transition(State.PREPARING)
+        self._transition(SessionState.PREPARING)
         self._begin(self._prepare())
 
     def open(self) -> None:
@@ -236,7 +246,7 @@ class Session:
         PREPARED, with `loss` set, means that the token was not used up, and
         that `open` may be called again.
         """
-        self._transition(State.OPENING)
+        self._transition(SessionState.OPENING)
         self.loss = self._loss_in_opening = None
         self.opened_at = self._clock.monotonic()
         self._begin(self._open())
@@ -265,8 +275,8 @@ class Session:
 
     def retire(self) -> None:
         """Have no more audio written. No effect if it is not ready."""
-        if self.state is State.READY:
-            self._transition(State.RETIRED)
+        if self.state is SessionState.READY:
+            self._transition(SessionState.RETIRED)
 
     def close(self, within_s: float = CLOSE_DEADLINE_S) -> None:
         """Begin to close: CLOSED follows within that time.
@@ -274,10 +284,10 @@ class Session:
         The rest of a slow close goes on in the background. A second call
         shortens the time.
         """
-        if self.state is State.CLOSED:
+        if self.state is SessionState.CLOSED:
             return
-        if self.state is not State.CLOSING:
-            self._transition(State.CLOSING)
+        if self.state is not SessionState.CLOSING:
+            self._transition(SessionState.CLOSING)
             self._events.clear()
             if self.is_calling:
                 self.abort()
@@ -303,12 +313,12 @@ class Session:
 
     def lose(self, failure: Failure) -> None:
         """Lose the session; the first reason is the cause."""
-        if self.state is State.OPENING:
+        if self.state is SessionState.OPENING:
             self._loss_in_opening = self._loss_in_opening or failure
         if self.state not in _CONNECTED:
             return
         self.loss = failure
-        self._became(State.LOST)
+        self._became(SessionState.LOST)
         if self.is_calling:
             self.abort()  # the call may wait for long
 
@@ -328,15 +338,11 @@ class Session:
 
     # The state
 
-    def _transition(self, state: State) -> None:
-        if state not in TRANSITIONS[self.state]:
-            raise IllegalTransition(
-                f"a session that is {self.state.value} cannot become "
-                f"{state.value}"
-            )
+    def _transition(self, state: SessionState) -> None:
+        check(TRANSITIONS, self.state, state)
         self.state = state
 
-    def _became(self, state: State) -> None:
+    def _became(self, state: SessionState) -> None:
         """Make a transition that was not asked for, and report it."""
         self._transition(state)
         self._wake_later()
@@ -354,7 +360,7 @@ class Session:
         )
         self.abort()
 
-    def _report(self, event: Event) -> None:
+    def _report(self, event: SessionEvent) -> None:
         if self.state not in _ENDED:
             self._events.append(event)
             self._wake_later()
@@ -364,13 +370,13 @@ class Session:
 
     # Opening
 
-    def _begin(self, attempt: Coroutine[Any, Any, State]) -> None:
+    def _begin(self, attempt: Coroutine[Any, Any, SessionState]) -> None:
         self._attempt = asyncio.ensure_future(self._finish(attempt))
 
-    async def _finish(self, attempt: Coroutine[Any, Any, State]) -> None:
+    async def _finish(self, attempt: Coroutine[Any, Any, SessionState]) -> None:
         """Run `prepare` or `open`, and make the transition that follows."""
         failure: Optional[Failure] = None
-        state = State.LOST
+        state = SessionState.LOST
         try:
             state = await attempt
         except SessionError as error:
@@ -384,14 +390,14 @@ class Session:
         if failure is not None:
             self.loss = failure
             if self._has_token and failure.keeps_token:
-                state = State.PREPARED
+                state = SessionState.PREPARED
         self._became(state)
 
-    async def _prepare(self) -> State:
+    async def _prepare(self) -> SessionState:
         await self._get_token()
-        return State.PREPARED
+        return SessionState.PREPARED
 
-    async def _open(self) -> State:
+    async def _open(self) -> SessionState:
         if not self._has_token:
             await self._get_token()
         connection_id = await self._within(
@@ -407,7 +413,7 @@ class Session:
         self._reports_states = "playback_state" in capabilities
         self.ready_at = self._clock.monotonic()
         self._watch_peer()
-        return State.READY
+        return SessionState.READY
 
     async def _get_token(self) -> None:
         failure = await self._sdk.preload()
@@ -521,7 +527,7 @@ class Session:
     async def _call(self, name: str, *arguments: Any) -> str:
         if self._call_since is not None:
             raise IllegalTransition("a call of this session is in progress")
-        if self.state is not State.READY:
+        if self.state is not SessionState.READY:
             raise SessionError(self.loss or _NOT_READY)
         self._call_since = self._clock.monotonic()
         try:
@@ -531,7 +537,7 @@ class Session:
             self._call_failed(error)
             raise SessionError(self.loss or self._sdk.explain(error)) from error
         self._call_since = None
-        if self.state is not State.READY:
+        if self.state is not SessionState.READY:
             self._last_call_ended()
             if self.loss is not None:
                 # Lost meanwhile: it is unknown how much of it was sent.
@@ -588,8 +594,8 @@ class Session:
 
     def _closed(self) -> None:
         """Note that the close has ended, or has taken its time."""
-        if self.state is State.CLOSING:
-            self._became(State.CLOSED)
+        if self.state is SessionState.CLOSING:
+            self._became(SessionState.CLOSED)
         for timer in self._close_timers:
             timer.cancel()
         self._close_timers.clear()
@@ -632,7 +638,7 @@ class Session:
         failure = self._sdk.explain(error)
         if failure.ends_session:
             self.lose(failure)
-        elif self.state is not State.LOST:
+        elif self.state is not SessionState.LOST:
             self._report(ServiceError(failure, self._clock.monotonic()))
 
     def _on_close(self) -> None:

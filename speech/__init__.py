@@ -9,11 +9,11 @@ from .speech import Speech as Speech
 from .utterance import BYTES_PER_SAMPLE as BYTES_PER_SAMPLE
 from .utterance import AudioEnd as AudioEnd
 from .utterance import AudioStart as AudioStart
-from .utterance import Event as Event
 from .utterance import Limits as Limits
 from .utterance import Overflow as Overflow
 from .utterance import Preempted as Preempted
 from .utterance import SlowDelivery as SlowDelivery
+from .utterance import SpeechEvent as SpeechEvent
 from .utterance import SpeechLost as SpeechLost
 from .utterance import Summary as Summary
 from .utterance import Totals as Totals

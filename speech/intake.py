@@ -10,10 +10,10 @@ from typing import NamedTuple, Optional
 from .outputs import AvatarOutput, VoiceOutput
 from .utterance import (
     BYTES_PER_SAMPLE,
-    Event,
     Limits,
     Overflow,
     SlowDelivery,
+    SpeechEvent,
     Totals,
     Turn,
     TurnIdReused,
@@ -98,7 +98,7 @@ class OverflowEpisode:
         self._refused_s = 0.0
         return event
 
-    def end(self, events: list[Event]) -> None:
+    def end(self, events: list[SpeechEvent]) -> None:
         """End the episode, and report the audio not reported yet."""
         if self._refused_s:
             events.append(self.report())
@@ -218,7 +218,7 @@ class Fence:
         """Keep out audio without a turn no more."""
         self._cuts.pop(None, None)
 
-    def reuse(self, turn: Optional[Turn], events: list[Event]) -> None:
+    def reuse(self, turn: Optional[Turn], events: list[SpeechEvent]) -> None:
         """Take audio of a turn that is not stale any more, and report once
         that its id is used again without a request."""
         if turn is None or self._find(turn) is None:
@@ -254,7 +254,7 @@ class Intake:
         self,
         limits: Limits,
         totals: Totals,
-        events: list[Event],
+        events: list[SpeechEvent],
         outputs: tuple[AvatarOutput, VoiceOutput],
     ) -> None:
         self.open: Optional[Utterance] = None

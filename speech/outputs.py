@@ -14,9 +14,9 @@ from .utterance import (
     LOST,
     PLAYED,
     VOICE_FRAME_MS,
-    Event,
     Limits,
     Preempted,
+    SpeechEvent,
     SpeechLost,
     Totals,
     Turn,
@@ -75,7 +75,7 @@ class Backlog:
         self.queue: deque[Utterance] = deque()
         self.totals = Totals()
         self.limits = limits
-        self.events: list[Event] = []
+        self.events: list[SpeechEvent] = []
         self.stale_at: Optional[float] = None
         """When audio that was lost is too old to be said again."""
         self._unnamed = 0  # utterances that were given an id

@@ -18,8 +18,8 @@ from .utterance import (
     BYTES_PER_SAMPLE,
     CUT,
     LOST,
-    Event,
     Limits,
+    SpeechEvent,
     Turn,
     Utterance,
 )
@@ -377,7 +377,7 @@ class Speech:
         """Whether there is anything to be reported."""
         return bool(self._backlog.events)
 
-    def take_events(self) -> list[Event]:
+    def take_events(self) -> list[SpeechEvent]:
         """Remove and return the events to report."""
         events = self._backlog.events
         if not events:

@@ -448,7 +448,7 @@ class Preempted:
     reason: str
 
 
-Event = Union[
+SpeechEvent = Union[
     Summary,
     AudioStart,
     AudioEnd,

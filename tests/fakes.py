@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any, Optional, TypeVar, Union
 
 from spatius_avatar_python.session.errors import Failure, SessionError
-from spatius_avatar_python.session.session import Session, State
+from spatius_avatar_python.session.session import Session, SessionState
 from spatius_avatar_python.speech import Turn
 
 Result = TypeVar("Result")
@@ -261,7 +261,7 @@ class FakeSession:
     async def init(self) -> None:
         with self._one_call("prepare", may_be_cancelled=True):
             # An opening without a token makes one by the way.
-            if self.owner.state is State.PREPARING:
+            if self.owner.state is SessionState.PREPARING:
                 self._service.note(self, "prepare")
                 plan = self._service.preparations
                 await self._pass(plan.popleft() if plan else None)

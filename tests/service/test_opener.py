@@ -12,12 +12,12 @@ from spatius_avatar_python.clock import SystemClock
 from spatius_avatar_python.session.errors import Failure, SessionError
 from spatius_avatar_python.session.opener import opener
 from spatius_avatar_python.session.session import (
-    Event,
     PingAnswered,
     PlaybackSignal,
     ServiceError,
     Session,
-    State,
+    SessionEvent,
+    SessionState,
 )
 
 from devkit.motion_server import (
@@ -53,7 +53,7 @@ class OpenerStage:
         self.secrets: list[str] = []
         tree = properties(server, **changed)
         self.params = config.load(tree, NOW_S).params
-        self._events: list[Event] = []
+        self._events: list[SessionEvent] = []
         self._woken = asyncio.Event()
         self._open_session = opener(
             self.params, self.clock, self.secrets.extend
@@ -65,20 +65,20 @@ class OpenerStage:
     async def ready(self) -> Session:
         session = self.session()
         session.open()
-        await self.until(lambda: session.state is not State.OPENING)
+        await self.until(lambda: session.state is not SessionState.OPENING)
         assert session.is_ready, session.loss
         return session
 
     async def lost(self, session: Session) -> Failure:
-        await self.until(lambda: session.state is State.LOST)
+        await self.until(lambda: session.state is SessionState.LOST)
         assert session.loss is not None
         return session.loss
 
     async def closed(self, session: Session) -> None:
         session.close()
-        await self.until(lambda: session.state is State.CLOSED)
+        await self.until(lambda: session.state is SessionState.CLOSED)
 
-    async def event(self, session: Session) -> Event:
+    async def event(self, session: Session) -> SessionEvent:
         """Return the next event."""
 
         def has_one() -> bool:

@@ -22,7 +22,7 @@ from spatius_avatar_python.session.opener import opener
 from spatius_avatar_python.session.session import (
     PlaybackSignal,
     Session,
-    State,
+    SessionState,
 )
 from spatius_avatar_python.settings.params import Params
 from websockets.client import ClientProtocol
@@ -712,7 +712,7 @@ def playing() -> "tuple[Any, Session]":
         transport_frames=session._on_frames,
         on_playback_state=session._on_playback_state,
     )
-    session.state, session.connection_id = State.READY, "conn-1"
+    session.state, session.connection_id = SessionState.READY, "conn-1"
     return session._session, session
 
 

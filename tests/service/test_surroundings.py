@@ -21,7 +21,7 @@ from spatius_avatar_python.session.opener import opener
 from spatius_avatar_python.session.session import (
     ServiceError,
     Session,
-    State,
+    SessionState,
 )
 
 pytestmark = [pytest.mark.wire, pytest.mark.asyncio]
@@ -113,12 +113,12 @@ class Attempt:
     async def opened(self) -> Session:
         session = self.open_session(self._woken.set, RATE_HZ)
         session.open()
-        await self._until(lambda: session.state is not State.OPENING)
+        await self._until(lambda: session.state is not SessionState.OPENING)
         return session
 
     async def closed(self, session: Session) -> None:
         session.close()
-        await self._until(lambda: session.state is State.CLOSED)
+        await self._until(lambda: session.state is SessionState.CLOSED)
 
     async def failure(self) -> Failure:
         """Return why the session cannot be opened."""
@@ -192,7 +192,7 @@ async def test_refusal_of_the_proxy_names_the_variable(
     async with proxy.running() as url:
         monkeypatch.setenv("HTTP_PROXY", url)
         session.open()
-        await attempt._until(lambda: session.state is not State.OPENING)
+        await attempt._until(lambda: session.state is not SessionState.OPENING)
         failure = session.loss
         assert failure is not None
         await attempt.closed(session)
@@ -214,7 +214,7 @@ async def test_proxy_that_is_down_is_named(motion_server, monkeypatch, phase):
         await attempt._until(lambda: session.has_token)
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
         session.open()
-        await attempt._until(lambda: session.state is not State.OPENING)
+        await attempt._until(lambda: session.state is not SessionState.OPENING)
         assert session.loss is not None
         failure = session.loss
         assert session.has_token

@@ -37,14 +37,14 @@ from spatius_avatar_python.session.session import (
     STALL_LIMIT_S,
     TRANSITIONS,
     UPGRADE_DEADLINE_S,
-    Event,
-    IllegalTransition,
     PingAnswered,
     PlaybackSignal,
     ServiceError,
     Session,
-    State,
+    SessionEvent,
+    SessionState,
 )
+from spatius_avatar_python.transitions import IllegalTransition
 
 REFUSED = Failure("the console is not available", code="connectionFailed")
 SERVICE_ERROR = Failure("upstream", code="upstreamError", ends_session=False)
@@ -185,16 +185,16 @@ class SessionStage:
     async def prepared(self) -> "SessionStage":
         self.session.prepare()
         await settle()
-        assert self.session.state is State.PREPARED
+        assert self.session.state is SessionState.PREPARED
         return self
 
     async def ready(self) -> "SessionStage":
         self.session.open()
         await settle()
-        assert self.session.state is State.READY
+        assert self.session.state is SessionState.READY
         return self
 
-    def take_events(self) -> list[Event]:
+    def take_events(self) -> list[SessionEvent]:
         return self.session.take_events()
 
     def replace(self, **methods: Callable[..., Any]) -> None:
@@ -236,20 +236,24 @@ async def failure_by(call: Awaitable[Any]) -> Failure:
 
 
 PATHS = {
-    State.NEW: (),
-    State.PREPARING: (State.PREPARING,),
-    State.PREPARED: (State.PREPARING, State.PREPARED),
-    State.OPENING: (State.OPENING,),
-    State.READY: (State.OPENING, State.READY),
-    State.RETIRED: (State.OPENING, State.READY, State.RETIRED),
-    State.LOST: (State.OPENING, State.LOST),
-    State.CLOSING: (State.CLOSING,),
-    State.CLOSED: (State.CLOSING, State.CLOSED),
+    SessionState.NEW: (),
+    SessionState.PREPARING: (SessionState.PREPARING,),
+    SessionState.PREPARED: (SessionState.PREPARING, SessionState.PREPARED),
+    SessionState.OPENING: (SessionState.OPENING,),
+    SessionState.READY: (SessionState.OPENING, SessionState.READY),
+    SessionState.RETIRED: (
+        SessionState.OPENING,
+        SessionState.READY,
+        SessionState.RETIRED,
+    ),
+    SessionState.LOST: (SessionState.OPENING, SessionState.LOST),
+    SessionState.CLOSING: (SessionState.CLOSING,),
+    SessionState.CLOSED: (SessionState.CLOSING, SessionState.CLOSED),
 }
 
 
-@pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("following", State)
+@pytest.mark.parametrize("state", SessionState)
+@pytest.mark.parametrize("following", SessionState)
 def test_transition_that_the_table_does_not_have(state, following):
     """It raises and keeps the state."""
     session = SessionStage().session
@@ -266,12 +270,12 @@ def test_transition_that_the_table_does_not_have(state, following):
 
 def test_each_state_can_be_left_for_the_end():
     """From each state there is a way to CLOSED, and none back."""
-    for state in State:
+    for state in SessionState:
         reached = {state}
-        for _ in State:
+        for _ in SessionState:
             reached |= {one for each in reached for one in TRANSITIONS[each]}
-        assert State.CLOSED in reached
-    assert TRANSITIONS[State.CLOSED] == frozenset()
+        assert SessionState.CLOSED in reached
+    assert TRANSITIONS[SessionState.CLOSED] == frozenset()
 
 
 CALLS = ("prepare", "open", "retire", "close", "abort", "ping", "take_events")
@@ -296,7 +300,7 @@ async def walk(calls: list[str]) -> None:
             if fakes:
                 fakes[-1].on_failure(LOST)
         elif call == "audio":
-            with_error = session.state is not State.READY
+            with_error = session.state is not SessionState.READY
             try:
                 await session.send(b"\0\0", False)
                 assert not with_error
@@ -316,7 +320,7 @@ async def walk(calls: list[str]) -> None:
             assert session.state in TRANSITIONS[before]
     session.close()
     await service.clock.advance(CLOSE_DEADLINE_S)
-    assert session.state is State.CLOSED
+    assert session.state is SessionState.CLOSED
     assert service.violations == []
     assert service.clock.pending() == 0
 
@@ -329,7 +333,7 @@ async def test_session_is_made_for_its_rate():
     stage = SessionStage()
     session = stage.session
     assert session.sample_rate == 24000
-    assert session.state is State.NEW
+    assert session.state is SessionState.NEW
     assert (session.is_ready, session.was_ready) == (False, False)
     assert (session.loss, session.has_token) == (None, False)
     assert (session.began_at, session.ready_at) == (100.0, INF)
@@ -412,12 +416,12 @@ async def test_session_that_cannot_be_made_is_lost():
     session = service.open_session(lambda: None, 24000)
     session.open()
     await settle()
-    assert (session.state, session.loss) == (State.LOST, REFUSED)
+    assert (session.state, session.loss) == (SessionState.LOST, REFUSED)
     assert not session.ping()
     session.abort()
     session.close()
     await settle()
-    assert session.state is State.CLOSED
+    assert session.state is SessionState.CLOSED
 
 
 @pytest.mark.parametrize(
@@ -442,7 +446,7 @@ async def test_silent_service_ends_the_wait(hangs, call, limit_s, words, phase):
     await stage.clock.advance(limit_s - 0.1)
     assert stage.session.loss is None
     await stage.clock.advance(1.0)
-    assert stage.session.state is State.LOST
+    assert stage.session.state is SessionState.LOST
     assert (stage.loss.code, stage.loss.phase) == ("connectionFailed", phase)
     assert not stage.loss.fatal
     assert words in stage.loss.message
@@ -484,7 +488,7 @@ async def test_token_that_was_not_used_up_is_kept():
     session = service.open_session(lambda: None, 24000)
     session.open()
     await settle()
-    assert (session.state, session.loss) == (State.PREPARED, kept)
+    assert (session.state, session.loss) == (SessionState.PREPARED, kept)
     assert session.has_token
     session.open()
     assert session.loss is None
@@ -501,7 +505,7 @@ async def test_failure_without_a_token_keeps_none(method):
     stage = SessionStage(fails=RuntimeError("odd"), explain=lambda _: kept)
     getattr(stage.session, method)()
     await settle()
-    assert (stage.session.state, stage.loss) == (State.LOST, kept)
+    assert (stage.session.state, stage.loss) == (SessionState.LOST, kept)
 
 
 async def test_late_refusal_is_the_services():
@@ -566,7 +570,7 @@ async def test_attempt_that_fails_loses_the_session(step, outcome, message):
     session = service.open_session(lambda: None, 24000)
     (session.prepare if step == "preparations" else session.open)()
     await settle()
-    assert session.state is State.LOST
+    assert session.state is SessionState.LOST
     assert session.loss is not None
     assert message in session.loss.message
     assert not session.was_ready
@@ -595,7 +599,7 @@ async def test_connection_that_ends_while_it_opens(says_why):
     stage.replace(start=start)
     stage.session.open()
     await settle()
-    assert stage.session.state is State.LOST
+    assert stage.session.state is SessionState.LOST
     assert not stage.session.was_ready
     assert stage.loss.code == ("4001" if says_why else "connectionClosed")
 
@@ -707,7 +711,7 @@ async def test_call_that_fails_loses_the_session(name):
     service.calls.append(LOST)
     with pytest.raises(SessionError):
         await (await begin_call(session, name))
-    assert (session.state, session.loss) == (State.LOST, LOST)
+    assert (session.state, session.loss) == (SessionState.LOST, LOST)
     assert session.was_ready
     assert not session.is_calling
 
@@ -760,7 +764,7 @@ async def test_call_that_is_cancelled_loses_the_session():
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert session.state is State.LOST
+    assert session.state is SessionState.LOST
     assert service.session.aborts == 1
 
 
@@ -820,7 +824,7 @@ async def test_silent_service_is_given_up():
     service = FakeService()
     session = await opened(service)
     session.give_up(20.0)
-    assert session.state is State.LOST
+    assert session.state is SessionState.LOST
     assert session.loss is not None
     assert session.loss.code == "stalled"
     assert "20 s" in session.loss.message
@@ -843,11 +847,11 @@ async def test_retired_session_notices_its_loss():
     service = FakeService()
     session = await opened(service)
     session.retire()
-    assert (session.state, session.is_ready) == (State.RETIRED, False)
+    assert (session.state, session.is_ready) == (SessionState.RETIRED, False)
     service.session.on_failure(LOST)
-    assert (session.state, session.loss) == (State.LOST, LOST)
+    assert (session.state, session.loss) == (SessionState.LOST, LOST)
     session.retire()
-    assert session.state is State.LOST
+    assert session.state is SessionState.LOST
 
 
 async def test_driver_is_woken_on_a_turn_of_its_own():
@@ -868,9 +872,9 @@ async def test_close_of_a_session_is_reported():
     """It begins at once, and CLOSED is a change."""
     stage = await SessionStage().ready()
     stage.session.close()
-    assert stage.session.state is State.CLOSING
+    assert stage.session.state is SessionState.CLOSING
     await settle()
-    assert stage.session.state is State.CLOSED
+    assert stage.session.state is SessionState.CLOSED
     assert stage.wakes == 2
     assert stage.clock.pending() == 0
 
@@ -882,10 +886,10 @@ async def test_close_ends_in_time(within_s):
     connection = stage.held
     stage.session.close(within_s)
     await stage.clock.advance(within_s - 0.3)
-    assert stage.session.state is State.CLOSING
+    assert stage.session.state is SessionState.CLOSING
     assert not connection.transport.aborted.is_set()
     await stage.clock.advance(0.3)
-    assert stage.session.state is State.CLOSED
+    assert stage.session.state is SessionState.CLOSED
     assert connection.transport.aborted.is_set()
     assert stage.sdk.calls[-1] == "close"
     assert stage.clock.pending() == 0
@@ -901,9 +905,9 @@ async def test_close_ends_though_the_sdk_never_does():
     stage.sdk.close = close
     stage.session.close()
     await stage.clock.advance(CLOSE_DEADLINE_S - 0.1)
-    assert stage.session.state is State.CLOSING
+    assert stage.session.state is SessionState.CLOSING
     await stage.clock.advance(0.1)
-    assert stage.session.state is State.CLOSED
+    assert stage.session.state is SessionState.CLOSED
 
 
 async def test_close_can_be_hurried():
@@ -913,7 +917,7 @@ async def test_close_can_be_hurried():
     await stage.clock.advance(1.0)
     stage.session.close(1.0)
     await stage.clock.advance(1.0)
-    assert stage.session.state is State.CLOSED
+    assert stage.session.state is SessionState.CLOSED
     assert stage.clock.pending() == 0
 
 
@@ -938,7 +942,7 @@ async def test_close_drops_a_call_that_waits():
     with pytest.raises(SessionError):
         await call
     await settle()
-    assert session.state is State.CLOSED
+    assert session.state is SessionState.CLOSED
     assert service.violations == []
     assert service.clock.pending() == 0
 
@@ -972,7 +976,7 @@ async def test_close_of_a_session_that_opens():
     await settle()
     stage.session.close()
     await settle()
-    assert stage.session.state is State.CLOSED
+    assert stage.session.state is SessionState.CLOSED
     assert stage.sdk.calls == ["init", "start", "close"]
     assert stage.session.loss is None
     assert stage.clock.pending() == 0
@@ -1002,7 +1006,7 @@ async def test_close_waits_for_the_call_that_it_has_ended():
     may_end.set()
     await settle()
     assert stage.sdk.calls == ["init", "close"]
-    assert stage.session.state is State.CLOSED
+    assert stage.session.state is SessionState.CLOSED
 
 
 async def test_session_that_opens_in_spite_of_its_close():
@@ -1027,9 +1031,9 @@ async def test_session_that_opens_in_spite_of_its_close():
     connection.process_event("close frame")
     await stage.clock.advance(2 * PEER_CLOSE_S)
     assert not connection.transport.aborted.is_set()
-    assert stage.session.state is State.CLOSING
+    assert stage.session.state is SessionState.CLOSING
     await stage.clock.advance(CLOSE_DEADLINE_S)
-    assert stage.session.state is State.CLOSED
+    assert stage.session.state is SessionState.CLOSED
     assert stage.session.loss is None
     assert stage.sdk.calls == ["init", "close"]
     assert stage.clock.pending() == 0
@@ -1055,7 +1059,7 @@ async def test_abort_drops_the_connection():
     stage.session.abort()
     assert stage.held.transport.aborted.is_set()
     stage.sdk.on_close()
-    assert stage.session.state is State.LOST
+    assert stage.session.state is SessionState.LOST
 
 
 @pytest.mark.parametrize("is_late", [False, True])
@@ -1066,7 +1070,7 @@ async def test_close_that_raises_is_of_no_interest(is_late):
     stage.sdk.on_close = Mock(side_effect=RuntimeError("odd"))
     stage.session.close()
     await stage.clock.advance(2 * CLOSE_DEADLINE_S)
-    assert stage.session.state is State.CLOSED
+    assert stage.session.state is SessionState.CLOSED
     del stage
     gc.collect()
     await settle()
@@ -1110,7 +1114,7 @@ async def test_connection_ends_soon_after_its_close_frame():
     await stage.clock.advance(PEER_CLOSE_S / 2)
     assert stage.session.is_ready
     await stage.clock.advance(PEER_CLOSE_S)
-    assert stage.session.state is State.LOST
+    assert stage.session.state is SessionState.LOST
     assert (stage.loss.code, stage.loss.fatal) == ("4001", True)
     await reporting
     assert stage.clock.pending() == 0
@@ -1120,7 +1124,7 @@ async def test_peer_that_ends_tcp_behind_its_close_frame():
     """As most do: nothing is left to be dropped."""
     stage = await closing()
     stage.sdk.on_close()
-    assert stage.session.state is State.LOST
+    assert stage.session.state is SessionState.LOST
     assert stage.clock.pending() == 0
     assert not stage.held.transport.aborted.is_set()
 
@@ -1151,7 +1155,7 @@ async def test_close_that_the_peer_has_begun_ends_soon(says_why):
     stage.session.close()
     await stage.clock.advance(1.5 * PEER_CLOSE_S)
     assert connection.transport.aborted.is_set()
-    assert stage.session.state is State.CLOSED
+    assert stage.session.state is SessionState.CLOSED
     assert stage.clock.pending() == 0
 
 

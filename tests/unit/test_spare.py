@@ -7,7 +7,7 @@ from spatius_avatar_python.session.retry import SPARE_RETRY_S, Spare
 from spatius_avatar_python.session.session import (
     CLOSE_DEADLINE_S,
     Session,
-    State,
+    SessionState,
 )
 
 MAX_AGE_S = 60.0
@@ -68,7 +68,7 @@ async def test_new_spare_replaces_the_old_one():
     first = await made.make()
     await made.clock.advance(MAX_AGE_S)
     second = await made.make()
-    assert first.state is State.CLOSED
+    assert first.state is SessionState.CLOSED
     assert made.spare.take(RATE_HZ) is second
 
 
@@ -80,7 +80,7 @@ async def test_spare_that_is_too_old_is_discarded():
     assert not made.spare.has_token_since(0.0, RATE_HZ)
     assert made.spare.take(RATE_HZ) is None
     await settle()
-    assert session.state is State.CLOSED
+    assert session.state is SessionState.CLOSED
 
 
 async def test_spare_of_another_rate_is_discarded():
@@ -90,7 +90,7 @@ async def test_spare_of_another_rate_is_discarded():
     assert not made.spare.has_token_since(0.0, 16000)
     assert made.spare.take(16000) is None
     await settle()
-    assert session.state is State.CLOSED
+    assert session.state is SessionState.CLOSED
 
 
 async def test_refused_spare_is_discarded():
@@ -101,7 +101,7 @@ async def test_refused_spare_is_discarded():
     assert not made.spare.has_token_since(0.0, RATE_HZ)
     assert made.spare.take(RATE_HZ) is None
     await settle()
-    assert session.state is State.CLOSED
+    assert session.state is SessionState.CLOSED
 
 
 async def test_spare_that_is_not_prepared_yet_is_discarded():
@@ -210,6 +210,6 @@ async def test_close_ends_within_the_budget(is_discarded):
     assert not made.spare.is_closed
     await made.clock.advance(0.1)
     assert made.spare.is_closed
-    assert session.state is State.CLOSED
+    assert session.state is SessionState.CLOSED
     assert made.clock.pending() == 0
     assert CLOSE_DEADLINE_S > 0.5

@@ -5,28 +5,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spatius_avatar_python.avatar.state import (
     TRANSITIONS,
-    Event,
-    IllegalTransition,
-    State,
+    AvatarState,
+    Trigger,
     after,
 )
+from spatius_avatar_python.transitions import IllegalTransition
 
-LAST = (State.FAILED, State.CLOSED)
+LAST = (AvatarState.FAILED, AvatarState.CLOSED)
 
 
-@given(st.lists(st.sampled_from(Event)))
-def test_walk(events: list[Event]):
-    """Legal events lead where the table says, illegal ones raise and change
+@given(st.lists(st.sampled_from(Trigger)))
+def test_walk(triggers: list[Trigger]):
+    """Legal triggers lead where the table says, illegal ones raise and change
     nothing; FAILED and CLOSED are last."""
     table = {state: dict(row) for state, row in TRANSITIONS.items()}
-    state, visited = State.NEW, [State.NEW]
-    for event in events:
-        if event in table[state]:
-            state = after(state, event)
-            assert state is table[visited[-1]][event]
+    state, visited = AvatarState.NEW, [AvatarState.NEW]
+    for trigger in triggers:
+        if trigger in table[state]:
+            state = after(state, trigger)
+            assert state is table[visited[-1]][trigger]
         else:
-            with pytest.raises(IllegalTransition, match=event.name):
-                after(state, event)
+            with pytest.raises(IllegalTransition, match=trigger.name):
+                after(state, trigger)
         visited.append(state)
     assert table == TRANSITIONS
     ends = [each for each in visited if each in LAST]
@@ -34,62 +34,64 @@ def test_walk(events: list[Event]):
     assert len(set(ends)) <= 1
 
 
-@pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("event", Event)
-def test_each_event_in_each_state(state: State, event: Event):
+@pytest.mark.parametrize("state", AvatarState)
+@pytest.mark.parametrize("trigger", Trigger)
+def test_each_event_in_each_state(state: AvatarState, trigger: Trigger):
     """It is in the table, or illegal and named with the state."""
     row = TRANSITIONS[state]
-    if event in row:
-        assert after(state, event) is row[event]
+    if trigger in row:
+        assert after(state, trigger) is row[trigger]
     else:
         with pytest.raises(IllegalTransition) as raised:
-            after(state, event)
-        assert str(raised.value) == f"{event.name} in the state {state.name}"
+            after(state, trigger)
+        assert str(raised.value) == f"{trigger.name} in the state {state.name}"
 
 
-@pytest.mark.parametrize("state", State)
-def test_stop_and_failure_are_always_legal(state: State):
+@pytest.mark.parametrize("state", AvatarState)
+def test_stop_and_failure_are_always_legal(state: AvatarState):
     """In any state."""
-    for event in (Event.STOP, Event.FAIL):
-        assert after(state, event) in LAST
+    for trigger in (Trigger.STOP, Trigger.FAIL):
+        assert after(state, trigger) in LAST
 
 
 def test_every_state_can_be_reached():
     """From NEW."""
-    reached, waiting = {State.NEW}, [State.NEW]
+    reached, waiting = {AvatarState.NEW}, [AvatarState.NEW]
     while waiting:
         new = set(TRANSITIONS[waiting.pop()].values()) - reached
         reached |= new
         waiting += new
-    assert reached == set(State)
+    assert reached == set(AvatarState)
 
 
 @pytest.mark.parametrize(
-    ("events", "state"),
+    ("triggers", "state"),
     [
-        ("CONNECT OPENED", State.READY),
-        ("CONNECT LOST LOST OPENED", State.READY),
-        ("CONNECT OPENED RENEW OPENED", State.READY),
-        ("CONNECT OPENED RENEW LOST", State.RECOVERING),
-        ("CONNECT LOST VOICE LOST RENEW", State.FALLBACK),
-        ("CONNECT LOST VOICE OPENED", State.READY),
-        ("SLEEP CONNECT OPENED SLEEP", State.ASLEEP),
-        ("CONNECT VOICE SLEEP CONNECT", State.CONNECTING),
-        ("CONNECT FAIL VOICE STOP", State.FAILED),
-        ("CONNECT STOP FAIL", State.CLOSED),
+        ("CONNECT OPENED", AvatarState.READY),
+        ("CONNECT LOST LOST OPENED", AvatarState.READY),
+        ("CONNECT OPENED RENEW OPENED", AvatarState.READY),
+        ("CONNECT OPENED RENEW LOST", AvatarState.RECOVERING),
+        ("CONNECT LOST VOICE LOST RENEW", AvatarState.FALLBACK),
+        ("CONNECT LOST VOICE OPENED", AvatarState.READY),
+        ("SLEEP CONNECT OPENED SLEEP", AvatarState.ASLEEP),
+        ("CONNECT VOICE SLEEP CONNECT", AvatarState.CONNECTING),
+        ("CONNECT FAIL VOICE STOP", AvatarState.FAILED),
+        ("CONNECT STOP FAIL", AvatarState.CLOSED),
     ],
 )
-def test_ways_of_a_conversation(events: str, state: State):
+def test_ways_of_a_conversation(triggers: str, state: AvatarState):
     """As docs/messages.md describes the states."""
-    now = State.NEW
-    for name in events.split():
-        now = after(now, Event[name])
+    now = AvatarState.NEW
+    for name in triggers.split():
+        now = after(now, Trigger[name])
     assert now is state
 
 
-@pytest.mark.parametrize("event", [Event.CONNECT, Event.OPENED, Event.LOST])
+@pytest.mark.parametrize(
+    "trigger", [Trigger.CONNECT, Trigger.OPENED, Trigger.LOST]
+)
 @pytest.mark.parametrize("state", LAST)
-def test_nothing_follows_the_last_state(state: State, event: Event):
+def test_nothing_follows_the_last_state(state: AvatarState, trigger: Trigger):
     """No session is wanted, opened or lost any more."""
     with pytest.raises(IllegalTransition):
-        after(state, event)
+        after(state, trigger)

@@ -23,7 +23,7 @@ LAYERS = (
     {"messages"},
     {"speech", "settings"},
     {"token"},
-    {"clock"},
+    {"clock", "transitions"},
 )
 
 SDKS = {"spatius", "avatarkit", "spatialreal", "websockets"}
