@@ -165,6 +165,7 @@ class Speech:
         for utterance in self._drop_all(now):
             intake.keep_out(utterance.turn, utterance.tts_request_id, now)
         if rest is not None:
+            self.totals.split(rest.odd_byte)
             intake.keep_out_rest(rest, now)
 
     def give_up(self, now: float) -> None:
@@ -181,6 +182,8 @@ class Speech:
         """
         assert self._avatar.step is None, "the step before is not settled"
         self._is_closed = True
+        if self._intake.open is not None:
+            self.totals.split(self._intake.open.odd_byte)
         self._intake.open = None
         self._intake.overflow.cancel()
         self._avatar.in_request = self._avatar.interrupt_due = False

@@ -105,6 +105,11 @@ class Totals:
         """Count audio as received after the stop: it never waited."""
         self.stopped += self._receive(size)
 
+    def split(self, odd_byte: bytes) -> None:
+        """Count the first half of a sample whose other half, if it comes,
+        will not be queued."""
+        self._half_sample_bytes += len(odd_byte)
+
     def send(self, size: int) -> None:
         samples = size // BYTES_PER_SAMPLE
         self.waiting -= samples

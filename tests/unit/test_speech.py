@@ -17,6 +17,7 @@ from speech_steps import (
     FIRST,
     SECOND,
     audio_of,
+    check_sum,
     ends_of,
     interrupts_of,
     make,
@@ -68,6 +69,18 @@ def test_odd_frames_go_on_and_on():
     for start in range(0, len(audio), 75):
         speech.frame(audio[start : start + 75], 0.0)
     assert audio_of(write(speech)) == audio
+
+
+@pytest.mark.parametrize("cut", ["flush", "close", "give_up"])
+def test_a_sample_that_is_cut_in_half_counts(cut):
+    """Its other half comes when no output takes it any more."""
+    speech = make()
+    audio = pcm(10)
+    speech.frame(audio[:101], 0.0, FIRST)
+    getattr(speech, cut)(0.0)
+    speech.frame(audio[101:], 0.0, FIRST)
+    assert speech.totals.received == len(audio) // 2
+    check_sum(speech)
 
 
 def test_frames_of_one_byte_make_samples():

@@ -518,6 +518,7 @@ class SpeechMachine(RuleBasedStateMachine):
         for said in self.model_drop():
             self.mark(said.turn, said.request_id)
         if rest is not None:
+            self.half += rest.half is not None
             ids = {rest.request_id}
             for turn in {rest.turn, None}:
                 self.keep_out(turn, ids, True, rest.announced)
