@@ -4,6 +4,7 @@ Audio is known by its content: speech in which no two blocks of 10 ms are
 alike (`unique_pcm`) tells the origin of every piece, however it was cut.
 """
 
+import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ Range = tuple[int, int]
 BLOCK_MS = 10
 # The bytes that a block is known by.
 _KEY_BYTES = 8
+# Of times, in samples.
+ROUNDING = 1e-3
 
 
 def unique_pcm(duration_ms: float, rate: int = 24000, seed: int = 0) -> bytes:
@@ -116,6 +119,8 @@ class _Piece:
     end: int
     start_s: float
     end_s: float
+    # Too short to tell its place: it stands in others as well.
+    is_guess: bool = False
 
 
 @dataclass
@@ -132,6 +137,7 @@ class Judge:
     """Knows the agent's speech, in order, and the parts that were flushed."""
 
     def __init__(self, sample_rate: int = 24000) -> None:
+        self._sample_rate = sample_rate
         self._bytes_per_ms = sample_rate * BYTES_PER_SAMPLE / 1000
         self._block = sample_rate * BLOCK_MS // 1000 * BYTES_PER_SAMPLE
         self._turns: list[_Turn] = []
@@ -195,7 +201,7 @@ class Judge:
                 for run in runs
                 if run.repeats_from is not None
             ],
-            overlap_ms=_overlap_ms(played),
+            overlap_ms=self._overlap_ms(played),
             order=order,
             stale_ms=self._stale_ms(pieces, flush_grace_ms / 1000),
             unknown_ms=self._ms(unknown),
@@ -217,7 +223,7 @@ class Judge:
             data, at = one.audio, 0
             stream = (one.connection, one.req_id)
             while at < len(data):
-                begin, turn, place = self._locate(
+                begin, turn, place, is_guess = self._locate(
                     data, at, expected.get(stream), latest
                 )
                 unknown += begin - at
@@ -234,6 +240,7 @@ class Judge:
                         place + size,
                         one.start_s + self._ms(begin) / 1000,
                         one.start_s + self._ms(at) / 1000,
+                        is_guess,
                     )
                 )
         return pieces, unknown
@@ -244,20 +251,20 @@ class Judge:
         at: int,
         expected: tuple[int, int] | None,
         latest: tuple[int, int],
-    ) -> tuple[int, int, int]:
+    ) -> tuple[int, int, int, bool]:
         """Find the beginning of known audio in `data`, from `at` on.
 
         `expected` is the place at which this request would go on, `latest`
         the one that speech has come to. Returns its beginning in `data`, its
-        turn, and its place there; the beginning is the end of `data` if there
-        is none.
+        turn, its place there, and whether that is a guess; the beginning is
+        the end of `data` if there is none.
         """
         left = len(data) - at
         if expected is not None:
             turn, place = expected
             size = _common(data, at, self._turns[turn].pcm, place)
             if size >= min(_KEY_BYTES, left):
-                return at, turn, place
+                return at, turn, place, False
         for begin in range(at, len(data) - _KEY_BYTES + 1, BYTES_PER_SAMPLE):
             known = self._blocks.get(data[begin : begin + _KEY_BYTES])
             if known is None:
@@ -271,17 +278,17 @@ class Judge:
                 begin, place = begin - 1, place - 1
             # Whole samples only.
             odd = begin - at & 1
-            return begin + odd, turn, place + odd
+            return begin + odd, turn, place + odd, False
         # Less than a block, from the middle of one: the place next to where
         # speech had come to, since a few samples may stand in many places.
         places = self._occurrences(data[at:])
         if not places:
-            return len(data), 0, 0
+            return len(data), 0, 0, False
         turn, place = min(
             places,
             key=lambda one: (abs(one[0] - latest[0]), abs(one[1] - latest[1])),
         )
-        return at, turn, place
+        return at, turn, place, len(places) > 1
 
     def _occurrences(self, data: bytes) -> list[tuple[int, int]]:
         """Return turn and place of all that is equal to `data`."""
@@ -305,6 +312,8 @@ class Judge:
         order: list[str] = []
         latest = 0
         for piece in pieces:
+            if piece.is_guess:
+                continue
             turn = self._turns[piece.turn].name
             run = open_runs.get(piece.player)
             if run is None or (run.piece.turn, run.piece.end) != (
@@ -342,6 +351,9 @@ class Judge:
                 piece.end_s,
             )
             latest = max(latest, piece.turn)
+        for piece in pieces:
+            if piece.is_guess:  # it says nothing about the order
+                _add(heard[piece.turn], piece.begin, piece.end)
         return runs, order
 
     def _holes(self, heard: list[list[Range]]) -> list[Hole]:
@@ -363,8 +375,29 @@ class Judge:
             flushed_s = self._turns[piece.turn].flushed_s
             if flushed_s is not None:
                 since_s = max(piece.start_s, flushed_s + grace_s)
-                stale_s += max(0.0, piece.end_s - since_s)
+                stale_s += self._whole_samples_s(piece.end_s - since_s)
         return 1000 * stale_s
+
+    def _overlap_ms(self, played: list[Audible]) -> float:
+        """Return how long two sources were audible at once."""
+        overlap_s = 0.0
+        # Player -> when its latest piece ends.
+        ends_s: dict[tuple[str, int], float] = {}
+        for one in played:
+            player = (one.source, one.connection)
+            for other, end_s in ends_s.items():
+                if other != player:
+                    overlap_s += self._whole_samples_s(
+                        min(end_s, one.end_s) - one.start_s
+                    )
+            ends_s[player] = max(one.end_s, ends_s.get(player, one.end_s))
+        return 1000 * overlap_s
+
+    def _whole_samples_s(self, duration_s: float) -> float:
+        """Return a duration without the part of a sample at its end: one that
+        plays at the moment of a cut is heard."""
+        samples = duration_s * self._sample_rate
+        return max(0, math.floor(samples + ROUNDING)) / self._sample_rate
 
 
 def _common(data: bytes, at: int, pcm: bytearray, place: int) -> int:
@@ -381,20 +414,6 @@ def _common(data: bytes, at: int, pcm: bytearray, place: int) -> int:
         else:
             size = middle
     return alike - alike % BYTES_PER_SAMPLE
-
-
-def _overlap_ms(played: list[Audible]) -> float:
-    """How long two sources were audible at once."""
-    overlap_s = 0.0
-    # Player -> when its latest piece ends.
-    ends_s: dict[tuple[str, int], float] = {}
-    for one in played:
-        player = (one.source, one.connection)
-        for other, end_s in ends_s.items():
-            if other != player:
-                overlap_s += max(0.0, min(end_s, one.end_s) - one.start_s)
-        ends_s[player] = max(one.end_s, ends_s.get(player, one.end_s))
-    return 1000 * overlap_s
 
 
 def _add(ranges: list[Range], begin: int, end: int) -> None:

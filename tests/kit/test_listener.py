@@ -300,6 +300,20 @@ def test_flushed_audio_need_not_be_heard_and_must_not():
         judge.flushed("another", 1.0)
 
 
+@pytest.mark.parametrize("late_s", [1e-6, 0.6 / RATE])
+def test_the_sample_that_plays_at_a_cut_may_end(late_s: float):
+    """It is neither stale nor audible beside the next source."""
+    one, two = pcm(1000, 1), pcm(500, 2)
+    listener, judge = listener_and_judge(one=one, two=two)
+    listener.avatar_audio(1, "a", one, 0.0)
+    flushed_s = 0.3 + 0.5 / RATE
+    judge.flushed("one", flushed_s)
+    listener.avatar_interrupted(1, flushed_s + late_s)
+    listener.voice_audio(two, flushed_s)
+    verdict = judge.verdict(listener.audible())
+    assert (verdict.stale_ms, verdict.overlap_ms) == (0, 0)
+
+
 def test_a_gap_before_the_flush_is_missing():
     """A flush excuses only audio that had not been reached."""
     audio = pcm(1000)
@@ -357,6 +371,25 @@ def test_the_shortest_fragment_is_found_next_to_where_speech_was():
     listener.avatar_audio(2, "b", twice[-4:], 1.0)
     verdict = judge.verdict(listener.audible())
     assert (verdict.missing_ms, verdict.repeats) == (0, [])
+
+
+def test_a_fragment_that_stands_in_many_places_says_nothing_about_the_order():
+    """A new connection plays one sample of a rewind before it ends; the same
+    sample stands right where speech had come to."""
+    audio = bytearray(pcm(1000))
+    audio[600 * BYTES_PER_MS : 600 * BYTES_PER_MS + 2] = audio[
+        500 * BYTES_PER_MS : 500 * BYTES_PER_MS + 2
+    ]
+    listener, judge = listener_and_judge(turn=bytes(audio))
+    listener.avatar_audio(1, "a", bytes(audio[ms(0, 590)]), 0.0)
+    listener.avatar_started(2, 1.0)
+    at = 500 * BYTES_PER_MS
+    listener.avatar_audio(2, "b", bytes(audio[at : at + 2]), 1.0)
+    listener.avatar_started(3, 2.0)
+    listener.avatar_audio(3, "c", bytes(audio[ms(500, 1000)]), 2.0)
+    verdict = judge.verdict(listener.audible())
+    assert (verdict.order, verdict.missing_ms) == ([], 0)
+    assert verdict.longest_repeat_ms == pytest.approx(90)
 
 
 @settings(UNTIMED, max_examples=60)
