@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -57,6 +57,7 @@ class ClientSocket:
         token: SessionToken,
         record: Record,
         clock: Clock,
+        pong_delay_s: float = 0.0,
     ) -> None:
         self.connection = connection
         # The latest request's id.
@@ -72,6 +73,8 @@ class ClientSocket:
         self._token = token
         self._record = record
         self._clock = clock
+        # Used where the library does not answer pings by itself.
+        self._pong_delay_s = pong_delay_s
         # Messages on their way; the loop itself holds tasks only weakly.
         self._posts: set[asyncio.Task[None]] = set()
         # Set while the server reads from the socket.
@@ -108,6 +111,8 @@ class ClientSocket:
                     return wire.parse(frame.data)
                 except wire.DecodeError:
                     await self._refuse_data("a message that is no protobuf")
+            elif frame.type is WSMsgType.PING:
+                self._keep(self._pong(frame.data))
             elif frame.type is WSMsgType.TEXT:
                 await self._refuse_data("a text message")
             elif frame.type is WSMsgType.CLOSE:
@@ -168,19 +173,18 @@ class ClientSocket:
             timer.cancel()
 
     def stop(self) -> None:
-        """End playback reports and timers."""
+        """End playback reports, timers, and messages on their way."""
         if self.playback is not None:
             self.playback.stop()
+        for post in self._posts:
+            post.cancel()
         for name in list(self._timers):
             self.cancel_timer(name)
 
     def post(self, data: bytes) -> None:
         """Send a message behind those before it, without waiting for it."""
-        if self._silent:
-            return
-        task = asyncio.get_running_loop().create_task(self.send(data))
-        self._posts.add(task)
-        task.add_done_callback(self._posts.discard)
+        if not self._silent:
+            self._keep(self.send(data))
 
     async def reject(self, text: str) -> None:
         """Refuse the session configuration, then close."""
@@ -276,6 +280,17 @@ class ClientSocket:
             await self.send(data)
         else:
             self.post(data)
+
+    async def _pong(self, data: bytes) -> None:
+        await sleep(self._clock, self._pong_delay_s)
+        if await self._can_send():
+            with contextlib.suppress(ConnectionError):
+                await self._websocket.pong(data)
+
+    def _keep(self, post: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(post)
+        self._posts.add(task)
+        task.add_done_callback(self._posts.discard)
 
     async def _can_send(self) -> bool:
         """Wait until packets reach the client; False: they never will."""

@@ -84,6 +84,8 @@ class ServiceSettings:
     preempts: bool = False
     # How much later than they arrive the next requests are played.
     playback_delay_s: float = 0.0
+    # How much later the pings of the next sessions are answered.
+    pong_delay_s: float = 0.0
 
 
 class Ingress:
@@ -202,6 +204,7 @@ class Ingress:
         websocket = web.WebSocketResponse(
             compress=False,
             autoclose=False,
+            autoping=not self._settings.pong_delay_s,
             timeout=CLOSE_REPLY_S,
             max_msg_size=MAX_MESSAGE_BYTES,
         )
@@ -210,7 +213,13 @@ class Ingress:
             app_id=app_id, avatar_id=avatar_id, session_token=token.number
         )
         client = ClientSocket(
-            request, websocket, connection, token, self._record, self._clock
+            request,
+            websocket,
+            connection,
+            token,
+            self._record,
+            self._clock,
+            self._settings.pong_delay_s,
         )
         self._clients[connection.number] = client
         try:

@@ -51,7 +51,8 @@ class MotionServer:
     can be down while the ingress is not; `console_port=None`: it has not.
     (`port` serves it in either case.) `limits` are those of a plan. A service
     that `preempts` cuts the request that plays when a newer one begins; others
-    let the newer one wait. It plays `playback_delay_s` later than it receives.
+    let the newer one wait. It plays `playback_delay_s` later than it receives,
+    and answers a ping `pong_delay_s` later.
     `clock` gives the record's seconds and times playback, idle sessions and
     slow answers; `ScaledClock(20)` runs them 20 times as fast. `now` gives the
     epoch seconds that tokens are held against. `record`, `faults` and the
@@ -80,6 +81,7 @@ class MotionServer:
         limits: PlanLimits = PlanLimits(),  # noqa: B008
         preempts: bool = False,
         playback_delay_s: float = 0.0,
+        pong_delay_s: float = 0.0,
     ) -> None:
         self.host = host
         # 0 until the port is open, if any free one was asked for.
@@ -96,6 +98,7 @@ class MotionServer:
             limits,
             preempts,
             playback_delay_s,
+            pong_delay_s,
         )
         tokens = self._tokens = SessionTokens()
         self._console = Console(

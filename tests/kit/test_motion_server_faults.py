@@ -268,6 +268,22 @@ async def is_pending(*futures: Any) -> bool:
 
 @pytest.mark.wire
 @pytest.mark.asyncio
+async def test_pings_may_be_answered_late():
+    """And only they: audio is received at once."""
+    clock = ManualClock()
+    async with MotionServer(clock=clock, pong_delay_s=0.9) as server:
+        client = await opened(server)
+        await client.say(FRAME)
+        pong = await client.session._connection.ping()
+        await server.until(lambda r: r.received() == FRAME)
+        assert await is_pending(pong)
+        clock.advance(0.9)
+        await asyncio.wait_for(pong, 30)
+        await client.session.close()
+
+
+@pytest.mark.wire
+@pytest.mark.asyncio
 @pytest.mark.parametrize("for_s", [5, 22, None])
 async def test_a_black_hole_takes_both_directions(for_s: float | None):
     """No message, no pong and no reply passes; all arrives afterwards."""
@@ -324,6 +340,25 @@ async def test_a_close_is_lost_in_a_black_hole(fault: Any):
             await asyncio.sleep(CLOSE_REPLY_S + 0.1)
             assert client.session._connection.state is State.OPEN
     await closed
+
+
+@pytest.mark.asyncio
+async def test_messages_in_a_black_hole_end_with_the_connection():
+    """No task waits for packets to pass after the server's end."""
+    before = asyncio.all_tasks()
+    async with MotionServer() as server:
+        client = await opened(server)
+        await client.say(FRAME)
+        await server.until(lambda r: r.received() == FRAME)
+        server.now(BlackHole())
+        server.now(Animate())
+        assert await is_pending(await client.session._connection.ping())
+    await client.until(lambda: client.closes)
+    assert not [
+        task
+        for task in asyncio.all_tasks() - before
+        if "ClientSocket" in repr(task)
+    ]
 
 
 @pytest.mark.wire
