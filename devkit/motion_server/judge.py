@@ -397,7 +397,7 @@ class Judge:
         """Return a duration without the part of a sample at its end: one that
         plays at the moment of a cut is heard."""
         samples = duration_s * self._sample_rate
-        return max(0, math.floor(samples + ROUNDING)) / self._sample_rate
+        return math.floor(max(samples + ROUNDING, 0)) / self._sample_rate
 
 
 def _common(data: bytes, at: int, pcm: bytearray, place: int) -> int:
