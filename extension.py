@@ -21,7 +21,7 @@ from ten_runtime import (
     StatusCode,
 )
 
-from . import config, token
+from . import config
 from .avatar import Avatar, Plan
 from .clock import Clock, SystemClock, wait_until
 from .messages import payloads
@@ -41,7 +41,6 @@ from .messages.inbox import (
 from .messages.outbox import Outbox
 from .session import Failure, sdk
 from .session.opener import opener
-from .session.retry import learned_limit_of, lifetime_of
 from .session.session import OpenSession
 from .settings import Params
 from .settings.params import AUTO
@@ -215,7 +214,7 @@ class SpatiusAvatarExtension(AsyncExtension):
         self._make_avatar(
             limits_of(params),
             opener(params, self.clock, outbox.add_secrets),
-            plan_of(settings),
+            Plan.of(params, settings.auto_connect),
             vendor_metadata_of(params),
             params.agora_uid,
         )
@@ -252,7 +251,7 @@ class SpatiusAvatarExtension(AsyncExtension):
         self._make_avatar(
             Limits(),
             _no_session,
-            Plan(lifetime_of(30)),
+            Plan(),
             {"name": payloads.VENDOR},
         )
 
@@ -357,25 +356,6 @@ def limits_of(params: Params) -> Limits:
         resume_within_s=params.resume_within_s,
         prebuffer_ms=params.prebuffer_ms,
         one_request_at_a_time=params.one_request_at_a_time,
-    )
-
-
-def plan_of(settings: config.Config) -> Plan:
-    """Return when to make sessions, as configured."""
-    params = settings.params
-    given = params.agora_token
-    facts = token.read(given.get_secret_value()) if given else None
-    rate = params.sample_rate
-    return Plan(
-        lifetime=lifetime_of(
-            params.session_expire_minutes, facts and facts.expires_at_s
-        ),
-        sample_rate=None if rate == AUTO else rate,
-        fallback_after_s=params.fallback_after_ms / 1000,
-        idle_disconnect_s=params.idle_disconnect_s,
-        auto_connect=settings.auto_connect,
-        max_session_minutes=params.max_session_minutes,
-        learned_limit=learned_limit_of(params.spatius_app_id),
     )
 
 

@@ -1,4 +1,4 @@
 """The running avatar: its state, its sessions, and its two outputs."""
 
 from .avatar import Avatar as Avatar
-from .supervisor import Plan as Plan
+from .plan import Plan as Plan

@@ -22,10 +22,11 @@ from ..speech import Speech, Totals, Turn
 from . import events
 from .arrival import Arrival
 from .fallback import Fallback, Voice
+from .plan import Plan
 from .presence import Presence
 from .reporter import Outbox, Reporter
 from .state import AvatarState, Trigger, after
-from .supervisor import Plan, Supervisor
+from .supervisor import Supervisor
 from .writer import Writer
 
 BURST_GAP_S = 0.0002

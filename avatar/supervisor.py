@@ -7,19 +7,11 @@ docs/design.md.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Optional
 
 from ..clock import Clock
 from ..session import Failure, Session
-from ..session.retry import (
-    STABLE_AFTER_S,
-    Backoff,
-    LearnedLimit,
-    Lifetime,
-    Spare,
-    TimeLimit,
-)
 from ..session.session import OpenSession, SessionState
 from ..speech import Speech
 from .events import (
@@ -34,6 +26,8 @@ from .events import (
     SupervisorEvent,
     Wanted,
 )
+from .plan import Plan
+from .retry import STABLE_AFTER_S, Backoff, Spare
 
 MAX_REJECTED_TOKENS = 3
 
@@ -52,26 +46,6 @@ dropped: the socket is full, so no close handshake would get through."""
 
 REMIND_AFTER_S = (60.0, 300.0, 900.0, 3600.0)
 """When an outage that lasts is reported again; then each such hour."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """When sessions are made and given up.
-
-    `sample_rate` is in Hz, None for that of the frames. `idle_disconnect_s` of
-    0 and `fallback_after_s` of 0 mean never. Without `auto_connect` the first
-    session is made when there is something to say. `max_session_minutes` is the
-    limit of the account's plan, None if it is not known; `learned_limit` holds
-    the limit that the service's closes have shown.
-    """
-
-    lifetime: Lifetime
-    sample_rate: Optional[int] = None
-    fallback_after_s: float = 0.0
-    idle_disconnect_s: float = 0.0
-    auto_connect: bool = True
-    max_session_minutes: Optional[float] = None
-    learned_limit: LearnedLimit = field(default_factory=LearnedLimit)
 
 
 @dataclass
@@ -119,9 +93,6 @@ class Supervisor:
         self._plan = plan
         self._wake = wake
         self._backoff = Backoff(rng)
-        self._time_limit = TimeLimit(
-            plan.max_session_minutes, plan.learned_limit
-        )
         self._spare = Spare(clock, plan.lifetime.spare_max_age_s)
         self._outage: Optional[Outage] = None
         self._rejected_tokens = 0  # in a row
@@ -264,7 +235,7 @@ class Supervisor:
         since = float("-inf")
         if self._replaced is not None:
             # For a new lifetime: an older spare has used up some of it.
-            since = self._renew_at(self._replaced)
+            since = self._plan.renew_at(self._replaced)
         spare = self._spare.take(rate, since)
         self._is_from_spare = spare is not None
         self._rate = rate
@@ -315,10 +286,8 @@ class Supervisor:
         speech, plan = self._speech, self._plan
         is_idle = speech.is_idle(now)
         poll_at = now + IDLE_POLL_S
-        renew_at = self._renew_at(session)
-        latest_at = self._time_limit.renew_latest_at(
-            session, self._plan.lifetime
-        )
+        renew_at = plan.renew_at(session)
+        latest_at = plan.renew_latest_at(session)
         if now >= latest_at or (
             now >= renew_at and is_idle and self._may_renew(session)
         ):
@@ -337,15 +306,12 @@ class Supervisor:
             until = min(until, max(idle_at, poll_at))
         return "", min(until, latest_at, max(self._spare.due_at, poll_at))
 
-    def _renew_at(self, session: Session) -> float:
-        return self._time_limit.renew_at(session, self._plan.lifetime)
-
     def _may_renew(self, session: Session) -> bool:
         """Return whether the next session has its token: while the console is
         down, this one is the last for a while."""
         if not self._plan.lifetime.spare_max_age_s:
             return True
-        since = self._renew_at(session)
+        since = self._plan.renew_at(session)
         return self._spare.waits_for_room(since) or self._spare.has_token_since(
             since, session.sample_rate
         )
@@ -355,7 +321,7 @@ class Supervisor:
         if not self._speech.is_idle(now):
             return
         due_at = self._spare.due_at
-        renew_at = self._renew_at(session)
+        renew_at = self._plan.renew_at(session)
         rate = session.sample_rate
         if now >= renew_at:
             due_at = min(due_at, self._spare.renewal_due_at(renew_at, rate))
@@ -393,7 +359,7 @@ class Supervisor:
             self._served_s = now - session.ready_at
             self._speech.connection_lost(now, failure is None)
             self._backoff.lasted(self._served_s)
-            self._time_limit.learn(failure, self._served_s)
+            self._plan.learn(failure, self._served_s)
             if self._served_s >= STABLE_AFTER_S:
                 self._outage = None
                 self._rejected_tokens = 0  # its session token was taken

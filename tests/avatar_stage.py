@@ -16,9 +16,8 @@ from fakes import (
     settle,
 )
 from spatius_avatar_python.avatar.avatar import Avatar
-from spatius_avatar_python.avatar.supervisor import Plan
+from spatius_avatar_python.avatar.plan import Lifetime, Plan
 from spatius_avatar_python.session.errors import Failure
-from spatius_avatar_python.session.retry import Lifetime
 from spatius_avatar_python.speech import Limits, Speech, Turn
 from spatius_avatar_python.speech.utterance import MESSAGE_MS
 from speech_steps import check_sum

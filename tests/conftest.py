@@ -120,7 +120,7 @@ def ten_app() -> Iterator[None]:
 def new_process() -> Iterator[None]:
     """Forget the facts learned for the life of the process."""
     yield
-    from spatius_avatar_python.session.retry import forget_learned_limits
+    from spatius_avatar_python.avatar.plan import forget_learned_limits
 
     forget_learned_limits()
 

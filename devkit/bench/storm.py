@@ -11,12 +11,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from spatius_avatar_python.avatar.retry import Backoff
 from spatius_avatar_python.session.errors import (
     ConnectionEnded,
     Failure,
     failure_of,
 )
-from spatius_avatar_python.session.retry import Backoff
 
 from .runner import Outcome, Row, Settings, compare
 

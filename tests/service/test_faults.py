@@ -12,7 +12,7 @@ import pytest
 import websockets
 from agent import Agent, play, play_here, properties, speech
 from scene import virtual_server, virtually
-from spatius_avatar_python.session.retry import MAX_BACKOFF_S
+from spatius_avatar_python.avatar.retry import MAX_BACKOFF_S
 
 from devkit.harness.rig import MovableClock
 from devkit.motion_server import (

@@ -1,22 +1,25 @@
 """When to make the next attempt, and for how long a session may last."""
 
 import random
+from typing import Optional
 
 import pytest
 from fakes import FakeService
-from spatius_avatar_python.session.errors import MAX_RETRY_AFTER_S, Failure
-from spatius_avatar_python.session.retry import (
+from spatius_avatar_python.avatar.plan import (
+    MIN_TIME_LIMIT_S,
+    Plan,
+    lifetime_of,
+)
+from spatius_avatar_python.avatar.retry import (
     FIRST_RETRY_S,
     INITIAL_BACKOFF_S,
     MAX_BACKOFF_S,
-    MIN_TIME_LIMIT_S,
     RESTART_CODES,
     RESTART_SPREAD_S,
     STABLE_AFTER_S,
     Backoff,
-    TimeLimit,
-    lifetime_of,
 )
+from spatius_avatar_python.session.errors import MAX_RETRY_AFTER_S, Failure
 
 LOST = Failure("lost", code="connectionClosed")
 SLOW = Failure("another session is active", retry_slowly=True)
@@ -159,44 +162,46 @@ def test_lifetime_leaves_time_to_renew(minutes):
 LIMIT = Failure("time limit", code="4002", reached_time_limit=True)
 
 
-def times_of(limit: TimeLimit, minutes: float) -> tuple[float, float]:
+def times_of(
+    minutes: float, plan_minutes: Optional[float] = None, learned_s: float = 0
+) -> tuple[float, float]:
     """Return when a session is renewed, by seconds from its begin; it was
     opened 100 s after its tokens were made."""
+    plan = Plan(lifetime_of(minutes), max_session_minutes=plan_minutes)
+    if learned_s:
+        plan.learn(LIMIT, learned_s)
     session = FakeService().open_session(lambda: None, 24000)
     session.began_at, session.opened_at = 1000.0, 1100.0
-    lifetime = lifetime_of(minutes)
     return (
-        limit.renew_at(session, lifetime) - 1000.0,
-        limit.renew_latest_at(session, lifetime) - 1000.0,
+        plan.renew_at(session) - 1000.0,
+        plan.renew_latest_at(session) - 1000.0,
     )
 
 
 def test_unknown_time_limit_leaves_the_lifetime_as_it_is():
     """It counts from the making of the tokens."""
-    assert times_of(TimeLimit(), 30) == pytest.approx((1260, 1785))
+    assert times_of(30) == pytest.approx((1260, 1785))
 
 
 def test_time_limit_of_the_plan_is_learned_from_the_first_cut():
     """The next session is renewed before it, counted from its opening."""
-    limit = TimeLimit()
-    limit.learn(LIMIT, 600.0)
-    assert limit.limit_s == 600.0
-    assert times_of(limit, 30) == pytest.approx((100 + 420, 100 + 585))
+    times = times_of(30, learned_s=600.0)
+    assert times == pytest.approx((100 + 420, 100 + 585))
 
 
 def test_time_limit_can_be_configured():
     """Then the first session is renewed in time, too."""
-    assert times_of(TimeLimit(10), 30) == pytest.approx((520, 685))
+    assert times_of(30, 10) == pytest.approx((520, 685))
 
 
 def test_time_limit_never_makes_a_session_longer():
     """The configured time of its tokens holds."""
-    assert times_of(TimeLimit(120), 10) == times_of(TimeLimit(), 10)
-    limit = TimeLimit(10)
-    limit.learn(LIMIT, 3600.0)
-    assert limit.limit_s == 600.0
-    limit.learn(LIMIT, 300.0)
-    assert limit.limit_s == 300.0
+    assert times_of(10, 120) == times_of(10)
+    plan = Plan(max_session_minutes=10)
+    plan.learn(LIMIT, 3600.0)
+    assert plan.time_limit_s == 600.0
+    plan.learn(LIMIT, 300.0)
+    assert plan.time_limit_s == 300.0
 
 
 @pytest.mark.parametrize(
@@ -205,6 +210,6 @@ def test_time_limit_never_makes_a_session_longer():
 )
 def test_other_ends_teach_no_time_limit(failure, lasted_s):
     """Nor does one that comes at once: it would make a storm of renewals."""
-    limit = TimeLimit()
-    limit.learn(failure, lasted_s)
-    assert limit.limit_s == float("inf")
+    plan = Plan()
+    plan.learn(failure, lasted_s)
+    assert plan.time_limit_s == float("inf")

@@ -10,16 +10,14 @@ from typing import Any, Optional
 import pytest
 from fakes import FakeClock, settle
 from spatius_avatar_python import config, token
-from spatius_avatar_python.avatar.supervisor import Plan
+from spatius_avatar_python.avatar.plan import Plan, lifetime_of
 from spatius_avatar_python.clock import wait_until
 from spatius_avatar_python.extension import (
     limits_of,
-    plan_of,
     vendor_metadata_of,
 )
 from spatius_avatar_python.messages.dump import Dump
 from spatius_avatar_python.session import sdk
-from spatius_avatar_python.session.retry import lifetime_of
 from spatius_avatar_python.speech import Limits, Turn
 from ten_runtime import AudioFrame, Cmd, StatusCode, TenError, TenErrorCode
 
@@ -474,7 +472,8 @@ def test_plan_is_that_of_the_params(rate: Any, planned: Optional[int]):
     """In seconds; without a given token there is none that expires."""
     params = {**CONFIGURED, "sample_rate": rate}
     tree = {"params": params, "auto_connect": False}
-    assert plan_of(config.load(tree, NOW_S)) == Plan(
+    loaded = config.load(tree, NOW_S)
+    assert Plan.of(loaded.params, loaded.auto_connect) == Plan(
         lifetime=lifetime_of(10),
         sample_rate=planned,
         fallback_after_s=0.75,
@@ -506,7 +505,8 @@ def test_end_of_a_given_token_is_known():
         expires_at_s,
     )
     settings = config.load({"params": {**PARAMS, "agora_token": given}}, NOW_S)
-    assert plan_of(settings).lifetime.token_expires_at_s == expires_at_s
+    plan = Plan.of(settings.params, settings.auto_connect)
+    assert plan.lifetime.token_expires_at_s == expires_at_s
 
 
 async def test_token_that_has_expired_by_the_clock():

@@ -306,7 +306,6 @@ package.__path__ = ["."]
 sys.modules[package.__name__] = package
 import spatius_avatar_python.avatar.avatar
 import spatius_avatar_python.session
-import spatius_avatar_python.session.retry
 loaded = {"spatius", "avatarkit", "spatialreal", "websockets", "aiohttp"}
 print(sorted(loaded & set(sys.modules)))
 """

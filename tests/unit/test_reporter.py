@@ -15,12 +15,13 @@ from avatar_stage import (
     set_up,
 )
 from fakes import LOST, FakeClock, settle
+from spatius_avatar_python.avatar.plan import Lifetime
 from spatius_avatar_python.avatar.reporter import (
     SERVICE_ERROR_PAUSES_S,
     TOKEN_EXPIRY_WARNING_S,
 )
+from spatius_avatar_python.avatar.retry import STABLE_AFTER_S
 from spatius_avatar_python.messages import payloads as reports
-from spatius_avatar_python.session.retry import STABLE_AFTER_S, Lifetime
 from spatius_avatar_python.speech.outputs import BEHIND_AFTER_S
 
 

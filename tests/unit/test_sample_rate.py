@@ -12,7 +12,7 @@ from avatar_stage import (
     set_up,
 )
 from fakes import LOST, settle
-from spatius_avatar_python.session.retry import Lifetime
+from spatius_avatar_python.avatar.plan import Lifetime
 from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
 
 

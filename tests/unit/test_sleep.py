@@ -12,13 +12,13 @@ from avatar_stage import (
     set_up,
 )
 from fakes import LOST, settle
-from spatius_avatar_python.avatar.supervisor import CLOSE_S
-from spatius_avatar_python.session.retry import (
+from spatius_avatar_python.avatar.plan import lifetime_of
+from spatius_avatar_python.avatar.retry import (
     FIRST_RETRY_S,
     INITIAL_BACKOFF_S,
     MAX_BACKOFF_S,
-    lifetime_of,
 )
+from spatius_avatar_python.avatar.supervisor import CLOSE_S
 from spatius_avatar_python.session.session import ABORTED_S
 
 DISCONNECT_S = 30.0

@@ -2,8 +2,8 @@
 
 import pytest
 from fakes import FakeClock, FakeService, settle
+from spatius_avatar_python.avatar.retry import SPARE_RETRY_S, Spare
 from spatius_avatar_python.session.errors import Failure
-from spatius_avatar_python.session.retry import SPARE_RETRY_S, Spare
 from spatius_avatar_python.session.session import (
     CLOSE_DEADLINE_S,
     Session,

@@ -15,8 +15,9 @@ from avatar_stage import (
     set_up,
 )
 from fakes import LOST, settle
+from spatius_avatar_python.avatar.plan import Lifetime
+from spatius_avatar_python.avatar.retry import STABLE_AFTER_S
 from spatius_avatar_python.messages import payloads as reports
-from spatius_avatar_python.session.retry import STABLE_AFTER_S, Lifetime
 
 CLOSED = replace(LOST, code="1011", vendor_message="internal error")
 

@@ -17,14 +17,14 @@ from avatar_stage import (
     set_up,
 )
 from fakes import LOST, settle
-from spatius_avatar_python.avatar.supervisor import MAX_REJECTED_TOKENS
-from spatius_avatar_python.messages import payloads as reports
-from spatius_avatar_python.session.retry import (
+from spatius_avatar_python.avatar.retry import (
     FIRST_RETRY_S,
     INITIAL_BACKOFF_S,
     MAX_BACKOFF_S,
     STABLE_AFTER_S,
 )
+from spatius_avatar_python.avatar.supervisor import MAX_REJECTED_TOKENS
+from spatius_avatar_python.messages import payloads as reports
 
 
 async def test_speech_waits_for_the_connection():

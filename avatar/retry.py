@@ -1,12 +1,12 @@
 """When to make the next attempt, and the spare session for it."""
 
 import random
-from dataclasses import dataclass
 from typing import Optional
 
 from ..clock import Clock
-from .errors import MAX_RETRY_AFTER_S, Failure
-from .session import Session, SessionState
+from ..session import Failure, Session
+from ..session.errors import MAX_RETRY_AFTER_S
+from ..session.session import SessionState
 
 INITIAL_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 15.0
@@ -25,15 +25,8 @@ STABLE_AFTER_S = 5.0
 """A session that lasts this long has ended the outage before it: backoff
 starts anew, and the next loss is another outage."""
 
-
 SPARE_RETRY_S = 15.0
 """How long after a spare that got no token the next is made for a renewal."""
-
-RENEWAL_S = 15.0
-"""The longest renewal: 3 s to close, and 10 to open."""
-
-MIN_TIME_LIMIT_S = 60.0
-"""A session that reaches its time limit earlier is ignored."""
 
 
 class Backoff:
@@ -76,102 +69,6 @@ class Backoff:
         max_s = self._max_s or 2 * INITIAL_BACKOFF_S
         self._max_s = min(2 * max_s, MAX_BACKOFF_S)
         return self._rng.uniform(max_s / 2, max_s)
-
-
-@dataclass(frozen=True)
-class Lifetime:
-    """How long a session may be used, in seconds from the begin of its opening.
-
-    From `renew_after_s` on it is renewed in a quiet moment, at
-    `renew_latest_s` in any. `token_expires_at_s` (epoch) is the end of a
-    given Agora token, which cannot be renewed. A spare session is discarded
-    at `spare_max_age_s` (0 = none is made).
-    """
-
-    renew_after_s: float
-    renew_latest_s: float
-    token_expires_at_s: Optional[float] = None
-    spare_max_age_s: float = 0.0
-
-
-def lifetime_of(
-    session_expire_minutes: float, token_expires_at_s: Optional[float] = None
-) -> Lifetime:
-    """Return when to renew sessions that are valid for so many minutes."""
-    whole_s = session_expire_minutes * 60
-    return Lifetime(
-        whole_s * 0.7,
-        whole_s - RENEWAL_S,
-        token_expires_at_s,
-        whole_s * 0.35,
-    )
-
-
-@dataclass
-class LearnedLimit:
-    """The longest session of a plan, in seconds; inf while it is not known."""
-
-    limit_s: float = float("inf")
-
-
-_learned: dict[str, LearnedLimit] = {}
-
-
-def learned_limit_of(app_id: str) -> LearnedLimit:
-    """Return the limit that all extensions of this process share which use
-    one Spatius app: the plan is its account's."""
-    return _learned.setdefault(app_id, LearnedLimit())
-
-
-def forget_learned_limits() -> None:
-    """Have the limits learned anew, as in a new process."""
-    _learned.clear()
-
-
-class TimeLimit:
-    """How long the service lets a session last, counted from its opening.
-
-    It depends on the plan, and no API tells it: it is configured, or learned
-    from the first session that reaches it.
-    """
-
-    def __init__(
-        self,
-        max_session_minutes: Optional[float] = None,
-        learned: Optional[LearnedLimit] = None,
-    ) -> None:
-        self._configured_s = (
-            float("inf")
-            if max_session_minutes is None
-            else max_session_minutes * 60
-        )
-        self._learned = learned or LearnedLimit()
-
-    @property
-    def limit_s(self) -> float:
-        """In seconds; inf while it is not known."""
-        return min(self._configured_s, self._learned.limit_s)
-
-    def learn(self, failure: Optional[Failure], lasted_s: float) -> None:
-        """Note why a session ended that was ready for so long."""
-        if failure is not None and failure.reached_time_limit:
-            if lasted_s >= MIN_TIME_LIMIT_S:
-                learned = self._learned
-                learned.limit_s = min(learned.limit_s, lasted_s)
-
-    def renew_at(self, session: Session, lifetime: Lifetime) -> float:
-        """Return from when on to renew a session in a quiet moment."""
-        return min(
-            session.began_at + lifetime.renew_after_s,
-            session.opened_at + self.limit_s * 0.7,
-        )
-
-    def renew_latest_at(self, session: Session, lifetime: Lifetime) -> float:
-        """Return when to renew a session at the latest."""
-        return min(
-            session.began_at + lifetime.renew_latest_s,
-            session.opened_at + self.limit_s - RENEWAL_S,
-        )
 
 
 class Spare:
