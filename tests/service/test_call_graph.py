@@ -10,7 +10,7 @@ from tracing import Trace, circle_in, traced
 from devkit.harness import virtual_time
 from devkit.motion_server import Reset, ServerError
 
-pytestmark = [pytest.mark.wire, pytest.mark.virtual]
+pytestmark = pytest.mark.virtual
 
 PARTS = {
     "avatar/arrival",

@@ -5,6 +5,7 @@ reports.
 """
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -165,11 +166,16 @@ LOSSES = {
     "reset": Reset(),
     "time limit": ServerError(4002, "session time limit reached"),
 }
-MOMENTS = ("idle", "mid-utterance", "at the end", "at the interrupt")
+MOMENTS = ("idle", "at the end", "at the interrupt")
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    ("loss", "moment"),
+    [
+        *((loss, "mid-utterance") for loss in LOSSES),
+        *itertools.product(("close 1011", "reset", "time limit"), MOMENTS),
+    ],
+)
 def test_a_lost_session_is_replaced(
     motion_server: MotionServer, loss: str, moment: str
 ) -> None:

@@ -7,13 +7,12 @@ from scene import Scene, scene, virtually
 
 from devkit.motion_server import PlaybackSignals
 
-pytestmark = pytest.mark.wire
-
 
 def utterances(on: Scene) -> list[dict[str, Any]]:
     return [one for one in on.sent("metrics") if "audio_ms" in one["metrics"]]
 
 
+@pytest.mark.wire
 @pytest.mark.parametrize("late_ms", [40, 700])
 @virtually
 async def test_latency_of_playback_is_measured(late_ms: float) -> None:

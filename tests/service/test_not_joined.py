@@ -7,8 +7,6 @@ import pytest
 from scene import Scene, scene, virtually
 from ten_runtime import Cmd, StatusCode
 
-pytestmark = pytest.mark.wire
-
 AVATAR = "1001"
 CLIENT = "176573"
 

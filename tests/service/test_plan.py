@@ -13,10 +13,8 @@ from scene import Scene, scene, virtually
 from devkit.harness.rig import Rig
 from devkit.motion_server import PlanLimits
 
-pytestmark = pytest.mark.wire
-
 MINUTE_S = 60.0
-MINUTES = 4
+MINUTES = 2
 """The length of a session."""
 LIMIT_S = MINUTES * MINUTE_S
 TIME_LIMIT = "4002"
@@ -123,9 +121,9 @@ async def test_speech_without_a_pause_is_cut_at_the_last_moment() -> None:
     async with scene(
         server={"limits": plan}, max_session_minutes=MINUTES, **AWAKE
     ) as on:
-        await asyncio.sleep(160)  # it is renewed from 168 s on
-        for turn in range(1, 4):
-            await on.talk.utter(turn, 30_000, 1)
+        await asyncio.sleep(80)  # it is renewed from 84 s on
+        for turn in (1, 2):
+            await on.talk.utter(turn, 20_000, 1)
         await on.silence()
         on.whole()
         assert causes(on) == []
@@ -140,6 +138,7 @@ REFUSALS = pytest.mark.parametrize(
 """By the ingress, or by the console already."""
 
 
+@pytest.mark.wire
 @REFUSALS
 @virtually
 async def test_too_many_sessions_at_once(

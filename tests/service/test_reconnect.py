@@ -9,8 +9,6 @@ from scene import Scene, scene, virtually
 
 from devkit.motion_server import Close, Refuse, Reset, ServerError
 
-pytestmark = pytest.mark.wire
-
 MINUTE_S = 60.0
 
 
@@ -37,6 +35,7 @@ def tokens_used(on: Scene) -> list[int]:
     return [one.session_token for one in on.server.record.connections]
 
 
+@pytest.mark.wire
 @virtually
 async def test_a_loss_needs_no_call_of_the_console() -> None:
     """The spare is taken; it was made in a quiet moment, with one call."""
@@ -85,6 +84,7 @@ async def test_without_a_spare_the_console_has_to_come_back() -> None:
         on.whole()
 
 
+@pytest.mark.wire
 @virtually
 async def test_a_spare_that_is_refused_is_no_error() -> None:
     """Then the next attempt takes the long way, with one error in all, that
@@ -167,6 +167,7 @@ async def test_the_first_attempt_comes_at_once(fault: Any) -> None:
         assert len(set(gaps_s(on))) > 1
 
 
+@pytest.mark.wire
 @pytest.mark.parametrize("code", [1001, 1012])
 @virtually
 async def test_a_restart_of_the_service_spreads_the_attempts(

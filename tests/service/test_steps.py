@@ -12,7 +12,7 @@ from tracing import ROOT, Call, Trace, traced
 from devkit.harness import virtual_time
 from devkit.motion_server import Reset
 
-pytestmark = [pytest.mark.wire, pytest.mark.virtual]
+pytestmark = pytest.mark.virtual
 
 Act = Callable[[Scene], Awaitable[None]]
 

@@ -19,8 +19,6 @@ from devkit.motion_server import (
     Slow,
 )
 
-pytestmark = pytest.mark.wire
-
 
 def frame_facts(frame: Any) -> tuple[int, int, int, int]:
     return (
@@ -141,6 +139,7 @@ async def test_a_short_wait_is_the_avatars() -> None:
         assert voice_ms(on) == 0
 
 
+@pytest.mark.wire
 @virtually
 async def test_the_voice_goes_on_when_credits_end_in_mid_sentence() -> None:
     """From where the listener was, rewound; the avatar is not tried again,
@@ -332,6 +331,7 @@ async def test_a_resumption_that_fails_again_at_its_end() -> None:
         assert on.ends == [("tts-1", 1)]
 
 
+@pytest.mark.wire
 def test_the_voice_through_ten(motion_server: MotionServer) -> None:
     """The same through TEN: the console refuses, the voice says it all."""
     motion_server.faults.console(Refuse(402, title="billing"), times=None)
