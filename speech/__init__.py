@@ -1,9 +1,8 @@
 """The state machine of speech: pure, without I/O or a clock."""
 
-from .outputs import Interrupt as Interrupt
-from .outputs import Say as Say
-from .outputs import Send as Send
-from .outputs import Step as Step
+from .avatar_output import Interrupt as Interrupt
+from .avatar_output import Send as Send
+from .avatar_output import Step as Step
 from .playout import Mark as Mark
 from .speech import Speech as Speech
 from .utterance import BYTES_PER_SAMPLE as BYTES_PER_SAMPLE
@@ -19,3 +18,4 @@ from .utterance import Summary as Summary
 from .utterance import Totals as Totals
 from .utterance import Turn as Turn
 from .utterance import TurnIdReused as TurnIdReused
+from .voice_output import Say as Say

@@ -7,7 +7,7 @@ The rules that are quoted by number are the rules of speech in docs/design.md.
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
-from .outputs import AvatarOutput, VoiceOutput
+from .avatar_output import AvatarOutput
 from .utterance import (
     BYTES_PER_SAMPLE,
     Limits,
@@ -20,6 +20,7 @@ from .utterance import (
     Utterance,
     size_of,
 )
+from .voice_output import VoiceOutput
 
 OVERFLOW_PAUSE_S = 1.0
 OVERFLOW_LIMIT_S = 10.0

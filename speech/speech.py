@@ -11,8 +11,9 @@ that goes on with it.
 
 from typing import Optional
 
+from .avatar_output import AvatarOutput, Step
+from .backlog import Backlog
 from .intake import Intake
-from .outputs import AvatarOutput, Backlog, Say, Step, VoiceOutput
 from .playout import Mark, Playout
 from .utterance import (
     BYTES_PER_SAMPLE,
@@ -23,6 +24,7 @@ from .utterance import (
     Turn,
     Utterance,
 )
+from .voice_output import Say, VoiceOutput
 
 NEVER = float("inf")
 

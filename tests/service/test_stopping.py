@@ -10,7 +10,7 @@ import pytest
 import websockets
 from agent import SERVER_OPTIONS, properties, speech
 from fakes import FakeClock
-from spatius_avatar_python.speech.outputs import STALLED_AFTER_S
+from spatius_avatar_python.speech.backlog import STALLED_AFTER_S
 
 from devkit.harness.messages import audio_frame
 from devkit.harness.rig import Rig

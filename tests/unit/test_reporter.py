@@ -22,7 +22,7 @@ from spatius_avatar_python.avatar.reporter import (
 )
 from spatius_avatar_python.avatar.retry import STABLE_AFTER_S
 from spatius_avatar_python.messages import payloads as reports
-from spatius_avatar_python.speech.outputs import BEHIND_AFTER_S
+from spatius_avatar_python.speech.avatar_output import BEHIND_AFTER_S
 
 
 async def test_connection_is_reported():

@@ -18,17 +18,17 @@ from hypothesis.stateful import (
     rule,
 )
 from spatius_avatar_python.speech import Interrupt, Limits, Send, Speech, Step
+from spatius_avatar_python.speech.avatar_output import (
+    BEHIND_AFTER_S,
+    JOIN_AHEAD_S,
+)
+from spatius_avatar_python.speech.backlog import STALLED_AFTER_S
 from spatius_avatar_python.speech.intake import (
     LONGEST_PAUSE_S,
     MAX_PAUSE_S,
     STALE_LIMIT_S,
     STALE_PAUSE_S,
     TURN_REUSE_LIMIT_S,
-)
-from spatius_avatar_python.speech.outputs import (
-    BEHIND_AFTER_S,
-    JOIN_AHEAD_S,
-    STALLED_AFTER_S,
 )
 from spatius_avatar_python.speech.playout import (
     PLAYBACK_MARGIN_S,

@@ -7,11 +7,11 @@ import pytest
 from spatius_avatar_python.speech import (
     Send,
 )
+from spatius_avatar_python.speech.backlog import STALLED_AFTER_S
 from spatius_avatar_python.speech.intake import (
     OVERFLOW_LIMIT_S,
     OVERFLOW_PAUSE_S,
 )
-from spatius_avatar_python.speech.outputs import STALLED_AFTER_S
 from spatius_avatar_python.speech.playout import END_MARGIN_S, PLAYBACK_MARGIN_S
 from spatius_avatar_python.speech.utterance import MESSAGE_MS, Summary, Turn
 from speech_steps import (

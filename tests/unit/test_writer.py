@@ -19,7 +19,7 @@ from fakes import LOST, settle
 from spatius_avatar_python.avatar.avatar import BURST_GAP_S
 from spatius_avatar_python.session.errors import Failure
 from spatius_avatar_python.session.session import STALL_LIMIT_S
-from spatius_avatar_python.speech.outputs import JOIN_AHEAD_S, JOIN_WAIT_S
+from spatius_avatar_python.speech.avatar_output import JOIN_AHEAD_S, JOIN_WAIT_S
 from spatius_avatar_python.speech.playout import END_MARGIN_S
 from spatius_avatar_python.speech.utterance import MESSAGE_MS
 

@@ -1,31 +1,20 @@
-"""The two outputs: the avatar, and the voice in its place.
+"""The steps of the avatar's writer, which sends the speech to Spatius.
 
-Each has a writer that asks `next` for a step, carries it out, and reports how
-it went. The rules that are quoted are those of docs/design.md.
+The writer asks `next` for a step, carries it out, and reports how it went. The
+rules that are quoted are those of docs/design.md.
 """
 
-from collections import deque
 from typing import NamedTuple, Optional, Union
 
+from .backlog import STALLED_AFTER_S, Backlog
 from .playout import Playout, Request
 from .utterance import (
-    KEPT_FACTOR,
     KEPT_MARGIN_S,
-    LOST,
-    PLAYED,
-    VOICE_FRAME_MS,
-    Limits,
     Preempted,
-    SpeechEvent,
-    SpeechLost,
-    Totals,
     Turn,
     Utterance,
     size_of,
 )
-
-STALLED_AFTER_S = 1.0
-"""A connection takes no audio if one write waits for so long."""
 
 BEHIND_AFTER_S = 10.0
 """A connection that leaves audio to be written for so long does not take it
@@ -55,128 +44,6 @@ class Interrupt(NamedTuple):
 
 
 Step = Union[Send, Interrupt]
-
-
-class Say(NamedTuple):
-    """Have the voice say `audio`, a part of `utterance`."""
-
-    audio: bytes
-    utterance: Utterance
-
-
-class Backlog:
-    """The utterances that are not written yet, and the reports about all.
-
-    Each utterance that begins to be heard has one `AudioStart` and one
-    `AudioEnd` (rules of playout 2), each that came at all one `Summary`.
-    """
-
-    def __init__(self, limits: Limits) -> None:
-        self.queue: deque[Utterance] = deque()
-        self.totals = Totals()
-        self.limits = limits
-        self.events: list[SpeechEvent] = []
-        self.stale_at: Optional[float] = None
-        """When audio that was lost is too old to be said again."""
-        self._unnamed = 0  # utterances that were given an id
-        self._lost_s = 0.0  # since the last report
-        self._lost_turn: Optional[Turn] = None
-        self._max_kept_s = 0.0
-        if limits.resume_within_s:
-            self._max_kept_s = KEPT_FACTOR * limits.max_buffered_s
-
-    def room_kept(self, utterance: Utterance, playout: Playout) -> int:
-        """Return how much of an utterance may be kept for another session,
-        in bytes: as much as all others that play leave free."""
-        others = {id(one.utterance): one.utterance for one in playout.requests}
-        others.pop(id(utterance), None)
-        kept = sum(other.kept_bytes for other in others.values())
-        return size_of(self._max_kept_s, utterance.bytes_per_s) - kept
-
-    def update(self, playout: Playout, now: float) -> None:
-        """Report the utterances that have begun or have been heard by now."""
-        while playout.requests:
-            request = playout.requests[0]
-            if request.utterance.flushed:
-                playout.requests.popleft()
-                continue
-            if playout.is_in_doubt or now < request.begins_at:
-                return
-            self.start_audio(request.utterance)
-            if not playout.has_surely_been_heard(now):
-                return
-            self.pop(playout)
-
-    def pop(self, playout: Playout) -> None:
-        """Take the first request, which has been heard to its end."""
-        utterance = playout.pop().utterance
-        if utterance.is_written and not playout.plays(utterance):
-            self.close(utterance)
-
-    def close(self, utterance: Utterance) -> None:
-        """Take an utterance that has been heard to its end."""
-        self.end_audio(utterance, PLAYED)
-        self.summarize(utterance)
-
-    def start_audio(self, utterance: Utterance) -> None:
-        if not utterance.started:
-            utterance.started = True
-            if not (utterance.tts_request_id or utterance.req_id):
-                # The voice has begun it, which has no requests.
-                self._unnamed += 1
-                utterance.request_id = f"voice-{self._unnamed}"
-            self.events.append(utterance.audio_start())
-
-    def end_audio(self, utterance: Utterance, reason: int) -> None:
-        if utterance.heard:
-            self.start_audio(utterance)  # it was chained to the one before
-        if utterance.started and not utterance.is_over:
-            utterance.is_over = True
-            counts = utterance.counts
-            if reason == PLAYED and (counts.refused or counts.lost):
-                reason = LOST
-            self.events.append(utterance.audio_end(reason))
-
-    def summarize(self, utterance: Utterance) -> None:
-        if utterance.counts.received:
-            self.events.append(utterance.summary())
-
-    def lose(self, utterance: Utterance, size: int) -> None:
-        """Count audio that was written and will not be heard."""
-        if size:
-            self.totals.lose(size)
-            utterance.counts.lost += size
-            self._lost_s += utterance.ms(size) / 1000
-            self._lost_turn = self._lost_turn or utterance.turn
-
-    def drop_held(self, utterance: Utterance, size: int) -> None:
-        """Take the audio that a writer held of an utterance that was
-        flushed, and did not write."""
-        new = max(0, size - utterance.again)
-        self.totals.flush(new)
-        utterance.counts.flushed += new
-        self.summarize(utterance)
-
-    def discard_lost(self, utterance: Utterance) -> None:
-        """Do not say again the audio of an utterance that was lost."""
-        self.lose(utterance, utterance.skip_again())
-        if utterance.ended and not utterance.left:
-            self.queue.remove(utterance)
-            self.close(utterance)
-
-    def discard_all_lost(self) -> None:
-        """Do not say again the audio that was lost."""
-        self.stale_at = None
-        for utterance in list(self.queue):
-            self.discard_lost(utterance)
-
-    def report_loss(self) -> None:
-        """Report the audio that was lost since the last report, unless it
-        was not to be said again."""
-        if self._lost_s and self.limits.resume_within_s:
-            self.events.append(SpeechLost(self._lost_s, self._lost_turn))
-        self._lost_s = 0.0
-        self._lost_turn = None
 
 
 class AvatarOutput:
@@ -595,135 +462,3 @@ class AvatarOutput:
         if turn is None or last is None:
             return bool(self.playout.requests)
         return turn.matches(last)
-
-
-class VoiceOutput:
-    """The steps of the voice's writer, one at a time."""
-
-    def __init__(
-        self,
-        backlog: Backlog,
-        playout: Playout,
-        avatar: AvatarOutput,
-    ) -> None:
-        self.playout = playout
-        self.step: Optional[Say] = None
-        """The step in progress."""
-        self._began_at = 0.0  # the step
-        self._speaks = False  # in place of the avatar
-        self._backlog = backlog
-        self._avatar = avatar
-
-    def takes_audio(self, now: float) -> bool:
-        """Return whether the voice takes audio as fast as it comes."""
-        return self._speaks and (
-            self.step is None or now < self._began_at + STALLED_AFTER_S
-        )
-
-    def has_step(self, may_begin: bool) -> bool:
-        """Return whether `next` has something to do."""
-        queue = self._backlog.queue
-        if self.step is not None or not queue or not self._avatar.is_silent:
-            return False
-        utterance = queue[0]
-        if not may_begin and utterance.output != "voice":
-            return False
-        return utterance.ended or self._has_frame(utterance)
-
-    def next(self, now: float, may_begin: bool = True) -> Optional[Say]:
-        """Return the next audio of the voice, None if there is none now.
-
-        The first utterance changes to the voice by it, and stays there;
-        without `may_begin` only one that has changed already is said.
-        """
-        assert self.step is None, "the step before is not settled"
-        queue = self._backlog.queue
-        while queue and self._avatar.is_silent:
-            utterance = queue[0]
-            if not may_begin and utterance.output != "voice":
-                return None
-            if self._has_frame(utterance):
-                utterance.output = "voice"
-                self._began_at = now
-                size = utterance.size_of(VOICE_FRAME_MS)
-                self.step = Say(utterance.take(size), utterance)
-                return self.step
-            if not utterance.ended:
-                return None
-            queue.popleft()
-            self.finish(utterance)
-        return None
-
-    def finish(self, utterance: Utterance) -> None:
-        """Take an utterance that is written to its end."""
-        utterance.is_written = True
-        self.playout.complete(utterance)
-        if not (
-            self.playout.plays(utterance)
-            or self._avatar.playout.plays(utterance)
-        ):
-            self._backlog.close(utterance)
-
-    def said(self, say: Say, now: float) -> None:
-        """Settle a step: it was given to the voice."""
-        if not self._settle(say):
-            return
-        self._speaks = True
-        backlog, utterance, size = self._backlog, say.utterance, len(say.audio)
-        backlog.stale_at = None  # audio that was lost is said again
-        begin, reached = utterance.position, utterance.reached
-        new = utterance.advance(say.audio, room=0)
-        utterance.forget()  # it does not get lost
-        backlog.totals.say(new)
-        utterance.counts.voice += new
-        if new < size:
-            # Unheard audio that the avatar was sent is the voice's.
-            unheard = min(begin + size, reached) - max(begin, utterance.heard)
-            moved = max(0, unheard)
-            backlog.totals.say_again(moved)
-            utterance.counts.voice += moved
-            backlog.totals.resend(size - new)
-            utterance.counts.resent += size - new
-        if utterance.first_sent_at is None:
-            utterance.first_sent_at = now
-        if utterance.flushed:
-            backlog.summarize(utterance)
-            return
-        self.playout.wrote(utterance, size, "", now, end=False)
-        if not utterance.started:
-            backlog.update(self.playout, now)
-
-    def failed(self, say: Say) -> None:
-        """Settle a step that could not be said: there is no voice."""
-        if not self._settle(say):
-            return
-        self._speaks = False
-        utterance = say.utterance
-        if utterance.flushed:
-            self._backlog.drop_held(utterance, len(say.audio))
-            return
-        utterance.put_back(say.audio)
-        utterance.output = None
-        self.playout.leave(utterance)
-
-    def stop(self) -> None:
-        """The avatar speaks again."""
-        self._speaks = False
-
-    def close(self) -> None:
-        """Take back the step in progress: its result does not matter."""
-        if self.step is not None:
-            self.step.utterance.put_back(self.step.audio)
-            self.step = None
-
-    def _has_frame(self, utterance: Utterance) -> bool:
-        """Return whether a frame is full, or is the last one."""
-        if utterance.is_closing:
-            return utterance.left > 0
-        return utterance.left >= utterance.size_of(VOICE_FRAME_MS)
-
-    def _settle(self, say: Say) -> bool:
-        is_current = say is self.step
-        if is_current:
-            self.step = None
-        return is_current
