@@ -21,20 +21,29 @@ def use_ten_runtime() -> None:
         sys.path.insert(0, str(ROOT / "devkit"))
 
 
+def find() -> ModuleType:
+    """Return the package, whose modules can be imported then.
+
+    Its addon is not: that takes an SDK, and most of a command's start.
+    """
+    if NAME not in sys.modules:
+        spec = importlib.util.spec_from_file_location(
+            NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+        )
+        assert spec is not None
+        sys.modules[NAME] = importlib.util.module_from_spec(spec)
+    return sys.modules[NAME]
+
+
 def load() -> ModuleType:
     """Return the package, which registers its addon when it is loaded.
 
     A session of it reaches a local service past any proxy.
     """
-    if NAME in sys.modules:
-        return sys.modules[NAME]
-    bypass_proxies()
-    use_ten_runtime()
-    spec = importlib.util.spec_from_file_location(
-        NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
-    assert spec is not None and spec.loader is not None
-    package = importlib.util.module_from_spec(spec)
-    sys.modules[NAME] = package
-    spec.loader.exec_module(package)
+    package = find()
+    if not hasattr(package, "addon"):
+        bypass_proxies()
+        use_ten_runtime()
+        assert package.__spec__ is not None and package.__spec__.loader
+        package.__spec__.loader.exec_module(package)
     return package

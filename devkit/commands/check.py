@@ -8,15 +8,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from .. import package
 from ..graph import FileError, read
 from ..graph.app import check_file
 from ..graph.env_file import hint_at_env_file, read_env_file, warn_of_quotes
 from ..graph.report import SEE_BELOW, NodeReport, examine
-from .output import run
-from .probe import connect as connect_session
+from .output import print_columns, run
 
 PROBLEMS, UNUSABLE, NOT_CONNECTED = 1, 2, 3
 
@@ -119,29 +117,27 @@ def _connect(console: Console, report: NodeReport) -> bool:
             style="red",
         )
         return False
-    return asyncio.run(connect_session(console, report))
+    from .probe import connect  # which imports an SDK
+
+    return asyncio.run(connect(console, report))
 
 
 def _print(console: Console, file: Path, report: NodeReport) -> None:
     console.print(
         f"{file}: {report.node}\n", style="bold", markup=False, soft_wrap=True
     )
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("property", no_wrap=True)
-    table.add_column("resolves to", overflow="fold")
-    table.add_column("from", style="dim", overflow="fold")
+    rows = [[("property", "dim"), ("resolves to", "dim"), ("from", "dim")]]
     for row in report.rows:
         style = "red" if row.value.endswith(SEE_BELOW) else ""
-        table.add_row(row.name, row.value, row.source, style=style)
-    console.print(table, markup=False)
+        rows.append(
+            [(row.name, style), (row.value, style), (row.source, "dim")]
+        )
+    print_columns(console, rows)
     if report.facts:
         console.print()
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(no_wrap=True)
-        grid.add_column(overflow="fold")
-        for name, text in report.facts:
-            grid.add_row(name, text)
-        console.print(grid, markup=False)
+        print_columns(
+            console, [[(name, ""), (text, "")] for name, text in report.facts]
+        )
     console.print()
     found = report.findings
     _print_list(console, "error", "red", found.errors)
@@ -155,12 +151,12 @@ def _print_list(
     if not texts:
         return
     console.print(_counted(len(texts), noun), style=style)
-    grid = Table.grid(padding=(0, 1, 0, 1))
-    grid.add_column(justify="right", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for number, text in enumerate(texts, 1):
-        grid.add_row(f"{number}.", text)
-    console.print(grid, markup=False)
+    digits = len(str(len(texts)))
+    rows = [
+        [(f" {number:>{digits}}.", ""), (text, "")]
+        for number, text in enumerate(texts, 1)
+    ]
+    print_columns(console, rows, gap=1)
     console.print()
 
 

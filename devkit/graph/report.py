@@ -7,13 +7,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .. import package
+from . import product
 from .channel import is_filled_in
 from .dump_folder import check_dump_folder
 from .findings import Findings
 from .json_file import read_json
 from .model import Node
 from .neighbors import check_neighbors
-from .product import config, params, properties, redact, sdk, token
+from .product import config, params, properties, redact, token
 from .resolve import (
     Resolved,
     configure,
@@ -105,7 +106,7 @@ def examine(
         report.facts = _facts(report, now_s)
         loaded = report.config.params
         is_opus = loaded.audio_format == "ogg_opus"
-        if problem := sdk.problem(is_opus, bool(loaded.extra_params)):
+        if problem := product.sdk.problem(is_opus, bool(loaded.extra_params)):
             found.errors.append(problem)
     _add_values(report, now_s)
     if node.graph is not None:
@@ -256,7 +257,7 @@ def _facts(report: NodeReport, now_s: float) -> list[tuple[str, str]]:
     loaded = report.config.params
     console, ingress = _endpoints(loaded)
     return [
-        ("SDK package", sdk.package() or "none"),
+        ("SDK package", product.sdk.package() or "none"),
         ("console", console),
         ("ingress", ingress),
         ("Agora token", _agora_token(loaded, now_s)),
@@ -277,7 +278,7 @@ def _idle(after_s: float) -> str:
 
 
 def _endpoints(loaded: Any) -> tuple[str, str]:
-    urls = sdk.endpoints(loaded)
+    urls = product.sdk.endpoints(loaded)
     if urls is None:
         nearest = "of the region that Spatius chooses (auto)"
         return nearest, nearest

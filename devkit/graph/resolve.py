@@ -8,6 +8,7 @@ here, with all others.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from .. import package
@@ -51,7 +52,7 @@ class Resolved:
     usual: dict[str, str] = field(default_factory=dict)
     """By dotted path: the environment variable in the package's own file."""
 
-    @property
+    @cached_property
     def given(self) -> Any:
         """The package's own reading of the tree, a `properties.Given`."""
         return properties.read(self.tree, (), [])
