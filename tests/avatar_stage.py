@@ -51,6 +51,9 @@ SERVICE_ERROR = Failure("upstream", code="upstreamError", ends_session=False)
 
 FALLBACK_AFTER_S = 1.5
 
+made: "list[AvatarStage]" = []
+"""By a test, for the fixture `finished_stages`."""
+
 _random = random.Random(1)
 
 
@@ -205,7 +208,9 @@ def set_up(
         rng=random.Random(seed),
         uid=uid,
     )
-    return AvatarStage(clock, service, outbox, voice, speech, avatar)
+    stage = AvatarStage(clock, service, outbox, voice, speech, avatar)
+    made.append(stage)
+    return stage
 
 
 async def ready(**options: Any) -> AvatarStage:

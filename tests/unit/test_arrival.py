@@ -14,6 +14,8 @@ from spatius_avatar_python.session.session import ABORTED_S
 from spatius_avatar_python.speech import Turn
 from spatius_avatar_python.speech.playout import END_MARGIN_S
 
+pytestmark = pytest.mark.usefixtures("finished_stages")
+
 THIRD = Turn("session", 3)
 RESUMED = {"resume_within_s": 15.0}
 
@@ -56,7 +58,6 @@ async def test_nothing_is_asked_while_nothing_is_written():
     assert stage.session.pings == 2
     await stage.clock.advance(60.0)
     assert stage.session.pings == 2
-    await stage.finish()
 
 
 async def test_speech_that_goes_on_after_a_pause_is_asked_for_at_once():
@@ -69,7 +70,6 @@ async def test_speech_that_goes_on_after_a_pause_is_asked_for_at_once():
     stage.speak(pcm(100), FIRST)
     await settle()
     assert stage.session.pings == 2
-    await stage.finish()
 
 
 async def test_speech_ends_when_it_has_arrived():
@@ -87,7 +87,6 @@ async def test_speech_ends_when_it_has_arrived():
     assert end["reason"] == 1
     assert end["playback_position_ms"] == 1100
     assert len(stage.service.sessions) == 1
-    await stage.finish()
 
 
 async def test_speech_ends_when_the_service_was_there_at_its_end():
@@ -109,7 +108,6 @@ async def test_speech_ends_when_the_service_was_there_at_its_end():
     assert end["reason"] == 1
     # The latest answer came at 2.25 s; the rewind is 0.5 s.
     assert len(stage.session.received) == 850 * BYTES_PER_MS
-    await stage.finish()
 
 
 async def test_what_has_not_arrived_is_said_again():
@@ -129,7 +127,6 @@ async def test_what_has_not_arrived_is_said_again():
     await stage.clock.advance(3.0 + END_MARGIN_S)
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["reason"] == 1
-    await stage.finish()
 
 
 @pytest.mark.parametrize("ends", ["loss", "flush"])
@@ -153,7 +150,6 @@ async def test_position_of_cut_speech_while_the_service_is_silent(ends: str):
     first, *rest = stage.outbox.payloads("avatar_audio_end")
     assert first["playback_position_ms"] == 0
     assert all(end["playback_position_ms"] == 0 for end in rest)
-    await stage.finish()
 
 
 @pytest.mark.parametrize(("after_s", "position_ms"), [(0.99, 1490), (1.01, 0)])
@@ -170,7 +166,6 @@ async def test_an_answer_is_missed_after_a_second(
     await stage.clock.advance(0.0)
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["playback_position_ms"] == position_ms
-    await stage.finish()
 
 
 async def test_answers_that_come_late_lose_no_connection():
@@ -184,7 +179,6 @@ async def test_answers_that_come_late_lose_no_connection():
         await settle()
     assert stage.outbox.errors == []
     assert len(stage.service.sessions) == 1
-    await stage.finish()
 
 
 def test_times_are_those_of_the_rules():
@@ -209,7 +203,6 @@ async def test_the_silence_goes_on_after_a_flush():
     await stage.clock.advance(3.0)
     assert len(stage.service.sessions) == 2
     assert len(stage.session.received) == 1000 * BYTES_PER_MS
-    await stage.finish()
 
 
 async def test_a_flush_of_audio_that_may_arrive_yet():
@@ -224,7 +217,6 @@ async def test_a_flush_of_audio_that_may_arrive_yet():
     await settle()
     await stage.clock.advance(0.0)
     assert len(stage.session.interrupted) == 1
-    await stage.finish()
 
 
 async def test_a_short_silence_changes_nothing():
@@ -239,7 +231,6 @@ async def test_a_short_silence_changes_nothing():
     await stage.clock.advance(1.0)
     # 1.15 s were heard; the rewind is 0.5 s.
     assert len(stage.session.received) == 2350 * BYTES_PER_MS
-    await stage.finish()
 
 
 async def test_an_answer_ends_the_doubt():
@@ -258,7 +249,6 @@ async def test_an_answer_ends_the_doubt():
     (end,) = stage.outbox.payloads("avatar_audio_end")
     # 1 s had arrived in time, the rest plays from then on.
     assert end["playback_position_ms"] == pytest.approx(4000, abs=20)
-    await stage.finish()
 
 
 @pytest.mark.parametrize(
@@ -288,7 +278,6 @@ async def test_what_had_arrived_before_a_doubt_plays_on(
     await stage.clock.advance(0.0)
     end = stage.outbox.payloads("avatar_audio_end")[-1]
     assert end["playback_position_ms"] == pytest.approx(position_ms, abs=2)
-    await stage.finish()
 
 
 async def test_utterances_from_a_doubt_play_one_behind_the_other():
@@ -308,7 +297,6 @@ async def test_utterances_from_a_doubt_play_one_behind_the_other():
     assert len(stage.outbox.payloads("avatar_audio_end")) == 1
     await stage.clock.advance(0.02)
     assert len(stage.outbox.payloads("avatar_audio_end")) == 2
-    await stage.finish()
 
 
 @pytest.mark.parametrize(
@@ -334,7 +322,6 @@ async def test_a_session_that_was_silent_before_has_less_time_to_answer(
     assert f"has not answered for {limit_s:g} s" in error["message"]
     assert len(stage.service.sessions) == 2
     assert len(stage.session.received) == 1000 * BYTES_PER_MS
-    await stage.finish()
 
 
 @pytest.mark.parametrize("proof", ["confirmation", "answer"])
@@ -354,7 +341,6 @@ async def test_a_session_that_was_there_a_moment_ago_has_its_time(proof: str):
     assert stage.outbox.errors == []
     await stage.clock.advance(0.2)
     assert len(stage.outbox.errors) == 1
-    await stage.finish()
 
 
 async def test_the_first_answer_is_not_missed_by_a_process_that_stood_still():
@@ -367,7 +353,6 @@ async def test_the_first_answer_is_not_missed_by_a_process_that_stood_still():
     stage.clock.jump(60.0)
     await stage.clock.advance(0.5)
     assert stage.outbox.errors == []
-    await stage.finish()
 
 
 async def test_the_voice_speaks_where_a_silent_session_does_not_answer():
@@ -385,7 +370,6 @@ async def test_the_voice_speaks_where_a_silent_session_does_not_answer():
     await stage.clock.advance(0.2)
     assert stage.voice.said == audio
     stage.session.release()
-    await stage.finish()
 
 
 async def test_time_in_which_nothing_could_be_noticed_does_not_count():
@@ -398,7 +382,6 @@ async def test_time_in_which_nothing_could_be_noticed_does_not_count():
     await stage.clock.advance(0.5)
     assert len(stage.service.sessions) == 1
     assert stage.outbox.errors == []
-    await stage.finish()
 
 
 async def test_a_session_that_cannot_be_asked():
@@ -411,7 +394,6 @@ async def test_a_session_that_cannot_be_asked():
     await stage.clock.advance(1.0 + END_MARGIN_S + PING_INTERVAL_S)
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["reason"] == 1
-    await stage.finish()
 
 
 async def test_an_answer_does_not_cover_audio_after_its_ping():
@@ -430,7 +412,6 @@ async def test_an_answer_does_not_cover_audio_after_its_ping():
     await stage.clock.advance(0.0)
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["playback_position_ms"] == 500  # at the answer
-    await stage.finish()
 
 
 async def test_an_answer_does_not_cover_audio_after_a_flush():
@@ -445,7 +426,6 @@ async def test_an_answer_does_not_cover_audio_after_a_flush():
     await stage.clock.advance(10.0)
     assert len(stage.outbox.payloads("avatar_audio_start")) == 2
     assert len(stage.outbox.payloads("avatar_audio_end")) == 1
-    await stage.finish()
 
 
 async def test_an_answer_is_for_all_that_was_written_before_its_ping():
@@ -462,7 +442,6 @@ async def test_an_answer_is_for_all_that_was_written_before_its_ping():
     stage.session.answer()
     await stage.clock.advance(10.0)
     assert len(stage.outbox.payloads("avatar_audio_end")) == 3
-    await stage.finish()
 
 
 async def test_idle_time_counts_from_when_late_speech_was_heard():
@@ -477,7 +456,6 @@ async def test_idle_time_counts_from_when_late_speech_was_heard():
     assert stage.avatar.state == "ready"
     await stage.clock.advance(0.5)
     assert stage.avatar.state == "asleep"
-    await stage.finish()
 
 
 # A connection that was lost
@@ -494,7 +472,6 @@ async def test_a_connection_that_was_lost_is_not_asked():
     stage.speak(pcm(100), FIRST)
     await settle()
     assert stage.session.pings == pings
-    await stage.finish()
 
 
 async def test_nothing_is_due_while_a_connection_is_closed():
@@ -507,7 +484,6 @@ async def test_nothing_is_due_while_a_connection_is_closed():
     assert len(stage.service.sessions) == 1
     stage.service.closing = None
     stage.session.release()
-    await stage.finish()
 
 
 # Playback signals
@@ -530,7 +506,6 @@ async def test_what_the_service_has_played_has_arrived():
     await stage.clock.advance(0.0)
     first, second = stage.outbox.payloads("avatar_audio_end")
     assert first["reason"] == second["reason"] == 1
-    await stage.finish()
 
 
 async def test_a_position_is_the_truth_while_pings_are_not_answered():
@@ -549,4 +524,3 @@ async def test_a_position_is_the_truth_while_pings_are_not_answered():
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["playback_position_ms"] == 2500
     assert end["source"] == "service"
-    await stage.finish()

@@ -25,6 +25,8 @@ from spatius_avatar_python.speech import Speech
 from spatius_avatar_python.speech.playout import END_MARGIN_S
 from spatius_avatar_python.speech.utterance import VOICE_FRAME_MS
 
+pytestmark = pytest.mark.usefixtures("finished_stages")
+
 NOW = 1000.0
 NEVER = float("inf")
 
@@ -40,7 +42,6 @@ async def test_voice_speaks_when_speech_has_waited_for_too_long():
     await stage.clock.advance(0.2)
     assert stage.voice.said == audio
     assert stage.avatar.state == "fallback"
-    await stage.finish()
 
 
 async def test_voice_does_not_speak_where_it_is_switched_off():
@@ -50,7 +51,6 @@ async def test_voice_does_not_speak_where_it_is_switched_off():
     await stage.clock.advance(5.0)
     assert stage.voice.said == b""
     assert stage.avatar.state == "recovering"
-    await stage.finish()
 
 
 async def test_wait_is_that_of_speech_not_of_the_outage():
@@ -60,7 +60,6 @@ async def test_wait_is_that_of_speech_not_of_the_outage():
     say(stage, 300)
     await stage.clock.advance(FALLBACK_AFTER_S - 0.1)
     assert stage.voice.said == b""
-    await stage.finish()
 
 
 async def test_flushed_speech_does_not_wait_any_more():
@@ -75,7 +74,6 @@ async def test_flushed_speech_does_not_wait_any_more():
     assert stage.voice.said == b""
     await stage.clock.advance(0.2)
     assert stage.voice.said == audio
-    await stage.finish()
 
 
 async def test_voice_gets_frames_of_10_ms_with_rate_and_turn():
@@ -89,7 +87,6 @@ async def test_voice_gets_frames_of_10_ms_with_rate_and_turn():
     assert {(rate, turn) for _, rate, turn in stage.voice.frames} == {
         (RATE_HZ, FIRST)
     }
-    await stage.finish()
 
 
 async def test_once_it_speaks_the_voice_speaks_at_once():
@@ -100,7 +97,6 @@ async def test_once_it_speaks_the_voice_speaks_at_once():
     second = say(stage, 100, SECOND)
     await settle()
     assert stage.voice.said == first + second
-    await stage.finish()
 
 
 async def test_begun_utterance_stays_with_the_voice():
@@ -125,7 +121,6 @@ async def test_begun_utterance_stays_with_the_voice():
     assert stage.session.received == answer
     assert stage.voice.said == begin + rest
     assert stage.outbox.states == ["connecting", *LOST_AND_BACK]
-    await stage.finish()
 
 
 async def test_fallback_is_reported_once_per_outage():
@@ -150,7 +145,6 @@ async def test_fallback_is_reported_once_per_outage():
     say(stage, 100)
     await stage.clock.advance(3.0)
     assert stage.outbox.states.count("fallback") == 2
-    await stage.finish()
 
 
 async def test_fallback_lasts_until_a_session_is_ready():
@@ -163,7 +157,6 @@ async def test_fallback_lasts_until_a_session_is_ready():
     await stage.until_attempt(6)
     await settle()
     assert stage.outbox.states == ["connecting", "ready", *LOST_AND_BACK]
-    await stage.finish()
 
 
 async def test_utterance_of_the_voice_is_measured_as_such():
@@ -174,7 +167,6 @@ async def test_utterance_of_the_voice_is_measured_as_such():
     [utterance] = stage.outbox.utterances
     assert utterance["metrics"]["voice_ms"] == 300
     assert utterance["metrics"]["sent_ms"] == 0
-    await stage.finish()
 
 
 async def test_end_of_playout_is_reported_in_time():
@@ -187,7 +179,6 @@ async def test_end_of_playout_is_reported_in_time():
     assert stage.outbox.utterances == []
     await stage.clock.advance(0.02)
     assert len(stage.outbox.utterances) == 1
-    await stage.finish()
 
 
 async def test_voice_goes_on_where_the_listener_was():
@@ -210,7 +201,6 @@ async def test_voice_goes_on_where_the_listener_was():
     assert len(stage.outbox.payloads("avatar_audio_start")) == 1
     assert len(stage.outbox.payloads("avatar_audio_end")) == 1
     stage.session.release()
-    await stage.finish()
 
 
 async def test_failed_avatar_has_the_voice_speak_at_once():
@@ -224,7 +214,6 @@ async def test_failed_avatar_has_the_voice_speak_at_once():
     await settle()
     assert stage.voice.said == first + second
     assert stage.outbox.states == ["connecting", "failed"]
-    await stage.finish()
 
 
 async def test_failed_avatar_has_a_voice_where_waiting_has_none():
@@ -235,7 +224,6 @@ async def test_failed_avatar_has_a_voice_where_waiting_has_none():
     audio = say(stage, 100)
     await settle()
     assert stage.voice.said == audio
-    await stage.finish()
 
 
 async def test_avatar_without_configuration_has_a_voice():
@@ -248,7 +236,6 @@ async def test_avatar_without_configuration_has_a_voice():
     assert stage.service.sessions == []
     assert stage.outbox.error_codes == [reports.FATAL]
     assert stage.outbox.states == ["failed"]
-    await stage.finish()
 
 
 async def test_flush_silences_the_voice():
@@ -263,7 +250,6 @@ async def test_flush_silences_the_voice():
     await settle()
     assert stage.voice.said[-len(answer) :] == answer
     assert stage.speech.totals.flushed == 5 * 24
-    await stage.finish()
 
 
 async def test_stop_while_the_voice_speaks():

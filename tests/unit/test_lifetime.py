@@ -7,6 +7,8 @@ from spatius_avatar_python.avatar.supervisor import IDLE_POLL_S
 from spatius_avatar_python.messages import payloads as reports
 from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
 
+pytestmark = pytest.mark.usefixtures("finished_stages")
+
 
 async def test_session_is_renewed_while_it_is_idle():
     """The old session is closed before the new one opens; no error."""
@@ -27,7 +29,6 @@ async def test_session_is_renewed_while_it_is_idle():
         "connecting",
         "ready",
     ]
-    await stage.finish()
 
 
 async def test_renewal_waits_for_the_end_of_playout():
@@ -40,7 +41,6 @@ async def test_renewal_waits_for_the_end_of_playout():
     assert len(stage.service.sessions) == 1
     await stage.clock.advance(0.2 + IDLE_POLL_S)
     assert len(stage.service.sessions) == 2
-    await stage.finish()
 
 
 async def test_renewal_at_the_last_safe_moment():
@@ -60,7 +60,6 @@ async def test_renewal_at_the_last_safe_moment():
     assert first.received + second.received == b"".join(frames)
     assert first.received and second.received
     assert stage.outbox.errors == []
-    await stage.finish()
 
 
 async def test_stop_during_a_renewal_refuses_waiting_audio():
@@ -86,7 +85,6 @@ async def test_renewal_that_fails_is_an_outage():
     assert stage.avatar.state == "recovering"
     await stage.clock.advance(2.0)
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 async def test_every_session_is_renewed():
@@ -95,7 +93,6 @@ async def test_every_session_is_renewed():
     await stage.clock.advance(1001.0)
     assert len(stage.service.sessions) == 11
     assert stage.outbox.errors == []
-    await stage.finish()
 
 
 @pytest.mark.parametrize("why", ["loss", "renewal"])
@@ -114,7 +111,6 @@ async def test_summary_names_the_connection_that_it_was_sent_on(why):
     await stage.clock.advance(20.0)
     [utterance] = stage.outbox.utterances
     assert utterance["metadata"]["connection_id"] == "connection-1"
-    await stage.finish()
 
 
 async def test_renewal_that_waits_checks_four_times_a_second():
@@ -127,4 +123,3 @@ async def test_renewal_that_waits_checks_four_times_a_second():
     for _ in range(3):
         await stage.clock.advance(0.1)
     assert len(stage.service.sessions) == 2
-    await stage.finish()

@@ -7,6 +7,8 @@ from avatar_stage import BAD_KEY, SECOND, say, set_up, without_session
 from fakes import settle
 from spatius_avatar_python.messages import payloads as reports
 
+pytestmark = pytest.mark.usefixtures("finished_stages")
+
 
 async def test_missing_voice_is_noted_once():
     """One line at level info, no error; speech waits for the avatar."""
@@ -23,7 +25,6 @@ async def test_missing_voice_is_noted_once():
     await settle()
     assert stage.avatar.state == "ready"
     assert stage.session.received.startswith(audio)
-    await stage.finish()
 
 
 @pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError])
@@ -41,7 +42,6 @@ async def test_voice_that_raises_is_given_up(at_frame, error):
     await stage.clock.advance(1.0)
     assert stage.avatar.state == "ready"
     assert stage.voice.said + stage.session.received == audio
-    await stage.finish()
 
 
 async def test_failed_avatar_without_a_voice_discards_speech():
@@ -55,7 +55,6 @@ async def test_failed_avatar_without_a_voice_discards_speech():
     assert len(lines) == 1
     assert stage.speech.totals.refused == stage.speech.totals.received
     assert stage.speech.totals.waiting == 0
-    await stage.finish()
 
 
 async def test_voice_that_turned_out_missing_before_the_failure():

@@ -19,6 +19,8 @@ from fakes import LOST, settle
 from spatius_avatar_python.avatar.presence import JOIN_WITHIN_S
 from spatius_avatar_python.messages import payloads as reports
 
+pytestmark = pytest.mark.usefixtures("finished_stages")
+
 UID = 1001
 OTHER = "7"
 
@@ -61,7 +63,6 @@ async def test_avatar_that_does_not_join_is_one_error():
     assert stage.outbox.payloads("avatar_state")[-1]["reason"] == "notJoined"
     assert len(stage.service.sessions) == 2
     assert stage.session.is_live
-    await stage.finish()
 
 
 async def test_voice_speaks_for_an_avatar_that_does_not_join():
@@ -72,7 +73,6 @@ async def test_voice_speaks_for_an_avatar_that_does_not_join():
     assert stage.voice.said == audio
     assert stage.session.received == b""
     assert stage.avatar.state == "fallback"
-    await stage.finish()
 
 
 async def test_speech_in_progress_goes_on_with_the_voice():
@@ -83,7 +83,6 @@ async def test_speech_in_progress_goes_on_with_the_voice():
     await stage.clock.advance(1.0 + FALLBACK_AFTER_S + 4.0)
     assert audio.endswith(stage.voice.said)
     assert len(stage.voice.said) >= len(audio) * 0.7
-    await stage.finish()
 
 
 async def test_avatar_that_joins_late_speaks():
@@ -99,7 +98,6 @@ async def test_avatar_that_joins_late_speaks():
     await stage.clock.advance(1.0)
     assert stage.session.received == audio
     assert vendor_codes(stage) == ["notJoined"]
-    await stage.finish()
 
 
 async def test_avatar_that_leaves_has_to_come_back():
@@ -116,7 +114,6 @@ async def test_avatar_that_leaves_has_to_come_back():
     await stage.clock.advance(JOIN_WITHIN_S + 0.1)
     assert vendor_codes(stage) == ["notJoined"]
     assert "has left" in stage.outbox.errors[0]["message"]
-    await stage.finish()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +127,6 @@ async def test_no_error_without_a_reason(reports_of):
     await stage.clock.advance(100.0)
     assert stage.outbox.errors == []
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 async def test_uid_that_agora_assigns_is_not_watched():
@@ -140,7 +136,6 @@ async def test_uid_that_agora_assigns_is_not_watched():
     stage.avatar.user_left("0")
     await stage.clock.advance(100.0)
     assert stage.outbox.errors == []
-    await stage.finish()
 
 
 async def test_time_counts_from_the_first_report():
@@ -153,7 +148,6 @@ async def test_time_counts_from_the_first_report():
     stage.avatar.user_joined(str(UID))
     await stage.clock.advance(100.0)
     assert stage.outbox.errors == []
-    await stage.finish()
 
 
 @pytest.mark.parametrize(
@@ -168,7 +162,6 @@ async def test_without_a_voice_the_avatar_gets_the_speech(options):
     await stage.clock.advance(1.0)
     assert stage.session.received.endswith(audio)
     assert stage.outbox.payloads("avatar_state")[-1]["reason"] == "notJoined"
-    await stage.finish()
 
 
 async def test_report_between_two_sessions():
@@ -181,7 +174,6 @@ async def test_report_between_two_sessions():
     stage.session.release()
     await settle()
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 async def test_report_that_comes_with_the_next_session():
@@ -199,7 +191,6 @@ async def test_report_that_comes_with_the_next_session():
     await settle()
     assert stage.outbox.payloads("avatar_state")[-1]["state"] == "ready"
     assert reports.FATAL not in stage.outbox.error_codes
-    await stage.finish()
 
 
 async def test_absent_avatar_is_renewed():
@@ -209,7 +200,6 @@ async def test_absent_avatar_is_renewed():
     assert len(stage.service.sessions) >= 4
     assert stage.outbox.states == ["connecting", "ready", "recovering"]
     assert vendor_codes(stage) == ["notJoined"]
-    await stage.finish()
 
 
 async def test_absent_avatar_sleeps_and_wakes():
@@ -222,7 +212,6 @@ async def test_absent_avatar_sleeps_and_wakes():
     assert stage.avatar.state == "recovering"
     assert stage.outbox.payloads("avatar_state")[-1]["reason"] == "notJoined"
     assert vendor_codes(stage) == ["notJoined"]
-    await stage.finish()
 
 
 async def test_reports_before_the_start():
@@ -234,4 +223,3 @@ async def test_reports_before_the_start():
     await stage.clock.advance(100.0)
     assert stage.outbox.errors == []
     say(stage, 100, FIRST)
-    await stage.finish()

@@ -24,6 +24,8 @@ from spatius_avatar_python.avatar.retry import STABLE_AFTER_S
 from spatius_avatar_python.messages import payloads as reports
 from spatius_avatar_python.speech.avatar_output import BEHIND_AFTER_S
 
+pytestmark = pytest.mark.usefixtures("finished_stages")
+
 
 async def test_connection_is_reported():
     """State, delay and connection id are reported when it is ready."""
@@ -36,7 +38,6 @@ async def test_connection_is_reported():
         "vendor_metadata": {"avatar_session_id": "connection-1"},
     }
     assert stage.outbox.errors == []
-    await stage.finish()
 
 
 async def test_secrets_of_each_connection_are_redacted():
@@ -48,7 +49,6 @@ async def test_secrets_of_each_connection_are_redacted():
     await stage.until_attempt(2)
     await settle()
     assert stage.service.secrets == ["token-1", "token-2"]
-    await stage.finish()
 
 
 async def test_utterance_is_summarized_once():
@@ -64,7 +64,6 @@ async def test_utterance_is_summarized_once():
     assert utterance["metadata"]["connection_id"] == "connection-1"
     lines = [text for _, text in stage.outbox.lines if "utterance" in text]
     assert len(lines) == 1
-    await stage.finish()
 
 
 async def test_one_error_and_one_state_per_outage():
@@ -85,7 +84,6 @@ async def test_one_error_and_one_state_per_outage():
         "recovering",
         "ready",
     ]
-    await stage.finish()
 
 
 async def test_next_outage_is_reported_again():
@@ -98,7 +96,6 @@ async def test_next_outage_is_reported_again():
         await settle()
     assert stage.outbox.error_codes == [reports.NON_FATAL] * 2
     assert stage.outbox.states[-2:] == ["recovering", "ready"]
-    await stage.finish()
 
 
 async def test_error_names_the_turn_and_the_connection():
@@ -115,7 +112,6 @@ async def test_error_names_the_turn_and_the_connection():
         "vendor_metadata": {"avatar_session_id": "connection-1"},
     }
     assert error["vendor_info"]["code"] == "connectionClosed"
-    await stage.finish()
 
 
 async def test_overflow_in_an_outage_is_one_error():
@@ -131,7 +127,6 @@ async def test_overflow_in_an_outage_is_one_error():
     overflow = stage.outbox.errors[-1]
     assert overflow["vendor_info"]["code"] == "overflow"
     assert "0.5 s" in overflow["message"]
-    await stage.finish()
 
 
 async def test_fatal_error_names_the_turn():
@@ -142,7 +137,6 @@ async def test_fatal_error_names_the_turn():
     await stage.start()
     [error] = stage.outbox.errors
     assert error["metadata"]["turn_id"] == 1
-    await stage.finish()
 
 
 async def test_overflow_is_reported_while_a_call_is_blocked():
@@ -155,7 +149,6 @@ async def test_overflow_is_reported_while_a_call_is_blocked():
     assert stage.session.is_held
     [error] = stage.outbox.errors
     assert error["vendor_info"]["code"] == "overflow"
-    await stage.finish()
 
 
 async def test_overflow_names_the_turn_that_was_refused():
@@ -167,7 +160,6 @@ async def test_overflow_names_the_turn_that_was_refused():
     await stage.clock.advance(1.1)
     [error] = stage.outbox.errors
     assert error["metadata"]["turn_id"] == SECOND.id
-    await stage.finish()
 
 
 async def test_non_fatal_service_error_is_reported():
@@ -180,7 +172,6 @@ async def test_non_fatal_service_error_is_reported():
     assert error["vendor_info"]["code"] == "upstreamError"
     assert stage.outbox.states == ["connecting", "ready"]
     assert len(stage.service.sessions) == 1
-    await stage.finish()
 
 
 async def test_non_fatal_service_errors_are_limited():
@@ -194,7 +185,6 @@ async def test_non_fatal_service_errors_are_limited():
     stage.session.on_failure(SERVICE_ERROR)
     await stage.clock.advance(1.0)
     assert len(stage.outbox.errors) == 2
-    await stage.finish()
 
 
 async def test_service_errors_that_go_on_are_thinned_out():
@@ -215,7 +205,6 @@ async def test_service_errors_that_go_on_are_thinned_out():
         await stage.clock.advance(SERVICE_ERROR_PAUSES_S[0])
         reported += 1
         assert len(stage.outbox.errors) == reported
-    await stage.finish()
 
 
 async def test_service_error_before_a_loss_explains_it():
@@ -226,7 +215,6 @@ async def test_service_error_before_a_loss_explains_it():
     await stage.clock.advance(20.0)
     [error] = stage.outbox.errors
     assert SERVICE_ERROR.message in error["message"]
-    await stage.finish()
 
 
 @pytest.mark.parametrize("later_s", [0.0, 5.0])
@@ -241,7 +229,6 @@ async def test_latest_service_error_explains_a_loss(later_s):
     await stage.clock.advance(20.0)
     _, outage = stage.outbox.errors
     assert ("node is drained" in outage["message"]) == (later_s == 0)
-    await stage.finish()
 
 
 async def test_summary_names_the_connection_that_had_the_audio():
@@ -256,7 +243,6 @@ async def test_summary_names_the_connection_that_had_the_audio():
     await settle()
     [utterance] = stage.outbox.utterances
     assert utterance["metadata"]["connection_id"] == "connection-1"
-    await stage.finish()
 
 
 async def test_summary_comes_when_its_session_has_ended():
@@ -269,7 +255,6 @@ async def test_summary_comes_when_its_session_has_ended():
     await settle()
     assert stage.avatar.state == "recovering"
     assert len(stage.outbox.utterances) == 1
-    await stage.finish()
 
 
 async def test_expiry_of_a_given_token_is_reported_once():
@@ -287,7 +272,6 @@ async def test_expiry_of_a_given_token_is_reported_once():
     assert "agora_appcert" in error["message"]
     await stage.clock.advance(2 * TOKEN_EXPIRY_WARNING_S)
     assert len(stage.outbox.errors) == 1
-    await stage.finish()
 
 
 @pytest.mark.parametrize(
@@ -300,4 +284,3 @@ async def test_expiry_says_how_long_is_left(left_s, words):
     await stage.start()
     [error] = stage.outbox.errors
     assert words in error["message"]
-    await stage.finish()

@@ -15,12 +15,13 @@ from fakes import LOST, settle
 from spatius_avatar_python.avatar.plan import Lifetime
 from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
 
+pytestmark = pytest.mark.usefixtures("finished_stages")
+
 
 async def test_given_rate_opens_a_session_at_once():
     """For any frames to come."""
     stage = await ready(sample_rate=16000)
     assert stage.session.sample_rate_hz == 16000
-    await stage.finish()
 
 
 async def test_unknown_rate_waits_for_the_first_frame():
@@ -36,7 +37,6 @@ async def test_unknown_rate_waits_for_the_first_frame():
     await settle()
     assert stage.session.sample_rate_hz == 16000
     assert stage.session.received == audio
-    await stage.finish()
 
 
 async def test_frame_from_before_the_start_gives_the_rate():
@@ -45,7 +45,6 @@ async def test_frame_from_before_the_start_gives_the_rate():
     stage.speak(pcm(20), FIRST, 16000)
     await stage.start()
     assert stage.session.sample_rate_hz == 16000
-    await stage.finish()
 
 
 async def test_change_of_rate_renews_the_session():
@@ -63,7 +62,6 @@ async def test_change_of_rate_renews_the_session():
     assert (first.received, second.received) == (old, new)
     assert stage.outbox.errors == []
     assert stage.outbox.states[-2:] == ["connecting", "ready"]
-    await stage.finish()
 
 
 async def test_change_of_rate_in_silence_renews_the_session_at_once():
@@ -78,7 +76,6 @@ async def test_change_of_rate_in_silence_renews_the_session_at_once():
     await settle()
     assert stage.session.sample_rate_hz == 16000
     assert stage.session.received == audio
-    await stage.finish()
 
 
 async def test_session_after_a_loss_has_the_rate_of_waiting_audio():
@@ -93,7 +90,6 @@ async def test_session_after_a_loss_has_the_rate_of_waiting_audio():
     stage.speak(pcm(20), SECOND, 16000)
     await stage.clock.advance(1.0)
     assert stage.session.sample_rate_hz == 16000
-    await stage.finish()
 
 
 async def test_change_of_rate_does_not_keep_an_interrupt_back():
@@ -116,7 +112,6 @@ async def test_change_of_rate_does_not_keep_an_interrupt_back():
     assert len(first.interrupted) == 1
     assert second.received == answer
     assert stage.outbox.errors == []
-    await stage.finish()
 
 
 @pytest.mark.parametrize("ends_by", ["loss", "renewal", "idleness"])
@@ -142,7 +137,6 @@ async def test_session_with_nothing_to_say_has_the_rate_of_the_one_before(
     first, second = stage.service.sessions
     assert (first.is_live, second.is_live) == (False, True)
     assert second.sample_rate_hz == 16000
-    await stage.finish()
 
 
 async def test_spare_of_another_rate_is_not_used():
@@ -161,7 +155,6 @@ async def test_spare_of_another_rate_is_not_used():
     assert stage.session.sample_rate_hz == 16000
     assert stage.session.received == audio
     assert stage.service.sessions[1].requests == {}
-    await stage.finish()
 
 
 async def test_stop_while_the_rate_is_unknown():

@@ -21,6 +21,8 @@ from spatius_avatar_python.avatar.retry import (
 from spatius_avatar_python.avatar.supervisor import CLOSE_S
 from spatius_avatar_python.session.session import ABORTED_S
 
+pytestmark = pytest.mark.usefixtures("finished_stages")
+
 DISCONNECT_S = 30.0
 
 
@@ -43,7 +45,6 @@ async def test_service_that_ends_an_idle_session_is_no_outage():
     assert stage.outbox.errors == []
     assert len(stage.service.sessions) == 1
     assert stage.session.closes == 1
-    await stage.finish()
 
 
 async def test_first_frame_wakes_it():
@@ -55,7 +56,6 @@ async def test_first_frame_wakes_it():
     assert stage.outbox.states[-3:] == ["asleep", "connecting", "ready"]
     assert stage.outbox.payloads("avatar_state")[-2]["reason"] == "wake"
     assert stage.session.received == audio
-    await stage.finish()
 
 
 async def test_start_of_speech_wakes_it():
@@ -65,7 +65,6 @@ async def test_start_of_speech_wakes_it():
     await settle()
     assert stage.avatar.state == "ready"
     assert len(stage.service.sessions) == 2
-    await stage.finish()
 
 
 async def test_connect_wakes_it():
@@ -74,7 +73,6 @@ async def test_connect_wakes_it():
     stage.connect()
     await settle()
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 async def test_connect_before_the_start_is_not_forgotten():
@@ -83,7 +81,6 @@ async def test_connect_before_the_start_is_not_forgotten():
     stage.connect()
     await stage.start()
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 async def test_connect_with_the_start_is_not_forgotten():
@@ -93,7 +90,6 @@ async def test_connect_with_the_start_is_not_forgotten():
     stage.connect()
     await settle()
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 @pytest.mark.parametrize("what", ["connect", "start"])
@@ -116,7 +112,6 @@ async def test_call_while_the_idle_session_ends_is_not_forgotten(is_lost, what):
     await stage.clock.advance(1.0)
     assert stage.avatar.state == "ready"
     assert stage.outbox.states.count("asleep") == 1
-    await stage.finish()
 
 
 async def test_connect_is_not_forgotten_when_the_attempt_is_refused():
@@ -126,7 +121,6 @@ async def test_connect_is_not_forgotten_when_the_attempt_is_refused():
     stage.connect()
     await stage.clock.advance(2 * INITIAL_BACKOFF_S)
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 async def test_need_that_was_met_does_not_wake_it_again():
@@ -140,7 +134,6 @@ async def test_need_that_was_met_does_not_wake_it_again():
     await stage.clock.advance(100.0)
     assert stage.avatar.state == "asleep"
     assert len(stage.service.sessions) == 2
-    await stage.finish()
 
 
 @pytest.mark.parametrize("what", ["end", "flush"])
@@ -153,7 +146,6 @@ async def test_end_of_speech_and_flush_do_not_wake_it(what):
         stage.flush()
     await settle()
     assert stage.avatar.state == "asleep"
-    await stage.finish()
 
 
 async def test_a_stale_frame_does_not_wake_it():
@@ -172,7 +164,6 @@ async def test_a_stale_frame_does_not_wake_it():
     stage.speak(pcm(20), SECOND)
     await settle()
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 async def test_it_sleeps_again_and_wakes_again():
@@ -186,7 +177,6 @@ async def test_it_sleeps_again_and_wakes_again():
         await settle()
         assert len(stage.service.sessions) == number
         assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 async def test_speech_that_waits_keeps_it_awake():
@@ -202,7 +192,6 @@ async def test_speech_that_waits_keeps_it_awake():
     assert stage.avatar.state == "ready"
     assert stage.session.received.endswith(audio)
     assert stage.outbox.errors == []
-    await stage.finish()
 
 
 async def test_service_that_calls_speech_idle_is_not_hammered():
@@ -214,7 +203,6 @@ async def test_service_that_calls_speech_idle_is_not_hammered():
     waits = [await stage.until_attempt(number) for number in range(2, 9)]
     assert min(waits[1:]) >= INITIAL_BACKOFF_S - 0.02
     assert waits[-1] >= MAX_BACKOFF_S / 2 - 0.02
-    await stage.finish()
 
 
 async def test_silent_session_is_closed_after_the_time():
@@ -227,7 +215,6 @@ async def test_silent_session_is_closed_after_the_time():
     assert stage.outbox.payloads("avatar_state")[-1]["reason"] == "idle"
     assert stage.session.closes == 1
     assert stage.outbox.errors == []
-    await stage.finish()
 
 
 async def test_close_of_a_silent_session_is_billed():
@@ -238,7 +225,6 @@ async def test_close_of_a_silent_session_is_billed():
     metrics = stage.outbox.payloads("metrics")[-1]["metrics"]
     lasted_s = DISCONNECT_S + CLOSE_S - ABORTED_S
     assert metrics["connected_ms"] == 1000 * lasted_s
-    await stage.finish()
 
 
 async def test_silence_begins_when_the_last_audio_was_played():
@@ -251,7 +237,6 @@ async def test_silence_begins_when_the_last_audio_was_played():
     assert stage.avatar.state == "ready"
     await stage.clock.advance(0.2)
     assert stage.avatar.state == "asleep"
-    await stage.finish()
 
 
 async def test_open_utterance_keeps_the_session():
@@ -265,7 +250,6 @@ async def test_open_utterance_keeps_the_session():
     assert stage.avatar.state == "ready" or stage.outbox.errors == []
     await stage.clock.advance(DISCONNECT_S)
     assert stage.avatar.state == "asleep"
-    await stage.finish()
 
 
 async def test_session_is_kept_where_no_time_is_given():
@@ -274,7 +258,6 @@ async def test_session_is_kept_where_no_time_is_given():
     await stage.clock.advance(100 * DISCONNECT_S)
     assert stage.avatar.state == "ready"
     assert len(stage.service.sessions) == 1
-    await stage.finish()
 
 
 async def test_avatar_that_does_not_connect_by_itself_is_asleep():
@@ -291,7 +274,6 @@ async def test_avatar_that_does_not_connect_by_itself_is_asleep():
     await settle()
     assert stage.outbox.states == ["asleep", "connecting", "ready"]
     assert stage.session.received == audio
-    await stage.finish()
 
 
 async def test_speech_from_before_the_start_wakes_it():
@@ -302,7 +284,6 @@ async def test_speech_from_before_the_start_wakes_it():
     await stage.start()
     assert stage.avatar.state == "ready"
     assert stage.session.received == audio
-    await stage.finish()
 
 
 async def test_attempt_after_waking_that_fails_is_an_outage():
@@ -315,7 +296,6 @@ async def test_attempt_after_waking_that_fails_is_an_outage():
     assert len(stage.outbox.errors) == 1
     await stage.clock.advance(2.0)
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 @pytest.mark.parametrize("asleep_s", [0.0, 1000.0, 4 * 3600.0])
@@ -336,7 +316,6 @@ async def test_wake_up_needs_no_new_token(asleep_s):
     assert len(stage.service.sessions) == made
     assert stage.outbox.errors == []
     stage.service.makings.clear()
-    await stage.finish()
 
 
 async def test_console_that_is_down_while_it_sleeps_is_no_outage():
@@ -353,7 +332,6 @@ async def test_console_that_is_down_while_it_sleeps_is_no_outage():
     await settle()
     assert stage.avatar.state == "ready"
     assert len(stage.service.sessions) == 2 + 3 + 1
-    await stage.finish()
 
 
 async def test_avatar_that_never_connected_has_no_token_made():
@@ -362,7 +340,6 @@ async def test_avatar_that_never_connected_has_no_token_made():
     await stage.start()
     await stage.clock.advance(7200.0)
     assert stage.service.sessions == []
-    await stage.finish()
 
 
 async def test_stop_while_asleep():
@@ -398,7 +375,6 @@ async def test_delay_of_the_first_audio_counts_from_its_frame():
     await stage.clock.advance(1.0)
     [utterance] = stage.outbox.utterances
     assert utterance["metrics"]["first_audio_delay_ms"] == 700
-    await stage.finish()
 
 
 async def test_delay_counts_from_the_start_of_speech_that_wakes_it():
@@ -408,7 +384,6 @@ async def test_delay_counts_from_the_start_of_speech_that_wakes_it():
     stage.speech_starts(SECOND)
     assert await delay_ms(stage) == 700
     assert await delay_ms(stage) == 0
-    await stage.finish()
 
 
 @pytest.mark.parametrize("first", ["start", "connect"])
@@ -422,7 +397,6 @@ async def test_delay_does_not_count_from_a_start_that_does_not_wake_it(first):
         stage.connect()
     stage.speech_starts(SECOND)
     assert await delay_ms(stage) == 400
-    await stage.finish()
 
 
 @pytest.mark.parametrize("what", ["frame", "end", "flush"])
@@ -436,7 +410,6 @@ async def test_delay_does_not_count_from_the_start_of_another_turn(what):
     elif what == "flush":
         stage.flush()
     assert await delay_ms(stage) == 400
-    await stage.finish()
 
 
 async def test_delay_does_not_count_the_time_asleep():
@@ -449,4 +422,3 @@ async def test_delay_does_not_count_the_time_asleep():
     stage.service.openings += ["hold"]
     stage.connect()
     assert await delay_ms(stage) == 400
-    await stage.finish()

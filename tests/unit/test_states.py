@@ -19,6 +19,8 @@ from spatius_avatar_python.avatar.plan import Lifetime
 from spatius_avatar_python.avatar.retry import STABLE_AFTER_S
 from spatius_avatar_python.messages import payloads as reports
 
+pytestmark = pytest.mark.usefixtures("finished_stages")
+
 CLOSED = replace(LOST, code="1011", vendor_message="internal error")
 
 METADATA = {
@@ -50,7 +52,6 @@ async def test_first_session_is_connected():
     """From start to ready."""
     stage = await ready()
     assert states(stage) == [("connecting", "start"), ("ready", "connected")]
-    await stage.finish()
 
 
 async def test_session_after_an_outage_is_recovered():
@@ -62,7 +63,6 @@ async def test_session_after_an_outage_is_recovered():
         ("recovering", "connectionClosed"),
         ("ready", "recovered"),
     ]
-    await stage.finish()
 
 
 async def test_loss_without_a_code_is_lost():
@@ -70,7 +70,6 @@ async def test_loss_without_a_code_is_lost():
     stage = await ready()
     await stage.lose(replace(LOST, code=""))
     assert states(stage)[-1] == ("recovering", "lost")
-    await stage.finish()
 
 
 async def test_session_after_a_renewal_is_renewed():
@@ -81,7 +80,6 @@ async def test_session_after_a_renewal_is_renewed():
         ("connecting", "renewal"),
         ("ready", "renewed"),
     ]
-    await stage.finish()
 
 
 async def test_renewal_long_after_an_outage_is_one():
@@ -91,7 +89,6 @@ async def test_renewal_long_after_an_outage_is_one():
     await stage.clock.advance(1.0 + STABLE_AFTER_S)
     await stage.clock.advance(100.0)
     assert states(stage)[-1] == ("ready", "renewed")
-    await stage.finish()
 
 
 async def test_renewal_soon_after_an_outage_is_one():
@@ -106,7 +103,6 @@ async def test_renewal_soon_after_an_outage_is_one():
         ("connecting", "renewal"),
         ("ready", "renewed"),
     ]
-    await stage.finish()
 
 
 async def test_renewal_that_fails_is_recovered():
@@ -115,7 +111,6 @@ async def test_renewal_that_fails_is_recovered():
     stage.service.openings += [REFUSED]
     await stage.clock.advance(102.0)
     assert states(stage)[-1] == ("ready", "recovered")
-    await stage.finish()
 
 
 async def test_session_after_a_renewal_and_a_loss_is_recovered():
@@ -125,7 +120,6 @@ async def test_session_after_a_renewal_and_a_loss_is_recovered():
     await stage.lose(LOST)
     await stage.clock.advance(1.0)
     assert states(stage)[-1] == ("ready", "recovered")
-    await stage.finish()
 
 
 async def test_session_after_sleep_is_connected():
@@ -140,7 +134,6 @@ async def test_session_after_sleep_is_connected():
         ("connecting", "wake"),
         ("ready", "connected"),
     ]
-    await stage.finish()
 
 
 @pytest.mark.parametrize(("code", "reason"), [("4001", "4001"), ("", "failed")])
@@ -157,7 +150,6 @@ async def test_state_names_its_connection():
     stage = await ready()
     ids = [p["connection_id"] for p in stage.outbox.payloads("avatar_state")]
     assert ids == ["", "connection-1"]
-    await stage.finish()
 
 
 async def test_states_are_logged():
@@ -182,7 +174,6 @@ async def test_repr_shows_the_state():
     assert repr(stage.avatar).startswith("<Avatar new <Speech 0 utterances")
     await stage.start()
     assert repr(stage.avatar).startswith("<Avatar ready <Speech")
-    await stage.finish()
 
 
 # connection_status_changed
@@ -216,7 +207,6 @@ async def test_status_follows_each_attempt():
         ("disconnected", "connecting", ""),
         ("connecting", "connected", ""),
     ]
-    await stage.finish()
 
 
 async def test_status_of_a_loss_does_not_wait_for_the_close():
@@ -225,7 +215,6 @@ async def test_status_of_a_loss_does_not_wait_for_the_close():
     stage.service.closing = "hold"
     await stage.lose(LOST)
     assert statuses(stage)[-1] == ("connected", "disconnected", "lost")
-    await stage.finish()
 
 
 async def test_status_of_a_loss_has_the_words_of_the_service():
@@ -248,7 +237,6 @@ async def test_status_of_a_loss_has_the_words_of_the_service():
         "message": "lost",
         "metadata": METADATA,
     }
-    await stage.finish()
 
 
 async def test_status_of_a_failure_for_good_says_so():
@@ -260,7 +248,6 @@ async def test_status_of_a_failure_for_good_says_so():
     payload = stage.outbox.payloads("connection_status_changed")[-1]
     assert payload["code"] == reports.FATAL
     assert payload["vendor_info"]["code"] == "4001"
-    await stage.finish()
 
 
 async def test_status_of_an_avatar_without_configuration_never_changes():
@@ -268,7 +255,6 @@ async def test_status_of_an_avatar_without_configuration_never_changes():
     stage = set_up()
     stage.avatar.fail(BAD_KEY)
     assert statuses(stage) == []
-    await stage.finish()
 
 
 async def test_status_of_a_renewal_is_no_loss():
@@ -283,7 +269,6 @@ async def test_status_of_a_renewal_is_no_loss():
     payloads = stage.outbox.payloads("connection_status_changed")
     assert {payload["code"] for payload in payloads} == {0}
     assert {payload["vendor_info"]["code"] for payload in payloads} == {""}
-    await stage.finish()
 
 
 async def test_status_of_a_stop_while_connecting():
@@ -300,7 +285,6 @@ async def test_status_while_the_rate_is_unknown():
     stage = set_up(sample_rate=None)
     await stage.start()
     assert statuses(stage) == []
-    await stage.finish()
 
 
 # Durations
@@ -317,7 +301,6 @@ async def test_connect_delay_is_that_of_the_attempt():
     await settle()
     [metrics] = stage.outbox.payloads("metrics")
     assert metrics["metrics"] == {"connect_delay_ms": 250, "connect_delay": 250}
-    await stage.finish()
 
 
 @pytest.mark.parametrize("how", ["loss", "stop"])
@@ -336,7 +319,6 @@ async def test_duration_of_a_connection_is_reported_at_its_end(how):
         "credits_total": 3,
     }
     assert metrics["metadata"] == METADATA
-    await stage.finish()
 
 
 async def test_attempt_that_fails_has_no_duration():
@@ -345,7 +327,6 @@ async def test_attempt_that_fails_has_no_duration():
     stage.service.openings += [REFUSED]
     await stage.start()
     assert stage.outbox.payloads("metrics") == []
-    await stage.finish()
 
 
 # Playback
@@ -372,7 +353,6 @@ async def test_begin_and_end_of_playout_are_reported():
             "metadata": metadata,
         }
     ]
-    await stage.finish()
 
 
 async def test_service_says_when_playout_ends():
@@ -390,7 +370,6 @@ async def test_service_says_when_playout_ends():
     assert end["source"] == "service"
     assert end["playback_position_ms"] == 500
     assert len(stage.outbox.utterances) == 1
-    await stage.finish()
 
 
 async def test_service_says_how_much_was_played():
@@ -405,7 +384,6 @@ async def test_service_says_how_much_was_played():
     [end] = stage.outbox.payloads("avatar_audio_end")
     assert (end["reason"], end["playback_position_ms"]) == (2, 400)
     assert end["source"] == "service"
-    await stage.finish()
 
 
 async def test_playback_of_an_older_session_is_ignored():
@@ -420,7 +398,6 @@ async def test_playback_of_an_older_session_is_ignored():
     old.play("request-2.0", "ended")
     await settle()
     assert stage.outbox.payloads("avatar_audio_end") == []
-    await stage.finish()
 
 
 async def test_loss_ends_audible_speech():
@@ -432,7 +409,6 @@ async def test_loss_ends_audible_speech():
     await stage.lose(LOST)
     [end] = stage.outbox.payloads("avatar_audio_end")
     assert (end["reason"], end["playback_position_ms"]) == (3, 1000)
-    await stage.finish()
 
 
 async def test_closed_is_the_last_state():
@@ -467,7 +443,6 @@ async def test_sessions_are_billed_one_by_one_and_in_all():
     assert [(one["credits"], one["credits_total"]) for one in usage] == billed
     assert usage[0]["connected_ms"] == 60_000
     assert usage[0]["connection_id"]
-    await stage.finish()
 
 
 async def test_attempt_that_fails_costs_nothing():
@@ -479,4 +454,3 @@ async def test_attempt_that_fails_costs_nothing():
     await stage.stop()
     usage = [fields for name, fields in stage.outbox.fields if name == "usage"]
     assert [one["credits_total"] for one in usage] == [1]
-    await stage.finish()

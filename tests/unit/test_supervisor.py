@@ -26,6 +26,8 @@ from spatius_avatar_python.avatar.retry import (
 from spatius_avatar_python.avatar.supervisor import MAX_REJECTED_TOKENS
 from spatius_avatar_python.messages import payloads as reports
 
+pytestmark = pytest.mark.usefixtures("finished_stages")
+
 
 async def test_speech_waits_for_the_connection():
     """Audio from before start and while connecting is sent afterwards."""
@@ -43,7 +45,6 @@ async def test_speech_waits_for_the_connection():
     await settle()
     assert list(stage.session.requests.values()) == [first + second + third]
     assert len(stage.session.ended) == 1
-    await stage.finish()
 
 
 async def test_each_attempt_is_a_new_session():
@@ -63,7 +64,6 @@ async def test_each_attempt_is_a_new_session():
         (3, "close"),
         (4, "open"),
     ]
-    await stage.finish()
 
 
 async def test_attempts_back_off():
@@ -92,7 +92,6 @@ async def test_stable_session_resets_the_backoff():
     await stage.clock.advance(STABLE_AFTER_S)
     stage.session.on_failure(LOST)
     assert await stage.until_attempt(8) <= 2 * INITIAL_BACKOFF_S + 0.02
-    await stage.finish()
 
 
 async def test_short_sessions_back_off():
@@ -102,7 +101,6 @@ async def test_short_sessions_back_off():
         stage.session.on_failure(LOST)
         waited = await stage.until_attempt(number)
     assert waited >= MAX_BACKOFF_S / 2 - 0.02
-    await stage.finish()
 
 
 async def test_late_failure_of_an_older_session_is_ignored():
@@ -120,7 +118,6 @@ async def test_late_failure_of_an_older_session_is_ignored():
     assert stage.avatar.state == "ready"
     assert len(stage.service.sessions) == 2
     assert len(stage.outbox.sent) == reported
-    await stage.finish()
 
 
 @pytest.mark.parametrize("failure", [LOST, BAD_KEY, SERVICE_ERROR])
@@ -135,7 +132,6 @@ async def test_late_failure_between_two_sessions_is_ignored(failure):
     assert stage.avatar.state == "ready"
     assert len(stage.service.sessions) == 2
     assert stage.outbox.error_codes == [reports.NON_FATAL]
-    await stage.finish()
 
 
 async def test_session_lost_as_soon_as_it_opens_is_replaced():
@@ -147,7 +143,6 @@ async def test_session_lost_as_soon_as_it_opens_is_replaced():
     await stage.until_attempt(3)
     await settle()
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 async def test_session_that_cannot_be_made_is_retried():
@@ -159,7 +154,6 @@ async def test_session_that_cannot_be_made_is_retried():
     await stage.until_attempt(1)
     await settle()
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 async def test_fatal_failure_of_opening_ends_all_attempts():
@@ -173,7 +167,6 @@ async def test_fatal_failure_of_opening_ends_all_attempts():
     assert stage.outbox.states == ["connecting", "failed"]
     assert len(stage.service.sessions) == 1
     assert not stage.session.is_live
-    await stage.finish()
 
 
 async def test_fatal_failure_of_a_session_ends_all_attempts():
@@ -186,7 +179,6 @@ async def test_fatal_failure_of_a_session_ends_all_attempts():
     assert stage.outbox.error_codes == [reports.FATAL]
     assert stage.outbox.states == ["connecting", "ready", "failed"]
     assert len(stage.service.sessions) == 1
-    await stage.finish()
 
 
 async def test_fatal_failure_after_an_outage():
@@ -198,7 +190,6 @@ async def test_fatal_failure_after_an_outage():
     await stage.clock.advance(1000.0)
     assert stage.outbox.error_codes == [reports.NON_FATAL, reports.FATAL]
     assert len(stage.service.sessions) == 2
-    await stage.finish()
 
 
 @pytest.mark.parametrize("failure", [LOST, SERVICE_ERROR, BAD_KEY])
@@ -211,7 +202,6 @@ async def test_failed_avatar_ignores_its_session(failure):
     await stage.clock.advance(20.0)
     assert stage.outbox.error_codes == [reports.FATAL]
     assert stage.clock.pending() == 0
-    await stage.finish()
 
 
 async def test_rejected_upgrades_in_a_row_are_fatal():
@@ -223,7 +213,6 @@ async def test_rejected_upgrades_in_a_row_are_fatal():
     assert len(stage.service.sessions) == MAX_REJECTED_TOKENS
     assert stage.outbox.error_codes == [reports.NON_FATAL, reports.FATAL]
     assert "spatius_app_id" in stage.outbox.errors[-1]["message"]
-    await stage.finish()
 
 
 async def test_rejected_upgrades_with_others_between_are_retried():
@@ -235,7 +224,6 @@ async def test_rejected_upgrades_with_others_between_are_retried():
     await settle()
     assert stage.avatar.state == "ready"
     assert stage.outbox.error_codes == [reports.NON_FATAL]
-    await stage.finish()
 
 
 async def test_session_in_between_resets_rejected_upgrades():
@@ -249,7 +237,6 @@ async def test_session_in_between_resets_rejected_upgrades():
     await stage.until_attempt(5)
     await settle()
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 async def test_tokens_that_end_long_sessions_were_not_refused():
@@ -261,7 +248,6 @@ async def test_tokens_that_end_long_sessions_were_not_refused():
         await stage.clock.advance(1.0)
         assert stage.avatar.state == "ready"
     assert reports.FATAL not in stage.outbox.error_codes
-    await stage.finish()
 
 
 async def test_tokens_that_are_taken_for_a_moment_were_refused():
@@ -271,7 +257,6 @@ async def test_tokens_that_are_taken_for_a_moment_were_refused():
         await stage.lose(REJECTED)
         await stage.clock.advance(2.0)
     assert stage.avatar.state == "failed"
-    await stage.finish()
 
 
 @pytest.mark.parametrize(
@@ -287,7 +272,6 @@ async def test_unexpected_exception_of_open_is_retried(error):
     stage.service.openings.clear()
     await stage.clock.advance(2.0)
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 async def test_unexpected_exception_of_making_a_session_is_reported():
@@ -297,7 +281,6 @@ async def test_unexpected_exception_of_making_a_session_is_reported():
     await stage.start()
     assert len(stage.outbox.errors) == 1
     assert "unexpected keyword" in stage.outbox.errors[0]["message"]
-    await stage.finish()
 
 
 async def test_unexpected_exception_of_close_does_not_end_the_avatar():
@@ -310,7 +293,6 @@ async def test_unexpected_exception_of_close_does_not_end_the_avatar():
     await stage.clock.advance(2.0)
     assert stage.avatar.state == "ready"
     assert stage.outbox.error_codes == [reports.NON_FATAL]
-    await stage.finish()
 
 
 async def test_closing_takes_its_part_of_the_wait():
@@ -324,7 +306,6 @@ async def test_closing_takes_its_part_of_the_wait():
     stage.session.release()
     await settle()
     assert len(stage.service.sessions) == 2
-    await stage.finish()
 
 
 # Outages that last
@@ -356,7 +337,6 @@ async def test_outage_is_reported_again():
         await stage.clock.advance(0.2)
         assert len(reminders(stage)) == reported + 1
         assert reminders(stage)[-1]["metadata"]["outage_s"] == due_s
-    await stage.finish()
 
 
 async def test_reminder_says_how_the_outage_stands():
@@ -375,7 +355,6 @@ async def test_reminder_says_how_the_outage_stands():
     next_s = error["metadata"]["next_attempt_in_s"]
     waited_s = await stage.until_attempt(attempts + 2)
     assert waited_s == pytest.approx(next_s, abs=0.1)
-    await stage.finish()
 
 
 async def test_hanging_attempt_does_not_delay_the_reminder():
@@ -385,7 +364,6 @@ async def test_hanging_attempt_does_not_delay_the_reminder():
     await stage.lose(LOST)
     await stage.clock.advance(60.1)
     assert len(reminders(stage)) == 1
-    await stage.finish()
 
 
 async def test_reminders_that_were_missed_are_one():
@@ -394,7 +372,6 @@ async def test_reminders_that_were_missed_are_one():
     stage.clock.jump(4000.0)
     await stage.clock.advance(1.0)
     assert len(reminders(stage)) == 1
-    await stage.finish()
 
 
 @pytest.mark.parametrize("how", ["stable", "failed", "asleep", "stop"])
@@ -412,7 +389,6 @@ async def test_outage_that_has_ended_is_not_reported_again(how):
         await stage.stop()
     await stage.clock.advance(7200.0)
     assert len(stage.outbox.errors) == errors
-    await stage.finish()
 
 
 async def test_short_sessions_do_not_end_an_outage():
@@ -424,7 +400,6 @@ async def test_short_sessions_do_not_end_an_outage():
         await settle()
         await stage.lose(LOST)
     assert len(reminders(stage)) == 1
-    await stage.finish()
 
 
 async def test_next_outage_is_reminded_of_from_its_own_begin():
@@ -439,4 +414,3 @@ async def test_next_outage_is_reminded_of_from_its_own_begin():
     assert len(stage.outbox.errors) == 2
     await stage.clock.advance(1.1)
     assert len(stage.outbox.errors) == 3
-    await stage.finish()

@@ -23,6 +23,8 @@ from spatius_avatar_python.speech.avatar_output import JOIN_AHEAD_S, JOIN_WAIT_S
 from spatius_avatar_python.speech.playout import END_MARGIN_S
 from spatius_avatar_python.speech.utterance import MESSAGE_MS
 
+pytestmark = pytest.mark.usefixtures("finished_stages")
+
 
 async def test_one_call_at_a_time():
     """While a call waits, no event starts another."""
@@ -37,7 +39,6 @@ async def test_one_call_at_a_time():
     stage.session.release()
     await settle()
     assert stage.service.violations == []
-    await stage.finish()
 
 
 async def test_frames_are_sent_in_order():
@@ -50,7 +51,6 @@ async def test_frames_are_sent_in_order():
     await settle()
     assert stage.session.received == b"".join(frames)
     assert len(stage.session.requests) == len(stage.session.ended) == 1
-    await stage.finish()
 
 
 async def test_frame_waits_for_others_for_a_moment():
@@ -66,7 +66,6 @@ async def test_frame_waits_for_others_for_a_moment():
     assert stage.session.received == ahead
     await stage.clock.advance(JOIN_WAIT_S)
     assert stage.session.received == ahead + frame
-    await stage.finish()
 
 
 async def test_frame_leaves_in_its_own_handler():
@@ -78,7 +77,6 @@ async def test_frame_leaves_in_its_own_handler():
         await asyncio.sleep(0)  # the handler's turn
         assert stage.session.messages == frames[:count]
         await stage.clock.advance(2 * BURST_GAP_S)
-    await stage.finish()
 
 
 async def test_frames_that_come_at_once_are_joined():
@@ -102,7 +100,6 @@ async def test_frames_that_come_at_once_are_joined():
         stage.speak(frame, FIRST)
     await settle()
     assert stage.session.messages[4:] == [frames[0], b"".join(frames[1:3])]
-    await stage.finish()
 
 
 async def test_end_follows_the_frames_that_come_at_once():
@@ -115,7 +112,6 @@ async def test_end_follows_the_frames_that_come_at_once():
     await settle()
     assert stage.session.messages == [frames[0], b"".join(frames[1:])]
     assert len(stage.session.ended) == 1
-    await stage.finish()
 
 
 async def test_flush_drops_the_frames_that_come_at_once():
@@ -128,7 +124,6 @@ async def test_flush_drops_the_frames_that_come_at_once():
     await settle()
     assert stage.session.messages == frames[:1]
     assert len(stage.session.interrupted) == 1
-    await stage.finish()
 
 
 async def test_flush_is_taken_while_a_call_is_blocked():
@@ -150,7 +145,6 @@ async def test_flush_is_taken_while_a_call_is_blocked():
         (1, "send"),
     ]
     assert stage.session.messages[-1] == answer
-    await stage.finish()
 
 
 async def test_many_flushes_make_one_interrupt():
@@ -164,7 +158,6 @@ async def test_many_flushes_make_one_interrupt():
         stage.flush()
     await settle()
     assert len(stage.session.interrupted) == 1
-    await stage.finish()
 
 
 async def test_flush_with_nothing_said_calls_nothing():
@@ -173,7 +166,6 @@ async def test_flush_with_nothing_said_calls_nothing():
     stage.flush()
     await settle()
     assert stage.service.events == [(1, "open")]
-    await stage.finish()
 
 
 async def test_flush_while_connecting_drops_queued_audio():
@@ -189,7 +181,6 @@ async def test_flush_while_connecting_drops_queued_audio():
     await settle()
     assert stage.session.received == answer
     assert stage.session.interrupted == []
-    await stage.finish()
 
 
 async def test_backlog_does_not_block_the_event_loop():
@@ -212,7 +203,6 @@ async def test_backlog_does_not_block_the_event_loop():
     assert max(after - before for before, after in zip(seen, seen[1:])) == 1
     await settle()
     assert len(stage.session.messages) == messages
-    await stage.finish()
 
 
 async def test_resumed_speech_does_not_block_the_event_loop():
@@ -236,7 +226,6 @@ async def test_resumed_speech_does_not_block_the_event_loop():
     other.cancel()
     assert seen[-1] >= 300
     assert max(after - before for before, after in zip(seen, seen[1:])) == 1
-    await stage.finish()
 
 
 async def test_first_failure_is_the_cause_of_a_loss():
@@ -249,7 +238,6 @@ async def test_first_failure_is_the_cause_of_a_loss():
     await settle()
     [error] = stage.outbox.errors
     assert error["vendor_info"]["code"] == "4002"
-    await stage.finish()
 
 
 async def test_unwritten_audio_goes_to_the_new_session():
@@ -268,7 +256,6 @@ async def test_unwritten_audio_goes_to_the_new_session():
     await stage.clock.advance(10.0)
     [utterance] = stage.outbox.utterances
     assert utterance["metrics"]["sent_ms"] == 300
-    await stage.finish()
 
 
 async def test_written_utterance_is_not_repeated():
@@ -281,7 +268,6 @@ async def test_written_utterance_is_not_repeated():
     await stage.until_attempt(2)
     await settle()
     assert stage.session.received == b""
-    await stage.finish()
 
 
 async def test_lost_end_makes_no_empty_request():
@@ -295,7 +281,6 @@ async def test_lost_end_makes_no_empty_request():
     await stage.until_attempt(2)
     await settle()
     assert stage.session.requests == {}
-    await stage.finish()
 
 
 async def test_lost_interrupt_is_not_sent_to_the_new_session():
@@ -312,7 +297,6 @@ async def test_lost_interrupt_is_not_sent_to_the_new_session():
     await settle()
     assert stage.session.received == answer
     assert stage.session.interrupted == []
-    await stage.finish()
 
 
 async def test_frames_of_an_outage_are_sent_after_it():
@@ -326,7 +310,6 @@ async def test_frames_of_an_outage_are_sent_after_it():
     await stage.until_attempt(2)
     await settle()
     assert stage.session.received == b"".join(frames)
-    await stage.finish()
 
 
 @pytest.mark.parametrize(
@@ -343,7 +326,6 @@ async def test_unexpected_exception_of_a_call_is_reported(error):
     spoken_again = stage.avatar.state == "ready" and stage.session.received
     assert stage.avatar.state == "failed" or spoken_again
     assert not stage.service.sessions[0].is_live
-    await stage.finish()
 
 
 async def test_stalled_call_is_aborted_and_recovered():
@@ -357,7 +339,6 @@ async def test_stalled_call_is_aborted_and_recovered():
     assert error["vendor_info"]["code"] == "stalled"
     assert stage.avatar.state == "ready"
     assert len(stage.session.received) == 20 * BYTES_PER_MS
-    await stage.finish()
 
 
 async def test_call_made_by_a_timer_is_watched_too():
@@ -371,7 +352,6 @@ async def test_call_made_by_a_timer_is_watched_too():
     await stage.clock.advance(STALL_LIMIT_S * 1.5)
     assert stage.service.sessions[0].aborts >= 1
     assert stage.avatar.state == "ready"
-    await stage.finish()
 
 
 @pytest.mark.parametrize("code", ["", "creditsExhausted"])
@@ -384,7 +364,6 @@ async def test_failure_ends_a_call_that_is_blocked(code):
     assert stage.service.sessions[0].aborts == 1
     assert stage.outbox.errors[0]["message"] == "why"
     assert (stage.avatar.state == "failed") == bool(code)
-    await stage.finish()
 
 
 async def test_speech_goes_on_after_a_stall():
@@ -397,7 +376,6 @@ async def test_speech_goes_on_after_a_stall():
     await settle()
     assert stage.session.received.endswith(audio)
     assert stage.outbox.errors == []
-    await stage.finish()
 
 
 async def test_end_of_playout_is_reported_in_time():
@@ -409,7 +387,6 @@ async def test_end_of_playout_is_reported_in_time():
     assert stage.outbox.utterances == []
     await stage.clock.advance(0.02)
     assert len(stage.outbox.utterances) == 1
-    await stage.finish()
 
 
 async def test_audio_that_was_blocked_is_reported_when_it_is_written():
@@ -423,7 +400,6 @@ async def test_audio_that_was_blocked_is_reported_when_it_is_written():
     assert "avatar_audio_start" in stage.outbox.names
     await stage.clock.advance(0.02 + END_MARGIN_S + 0.01)
     assert len(stage.outbox.utterances) == 1
-    await stage.finish()
 
 
 async def test_audio_is_stale_after_the_first_loss_not_the_last():
@@ -439,4 +415,3 @@ async def test_audio_is_stale_after_the_first_loss_not_the_last():
     await stage.clock.advance(0.2)
     assert stage.speech.totals.lost == 5000 * BYTES_PER_MS // 2
     stage.service.calls.clear()
-    await stage.finish()
