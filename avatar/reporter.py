@@ -11,18 +11,8 @@ from ..clock import Clock
 from ..messages import payloads
 from ..messages.payloads import LogLevel, Payload, VendorMetadata
 from ..session import Failure, Session
-from ..speech import (
-    AudioEnd,
-    AudioStart,
-    Overflow,
-    Preempted,
-    SlowDelivery,
-    SpeechEvent,
-    SpeechLost,
-    Turn,
-    TurnIdReused,
-)
-from ..speech.intake import TURN_REUSE_LIMIT_S
+from ..speech import Turn
+from ..speech import events as speech_events
 from .events import OutageLasts
 
 SERVICE_ERROR_DELAY_S = 0.5
@@ -249,7 +239,7 @@ class Reporter:
 
     def events(
         self,
-        events: Iterable[SpeechEvent],
+        events: Iterable[speech_events.SpeechEvent],
         *,
         can_speak: bool,
         has_failed: bool,
@@ -259,21 +249,21 @@ class Reporter:
         `can_speak`: the avatar is connected; `has_failed`: for good.
         """
         for event in events:
-            if isinstance(event, Overflow):
+            if isinstance(event, speech_events.Overflow):
                 self._report_overflow(event, can_speak, has_failed)
-            elif isinstance(event, TurnIdReused):
-                self._outbox.log("warn", _turn_id_reused(event.turn))
-            elif isinstance(event, SpeechLost):
+            elif isinstance(event, speech_events.TurnIdReused):
+                self._outbox.log("warn", _turn_id_reused(event))
+            elif isinstance(event, speech_events.SpeechLost):
                 self._error(payloads.NON_FATAL, _lost(event), event.turn)
-            elif isinstance(event, SlowDelivery):
+            elif isinstance(event, speech_events.SlowDelivery):
                 self._outbox.log("warn", _slow_delivery(event))
-            elif isinstance(event, Preempted):
+            elif isinstance(event, speech_events.Preempted):
                 self._outbox.log("warn", _preempted(event))
-            elif isinstance(event, AudioStart):
+            elif isinstance(event, speech_events.AudioStart):
                 self._outbox.send(
                     "avatar_audio_start", payloads.audio_start(event)
                 )
-            elif isinstance(event, AudioEnd):
+            elif isinstance(event, speech_events.AudioEnd):
                 self._outbox.send("avatar_audio_end", payloads.audio_end(event))
             else:
                 payload = payloads.utterance(
@@ -287,7 +277,7 @@ class Reporter:
                 self._log_fields("utterance", fields)
 
     def _report_overflow(
-        self, event: Overflow, can_speak: bool, has_failed: bool
+        self, event: speech_events.Overflow, can_speak: bool, has_failed: bool
     ) -> None:
         was_reported = self._overflow_reported and not can_speak
         self._overflow_reported = not can_speak
@@ -394,17 +384,17 @@ class Reporter:
         )
 
 
-def _turn_id_reused(turn: Turn) -> str:
+def _turn_id_reused(event: speech_events.TurnIdReused) -> str:
     return (
-        f"turn_id {turn.id} was cut by a barge-in more than "
-        f"{TURN_REUSE_LIMIT_S:.0f} s ago and is used again, without a "
+        f"turn_id {event.turn.id} was cut by a barge-in more than "
+        f"{event.limit_s:.0f} s ago and is used again, without a "
         "tts_audio_start with a request_id of its own: speech of this turn is "
         "dropped for so long after each barge-in. Have the agent count its "
         "turns in metadata.turn_id, or leave it out"
     )
 
 
-def _lost(event: SpeechLost) -> Failure:
+def _lost(event: speech_events.SpeechLost) -> Failure:
     return Failure(
         f"{event.lost_s:.1f} s of speech were lost: they had been written to "
         "a connection that is gone, and were not kept or are too old to be "
@@ -413,7 +403,7 @@ def _lost(event: SpeechLost) -> Failure:
     )
 
 
-def _slow_delivery(event: SlowDelivery) -> str:
+def _slow_delivery(event: speech_events.SlowDelivery) -> str:
     return (
         f"the TTS delivers {event.pace:.2f} s of audio in a second: the "
         "service may run out of it and stall. Use a TTS that is faster than "
@@ -421,7 +411,7 @@ def _slow_delivery(event: SlowDelivery) -> str:
     )
 
 
-def _preempted(event: Preempted) -> str:
+def _preempted(event: speech_events.Preempted) -> str:
     return (
         f"Spatius interrupted the request {event.req_id} by itself "
         f"({event.reason or 'it gave no reason'}): its rest is said again, and "

@@ -7,7 +7,7 @@ come from outside must have been through a `Redactor` before.
 import math
 from typing import Any, Literal, Optional
 
-from ..speech import AudioEnd, AudioStart, Summary, Turn
+from ..speech import Turn, events
 
 MODULE = "avatar"
 VENDOR = "spatius"
@@ -120,7 +120,7 @@ def disconnected(
 
 
 def utterance(
-    summary: Summary,
+    summary: events.Summary,
     connection_id: str,
     vendor_metadata: Optional[VendorMetadata] = None,
 ) -> Payload:
@@ -162,12 +162,12 @@ def utterance(
     )
 
 
-def audio_start(event: AudioStart) -> Payload:
+def audio_start(event: events.AudioStart) -> Payload:
     """Return an `avatar_audio_start`: an utterance begins to be heard."""
     return {"request_id": event.request_id, "metadata": _metadata(event.turn)}
 
 
-def audio_end(event: AudioEnd) -> Payload:
+def audio_end(event: events.AudioEnd) -> Payload:
     """Return an `avatar_audio_end`; reason 1 = played to the end, 2 = cut by
     a flush, 3 = the rest of it was lost."""
     return {

@@ -7,14 +7,9 @@ rules that are quoted are those of docs/design.md.
 from typing import NamedTuple, Optional, Union
 
 from .backlog import STALLED_AFTER_S, Backlog
+from .events import Preempted, Turn
 from .playout import Playout, Request
-from .utterance import (
-    KEPT_MARGIN_S,
-    Preempted,
-    Turn,
-    Utterance,
-    size_of,
-)
+from .utterance import KEPT_MARGIN_S, Utterance, size_of
 
 BEHIND_AFTER_S = 10.0
 """A connection that leaves audio to be written for so long does not take it

@@ -6,19 +6,9 @@ The rules that are quoted are those of docs/design.md.
 from collections import deque
 from typing import Optional
 
+from .events import LOST, PLAYED, SpeechEvent, SpeechLost, Turn
 from .playout import Playout
-from .utterance import (
-    KEPT_FACTOR,
-    LOST,
-    PLAYED,
-    Limits,
-    SpeechEvent,
-    SpeechLost,
-    Totals,
-    Turn,
-    Utterance,
-    size_of,
-)
+from .utterance import KEPT_FACTOR, Limits, Totals, Utterance, size_of
 
 STALLED_AFTER_S = 1.0
 """A connection takes no audio if one write waits for so long."""

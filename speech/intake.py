@@ -8,18 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
 from .avatar_output import AvatarOutput
-from .utterance import (
-    BYTES_PER_SAMPLE,
-    Limits,
-    Overflow,
-    SlowDelivery,
-    SpeechEvent,
-    Totals,
-    Turn,
-    TurnIdReused,
-    Utterance,
-    size_of,
-)
+from .events import Overflow, SlowDelivery, SpeechEvent, Turn, TurnIdReused
+from .utterance import BYTES_PER_SAMPLE, Limits, Totals, Utterance, size_of
 from .voice_output import VoiceOutput
 
 OVERFLOW_PAUSE_S = 1.0
@@ -227,7 +217,7 @@ class Fence:
         self.start(turn, "")
         if not self._reuse_reported:
             self._reuse_reported = True
-            events.append(TurnIdReused(turn))
+            events.append(TurnIdReused(turn, TURN_REUSE_LIMIT_S))
 
     def _find(self, turn: Optional[Turn]) -> Optional[Cut]:
         cuts = self._cuts

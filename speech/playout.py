@@ -10,7 +10,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
-from .utterance import Source, Turn, Utterance
+from .events import Source, Turn
+from .utterance import Utterance
 
 PLAYBACK_MARGIN_S = 3.0
 """How much later than its length in audio an utterance may still be heard:

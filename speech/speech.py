@@ -13,17 +13,10 @@ from typing import Optional
 
 from .avatar_output import AvatarOutput, Step
 from .backlog import Backlog
+from .events import CUT, LOST, SpeechEvent, Turn
 from .intake import Intake
 from .playout import Mark, Playout
-from .utterance import (
-    BYTES_PER_SAMPLE,
-    CUT,
-    LOST,
-    Limits,
-    SpeechEvent,
-    Turn,
-    Utterance,
-)
+from .utterance import BYTES_PER_SAMPLE, Limits, Utterance
 from .voice_output import Say, VoiceOutput
 
 NEVER = float("inf")

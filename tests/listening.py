@@ -6,18 +6,10 @@ import struct
 from dataclasses import dataclass, field
 from typing import Optional
 
-from spatius_avatar_python.speech import (
-    AudioEnd,
-    AudioStart,
-    Interrupt,
-    Limits,
-    Say,
-    Send,
-    Speech,
-    Step,
-    Summary,
-    Turn,
-)
+from spatius_avatar_python.speech import Interrupt, Limits, Speech, Turn
+from spatius_avatar_python.speech.avatar_output import Send, Step
+from spatius_avatar_python.speech.events import AudioEnd, AudioStart, Summary
+from spatius_avatar_python.speech.voice_output import Say
 from speech_steps import written
 
 RATE = 100  # few samples per second, so that each has a number of its own

@@ -2,17 +2,10 @@
 
 from typing import Any, Optional, Union
 
-from spatius_avatar_python.speech import (
-    AudioEnd,
-    AudioStart,
-    Limits,
-    Say,
-    Send,
-    Speech,
-    Step,
-    Summary,
-    Turn,
-)
+from spatius_avatar_python.speech import Limits, Speech, Turn
+from spatius_avatar_python.speech.avatar_output import Send, Step
+from spatius_avatar_python.speech.events import AudioEnd, AudioStart, Summary
+from spatius_avatar_python.speech.voice_output import Say
 from speech_steps import BYTES_PER_MS as BYTES_PER_MS
 from speech_steps import RATE, check_sum, pcm, written
 

@@ -3,16 +3,15 @@
 import dataclasses
 import itertools
 
-from spatius_avatar_python.speech import (
+from spatius_avatar_python.speech import Interrupt, Limits, Speech
+from spatius_avatar_python.speech.avatar_output import Send, Step
+from spatius_avatar_python.speech.events import (
     AudioEnd,
     AudioStart,
-    Interrupt,
-    Limits,
-    Send,
-    Speech,
-    Step,
+    Overflow,
+    Summary,
+    Turn,
 )
-from spatius_avatar_python.speech.utterance import Overflow, Summary, Turn
 
 from devkit.harness.conversation import unaccounted
 from devkit.motion_server.judge import unique_pcm

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from spatius_avatar_python.messages import payloads as reports
-from spatius_avatar_python.speech import AudioEnd, AudioStart, Summary, Turn
+from spatius_avatar_python.speech import Turn
+from spatius_avatar_python.speech.events import AudioEnd, AudioStart, Summary
 
 VENDOR_METADATA = {
     "name": "spatius",

@@ -1,13 +1,13 @@
 """The playout clock: the listener's position, and the reports."""
 
 import pytest
-from spatius_avatar_python.speech import Interrupt, SpeechLost
+from spatius_avatar_python.speech import Interrupt
+from spatius_avatar_python.speech.events import CUT, LOST, PLAYED, SpeechLost
 from spatius_avatar_python.speech.playout import (
     END_MARGIN_S,
     PLAYBACK_MARGIN_S,
     SIGNALLED_MARGIN_S,
 )
-from spatius_avatar_python.speech.utterance import CUT, LOST, PLAYED
 from speaking import BYTES_PER_MS, TURN, Speaking, audio_of, pcm
 
 

@@ -3,8 +3,9 @@
 from math import inf
 
 import pytest
-from spatius_avatar_python.speech import Interrupt, Send
-from spatius_avatar_python.speech.utterance import CUT, LOST, PLAYED
+from spatius_avatar_python.speech import Interrupt
+from spatius_avatar_python.speech.avatar_output import Send
+from spatius_avatar_python.speech.events import CUT, LOST, PLAYED
 from speaking import TURN, Speaking, audio_of
 from speech_steps import BYTES_PER_MS
 

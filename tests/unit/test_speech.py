@@ -4,12 +4,8 @@ messages."""
 from math import inf
 
 import pytest
-from spatius_avatar_python.speech import (
-    Interrupt,
-    Limits,
-    Send,
-    Speech,
-)
+from spatius_avatar_python.speech import Interrupt, Limits, Speech
+from spatius_avatar_python.speech.avatar_output import Send
 from spatius_avatar_python.speech.intake import MAX_PAUSE_S
 from spatius_avatar_python.speech.utterance import MESSAGE_MS
 from speech_steps import (

@@ -2,7 +2,7 @@
 
 import pytest
 from spatius_avatar_python.speech import Interrupt
-from spatius_avatar_python.speech.utterance import CUT, PLAYED
+from spatius_avatar_python.speech.events import CUT, PLAYED
 from speaking import BYTES_PER_MS, Speaking, audio_of
 
 

@@ -2,23 +2,16 @@
 frames."""
 
 import pytest
-from spatius_avatar_python.speech import (
-    Interrupt,
-    Limits,
-    Send,
-    Speech,
-)
+from spatius_avatar_python.speech import Interrupt, Limits, Speech
+from spatius_avatar_python.speech.avatar_output import Send
+from spatius_avatar_python.speech.events import Turn, TurnIdReused
 from spatius_avatar_python.speech.intake import (
     STALE_LIMIT_S,
     STALE_PAUSE_S,
     TURN_REUSE_LIMIT_S,
 )
 from spatius_avatar_python.speech.playout import PLAYBACK_MARGIN_S
-from spatius_avatar_python.speech.utterance import (
-    MESSAGE_MS,
-    Turn,
-    TurnIdReused,
-)
+from spatius_avatar_python.speech.utterance import MESSAGE_MS
 from speech_steps import (
     BYTES_PER_MS,
     FIRST,
@@ -283,7 +276,7 @@ def test_turn_that_speaks_on_long_after_its_flush_is_reported():
         assert speech.take_events() == []
     audio = pcm(20)
     speech.frame(audio, TURN_REUSE_LIMIT_S, FIRST)
-    assert speech.take_events() == [TurnIdReused(FIRST)]
+    assert speech.take_events() == [TurnIdReused(FIRST, TURN_REUSE_LIMIT_S)]
     assert audio_of(write(speech, TURN_REUSE_LIMIT_S)) == audio
     speech.flush(TURN_REUSE_LIMIT_S)
     speech.take_events()

@@ -2,8 +2,12 @@
 speech 7)."""
 
 import pytest
-from spatius_avatar_python.speech import Interrupt, Send
-from spatius_avatar_python.speech.avatar_output import JOIN_AHEAD_S, JOIN_WAIT_S
+from spatius_avatar_python.speech import Interrupt
+from spatius_avatar_python.speech.avatar_output import (
+    JOIN_AHEAD_S,
+    JOIN_WAIT_S,
+    Send,
+)
 from speaking import BYTES_PER_MS, TURN, Speaking, audio_of, pcm
 
 FRAME_MS = 10

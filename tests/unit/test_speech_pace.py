@@ -1,8 +1,8 @@
 """The pace of the TTS, the prebuffer, and the stop."""
 
 import pytest
-from spatius_avatar_python.speech import Interrupt, SlowDelivery
-from spatius_avatar_python.speech.utterance import LOST
+from spatius_avatar_python.speech import Interrupt
+from spatius_avatar_python.speech.events import LOST, SlowDelivery
 from speaking import BYTES_PER_MS, TURN, Speaking, audio_of, pcm
 
 

@@ -1,14 +1,14 @@
 """A service that interrupts a request by itself: the rest is said again."""
 
 import pytest
-from spatius_avatar_python.speech import (
-    Interrupt,
+from spatius_avatar_python.speech import Interrupt, Turn
+from spatius_avatar_python.speech.avatar_output import Send
+from spatius_avatar_python.speech.events import (
+    LOST,
+    PLAYED,
     Preempted,
-    Send,
     SpeechLost,
-    Turn,
 )
-from spatius_avatar_python.speech.utterance import LOST, PLAYED
 from speaking import BYTES_PER_MS, Speaking, audio_of
 
 

@@ -17,12 +17,20 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from spatius_avatar_python.speech import Interrupt, Limits, Send, Speech, Step
+from spatius_avatar_python.speech import Interrupt, Limits, Speech
 from spatius_avatar_python.speech.avatar_output import (
     BEHIND_AFTER_S,
     JOIN_AHEAD_S,
+    Send,
+    Step,
 )
 from spatius_avatar_python.speech.backlog import STALLED_AFTER_S
+from spatius_avatar_python.speech.events import (
+    Overflow,
+    Summary,
+    Turn,
+    TurnIdReused,
+)
 from spatius_avatar_python.speech.intake import (
     LONGEST_PAUSE_S,
     MAX_PAUSE_S,
@@ -33,12 +41,6 @@ from spatius_avatar_python.speech.intake import (
 from spatius_avatar_python.speech.playout import (
     PLAYBACK_MARGIN_S,
     SENTENCE_GAP_S,
-)
-from spatius_avatar_python.speech.utterance import (
-    Overflow,
-    Summary,
-    Turn,
-    TurnIdReused,
 )
 from speech_steps import check_sum, written
 

@@ -4,16 +4,15 @@ sums, and a connection that is lost."""
 from typing import Optional
 
 import pytest
-from spatius_avatar_python.speech import (
-    Send,
-)
+from spatius_avatar_python.speech.avatar_output import Send
 from spatius_avatar_python.speech.backlog import STALLED_AFTER_S
+from spatius_avatar_python.speech.events import Summary, Turn
 from spatius_avatar_python.speech.intake import (
     OVERFLOW_LIMIT_S,
     OVERFLOW_PAUSE_S,
 )
 from spatius_avatar_python.speech.playout import END_MARGIN_S, PLAYBACK_MARGIN_S
-from spatius_avatar_python.speech.utterance import MESSAGE_MS, Summary, Turn
+from spatius_avatar_python.speech.utterance import MESSAGE_MS
 from speech_steps import (
     BYTES_PER_MS,
     FIRST,

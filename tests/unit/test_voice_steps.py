@@ -2,8 +2,8 @@
 
 import pytest
 from spatius_avatar_python.speech import Interrupt
+from spatius_avatar_python.speech.events import CUT, LOST, PLAYED
 from spatius_avatar_python.speech.playout import END_MARGIN_S
-from spatius_avatar_python.speech.utterance import CUT, LOST, PLAYED
 from speaking import TURN, Speaking, audio_of
 from speech_steps import BYTES_PER_MS
 
