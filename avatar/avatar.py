@@ -78,6 +78,7 @@ class Avatar:
             outbox, clock, plan.lifetime.token_expires_at_s, vendor_metadata
         )
         self._alarm = Alarm(clock, self._go_off)
+        self._due_at = float("-inf")  # when the driver has something to do
         self._has_started = False
         self._is_unseen = False  # a session is ready, and not in its channel
         self._is_voice_given_up = False
@@ -131,14 +132,7 @@ class Avatar:
             await self._writer.write(session)
         elif self._fallback.has_work():
             await self._fallback.speak()
-        # Mostly a frame continues an utterance and has left by now: nothing
-        # else is due then, nor anything earlier than before.
-        if (
-            opens
-            or self._speech.has_events
-            or self._speech.has_waiting
-            or self._arrival.is_at_rest
-        ):
+        if opens or self._has_left_work:
             self._drive()
 
     def speech_starts(
@@ -289,7 +283,34 @@ class Avatar:
         except Exception:  # the same, most likely
             self._supervisor.abort()
             if self._done is None:
-                self._alarm.set(self._paused_until)
+                self._due_at = self._paused_until
+                self._alarm.set(self._due_at)
+
+    @property
+    def _is_mid_speech(self) -> bool:
+        """Whether audio is all that is to be attended to: the avatar is in
+        the middle of a request, and nothing else is due before the alarm."""
+        return (
+            self._speech.is_mid_request
+            and self._state is State.READY
+            and not self._speech.has_events
+            and not self._arrival.is_at_rest
+            and self._done is None
+        )
+
+    @property
+    def _has_left_work(self) -> bool:
+        """Whether a write has left something to do, or has caused it."""
+        is_waiting = self._speech.has_waiting and not self._speech.joins_until
+        return is_waiting or not self._is_mid_speech
+
+    def _write_joined(self) -> None:
+        """Write the frames that have waited for others."""
+        session = self._supervisor.session
+        if session is None or not self._is_mid_speech:
+            self._drive()
+        elif self._is_heard(session) and self._writer.has_work(session):
+            self._run(self._writer.write(session))
 
     def _is_heard(self, session: Session) -> bool:
         """Return whether to speak through a session: it is ready, and the
@@ -412,15 +433,26 @@ class Avatar:
         error = task.exception()
         if error is not None:
             self._take_defect(error, self._clock.monotonic())
-        self._drive()
+        if error is not None or self._has_left_work:
+            self._drive()
 
     def _go_off(self) -> None:
         self._alarm.cancel()
-        self._drive()
+        now = self._clock.monotonic()
+        if now >= self._due_at:
+            self._drive()
+            return
+        # It was set for frames that wait for others. They are due, have left,
+        # or have been followed by others.
+        self._speech.stop_joining(now)
+        joins_until = self._speech.joins_until
+        if joins_until is None:
+            self._write_joined()
+        self._alarm.set(min(self._due_at, joins_until or self._due_at))
 
     def _end_burst(self) -> None:
         self._is_burst = False
-        self._drive()
+        self._write_joined()
 
     def _set_alarm(self, now: float) -> None:
         """Have the alarm go off in time for the next thing that is due."""
@@ -436,5 +468,6 @@ class Avatar:
         session = self._supervisor.session
         if session is not None:
             soonest = min(soonest, session.due_at, now + WATCH_INTERVAL_S)
+        self._due_at = soonest
         if self._done is None or session is not None:
             self._alarm.set(soonest)

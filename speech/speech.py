@@ -239,6 +239,10 @@ class Speech:
         is to be written at once."""
         return self._avatar.joins_until
 
+    def stop_joining(self, now: float) -> None:
+        """Have the audio written that has waited for long enough."""
+        self._avatar.stop_joining(now)
+
     @property
     def has_backlog(self) -> bool:
         """Whether more of the first utterance waits to be written."""
