@@ -292,7 +292,7 @@ class Avatar:
         the middle of a request, and nothing else is due before the alarm."""
         return (
             self._speech.is_mid_request
-            and self._state is State.READY
+            and self._state is AvatarState.READY
             and not self._speech.has_events
             and not self._arrival.is_at_rest
             and self._done is None
