@@ -122,6 +122,8 @@ class RigEnv:
         self.flush_wired = flush_wired
         self.reports: list[tuple[str, Payload]] = []
         """The data sent so far, as (name, payload)."""
+        self.on_report: Callable[[str, Payload], None] = lambda *_: None
+        """Gets each of them as well, when it is sent."""
         self.audio_frames: list[AudioFrame] = []
         """The audio frames that had a receiver."""
         self.on_audio_frame: Callable[[AudioFrame], None]
@@ -155,6 +157,7 @@ class RigEnv:
         text, _ = data.get_property_to_json(None)
         name, payload = data.get_name(), json.loads(text)
         self.reports.append((name, payload))
+        self.on_report(name, payload)
         self.renewals += payload.get("reason") == "renewed"
         self.changed.set()
 

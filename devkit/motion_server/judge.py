@@ -8,9 +8,12 @@ import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from .listener import Audible
 from .playback import BYTES_PER_SAMPLE
+
+N = TypeVar("N", int, float)
 
 Range = tuple[int, int]
 """Begin and end. Sets of bytes are sorted lists of ranges that do not touch."""
@@ -53,6 +56,17 @@ class Repeat:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Speech that was audible without a pause."""
+
+    turn: str
+    begin_ms: float
+    end_ms: float
+    # Of the listener's time.
+    start_s: float
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Speech that the listener missed, or heard twice, at once, or too late."""
 
@@ -69,6 +83,19 @@ class Verdict:
     stale_ms: float
     # Nothing that was said.
     unknown_ms: float
+    # All that was audible, in order of time.
+    parts: list[Part] = field(repr=False)
+
+    def heard_by(self, turn: str, at_s: float) -> float:
+        """Return how much of a turn had been audible by a time, in
+        milliseconds, without repeats."""
+        heard: list[tuple[float, float]] = []
+        for part in self.parts:
+            if part.turn == turn and part.start_s < at_s:
+                played_ms = 1000 * (at_s - part.start_s)
+                end_ms = min(part.end_ms, part.begin_ms + played_ms)
+                _add(heard, part.begin_ms, end_ms)
+        return sum(end_ms - begin_ms for begin_ms, end_ms in heard)
 
     @property
     def longest_repeat_ms(self) -> float:
@@ -205,6 +232,15 @@ class Judge:
             order=order,
             stale_ms=self._stale_ms(pieces, flush_grace_ms / 1000),
             unknown_ms=self._ms(unknown),
+            parts=[
+                Part(
+                    self._turns[piece.turn].name,
+                    self._ms(piece.begin),
+                    self._ms(piece.end),
+                    piece.start_s,
+                )
+                for piece in pieces
+            ],
         )
 
     def _ms(self, size: int) -> float:
@@ -416,9 +452,9 @@ def _common(data: bytes, at: int, pcm: bytearray, place: int) -> int:
     return alike - alike % BYTES_PER_SAMPLE
 
 
-def _add(ranges: list[Range], begin: int, end: int) -> None:
+def _add(ranges: list[tuple[N, N]], begin: N, end: N) -> None:
     """Add a range, joined with those that it touches."""
-    rest = []
+    rest: list[tuple[N, N]] = []
     for one in ranges:
         if one[1] < begin or one[0] > end:
             rest.append(one)

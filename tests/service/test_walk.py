@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from agent import APP_ID, RATE
 from scene import ALLOWANCE_MS
-from spatius_avatar_python.avatar.arrival import LOST_AT
+from spatius_avatar_python.avatar.arrival import LOST_AT, PING_INTERVAL_S
 
 from devkit.harness import virtual_time
 from devkit.harness.conversation import (
@@ -53,6 +53,7 @@ from devkit.motion_server import (
     Stall,
     wire,
 )
+from devkit.motion_server.judge import Verdict
 
 pytestmark = pytest.mark.wire
 
@@ -64,6 +65,9 @@ MAX_SAID_MS = 60_000
 MAX_OUTAGE_S = 5
 MAX_BURST_MS = 10_000
 MAX_STALL_S = 0.2
+MAX_AHEAD_S = 2.0  # a position, where the host vanishes without a word
+FIRST_TURN_ID = 100  # hostile messages have smaller ones
+MAX_INEXACT_MS = 10  # a position
 HOSTILE_MS = 10
 HOSTILE_PCM = bytes(range(240)) * 2  # nothing that the judge expects
 
@@ -93,10 +97,12 @@ class Walk:
 
     seed: int
     steps: list[str] = field(default_factory=list)
-    turn_id: int = 100  # hostile messages have smaller ones
+    turn_id: int = FIRST_TURN_ID
     said_bytes: int = 0
     said_ms: float = 0.0
-    max_repeat_ms: float = ALLOWANCE_MS
+    allowance_ms: float = ALLOWANCE_MS
+    max_repeat_ms: float = 0.0
+    max_ahead_ms: float = MAX_INEXACT_MS
     hostile: int = 0  # frames of hostile messages
     flushes: int = 0
     losses: int = 0
@@ -109,6 +115,8 @@ class Walk:
     clock: Any = None
     talk: Any = None
     canaries: list[str] = field(default_factory=list)
+    positions: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """How much of a turn was heard as reported, in ms, and when."""
 
     def __post_init__(self) -> None:
         rng = self.rng = random.Random(self.seed)
@@ -130,6 +138,13 @@ class Walk:
         if self.is_late:
             self.delay_s = rng.choice((3.5, 5.0))
             self.limits = PlanLimits()
+        self.max_ahead_ms += 1000 * self.delay_s
+        self.pong_delay_s = rng.choice((0.0, 0.0, 0.0, 0.3, 0.9))
+        if self.pong_delay_s:
+            # Audio written since the latest ping that was answered.
+            unknown_s = 2 * self.pong_delay_s + PING_INTERVAL_S
+            self.allowance_ms += 1000 * unknown_s
+        self.max_repeat_ms = self.allowance_ms
         self.resume_within_s = rng.choice((2, 15, 15))
         self.is_open = False
 
@@ -143,6 +158,7 @@ class Walk:
             now=clock.epoch,
             playback_signals=self.signals,
             playback_delay_s=self.delay_s,
+            pong_delay_s=self.pong_delay_s,
             limits=self.limits,
             preempts=self.preempts,
             capabilities=("playback_state",) if self.preempts else (),
@@ -157,6 +173,7 @@ class Walk:
                 voice_wired=self.is_wired,
                 flush_wired=self.is_wired,
             )
+            self.rig.env.on_report = self.take_report
             self.talk = Conversation(self.rig, server, clock, seed=self.seed)
             if self.rng.random() < 0.3 and not self.is_late:
                 self.fault_at_start()
@@ -199,6 +216,15 @@ class Walk:
             params["session_expire_minutes"] = 1
         self.note(f"{params} {self}")
         return params
+
+    def take_report(self, name: str, payload: Any) -> None:
+        if name != "avatar_audio_end":
+            return
+        turn_id = payload.get("metadata", {}).get("turn_id")
+        if isinstance(turn_id, int) and turn_id >= FIRST_TURN_ID:
+            before_ms, _ = self.positions.get(str(turn_id), (0.0, 0.0))
+            position_ms = before_ms + payload["playback_position_ms"]
+            self.positions[str(turn_id)] = position_ms, self.clock.monotonic()
 
     # Steps
 
@@ -338,7 +364,7 @@ class Walk:
         # An interrupt that is on its way arrives.
         await asyncio.sleep(2 * MAX_STALL_S)
         # Audio received after its latest answer is repeated, too.
-        self.max_repeat_ms = ALLOWANCE_MS + MAX_BURST_MS
+        self.allow_doubt(0.0)
         self.server.now(Silence())
         if self.rng.random() < 0.7:
             await self.say()
@@ -408,11 +434,25 @@ class Walk:
         fault = BlackHole(for_s, host_vanishes=host_vanishes)
         self.note(f"{fault}")
         # Audio that may have been heard in the doubt is said again.
-        self.max_repeat_ms = ALLOWANCE_MS + MAX_BURST_MS + 1000 * LOST_AT
+        self.allow_doubt(LOST_AT)
         self.server.now(fault)
         if self.rng.random() < 0.5:
             await self.say()
+        if host_vanishes:  # else the listener hears on after a flush
+            await asyncio.sleep(3 * self.rng.random())
+            if self.rng.random() < 0.5:
+                await self.barge_in()
         await asyncio.sleep((for_s or LOST_AT) + 2)
+
+    def allow_doubt(self, played_s: float) -> None:
+        """Allow for a service that does not answer: it may have played."""
+        self.max_repeat_ms = max(
+            self.max_repeat_ms,
+            self.allowance_ms + MAX_BURST_MS + 1000 * played_s,
+        )
+        self.max_ahead_ms = (
+            MAX_INEXACT_MS + 1000 * self.delay_s + 1000 * MAX_AHEAD_S
+        )
 
     async def outage(self) -> None:
         """Have no session possible for a while."""
@@ -519,11 +559,19 @@ class Walk:
         assert not found, found
         if not unknown_ms:
             assert verdict.missing_ms <= 0.1, verdict.holes
+        self.check_positions(verdict)
         sessions = len(self.server.record.connections)
         has_losses = self.losses or self.is_fatal or sessions > 1 or self.cuts
         if self.has_rested and not has_losses:
             assert not totals.lost
             assert not verdict.repeats
+
+    def check_positions(self, verdict: Verdict) -> None:
+        """No more of a turn counts as heard than was heard."""
+        max_ahead_ms = self.max_ahead_ms + HOSTILE_MS * self.hostile
+        for turn, (position_ms, at_s) in self.positions.items():
+            ahead_ms = position_ms - verdict.heard_by(turn, at_s)
+            assert ahead_ms <= max_ahead_ms, f"turn {turn} by {ahead_ms} ms"
 
     def check_errors(self) -> None:
         codes = [error["code"] for error in self.rig.errors]
