@@ -88,21 +88,6 @@ async def test_what_wakes_it(by: str) -> None:
         assert on.rig.errors == []
 
 
-@pytest.mark.parametrize("name", ["flush", "tts_audio_end", "finalize"])
-@virtually
-async def test_what_does_not_wake_it(name: str) -> None:
-    """There is nothing to say."""
-    async with scene(node={"auto_connect": False}) as on:
-        await asleep(on)
-        if name == "flush":
-            await on.rig.send_cmd(name)
-        else:
-            await on.rig.send_data(name, {})
-        await asyncio.sleep(60)
-        assert on.server.record.token_requests == []
-        assert on.rig.states == ["asleep"]
-
-
 @virtually
 async def test_idle_disconnect_counts_from_the_last_word() -> None:
     """The session is closed so long after the last audio was heard, by the
@@ -128,16 +113,6 @@ async def test_idle_disconnect_counts_from_the_last_word() -> None:
         on.whole(max_repeat_ms=0)
 
 
-@virtually
-async def test_a_session_that_never_spoke_is_closed_as_well() -> None:
-    """idle_disconnect_s counts from when it was ready."""
-    async with scene(idle_disconnect_s=5) as on:
-        await on.rig.state("ready")
-        await asleep(on)
-        (connection,) = on.server.record.connections
-        assert connection.closed_s == pytest.approx(5, abs=1)
-
-
 @pytest.mark.wire
 @virtually
 async def test_speech_at_the_moment_of_falling_asleep() -> None:
@@ -150,17 +125,6 @@ async def test_speech_at_the_moment_of_falling_asleep() -> None:
             await on.silence()
             on.whole(max_repeat_ms=500)
             assert on.rig.errors == []
-
-
-@virtually
-async def test_it_can_be_stopped_while_asleep() -> None:
-    """At once, and it says so."""
-    async with scene(node={"auto_connect": False}) as on:
-        await asleep(on)
-        asked_s = on.clock.monotonic()
-        await on.rig.stop()
-        assert on.clock.monotonic() - asked_s < 0.1
-        assert on.rig.states == ["asleep", "closed"]
 
 
 def frames(

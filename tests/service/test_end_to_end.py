@@ -3,12 +3,10 @@
 import importlib.util
 import json
 import time
-import wave
 from pathlib import Path
 
 import pytest
 from agent import (
-    API_KEY,
     APP_ID,
     CERTIFICATE,
     Agent,
@@ -20,7 +18,7 @@ from agent import (
 from fakes import FakeClock
 from spatius_avatar_python import token
 from spatius_avatar_python.session import sdk
-from ten_runtime import Data, StatusCode
+from ten_runtime import Data
 
 from devkit.harness.messages import audio_frame
 from devkit.motion_server import Close, MotionServer, ServerError
@@ -146,24 +144,6 @@ async def test_a_barge_in_without_turns_silences_the_answer(
     barge_in.check()
 
 
-def test_a_flush_with_nothing_to_say_does_nothing(
-    motion_server: MotionServer,
-) -> None:
-    """Flushes on silence are answered and leave no trace on the wire."""
-
-    async def script(agent: Agent) -> None:
-        await agent.flush()
-        await agent.state("ready")
-        for _ in range(5):
-            await agent.flush()
-
-    agent = play(script, properties(motion_server))
-    assert motion_server.record.requests == []
-    assert motion_server.record.interrupts == []
-    assert motion_server.record.violations == []
-    assert agent.errors == []
-
-
 def test_a_flush_while_an_ended_answer_still_plays_interrupts_it(
     motion_server: MotionServer,
 ) -> None:
@@ -184,27 +164,7 @@ def test_a_flush_while_an_ended_answer_still_plays_interrupts_it(
     assert request.interrupted_at_s is not None
 
 
-def test_a_cut_speech_of_the_tts_acts_as_a_flush(
-    motion_server: MotionServer,
-) -> None:
-    """tts_audio_end with reason 2 interrupts the open utterance."""
-
-    async def script(agent: Agent) -> None:
-        await agent.say(speech(500), 1)
-        await motion_server.until(lambda record: record.requests)
-        await agent.end(1, reason=2)
-        await motion_server.until(lambda record: record.interrupts)
-        await agent.end(1, reason=2)
-        await agent.flush()
-
-    play(script, properties(motion_server))
-    assert len(motion_server.record.interrupts) == 1
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [None, "{}", '{"reason": 1}', '{"reason": 3, "metadata": {}}'],
-)
+@pytest.mark.parametrize("payload", [None, '{"reason": 3, "metadata": {}}'])
 @pytest.mark.parametrize("name", ["tts_audio_end", "finalize"])
 def test_an_end_ends_with_any_payload(
     motion_server: MotionServer, name: str, payload: str | None
@@ -222,68 +182,6 @@ def test_an_end_ends_with_any_payload(
     (request,) = motion_server.record.requests
     assert request.ended_at_s is not None
     assert motion_server.record.violations == []
-
-
-def test_an_end_that_cannot_be_read_is_an_end(
-    motion_server: MotionServer,
-) -> None:
-    """Types that nobody expects do no harm."""
-
-    async def script(agent: Agent) -> None:
-        await agent.say(speech(100))
-        end = Data.create("tts_audio_end")
-        end.set_property_string("metadata", "{no json")
-        end.set_property_string("reason", "\u2603")
-        await agent.send(end)
-        await motion_server.until(_is_over(1))
-
-    play(script, properties(motion_server))
-
-
-def test_an_utterance_without_an_end_is_ended_by_itself(
-    motion_server: MotionServer,
-) -> None:
-    """After end_of_speech_timeout_ms without new audio."""
-
-    async def script(agent: Agent) -> None:
-        await agent.say(speech(100), frame_ms=100)
-        await motion_server.until(_is_over(1))
-
-    play(script, properties(motion_server, end_of_speech_timeout_ms=200))
-    (request,) = motion_server.record.requests
-    assert request.ended_at_s is not None
-
-
-def test_everything_wrong_with_the_configuration_is_one_error(
-    motion_server: MotionServer,
-) -> None:
-    """A wrong uid, rate, channel and a missing key; flush is still OK."""
-    wrong = properties(
-        motion_server,
-        agora_uid="-1",
-        sample_rate=11025,
-        agora_channel="a/b",
-        spatius_api_key=None,
-    )
-
-    async def script(agent: Agent) -> None:
-        await agent.state("failed")
-        await agent.say(speech(100), 1)
-        await agent.end(1)
-        await agent.flush()
-
-    agent = play(script, wrong)
-    (error,) = agent.sent("error")
-    assert error["code"] == -1012
-    for path in (
-        "agora_uid",
-        "sample_rate",
-        "agora_channel",
-        "spatius_api_key",
-    ):
-        assert f"params.{path}:" in error["message"]
-    assert agent.states == ["failed"]
-    assert motion_server.record.events[1:] == []  # the first: it listens
 
 
 def test_the_service_gets_the_configuration(
@@ -362,42 +260,6 @@ def test_frames_of_another_format_are_refused_with_one_error(
     assert motion_server.record.received() == good
 
 
-def test_bad_input_does_no_harm(motion_server: MotionServer) -> None:
-    """No buffer, odd lengths, unknown data and audio: the rest is received."""
-    pcm = speech(300)
-
-    async def script(agent: Agent) -> None:
-        await agent.send(audio_frame(None))
-        await agent.say(pcm[:101], frame_ms=10)
-        await agent.send(audio_frame(pcm[101:102]))
-        await agent.send(audio_frame(None, 1))
-        await agent.send_json("no_such_data", '{"a": [1]}')
-        await agent.send(audio_frame(speech(50, 9), name="other_frame"))
-        await agent.send(audio_frame(pcm[102:2005]))
-        await agent.send(audio_frame(pcm[2005:]))
-        await agent.end()
-        await motion_server.until(_is_over(1))
-
-    agent = play(script, properties(motion_server))
-    assert motion_server.record.received() == pcm
-    assert motion_server.record.violations == []
-    assert agent.errors == []
-
-
-def test_an_unknown_command_is_answered_with_its_name(
-    motion_server: MotionServer,
-) -> None:
-    """With OK, as by TEN's base classes; a detail names it."""
-
-    async def script(agent: Agent) -> None:
-        result = await agent.ask("dance")
-        assert result.get_status_code() == StatusCode.OK
-        detail, error = result.get_property_string("detail")
-        assert error is None and "dance" in detail
-
-    play(script, properties(motion_server))
-
-
 def test_metrics_tell_of_each_connection_and_utterance(
     motion_server: MotionServer,
 ) -> None:
@@ -424,32 +286,6 @@ def test_metrics_tell_of_each_connection_and_utterance(
     assert utterance["id"] == request.req_id
     assert agent.states[:2] == ["connecting", "ready"]
     assert ended["metrics"]["connected_ms"] >= 400
-
-
-def test_the_dump_is_the_inbound_audio(
-    motion_server: MotionServer, tmp_path: Path
-) -> None:
-    """One WAV per run, with the inbound audio."""
-    pcm = speech(500)
-    wanted = properties(motion_server)
-    wanted.update(dump=True, dump_path=str(tmp_path / "new"))
-
-    async def script(agent: Agent) -> None:
-        await agent.say(pcm)
-        await agent.end()
-        await motion_server.until(_is_over(1))
-
-    play(script, wanted)
-    (path,) = (tmp_path / "new").iterdir()
-    assert path.name.startswith(f"{'spatius_avatar_python'}_in_")
-    until_s = time.monotonic() + 30
-    while True:  # the last batch is written behind the extension's stop
-        with wave.open(str(path)) as wav:
-            dumped = wav.readframes(wav.getnframes())
-        if dumped == pcm or time.monotonic() > until_s:
-            break
-        time.sleep(0.02)
-    assert dumped == pcm
 
 
 def test_a_dump_that_cannot_be_written_is_one_error(
@@ -514,67 +350,6 @@ def test_stopping_leaves_the_channel_at_once(
         lambda record: [c for c in record.connections if c.closed_s]
     )[0]
     assert (connection.close_code, connection.closed_by) == (1000, "client")
-
-
-def test_no_turn_and_no_metadata_are_the_same(
-    motion_server: MotionServer,
-) -> None:
-    """Empty, absent and odd metadata do not split an utterance."""
-    pcm = speech(100)
-
-    async def script(agent: Agent) -> None:
-        for at, text in enumerate(
-            ("{}", '{"turn_id": null}', '{"turn_id": []}', '{"a": 1}', "7")
-        ):
-            message = audio_frame(pcm[at * 960 : at * 960 + 960])
-            message.set_property_from_json("metadata", text)
-            await agent.send(message)
-        await agent.end()
-        await motion_server.until(_is_over(1))
-
-    play(script, properties(motion_server))
-    (request,) = motion_server.record.requests
-    assert request.audio == pcm
-
-
-def test_an_error_has_the_fields_that_ten_expects(
-    motion_server: MotionServer,
-) -> None:
-    """ModuleError's fields, all of them JSON's own types."""
-    motion_server.pause_listening()
-
-    async def script(agent: Agent) -> None:
-        await agent.report("error")
-        motion_server.resume_listening()
-        await agent.state("ready")
-
-    agent = play(script, properties(motion_server))
-    (error,) = agent.sent("error")
-    assert set(error) == {
-        "id",
-        "module",
-        "code",
-        "message",
-        "vendor_info",
-        "metadata",
-    }
-    assert error["module"] == "avatar"
-    assert error["code"] == 1000
-    assert error["vendor_info"]["vendor"] == "spatius"
-    json.dumps(error)
-
-
-def test_a_disguised_secret_is_not_shown(motion_server: MotionServer) -> None:
-    """NUL between its letters, which TEN does not take, hides no key."""
-    spaced = "\0".join(API_KEY)
-    motion_server.faults.handshake(ServerError(14, f"no {spaced} here"))
-
-    async def script(agent: Agent) -> None:
-        await agent.report("error")
-        await agent.state("ready")
-
-    agent = play(script, properties(motion_server))
-    assert agent.errors == [1000]
 
 
 def test_a_page_for_an_error_is_cut_short(motion_server: MotionServer) -> None:

@@ -239,28 +239,6 @@ def test_a_lost_session_is_replaced(
         assert after == last
 
 
-def test_a_session_that_ends_for_silence_is_no_outage(
-    motion_server: MotionServer,
-) -> None:
-    """The avatar sleeps until somebody speaks again; there is no error."""
-    pcm = speech(300)
-
-    async def script(agent: Agent) -> None:
-        await agent.state("ready")
-        motion_server.now(ServerError(13, "no audio input for 300 s"))
-        await agent.state("asleep")
-        await agent.say(pcm, 1)
-        await agent.end(1)
-        await motion_server.until(
-            lambda r: r.received(2) == pcm and r.requests[-1].closed
-        )
-
-    agent = play(script, properties(motion_server))
-    assert agent.errors == []
-    assert "recovering" not in agent.states
-    assert motion_server.record.violations == []
-
-
 def test_a_service_error_does_not_end_the_session(
     motion_server: MotionServer,
 ) -> None:

@@ -28,16 +28,6 @@ async def test_latency_of_playback_is_measured(late_ms: float) -> None:
         assert latency_ms == pytest.approx(late_ms, abs=60)
 
 
-@virtually
-async def test_latency_is_left_out_where_it_is_not_reported() -> None:
-    """An estimate would say nothing."""
-    async with scene() as on:
-        await on.talk.utter(1, 2000, 5)
-        await on.silence()
-        (utterance,) = utterances(on)
-        assert "playback_latency_ms" not in utterance["metrics"]
-
-
 @pytest.mark.parametrize("speed", [1.0, 4.0])
 @virtually
 async def test_pace_of_the_tts_is_measured(speed: float) -> None:
@@ -52,27 +42,3 @@ async def test_pace_of_the_tts_is_measured(speed: float) -> None:
         warnings = [line for line in on.lines if "prebuffer_ms" in line[1]]
         warnings = [line for line in warnings if line[0] == "warn"]
         assert len(warnings) == (1 if speed == 1.0 else 0)
-
-
-@virtually
-async def test_metrics_carry_the_request_of_the_tts() -> None:
-    """So that they can be joined with the TTS's own."""
-    async with scene() as on:
-        for turn in (1, 2):
-            await on.talk.utter(turn, 500)
-        await on.silence()
-        ids = [one["metadata"]["request_id"] for one in utterances(on)]
-        assert ids == ["tts-1", "tts-2"]
-
-
-@virtually
-async def test_prebuffer_delays_the_first_audio() -> None:
-    """And is counted as its delay; nothing is missing."""
-    async with scene(prebuffer_ms=1000) as on:
-        await on.rig.state("ready")
-        await on.talk.utter(1, 4000, 1)
-        await on.silence()
-        on.whole(max_repeat_ms=0)
-        (utterance,) = utterances(on)
-        delay_ms = utterance["metrics"]["first_audio_delay_ms"]
-        assert delay_ms == pytest.approx(1000, abs=60)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scene import Scene, scene, virtually
 
-from devkit.motion_server import Close, Refuse, Reset, ServerError
+from devkit.motion_server import Close, Refuse, Reset
 
 MINUTE_S = 60.0
 
@@ -121,21 +121,6 @@ async def test_a_spare_whose_making_fails_is_no_error() -> None:
 
 
 @virtually
-async def test_spares_are_made_anew_and_no_more_often_than_needed() -> None:
-    """One call of the console for spares per 0.35 of the lifetime, and the
-    old one is not used."""
-    async with scene(session_expire_minutes=10, idle_disconnect_s=0) as on:
-        await on.rig.state("ready")
-        await on.until(lambda: len(on.server.record.token_requests) == 2)
-        await asyncio.sleep(6.5 * MINUTE_S)
-        # 10 min * 0.35 = 3.5 min: one at the beginning, one since.
-        assert len(on.server.record.token_requests) == 3
-        on.server.now(Reset())
-        await ready_again(on, 2)
-        assert tokens_used(on) == [1, 3]
-
-
-@virtually
 async def test_no_token_is_used_twice() -> None:
     """In losses, renewals and refusals; the server would object."""
     async with scene(session_expire_minutes=2) as on:
@@ -181,41 +166,3 @@ async def test_a_restart_of_the_service_spreads_the_attempts(
             on.server.now(Close(code))
         await ready_again(on, 9)
         assert 0.4 < max(gaps_s(on)) <= 2.01
-
-
-@virtually
-async def test_short_sessions_back_off_from_the_second_on() -> None:
-    """The first short one is followed at once, the others ever later; one
-    that lasts ends that."""
-    async with scene() as on:
-        for count in range(1, 5):
-            await ready_again(on, count)
-            await asyncio.sleep(1)
-            on.server.now(Reset())
-        await ready_again(on, 5)
-        first, second, third, fourth = gaps_s(on)
-        assert first <= 0.21
-        assert 0.5 <= second <= 1.01
-        assert 1.0 <= third <= 2.01
-        assert 2.0 <= fourth <= 4.01
-        await asyncio.sleep(6)
-        on.server.now(Reset())
-        await ready_again(on, 6)
-        assert gaps_s(on)[-1] <= 0.21
-
-
-@virtually
-async def test_attempts_that_fail_back_off() -> None:
-    """At once, then 0.5 s, doubling, with jitter; one error for all."""
-    async with scene() as on:
-        await on.rig.state("ready")
-        await asyncio.sleep(6)
-        on.server.faults.handshake(ServerError(14, "unavailable"), times=4)
-        on.server.now(Reset())
-        await ready_again(on, 6)
-        first, long_way, *later = gaps_s(on)  # the first with the spare
-        assert first <= 0.21
-        assert long_way <= 0.01
-        assert later == sorted(later)
-        assert 0.5 <= later[0] <= 1.01
-        assert [error["code"] for error in on.rig.errors] == [1000]

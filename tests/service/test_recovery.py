@@ -82,31 +82,6 @@ async def test_several_losses_within_one_answer() -> None:
         assert on.ends == [("tts-1", 1)]
 
 
-@virtually
-async def test_answers_that_wait_behind_the_lost_one() -> None:
-    """Those that were written and not begun follow in order, once."""
-    async with scene() as on:
-        for turn_id in (1, 2, 3):
-            await on.talk.utter(turn_id, 2000)
-        await asyncio.sleep(3)
-        await lose(on, Reset())
-        await on.silence()
-        on.whole()
-        assert on.ends == [("tts-1", 1), ("tts-2", 1), ("tts-3", 1)]
-
-
-@virtually
-async def test_an_answer_that_was_heard_is_not_repeated() -> None:
-    """A loss in the silence after it resends nothing."""
-    async with scene() as on:
-        await on.talk.utter(1, 1000)
-        await asyncio.sleep(3)
-        await lose(on, Reset())
-        await asyncio.sleep(3)
-        assert on.whole(max_repeat_ms=0).repeats == []
-        assert on.rig.totals.resent == 0
-
-
 @pytest.mark.parametrize("late_ms", [0, 200])
 @pytest.mark.parametrize("delay_s", [0.0, 0.4])
 @virtually
@@ -131,17 +106,6 @@ async def test_a_service_that_plays_late(delay_s: float, late_ms: int) -> None:
         await lose(on, Reset())
         await on.silence()
         on.whole(max_repeat_ms=REWIND_MS)
-
-
-@virtually
-async def test_a_rewind_of_none() -> None:
-    """resume_rewind_ms 0 repeats nothing where the estimate is exact."""
-    async with scene(resume_rewind_ms=0) as on:
-        await on.talk.utter(1, 4000)
-        await asyncio.sleep(2)
-        await lose(on, Reset())
-        await on.silence()
-        on.whole(max_repeat_ms=20, tolerance_ms=20)
 
 
 @virtually
@@ -329,50 +293,6 @@ async def test_a_flush_during_the_outage() -> None:
         (cut,) = [e for e in on.sent("avatar_audio_end") if e["reason"] == 2]
         assert 1900 < cut["playback_position_ms"] < 2100
         assert on.rig.totals.lost == 0
-
-
-@virtually
-async def test_what_is_too_old_is_lost() -> None:
-    """After resume_within_s the rest is discarded, counted and reported; audio
-    not yet written is said all the same."""
-    async with scene(resume_within_s=3) as on:
-        await on.talk.utter(1, 8000)
-        await asyncio.sleep(2)
-        on.server.pause_listening()
-        await lose(on, Reset())
-        await asyncio.sleep(4)
-        assert on.ends == [("tts-1", 3)]
-        assert on.rig.totals.lost / 24 == pytest.approx(6000, abs=50)
-        on.server.resume_listening()
-        await on.talk.utter(2, 1000)
-        await on.silence()
-        verdict = on.talk.verdict()
-        assert verdict.missing_ms == pytest.approx(6000, abs=50)
-        assert verdict.repeats == []
-        assert on.ends[1:] == [("tts-2", 1)]
-        (metrics,) = [
-            one["metrics"]
-            for one in on.sent("metrics")
-            if one["metrics"].get("lost_ms")
-        ]
-        assert metrics["lost_ms"] == pytest.approx(
-            on.rig.totals.lost / 24, abs=0.01
-        )
-
-
-@virtually
-async def test_nothing_resumes_where_it_is_switched_off() -> None:
-    """resume_within_s 0: written audio is lost with the connection."""
-    async with scene(resume_within_s=0) as on:
-        await on.talk.utter(1, 8000)
-        await asyncio.sleep(2)
-        await lose(on, Reset())
-        await asyncio.sleep(0.1)
-        assert on.ends == [("tts-1", 3)]
-        await on.talk.utter(2, 1000)
-        await on.silence()
-        assert on.rig.totals.resent == 0
-        assert on.talk.verdict().missing_ms == pytest.approx(6000, abs=50)
 
 
 @virtually

@@ -11,7 +11,6 @@ from agent import (
     API_KEY,
     CERTIFICATE,
     Agent,
-    outgoing,
     play,
     properties,
     speech,
@@ -78,18 +77,6 @@ def test_unknown_command_is_answered_ok(
     agent = play(script, properties(motion_server))
     assert repr(name) in details[0]
     assert agent.errors == []
-
-
-def test_unknown_command_is_logged_once(motion_server: MotionServer) -> None:
-    """A node that sends it each second does not flood the log."""
-    pytest.importorskip("ten_runtime._log", reason="the runtime logs elsewhere")
-
-    async def script(agent: Agent) -> None:
-        for _ in range(5):
-            await agent.ask("dance")
-
-    play(script, properties(motion_server))
-    assert len([line for line in outgoing if "dance" in line]) == 1
 
 
 @pytest.mark.parametrize("case", WRONG)

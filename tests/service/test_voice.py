@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from agent import RATE, Agent, play, properties
 from scene import REWIND_MS, Scene, scene, virtually
-from ten_runtime import StatusCode
 
 from devkit.harness.messages import audio_frame
 from devkit.motion_server import (
@@ -16,7 +15,6 @@ from devkit.motion_server import (
     Refuse,
     Reset,
     ServerError,
-    Slow,
 )
 
 
@@ -44,29 +42,6 @@ def keep_frames(on: Scene) -> list[Any]:
 
 def voice_ms(on: Scene) -> float:
     return on.rig.totals.voice / RATE * 1000
-
-
-@virtually
-async def test_an_unwired_voice_is_mentioned_once() -> None:
-    """Speech waits for the avatar as before; one info line, no error."""
-    async with scene() as on:
-        await on.rig.state("ready")
-        await asyncio.sleep(6)
-        on.server.pause_listening()
-        on.server.now(Reset())
-        await asyncio.sleep(1)
-        await on.talk.utter(1, 2000)
-        await asyncio.sleep(8)
-        await on.talk.utter(2, 2000)
-        await asyncio.sleep(4)
-        on.server.resume_listening()
-        await on.silence()
-        on.whole(max_repeat_ms=0)
-        assert voice_ms(on) == 0
-        mentions = [line for line in on.lines if "pcm_frame" in line[1]]
-        assert len(mentions) == 1 and mentions[0][0] == "info"
-        assert "fallback" not in on.rig.states
-        assert [error["code"] for error in on.rig.errors] == [1000]  # the loss
 
 
 @virtually
@@ -106,37 +81,6 @@ async def test_the_voice_speaks_when_spatius_cannot_be_reached() -> None:
         ]
         assert [one["voice_ms"] for one in metrics] == [6000, 0]
         assert [one["sent_ms"] for one in metrics] == [0, 1000]
-
-
-@pytest.mark.parametrize("after_ms", [0, 300])
-@virtually
-async def test_how_long_speech_waits_for_the_avatar(after_ms: int) -> None:
-    """fallback_after_ms; 0: as long as it takes."""
-    async with scene(voice_wired=True, fallback_after_ms=after_ms) as on:
-        on.server.pause_listening()
-        frames = keep_frames(on)
-        await on.talk.utter(1, 1000)
-        said_s = on.clock.monotonic()
-        if after_ms:
-            await on.until(lambda: frames)
-            assert on.clock.monotonic() - said_s == pytest.approx(0.3, abs=0.1)
-        else:
-            await asyncio.sleep(10)
-            assert not frames
-            on.server.resume_listening()
-        await on.silence()
-        on.whole(max_repeat_ms=0)
-
-
-@virtually
-async def test_a_short_wait_is_the_avatars() -> None:
-    """A slow console within fallback_after_ms: no voice."""
-    async with scene(voice_wired=True) as on:
-        on.server.faults.upgrade(Slow(1.0))
-        await on.talk.utter(1, 2000)
-        await on.silence()
-        on.whole(max_repeat_ms=0)
-        assert voice_ms(on) == 0
 
 
 @pytest.mark.wire
@@ -182,27 +126,6 @@ async def test_what_the_avatar_was_saying_goes_over_to_the_voice() -> None:
         assert verdict.overlap_ms == 0
         assert on.ends == [("tts-1", 1)]
         assert on.rig.totals.lost == 0
-
-
-@virtually
-async def test_without_a_voice_credits_end_in_silence() -> None:
-    """Speech without an output is counted, and a started utterance ends as
-    lost."""
-    async with scene() as on:
-        await on.talk.utter(1, 4000)
-        await asyncio.sleep(2)
-        on.server.now(Close(4001))
-        await on.rig.state("failed")
-        await asyncio.sleep(1)
-        assert on.ends == [("tts-1", 3)]
-        await on.talk.utter(2, 1000)
-        assert (await on.rig.send_cmd("flush")).get_status_code() == (
-            StatusCode.OK
-        )
-        totals = on.rig.totals
-        assert totals.lost / 24 == pytest.approx(2000, abs=50)
-        assert totals.refused == RATE
-        assert [error["code"] for error in on.rig.errors] == [-1000]
 
 
 @pytest.mark.parametrize("rate", [16000, 24000, 44100])
@@ -276,25 +199,6 @@ async def test_speech_that_the_tts_cuts_silences_the_voice() -> None:
         verdict = on.whole(max_repeat_ms=0)
         assert verdict.stale_ms == 0
         assert on.ends == [("tts-1", 2), ("tts-2", 1)]
-
-
-@virtually
-async def test_a_flush_does_not_wait_for_downstream() -> None:
-    """Its result comes at once, though the RTC extension never answers."""
-    async with scene(voice_wired=True) as on:
-        asked: list[Any] = []
-
-        async def never(cmd: Any) -> Any:
-            asked.append(cmd.get_name())
-            await asyncio.Event().wait()
-
-        on.rig.env.send_cmd = never
-        await on.rig.state("ready")
-        began_s = on.clock.monotonic()
-        result = await on.rig.send_cmd("flush")
-        assert result.get_status_code() == StatusCode.OK
-        assert on.clock.monotonic() - began_s < 0.01
-        await on.until(lambda: asked == ["flush"])
 
 
 @virtually
