@@ -11,7 +11,7 @@ from typing import Any, Optional
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from . import token
-from .messages.redact import Redactor, bare_url, hidden_in
+from .messages import redact
 from .settings.fields import Flag, Folder, problem_of
 from .settings.names import TOP_LEVEL, did_you_mean, nearest
 from .settings.params import REGIONS, SECRETS, URLS, Params
@@ -66,7 +66,7 @@ class Config(BaseModel):
                 # shown; the other may be a key in the wrong place.
                 value = f"{value[:4]}..."
             elif name in URLS and value:
-                value = bare_url(value)
+                value = redact.bare_url(value)
             elif name == "extra_params":
                 value = sorted(value)  # the values may be secrets
             shown[name] = value
@@ -86,7 +86,7 @@ def load(tree: Any, now_s: float) -> Config:
     """
     problems: list[str] = []
     given = read(tree, ("auto_connect", "dump", "dump_path"), problems)
-    hide = Redactor(_secrets_in(given.filled_in()))
+    hide = redact.Redactor(_secrets_in(given.filled_in()))
     malformed = dict(given.malformed())
     problems += [f"{hide(path)}: {malformed[path]}" for path in malformed]
 
@@ -330,7 +330,7 @@ def _secrets_in(params: Mapping[str, Any]) -> list[str]:
             value = value.get_secret_value()
         secrets += _without_comment(str(value)) if value else []
     for name in URLS:
-        secrets += hidden_in(str(params.get(name) or ""))
+        secrets += redact.hidden_in(str(params.get(name) or ""))
     return secrets
 
 

@@ -24,26 +24,21 @@ from ten_runtime import (
 from . import config
 from .avatar import Avatar, Plan
 from .clock import Clock, SystemClock, wait_until
-from .messages import payloads
-from .messages.downstream import Downstream
-from .messages.dump import Dump
-from .messages.inbox import (
-    USER_JOINED,
-    USER_REPORTS,
+from .messages import (
     Connect,
+    Downstream,
+    Dump,
     Frame,
     Inbox,
+    Outbox,
     Refused,
     SpeechEnd,
     SpeechStart,
     Unknown,
+    payloads,
 )
-from .messages.outbox import Outbox
-from .session import Failure, sdk
-from .session.opener import opener
-from .session.session import OpenSession
+from .session import Failure, OpenSession, sdk
 from .settings import Params
-from .settings.params import AUTO
 from .speech import Limits, Speech
 
 KEY_POINT = "key_point"
@@ -164,8 +159,9 @@ class SpatiusAvatarExtension(AsyncExtension):
                 self.avatar.flush()
             if is_flush and self._downstream is not None:
                 self._downstream.flush()
-            if name in USER_REPORTS:
-                self._take_user(name, cmd)
+            user = self._inbox.user(name, cmd)
+            if user is not None:
+                self._take_user(*user)
             elif not is_flush:
                 detail = f"unknown command {name!r}: this extension knows flush"
                 self._log_unknown(self._inbox.command(name))
@@ -209,11 +205,11 @@ class SpatiusAvatarExtension(AsyncExtension):
         self._inbox = Inbox(params.rates_hz)
         if settings.dump:
             self._dump_path = settings.dump_path
-            if params.sample_rate != AUTO:
-                self._begin_dump(params.sample_rate)
+            if params.rate_hz is not None:
+                self._begin_dump(params.rate_hz)
         self._make_avatar(
             limits_of(params),
-            opener(params, self.clock, outbox.add_secrets),
+            sdk.opener(params, self.clock, outbox.add_secrets),
             Plan.of(params, settings.auto_connect),
             vendor_metadata_of(params),
             params.agora_uid,
@@ -314,11 +310,10 @@ class SpatiusAvatarExtension(AsyncExtension):
         else:
             self._log_unknown(data)
 
-    def _take_user(self, name: str, cmd: Cmd) -> None:
-        uid = self._inbox.user(cmd)
+    def _take_user(self, uid: str, has_joined: bool) -> None:
         if self.avatar is None or not uid:
             return
-        if name == USER_JOINED:
+        if has_joined:
             self.avatar.user_joined(uid)
         else:
             self.avatar.user_left(uid)

@@ -10,13 +10,14 @@ from collections.abc import Coroutine
 from typing import Any, Optional
 
 from ..clock import Alarm, Clock, wait_until
-from ..messages.payloads import VendorMetadata
-from ..session import Failure, Session
-from ..session.session import (
+from ..messages import payloads
+from ..session import (
+    Failure,
     OpenSession,
     PingAnswered,
     PlaybackSignal,
     ServiceError,
+    Session,
 )
 from ..speech import Speech, Totals, Turn
 from . import events
@@ -56,7 +57,7 @@ class Avatar:
         plan: Plan,
         clock: Clock,
         rng: Optional[random.Random] = None,
-        vendor_metadata: Optional[VendorMetadata] = None,
+        vendor_metadata: Optional[payloads.VendorMetadata] = None,
         uid: int = 0,
     ) -> None:
         self._speech = speech

@@ -5,7 +5,7 @@ from typing import Optional
 
 from .. import token
 from ..session import Failure, Session
-from ..settings.params import AUTO, Params
+from ..settings import Params
 
 RENEWAL_S = 15.0
 """The longest renewal: 3 s to close, and 10 to open."""
@@ -88,13 +88,13 @@ class Plan:
     @classmethod
     def of(cls, params: Params, auto_connect: bool) -> "Plan":
         """Return the plan that a node's params configure."""
-        given, rate = params.agora_token, params.sample_rate
+        given = params.agora_token
         facts = token.read(given.get_secret_value()) if given else None
         return cls(
             lifetime=lifetime_of(
                 params.session_expire_minutes, facts and facts.expires_at_s
             ),
-            sample_rate=None if rate == AUTO else rate,
+            sample_rate=params.rate_hz,
             fallback_after_s=params.fallback_after_ms / 1000,
             idle_disconnect_s=params.idle_disconnect_s,
             auto_connect=auto_connect,

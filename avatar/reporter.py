@@ -9,7 +9,6 @@ from typing import Optional, Protocol
 
 from ..clock import Clock
 from ..messages import payloads
-from ..messages.payloads import LogLevel, Payload, VendorMetadata
 from ..session import Failure, Session
 from ..speech import Turn
 from ..speech import events as speech_events
@@ -33,16 +32,16 @@ TOKEN_POLL_S = 10.0
 class Outbox(Protocol):
     """Takes the reports. All of it returns at once."""
 
-    def send(self, name: str, payload: Payload) -> None:
+    def send(self, name: str, payload: payloads.Payload) -> None:
         """Send a message of this name."""
         ...
 
     def log(
         self,
-        level: LogLevel,
+        level: payloads.LogLevel,
         text: str,
         category: str = "",
-        fields: Optional[Payload] = None,
+        fields: Optional[payloads.Payload] = None,
     ) -> None:
         """Log a line, with `fields` for programs that read the log."""
         ...
@@ -60,7 +59,7 @@ class Reporter:
         outbox: Outbox,
         clock: Clock,
         token_expires_at_s: Optional[float] = None,
-        vendor_metadata: Optional[VendorMetadata] = None,
+        vendor_metadata: Optional[payloads.VendorMetadata] = None,
     ) -> None:
         self._outbox = outbox
         self._clock = clock
@@ -300,7 +299,7 @@ class Reporter:
 
     # Internals
 
-    def _vendor(self) -> VendorMetadata:
+    def _vendor(self) -> payloads.VendorMetadata:
         return payloads.known(
             {**self._vendor_metadata, "avatar_session_id": self._connection_id}
         )
@@ -338,7 +337,7 @@ class Reporter:
         )
 
     def _log_fields(
-        self, title: str, fields: Payload, category: str = ""
+        self, title: str, fields: payloads.Payload, category: str = ""
     ) -> None:
         """Log a line that both people and programs can read."""
         words = " ".join(f"{name}={value}" for name, value in fields.items())

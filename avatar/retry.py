@@ -4,9 +4,7 @@ import random
 from typing import Optional
 
 from ..clock import Clock
-from ..session import Failure, Session
-from ..session.errors import MAX_RETRY_AFTER_S
-from ..session.session import SessionState
+from ..session import Failure, Session, SessionState
 
 INITIAL_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 15.0
@@ -50,9 +48,9 @@ class Backoff:
         """Return how long to wait; `was_ready` says whether the attempt that
         failed had been a session.
 
-        `Retry-After` is honored as the minimum, up to 5 min.
+        `Retry-After` is honored as the minimum.
         """
-        asked_s = min(failure.retry_after_s, MAX_RETRY_AFTER_S)
+        asked_s = failure.retry_after_s
         # The jitter is ours: all that were refused were told the same time.
         return max(self._own_s(failure, was_ready), asked_s) + (
             self._rng.uniform(0.0, RESTART_SPREAD_S) if asked_s else 0.0

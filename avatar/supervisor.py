@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ..clock import Clock
-from ..session import Failure, Session
-from ..session.session import OpenSession, SessionState
+from ..session import Failure, OpenSession, Session, SessionState
 from ..speech import Speech
 from .events import (
     Connecting,

@@ -8,8 +8,7 @@ their audio to the one that waits.
 import asyncio
 
 from ..clock import Clock
-from ..session import Session
-from ..session.errors import SessionError
+from ..session import Session, SessionError
 from ..speech import Interrupt, Speech
 
 

@@ -21,9 +21,9 @@ audio would have no samples."""
 REASON_INTERRUPTED = 2
 """The `reason` of a tts_audio_end whose speech was cut."""
 
-USER_JOINED = "on_user_joined"
-USER_REPORTS = (USER_JOINED, "on_user_left")
-"""Commands of TEN's RTC extension: a user has joined or left the channel."""
+USER_REPORTS = {"on_user_joined": True, "on_user_left": False}
+"""Commands of TEN's RTC extension: whether a user has joined the channel, or
+has left it."""
 
 NO_TURN_ID = -1
 """The `turn_id` that TEN's own nodes send if they know no turn."""
@@ -57,6 +57,14 @@ class SpeechEnd(NamedTuple):
 
 class Connect(NamedTuple):
     """A `trigger_connect`."""
+
+
+class User(NamedTuple):
+    """A user who has joined or left the channel."""
+
+    uid: str
+    """Empty if the report names none."""
+    has_joined: bool
 
 
 class Unknown(NamedTuple):
@@ -128,14 +136,16 @@ class Inbox:
         is_cut = name == "tts_audio_end" and reason == REASON_INTERRUPTED
         return SpeechEnd(turn, request_id, is_cut)
 
-    def user(self, cmd: Cmd) -> str:
-        """Return the uid that a report of the RTC extension is about, "" if
-        it names none."""
+    def user(self, name: str, cmd: Cmd) -> Optional[User]:
+        """Return the user that a report of the RTC extension is about, None
+        if a command of this name is no such report."""
+        if name not in USER_REPORTS:
+            return None
         uid, error = cmd.get_property_string("remote_user_id")
         if error is not None:
             number, error = cmd.get_property_int("remote_user_id")
             uid = "" if error is not None else str(number)
-        return uid.strip()
+        return User(uid.strip(), USER_REPORTS[name])
 
     def command(self, name: str) -> Optional[Unknown]:
         """Return an unknown command's name, None if it was reported."""

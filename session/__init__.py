@@ -1,6 +1,26 @@
-"""One session with Spatius: its state, the SDK, its errors and retries."""
+"""One session with Spatius: its state, the SDK, and its errors.
 
-from .errors import Failure
-from .session import Session
+`sdk` imports an SDK; it is not imported here, so that the others can be used
+without one.
+"""
 
-__all__ = ["Failure", "Session"]
+from .errors import Failure, SessionError
+from .session import (
+    OpenSession,
+    PingAnswered,
+    PlaybackSignal,
+    ServiceError,
+    Session,
+    SessionState,
+)
+
+__all__ = [
+    "Failure",
+    "OpenSession",
+    "PingAnswered",
+    "PlaybackSignal",
+    "ServiceError",
+    "Session",
+    "SessionError",
+    "SessionState",
+]

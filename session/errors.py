@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
-from ..messages.redact import clean_id, one_line
+from ..messages import redact
 from .error_table import (
     CLOCK_BEHIND,
     CONSOLE,
@@ -179,8 +179,8 @@ def failure_of(
         code=code if facts.closed_with is None else str(facts.closed_with),
         vendor_message=facts.vendor_message,
         phase=phase,
-        connection_id=clean_id(getattr(error, "connection_id", None)),
-        req_id=clean_id(getattr(error, "req_id", None)),
+        connection_id=redact.clean_id(getattr(error, "connection_id", None)),
+        req_id=redact.clean_id(getattr(error, "req_id", None)),
         rejected_upgrade=rejected_upgrade,
         retry_slowly=meaning.outcome == "retry_slowly",
         retry_after_s=_retry_after_s(
@@ -208,7 +208,7 @@ def _facts_of(error: BaseException, surroundings: Surroundings) -> _Facts:
     if server_code:
         close_code = None  # `spatialreal` repeats an error's code there
     words = str(getattr(error, "message", "") or error)
-    vendor_message = one_line(words[:MAX_VENDOR_TEXT])
+    vendor_message = redact.one_line(words[:MAX_VENDOR_TEXT])
     if not vendor_message and not isinstance(error, ConnectionEnded):
         vendor_message = type(error).__name__
     if len(words) > MAX_VENDOR_TEXT:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, NamedTuple, Optional, Protocol, Union
 
 from ..clock import Clock, Timer, wait_until
-from ..messages.redact import clean_id
+from ..messages import redact
 from ..transitions import IllegalTransition, check
 from .errors import ConnectionEnded, Failure, SessionError
 
@@ -408,7 +408,7 @@ class Session:
         self._has_token = False
         if self._loss_in_opening is not None:
             raise SessionError(self._loss_in_opening)
-        self.connection_id = clean_id(connection_id)
+        self.connection_id = redact.clean_id(connection_id)
         capabilities = getattr(self._session, "capabilities", ())
         self._reports_states = "playback_state" in capabilities
         self.ready_at = self._clock.monotonic()
@@ -687,14 +687,17 @@ class Session:
         reason: Any = "",
     ) -> None:
         """Report playback, unless it is an older connection's."""
-        is_older = clean_id(connection_id) not in ("", self.connection_id)
+        is_older = redact.clean_id(connection_id) not in (
+            "",
+            self.connection_id,
+        )
         if self.state in _CONNECTED and req_id and not is_older:
             self._report(
                 PlaybackSignal(
-                    clean_id(req_id),
+                    redact.clean_id(req_id),
                     state,
                     played_ms,
-                    clean_id(reason),
+                    redact.clean_id(reason),
                     self._clock.monotonic(),
                 )
             )

@@ -155,11 +155,16 @@ class Params(BaseModel):
         return value
 
     @property
+    def rate_hz(self) -> Optional[int]:
+        """The sample rate, None for that of the frames."""
+        return self.sample_rate if isinstance(self.sample_rate, int) else None
+
+    @property
     def rates_hz(self) -> tuple[int, ...]:
         """The sample rates that frames may have."""
-        if isinstance(self.sample_rate, int):
-            return (self.sample_rate,)
-        return RATES_HZ[self.audio_format]
+        if self.rate_hz is None:
+            return RATES_HZ[self.audio_format]
+        return (self.rate_hz,)
 
     def issue_agora_token(self, expires_at_s: int) -> str:
         """Return the given token verbatim, or one signed now.

@@ -13,7 +13,6 @@ _MODULES = {
     "config": "config",
     "failures": "session.errors",
     "names": "settings.names",
-    "opener": "session.opener",
     "params": "settings.params",
     "properties": "settings.properties",
     "redact": "messages.redact",
