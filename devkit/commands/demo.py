@@ -211,7 +211,6 @@ def _show(
             soft_wrap=True,
         )
     window = Window(shlex.join(["bin/demo", *sys.argv[1:]]))
-    asked_to_end = _until_asked()
     try:
         with contextlib.ExitStack() as stack:
             stage = stack.enter_context(
@@ -230,6 +229,7 @@ def _show(
             stack.callback(performer.leave)
             window.put_on_stage(performer.buttons())
             window.attach(stage.server)
+            asked_to_end = _until_asked()
             url = page_url(stage.server)
             # Not as markup: an IPv6 address stands in brackets.
             console.print(

@@ -123,13 +123,9 @@ def public_checkout() -> Iterator[Checkout]:
         yield Checkout(Path(folder))
 
 
-@pytest.fixture(params=["flock", "link"])
-def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """PATH with flock, and without, as on macOS."""
-    if request.param == "flock":
-        if shutil.which("flock") is None:
-            pytest.skip("needs flock")
-        return os.environ["PATH"]
+@pytest.fixture
+def few_tools(tmp_path: Path) -> str:
+    """PATH without flock, as on macOS."""
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in TOOLS:
@@ -137,6 +133,16 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         assert found is not None
         (tools / name).symlink_to(found)
     return str(tools)
+
+
+@pytest.fixture(params=["flock", "link"])
+def path(request: pytest.FixtureRequest, few_tools: str) -> str:
+    """PATH with flock, and without."""
+    if request.param == "link":
+        return few_tools
+    if shutil.which("flock") is None:
+        pytest.skip("needs flock")
+    return os.environ["PATH"]
 
 
 def other_user(*folders: Path) -> str | None:
@@ -163,12 +169,12 @@ def test_environment_is_made_once(checkout, path):
     "name",
     sorted({path.name for path in (ROOT / "bin").iterdir()} - {"env.sh"}),
 )
-def test_help_installs_no_package(tmp_path, path, name):
+def test_help_installs_no_package(tmp_path, few_tools, name):
     """It is printed by any Python, with each option of the command."""
     place = tmp_path / "venv"
     done = subprocess.run(
         [ROOT / "bin" / name, "--help"],
-        env={"PATH": path, "SPATIUS_AVATAR_VENV": str(place)}
+        env={"PATH": few_tools, "SPATIUS_AVATAR_VENV": str(place)}
         | {"PYTHON": sys.executable},
         capture_output=True,
         text=True,

@@ -4,6 +4,7 @@ Each command runs in the repository's root, where Python finds the package's
 token.py in place of the standard library's.
 """
 
+import ensurepip
 import os
 import subprocess
 import sys
@@ -84,35 +85,55 @@ def test_venv_is_made(tmp_path, mode):
     assert done.returncode == 0, done.stderr
 
 
-def test_venv_has_pip(tmp_path):
-    """A new environment gets its pip, which runs in the root."""
-    folder = tmp_path / "venv"
-    done = python("-m", "venv", str(folder))
-    assert done.returncode == 0, done.stderr
-    done = run(in_venv(folder), "-m", "pip", "--version")
+def test_pip_of_a_new_environment_runs():
+    """As `python -m venv` starts it: from its wheel, in a script of -c."""
+    places = [Path(ensurepip.__file__).parent / "_bundled"]
+    if packaged := sysconfig.get_config_var("WHEEL_PKG_DIR"):
+        places.append(Path(packaged))
+    wheels = [file for place in places for file in place.glob("pip-*.whl")]
+    if not wheels:
+        pytest.skip("needs the wheel of ensurepip")
+    done = python(
+        "-c",
+        "import runpy, sys\n"
+        f"sys.path.insert(0, {str(wheels[0])!r})\n"
+        "sys.argv[1:] = ['--version']\n"
+        "runpy.run_module('pip', run_name='__main__', alter_sys=True)",
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("pip ")
 
 
-@MODES
-@pytest.mark.parametrize(
-    "module",
-    [
-        "inspect",
-        "tokenize",
-        "token",
-        "dataclasses",
-        "linecache",
-        "traceback",
-        "asyncio",
-        "pdb",
-        "unittest",
-        "logging",
-    ],
+USERS_OF_TOKEN = (
+    "inspect",
+    "tokenize",
+    "token",
+    "dataclasses",
+    "linecache",
+    "traceback",
+    "asyncio",
+    "pdb",
+    "unittest",
+    "logging",
+    "ensurepip",
+    "venv",
 )
-def test_module_is_imported(mode, module):
-    """The standard library's users of token find all they need."""
-    done = python(*mode, "-c", f"import {module}")
+
+
+@MODES
+def test_modules_are_imported(mode):
+    """Each of the standard library's users of token, as if it were the first
+    import."""
+    done = python(
+        *mode,
+        "-c",
+        "import sys, importlib\n"
+        "begin = set(sys.modules)\n"
+        f"for name in {USERS_OF_TOKEN}:\n"
+        "    importlib.import_module(name)\n"
+        "    for loaded in set(sys.modules) - begin:\n"
+        "        del sys.modules[loaded]\n",
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 
