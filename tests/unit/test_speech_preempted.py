@@ -121,9 +121,13 @@ def test_a_service_that_queues_gets_all_at_once(setting):
     assert b"".join(map(audio_of, requests)) == b"".join(audio)
 
 
-def test_a_cut_is_admitted_where_requests_may_cut_each_other():
+@pytest.mark.parametrize(
+    ("options", "reported_s"),
+    [({"one_request_at_a_time": False}, [1.7]), ({"within_s": 0.0}, [])],
+)
+def test_a_cut_is_admitted_where_nothing_is_said_again(options, reported_s):
     """The playing request goes on, and the rest of the other is lost."""
-    speaking = Speaking(one_request_at_a_time=False)
+    speaking = Speaking(**options)
     sentences(speaking, 2)
     write_each(speaking)
     speaking.wait(0.3)
@@ -131,8 +135,8 @@ def test_a_cut_is_admitted_where_requests_may_cut_each_other():
     assert write_each(speaking) == []
     (end,) = speaking.ends
     assert (end.reason, end.playback_position_ms) == (LOST, 300)
-    (lost,) = speaking.reports(SpeechLost)
-    assert lost.lost_s == pytest.approx(1.7)
+    losses = [lost.lost_s for lost in speaking.reports(SpeechLost)]
+    assert losses == pytest.approx(reported_s)
     speaking.wait(2.4)
     assert [end.reason for end in speaking.ends] == [LOST, PLAYED]
     speaking.check_sum()
