@@ -1,10 +1,12 @@
-"""How hypothesis runs (tests elsewhere say so themselves), and the end of
-tests of an avatar."""
+"""How hypothesis runs (tests elsewhere say so themselves), the event loop, and
+the end of tests of an avatar."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 import pytest
 from avatar_stage import made
+from fakes import UnitLoop
 from hypothesis import HealthCheck, settings
 
 # How long an example takes depends on the machine's other work.
@@ -12,6 +14,11 @@ settings.register_profile(
     "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("suite")
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], Any]]:
+    """No unit test depends on the kind of loop that the extensions get."""
+    return {"asyncio": UnitLoop}
 
 
 @pytest.fixture

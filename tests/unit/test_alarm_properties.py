@@ -19,7 +19,7 @@ from avatar_stage import (
     pcm,
     set_up,
 )
-from fakes import LOST, FakeClock, FakeTimer, settle
+from fakes import LOST, FakeClock, FakeTimer, run, settle
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from spatius_avatar_python.avatar.avatar import Avatar
@@ -167,7 +167,7 @@ class AlarmWatch:
 @given(OPTIONS, HAPPENINGS)
 def test_alarm_is_not_set_in_the_past_twice_in_a_row(options, happenings):
     """At most once, and each happening is handled at once."""
-    asyncio.run(_run(partial(set_up, **options), happenings))
+    run(_run(partial(set_up, **options), happenings))
 
 
 async def _run(

@@ -18,6 +18,7 @@ from fakes import (
     PlaybackState,
     count_of_tasks,
     logged_by_the_loop,
+    run,
     settle,
 )
 from hypothesis import given
@@ -286,7 +287,7 @@ OUTCOMES = (None, REFUSED, REFUSED, LOST, SERVICE_ERROR, RuntimeError("odd"))
 def test_walk_over_the_table(calls: list[str]):
     """Whichever methods are called, in any order: the state is a legal one, the
     SDK is used as it must be, and a close ends it all."""
-    asyncio.run(walk(calls))
+    run(walk(calls))
 
 
 async def walk(calls: list[str]) -> None:
