@@ -37,7 +37,7 @@ from .messages import (
     Unknown,
     payloads,
 )
-from .session import Failure, OpenSession, sdk
+from .session import Failure, OpenSession, opener, sdk
 from .settings import Params
 from .speech import Limits, Speech
 
@@ -209,7 +209,7 @@ class SpatiusAvatarExtension(AsyncExtension):
                 self._begin_dump(params.rate_hz)
         self._make_avatar(
             limits_of(params),
-            sdk.opener(params, self.clock, outbox.add_secrets),
+            opener.opener(params, self.clock, outbox.add_secrets),
             Plan.of(params, settings.auto_connect),
             vendor_metadata_of(params),
             params.agora_uid,

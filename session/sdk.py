@@ -25,7 +25,6 @@ from urllib.parse import urlsplit
 from ..clock import Clock
 from ..settings import Params
 from .errors import Failure, SessionError, Surroundings, failure_of
-from .session import OpenSession, Session
 
 OPUS_FRAME_MS = 20
 """The encoder's step: it sends nothing of a request that is shorter so far,
@@ -476,28 +475,6 @@ class Sdk:
         )
         message = messages.Message.FromString(data).server_response_animation
         return message.req_id, message.connection_id
-
-
-def opener(
-    params: Params, clock: Clock, add_secrets: Callable[[list[str]], None]
-) -> OpenSession:
-    """Return a function that makes sessions, each with tokens of its own.
-
-    All their secrets are handed to `add_secrets` before they can be logged. A
-    session that cannot be made is lost when it is prepared or opened.
-    """
-    sdk = Sdk(params, clock, add_secrets)
-
-    def open_session(wake: Callable[[], None], sample_rate_hz: int) -> Session:
-        return Session(
-            sdk,
-            wake=wake,
-            sample_rate=sample_rate_hz,
-            clock=clock,
-            add_secrets=add_secrets,
-        )
-
-    return open_session
 
 
 def _arguments(

@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from .. import loopback
-from ..graph.product import clock, failures, redact, sdk
+from ..graph.product import clock, failures, opener, redact, sdk
 from ..graph.report import NodeReport
 
 SILENCE_S = 1.0
@@ -63,7 +63,7 @@ async def connect(console: Console, report: NodeReport) -> bool:
     rate_hz = rate if isinstance(rate, int) else AUTO_RATE_HZ
     began = time.monotonic()
     changed = asyncio.Event()
-    open_session = sdk.opener(params, clock.SystemClock(), add_secrets)
+    open_session = opener.opener(params, clock.SystemClock(), add_secrets)
     session = open_session(changed.set, rate_hz)
     reported: list[Any] = []
     try:

@@ -13,6 +13,7 @@ _MODULES = {
     "config": "config",
     "failures": "session.errors",
     "names": "settings.names",
+    "opener": "session.opener",
     "params": "settings.params",
     "properties": "settings.properties",
     "redact": "messages.redact",

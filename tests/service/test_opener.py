@@ -10,7 +10,7 @@ from agent import properties
 from spatius_avatar_python import config, token
 from spatius_avatar_python.clock import SystemClock
 from spatius_avatar_python.session.errors import Failure, SessionError
-from spatius_avatar_python.session.sdk import opener
+from spatius_avatar_python.session.opener import opener
 from spatius_avatar_python.session.session import (
     PingAnswered,
     PlaybackSignal,

@@ -18,7 +18,7 @@ from spatius_avatar_python.session.errors import (
     SessionError,
     failure_of,
 )
-from spatius_avatar_python.session.sdk import opener
+from spatius_avatar_python.session.opener import opener
 from spatius_avatar_python.session.session import (
     PlaybackSignal,
     Session,

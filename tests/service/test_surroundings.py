@@ -17,7 +17,7 @@ from spatius_avatar_python import config
 from spatius_avatar_python.clock import SystemClock
 from spatius_avatar_python.session import sdk
 from spatius_avatar_python.session.errors import Failure
-from spatius_avatar_python.session.sdk import opener
+from spatius_avatar_python.session.opener import opener
 from spatius_avatar_python.session.session import (
     ServiceError,
     Session,
