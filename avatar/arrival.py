@@ -76,9 +76,7 @@ class Arrival:
         ask_at = float("inf")
         if self._speech.is_playing_out(now):
             ask_at = self._answered_at + PLAYING_INTERVAL_S
-            ends_at = self._speech.avatar_ends_at
-            if ends_at > self._answered_at:  # was it still there then?
-                ask_at = min(ask_at, ends_at)
+            ask_at = min(ask_at, self._speech.ask_at)
         if mark is not None or now >= ask_at:
             self._ping(session, mark, now)
         else:
@@ -92,8 +90,9 @@ class Arrival:
         mark = self._mark
         self._forget()
         self._answered_at = now
-        self.due_at = now + PING_INTERVAL_S
         self._speech.arrived(mark, now)
+        # An end that has passed meanwhile is to be reported soon.
+        self.due_at = min(now + PING_INTERVAL_S, max(now, self._speech.ask_at))
 
     def _ping(self, session: Session, mark: Optional[Mark], now: float) -> None:
         self.unanswered_since = now
@@ -106,7 +105,7 @@ class Arrival:
         # Counted at least twice, however short the limit is.
         self._interval_s = min(MISSED_AFTER_S, self._limit_s / 2)
         self.due_at = now + self._interval_s
-        self._speech.asked()
+        self._speech.asked(now)
         if not session.ping():
             self.answered(now)
 

@@ -114,7 +114,11 @@ class Playout:
         self._ends_at = float("-inf")
         self._is_end_known = False  # the service has said it
         self._proved_at = float("-inf")  # the service lived
-        self._is_asked = False  # the service, if it is there
+        self._asked_at: Optional[float] = None
+        """When the ping went out that is not answered."""
+        self._was_there_at = float("inf")
+        """When the latest ping went out that was answered: the service was
+        there after it. inf as long as none was sent."""
         self._doubted_at: Optional[float] = None
         """Since when no audio counts as heard, None without a doubt."""
 
@@ -191,16 +195,19 @@ class Playout:
             return None
         return Mark(request, request.size)
 
-    def asked(self) -> None:
-        """The service is to answer: until then nothing has been heard to its
-        end."""
-        self._is_asked = True
+    def asked(self, now: float) -> None:
+        """The service is to answer: nothing has been heard to its end before
+        a ping is answered that went out at that end, or later."""
+        self._asked_at = now
+        if self._was_there_at == float("inf"):
+            self._was_there_at = float("-inf")
 
     def arrived(self, mark: Optional[Mark], now: float) -> None:
         """The service has answered: it has all that had been written at
         `mark`, and goes on playing."""
         self._proved_at = now
-        self._is_asked = False
+        if self._asked_at is not None:
+            self._was_there_at, self._asked_at = self._asked_at, None
         if self.is_in_doubt:
             self._doubted_at = None
             self._delay(now)
@@ -320,8 +327,7 @@ class Playout:
 
     def renew(self) -> None:
         """There will be another connection, which is not in doubt."""
-        self._doubted_at = None
-        self._is_asked = False
+        self._doubted_at = self._asked_at = None
 
     def position(
         self, request: Request, at: float, rewind_s: float = 0.0
@@ -358,12 +364,7 @@ class Playout:
 
     def has_surely_been_heard(self, now: float) -> bool:
         """Return whether the first request has been heard, with its margin."""
-        request = self.requests[0]
-        return (
-            request.is_whole
-            and not self._is_asked
-            and now >= request.surely_ends_at
-        )
+        return self._is_end_proved() and now >= self.requests[0].surely_ends_at
 
     def is_over(self, now: float) -> bool:
         """Return whether all that was written has been heard."""
@@ -373,6 +374,7 @@ class Playout:
         """Return whether audio is still to be heard, by the estimate."""
         return bool(self.requests) and (
             now < self._ends_at + END_MARGIN_S
+            or self.ask_at < float("inf")
             or self.is_in_doubt
             or self.mark() is not None
         )
@@ -415,20 +417,33 @@ class Playout:
         request = self.requests[0]
         if not request.utterance.started:
             return request.begins_at
-        if self._is_asked or not request.is_whole:
+        if not self._is_end_proved():
             return float("inf")
         return request.surely_ends_at
 
     @property
-    def ends_at(self) -> float:
-        """When the first request ends, by the estimate, inf if it is not
-        complete."""
+    def ask_at(self) -> float:
+        """When the service is to be asked whether it has played the first
+        request to its end: at that end, by the estimate. inf if it is not
+        known, or was asked."""
         request = self.requests[0] if self.requests else None
-        if request is None or not request.is_complete:
+        if (
+            request is None
+            or not request.is_complete
+            or self._was_there_at >= request.ends_at
+        ):
             return float("inf")
         return request.ends_at
 
     # Internals
+
+    def _is_end_proved(self) -> bool:
+        """Return whether all of the first request has arrived, and the
+        service was still there at its end."""
+        request = self.requests[0]
+        return request.is_whole and (
+            request.has_ended or self._was_there_at >= request.ends_at
+        )
 
     def _plays_last(self, utterance: Utterance) -> bool:
         return bool(self.requests) and self.requests[-1].utterance is utterance

@@ -335,15 +335,15 @@ class Speech:
         return self._avatar.playout.is_playing_out(now)
 
     @property
-    def avatar_ends_at(self) -> float:
-        """When the utterance that the avatar says has been heard, by the
-        estimate, inf if that is not known."""
-        return self._avatar.playout.ends_at
+    def ask_at(self) -> float:
+        """When a ping is to ask whether the avatar has said an utterance to
+        its end, inf for never."""
+        return self._avatar.playout.ask_at
 
-    def asked(self) -> None:
-        """A ping asks whether the service is there: until its answer no
-        utterance is reported as heard."""
-        self._avatar.playout.asked()
+    def asked(self, now: float) -> None:
+        """A ping asks whether the service is there: no utterance is reported
+        as heard before one is answered that went out at its end or later."""
+        self._avatar.playout.asked(now)
 
     def arrived(self, mark: Optional[Mark], now: float) -> None:
         """The service has answered a ping: it has received all that is before

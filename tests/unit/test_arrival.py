@@ -110,6 +110,27 @@ async def test_speech_ends_when_the_service_was_there_at_its_end():
     assert len(stage.session.received) == 850 * BYTES_PER_MS
 
 
+async def test_a_ping_before_an_end_says_nothing_about_it():
+    """The service may have vanished right behind its answer."""
+    stage = await ready()
+    stage.speak(pcm(1300), FIRST)
+    stage.speech_ends(FIRST)
+    await settle()
+    await stage.clock.advance(1.2)
+    stage.service.answers_pings = False
+    await stage.clock.advance(0.4)
+    pings = stage.session.pings
+    stage.session.answer()  # to the ping at 1.25 s
+    await stage.clock.advance(0.9)
+    assert stage.session.pings == pings + 1
+    assert "avatar_audio_end" not in stage.outbox.names
+    stage.session.answer()
+    await stage.clock.advance(0.0)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["reason"] == 1
+    await stage.finish()
+
+
 async def test_what_has_not_arrived_is_said_again():
     """After the service has not answered for so long that it is given up."""
     stage = await silent(**RESUMED)
@@ -268,6 +289,7 @@ async def test_what_had_arrived_before_a_doubt_plays_on(
     stage.speech_ends(turn)
     await settle()
     await stage.clock.advance(2.0 - PING_INTERVAL_S)
+    stage.service.answers_pings = True
     stage.session.answer()
     await stage.clock.advance(0.11)
     ends = stage.outbox.payloads("avatar_audio_end")
