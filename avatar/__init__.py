@@ -1,4 +1,6 @@
 """The running avatar: its state, its sessions, and its two outputs."""
 
-from .avatar import Avatar as Avatar
-from .plan import Plan as Plan
+from .avatar import Avatar
+from .plan import Plan
+
+__all__ = ["Avatar", "Plan"]

@@ -1,3 +1,7 @@
 """The node's properties: their places, types, bounds, defaults."""
 
-from .params import Params as Params
+from .names import unknown_region
+from .params import Params, Settings
+from .properties import Given, read
+
+__all__ = ["Given", "Params", "Settings", "read", "unknown_region"]

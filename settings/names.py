@@ -2,8 +2,9 @@
 
 import re
 from difflib import get_close_matches
+from typing import Optional
 
-from .params import Params
+from .params import REGIONS, Params
 
 TOP_LEVEL = ("auto_connect", "channel", "dump", "dump_path", "params")
 """The properties that stand at the top level."""
@@ -33,6 +34,7 @@ _OTHER_NAMES = {
 }
 """Names of other extensions, of the SDKs and of older versions."""
 
+_REGION = re.compile("[a-z]{2}(-[a-z]{2,12}){1,3}(-?[0-9])?")
 _VENDOR = re.compile("^(spatius|spatialreal|spatialwalk|avatarkit)")
 
 
@@ -74,7 +76,12 @@ def did_you_mean(name: str) -> str:
     return f"did you mean {' or '.join(meant)}?" if meant else ""
 
 
-def nearest(text: str, known: tuple[str, ...]) -> str:
-    """Return the most similar of some names, "" if none is."""
-    near = get_close_matches(text.lower(), known, 1, 0.6)
-    return near[0] if near else ""
+def unknown_region(region: Optional[str]) -> str:
+    """Return the sentence for a region that is not known, "" if it is."""
+    if region in (None, "auto", *REGIONS):
+        return ""
+    near = get_close_matches(region.lower(), REGIONS, 1, 0.6)
+    # One that resembles none is not shown: it may be a secret.
+    shown = region if near or _REGION.fullmatch(region) else "the given one"
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{shown} is none of the known regions {', '.join(REGIONS)}{hint}"

@@ -1,10 +1,12 @@
-"""The node's `params`: their types, bounds and defaults.
+"""The node's properties: their types, bounds and defaults.
 
 Secrets are `SecretStr`: neither a repr, nor a log line, nor an error shows
 them.
 """
 
-from typing import Annotated, Literal, Optional, Union
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import (
     BaseModel,
@@ -16,10 +18,12 @@ from pydantic import (
 )
 
 from .. import token
+from ..messages import redact
 from .fields import (
     NUMBER,
     Auto,
     Flag,
+    Folder,
     HeaderSecret,
     HeaderText,
     hex_32,
@@ -43,6 +47,10 @@ SECRETS = ("spatius_api_key", "agora_token", "agora_appcert")
 
 URLS = ("console_endpoint_url", "ingress_endpoint_url", "telemetry_endpoint")
 """Names of the params that can hold a password or a key."""
+
+_IDS = ("agora_appid", "spatius_app_id")
+_LABEL = re.compile(r"([A-Za-z_ ]{1,30}:|Bearer|Basic)\s+")
+_WORD = re.compile(r"[\W_A-Za-z]{0,15}")
 
 MAX_UID = 2**32 - 1
 MAX_SESSION_MINUTES = 24 * 60
@@ -181,3 +189,68 @@ class Params(BaseModel):
             self.agora_uid,
             expires_at_s,
         )
+
+
+class Settings(BaseModel):
+    """The node's properties."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    params: Params
+    auto_connect: Flag = True
+    """False: no session before there is something to say."""
+    dump: Flag = False
+    dump_path: Folder = ""
+
+    def secrets(self) -> list[str]:
+        """Return the texts that no message may show, for a `Redactor`."""
+        return secrets_in(vars(self.params))
+
+    def summary(self) -> dict[str, Any]:
+        """Return all of it for a log, secrets as `set` or `not set`."""
+        shown: dict[str, Any] = {}
+        for name in Params.model_fields:
+            value = getattr(self.params, name)
+            if name in SECRETS:
+                value = "set" if value else "not set"
+            elif name in _IDS:
+                # Agora's is a part of each token, and no part of a token is
+                # shown; the other may be a key in the wrong place.
+                value = f"{value[:4]}..."
+            elif name in URLS and value:
+                value = redact.bare_url(value)
+            elif name == "extra_params":
+                value = sorted(value)  # the values may be secrets
+            shown[name] = value
+        return {
+            "auto_connect": self.auto_connect,
+            "dump": self.dump,
+            "dump_path": self.dump_path,
+            "params": shown,
+        }
+
+
+def secrets_in(params: Mapping[str, Any]) -> list[str]:
+    """Return the texts to hide of params, valid or not."""
+    secrets = []
+    for name in SECRETS:
+        value = params.get(name)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        secrets += _without_comment(str(value)) if value else []
+    for name in URLS:
+        secrets += redact.hidden_in(str(params.get(name) or ""))
+    return secrets
+
+
+def _without_comment(secret: str) -> list[str]:
+    """Return the words of a secret without those of plain English.
+
+    A secret may have been pasted with a label or a comment. If their words
+    were hidden too, messages of this package would be unreadable.
+    """
+    text = secret.strip()
+    if label := _LABEL.match(text):
+        text = text[label.end() :]
+    first, *rest = text.split() or [""]
+    return [first, *(word for word in rest if not _WORD.fullmatch(word))]

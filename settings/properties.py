@@ -1,11 +1,14 @@
 """The merged property tree of a graph node, with the paths of its params."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .names import EXAMPLE_NAMES
-from .params import SECRETS, Params
+from pydantic import ValidationError
+
+from .fields import problem_of
+from .names import EXAMPLE_NAMES, TOP_LEVEL, did_you_mean
+from .params import SECRETS, Params, Settings, secrets_in
 
 PLACEHOLDER = re.compile(r"\$\{env:([^|}]+)(?:\|(.*))?\}", re.DOTALL)
 """A placeholder in the form that TEN expands, if it is the whole value: the
@@ -35,6 +38,8 @@ _CREDENTIALS = (
     "spatius_avatar_id",
     "agora_appid",
 )
+_NAME = re.compile(r"[A-Za-z_][A-Za-z_.-]{0,39}[0-9]{0,2}")
+_TOP = tuple(name for name in Settings.model_fields if name != "params")
 _AGORA = tuple(name for name in Params.model_fields if name[:6] == "agora_")
 """Params that TEN's bundled extension also takes at the top level."""
 
@@ -75,13 +80,86 @@ class Given(NamedTuple):
                 if problem := _placeholder_problem(value):
                     yield f"{self.path('extra_params')}.{name}", problem
 
-    def filled_in(self) -> dict[str, Any]:
-        """Return the params that are no placeholders."""
-        return {
-            name: value
-            for name, value in self.params.items()
-            if not _placeholder_problem(value)
-        }
+    def secrets(self) -> list[str]:
+        """Return the texts that no message may show, for a `Redactor`."""
+        return secrets_in(
+            {
+                name: value
+                for name, value in self.params.items()
+                if not _placeholder_problem(value)
+            }
+        )
+
+    def problems(
+        self,
+        error: ValidationError,
+        schema: dict[str, Any],
+        hide: Callable[[str], str],
+    ) -> dict[str, str]:
+        """Return a problem for each path of pydantic's errors; `schema` is
+        that of all properties."""
+        described: dict[str, str] = {}
+        for item in error.errors(include_url=False):
+            place, fields = item["loc"], schema["properties"]
+            path = name = str(place[0])
+            if name == "params":
+                name = str(place[1])
+                fields = schema["$defs"]["Params"]["properties"]
+                path = self.path(name)
+            if item["type"] == "missing":
+                problem = "required, but missing or empty"
+                if name == "agora_channel":
+                    problem += " (and so is the top-level channel)"
+            else:
+                problem = problem_of(name, fields[name], item, hide)
+            # A union has one error for each of its types.
+            described.setdefault(path, problem)
+        return described
+
+    def misplaced(self, hide: Callable[[str], str]) -> list[str]:
+        """Return the sentences about names that are unknown or misplaced."""
+        sentences = [
+            f"params.{name}: not used under params; it belongs to the top level"
+            for name in self.unknown
+            if name in TOP_LEVEL
+        ]
+        sentences += [
+            f"{name}: at the top level; it belongs under params"
+            for name in self.unknown_top
+            if name in Params.model_fields
+        ]
+        unknown = [name for name in self.unknown if name not in TOP_LEVEL]
+        if unknown:
+            # Names only: the value of one that was mistyped may be a secret.
+            names = ", ".join(_shown_name(name, hide) for name in unknown)
+            sentences.append(
+                f"unknown params, not used: {names}; check the spelling"
+                + _hints(unknown, hide)
+            )
+        # Others may be meant for TEN, or for another extension.
+        sentences += [
+            f"{hide(name)}: unknown property, not used; {hint}"
+            for name in self.unknown_top
+            if name not in Params.model_fields and (hint := did_you_mean(name))
+        ]
+        return sentences
+
+
+def _hints(names: list[str], hide: Callable[[str], str]) -> str:
+    hints = [
+        f" {hide(name)}: {hint}"
+        for name in names
+        if (hint := did_you_mean(name))
+    ]
+    return "." + "".join(hints) if hints else ""
+
+
+def _shown_name(name: str, hide: Callable[[str], str]) -> str:
+    """Return a name for a message; a misplaced quote can turn a secret into
+    one."""
+    if _NAME.fullmatch(name):
+        return hide(name)
+    return f"a name of {len(name)} characters"
 
 
 def is_example(value: Any) -> bool:
@@ -94,8 +172,8 @@ def is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def read(tree: Any, top_level: Collection[str], problems: list[str]) -> Given:
-    """Return the `params` in `tree`, and these top-level properties.
+def read(tree: Any, problems: list[str]) -> Given:
+    """Return the properties in `tree`.
 
     A tree that cannot be read adds to `problems`.
     """
@@ -115,7 +193,7 @@ def read(tree: Any, top_level: Collection[str], problems: list[str]) -> Given:
     }
     top = {
         name: _stripped(name, tree[name])
-        for name in top_level
+        for name in _TOP
         if not is_missing(tree.get(name))
     }
     paths, ignored = {}, []
@@ -144,7 +222,7 @@ def read(tree: Any, top_level: Collection[str], problems: list[str]) -> Given:
         unknown=sorted({*raw_params} - known),
         unknown_top=sorted(
             name
-            for name in {*tree} - {*top_level, *_AGORA, "channel", "params"}
+            for name in {*tree} - {*_TOP, *_AGORA, "channel", "params"}
             if not is_missing(tree[name])
         ),
     )

@@ -55,7 +55,7 @@ class Resolved:
     @cached_property
     def given(self) -> Any:
         """The package's own reading of the tree, a `properties.Given`."""
-        return properties.read(self.tree, (), [])
+        return properties.read(self.tree, [])
 
     def is_broken(self, path: str) -> bool:
         """Return whether TEN rejects `path`, or the object that holds it."""

@@ -1,6 +1,7 @@
 """The package's structure: imports run one way, and the core is pure."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -20,11 +21,34 @@ LAYERS = (
     {"avatar"},
     {"session"},
     {"config"},
+    {"settings"},
     {"messages"},
-    {"speech", "settings"},
+    {"speech"},
     {"token"},
     {"clock", "transitions"},
 )
+
+# The names that the rest of the package uses of each room, and no others.
+# Those in small letters are modules.
+PUBLIC = {
+    "avatar": {"Avatar", "Plan"},
+    "messages": {
+        *("Inbox", "Outbox", "Downstream", "Dump"),
+        *("Frame", "Refused", "Unknown"),
+        *("SpeechStart", "SpeechEnd", "Connect"),
+        *("payloads", "redact"),
+    },
+    "session": {
+        *("Session", "SessionState", "SessionError", "Failure"),
+        *("PlaybackSignal", "PingAnswered", "ServiceError"),
+        *("OpenSession", "opener", "sdk"),
+    },
+    "settings": {"Params", "Settings", "Given", "read", "unknown_region"},
+    "speech": {
+        *("Speech", "Limits", "Totals", "Turn", "BYTES_PER_SAMPLE"),
+        *("Interrupt", "Mark", "events"),
+    },
+}
 
 SDKS = {"spatius", "avatarkit", "spatialreal", "websockets"}
 IMPURE = {"asyncio", "time", "random", "threading", "socket", "os", "datetime"}
@@ -68,6 +92,24 @@ def imports_of(module: str) -> set[str]:
     return found
 
 
+def uses_of_rooms(module: str) -> set[tuple[str, str]]:
+    """Return room and name of each import from a room that is not the
+    module's own; a name with a dot is imported past its room's front."""
+    found = set()
+    parts = module.split(".") if module else []
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        up = node.level - is_package(module)
+        base = parts[: len(parts) - up] if up else parts
+        path = [*base, *filter(None, (node.module or "").split("."))]
+        for alias in node.names:
+            room, *inside = [*path, alias.name]
+            if room in ROOMS and room not in parts[:1]:
+                found.add((room, ".".join(inside)))
+    return found
+
+
 def own_imports_of(module: str) -> set[str]:
     return imports_of(module) & set(FILES) - {module}
 
@@ -87,6 +129,22 @@ def test_nothing_imports_upward(module):
         if layer_of(other) < layer_of(module)
     }
     assert above == set()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_room_has_few_public_names(room):
+    """All that the others import is public, and all that is public is
+    imported by another."""
+    used = {
+        name
+        for module in FILES
+        for of, name in uses_of_rooms(module)
+        if of == room
+    }
+    assert used == PUBLIC[room]
+    front = importlib.import_module(f"{PACKAGE}.{room}")
+    modules = {name for name in used if f"{room}.{name}" in FILES}
+    assert set(front.__all__) | modules == used
 
 
 def test_imports_have_no_circle():
