@@ -87,7 +87,7 @@ class Scene:
     async def until(
         self, condition: Callable[[], Any], timeout_s: float = 30.0
     ) -> None:
-        """Wait until something is so, checked each 10 ms."""
+        """Wait until something is so, checked each 50 ms."""
         until_s = self.clock.monotonic() + timeout_s
         while not condition():
             if self.clock.monotonic() > until_s:
@@ -95,7 +95,7 @@ class Scene:
                     f"not within {timeout_s} s: {self.rig.env.reports}\n"
                     f"{self.server.record.timeline()}"
                 )
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
 
     async def reports(self, name: str, count: int = 1) -> None:
         """Wait until so many messages of this name were sent."""

@@ -30,7 +30,12 @@ STEP_S = 0.005
 kernel that delivers late delays a message by as much."""
 
 YIELD_S = 0.05
-"""The kernel's threads, which may have a message, get a chance as often."""
+"""The kernel's threads, which may have a message, get a chance as often. Where
+no socket and no timer was due for so long, the rest of a wait passes at once.
+"""
+
+LONG_S = 0.5
+"""Before so long a rest the loop gives the kernel a millisecond."""
 
 
 class VirtualClock:
@@ -94,21 +99,25 @@ class _Selector(selectors.DefaultSelector):
         super().__init__()
         self._pass_time = pass_time
         self._since_yield_s = 0.0
+        self._quiet_s = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
         self._pass_time(TURN_S)
         if timeout is None:
             return super().select(None)
         ready = super().select(0)
-        if ready or timeout <= 0:
-            return ready
-        if self._since_yield_s >= YIELD_S:
+        is_quiet = self._quiet_s >= YIELD_S
+        is_due = is_quiet or self._since_yield_s >= YIELD_S
+        if not ready and timeout > 0 and is_due:
             self._since_yield_s = 0.0
             os.sched_yield()
-            ready = super().select(0)
-            if ready:
-                return ready
-        step_s = min(timeout, STEP_S)
+            is_long = is_quiet and timeout >= LONG_S
+            ready = super().select(0.001 if is_long else 0)
+        if ready or timeout <= 0:
+            self._quiet_s = 0.0
+            return ready
+        step_s = timeout if is_quiet else min(timeout, STEP_S)
+        self._quiet_s = 0.0 if step_s == timeout else self._quiet_s + step_s
         self._since_yield_s += step_s
         self._pass_time(step_s)
         return []

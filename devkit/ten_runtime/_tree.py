@@ -37,13 +37,7 @@ def parse_json(text: str) -> Any:
 
     Integers beyond 64 bits become floats, and a string ends at its first NUL.
     """
-    value = json.loads(
-        text,
-        parse_int=_number,
-        parse_float=_finite,
-        parse_constant=_finite,
-        object_pairs_hook=_object_of_pairs,
-    )
+    value = _DECODER.decode(text)
     return _cut_at_nul(value) if r"\u0000" in text else value
 
 
@@ -235,6 +229,14 @@ def _finite(text: str) -> float:
 def _object_of_pairs(pairs: list[tuple[str, Any]]) -> dict:
     value = dict(pairs)
     return value if len(value) == len(pairs) else DuplicateKeys(value)
+
+
+_DECODER = json.JSONDecoder(
+    parse_int=_number,
+    parse_float=_finite,
+    parse_constant=_finite,
+    object_pairs_hook=_object_of_pairs,
+)
 
 
 def _cut_at_nul(value: Any) -> Any:

@@ -3,6 +3,9 @@ messages."""
 
 import ast
 import asyncio
+import contextlib
+import socket
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from ten_runtime import (
     TenErrorCode,
 )
 
+from devkit.harness import virtual_time
 from devkit.harness.messages import (
     HOSTILE_METADATA,
     hostile_data,
@@ -189,3 +193,23 @@ def test_no_two_classes_of_the_devkit_have_one_name():
         if isinstance(node, ast.ClassDef)
     )
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_an_hour_of_virtual_time_takes_a_moment() -> None:
+    """A wait is passed over, and a message that is under way is not."""
+
+    async def receive() -> list[float]:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        loop.call_at(3600, theirs.send, b"1")
+        loop.call_at(7200, theirs.close)
+        times = []
+        with contextlib.closing(writer):
+            while await reader.read(1):
+                times.append(loop.time())
+            return [*times, loop.time()]
+
+    began_s = time.process_time()
+    assert virtual_time.run(receive()) == pytest.approx([3600, 7200], abs=0.01)
+    assert time.process_time() - began_s < 0.5
