@@ -22,7 +22,7 @@ from ten_runtime import (
 )
 
 from . import config
-from .avatar import Avatar, Plan
+from .avatar import STOP_BUDGET, Avatar, Plan
 from .clock import Clock, SystemClock, wait_until
 from .messages import (
     Connect,
@@ -47,16 +47,6 @@ KEY_POINT = "key_point"
 MAX_INPUT_ERRORS = 10
 INPUT_ERRORS_WITHIN_S = 60.0
 """No more errors than this about bad input: frames come by the hundred."""
-
-STOP_BUDGET_S = 4.0
-"""How long a stop may take in all. Its parts are handed the time by which
-they have to be done."""
-
-REPORTS_S = 0.1
-"""The part of it that is kept for the last reports."""
-
-DUMP_CLOSE_S = 0.3
-"""The part of it that is kept for the last audio of the dump."""
 
 
 class SpatiusAvatarExtension(AsyncExtension):
@@ -107,22 +97,24 @@ class SpatiusAvatarExtension(AsyncExtension):
             outbox.log("error", f"on_start failed: {error!r}")
 
     async def on_stop(self, ten_env: AsyncTenEnv) -> None:
-        """Leave the channel, within `STOP_BUDGET_S`."""
+        """Leave the channel, within the `STOP_BUDGET`."""
         try:
-            deadline_at = self.clock.monotonic() + STOP_BUDGET_S - REPORTS_S
+            budget = STOP_BUDGET
+            deadline_at = self.clock.monotonic() + sum(budget)
+            deadline_at -= budget.reports_s
             if self.avatar is not None:
-                await self.avatar.stop(deadline_at - DUMP_CLOSE_S)
+                await self.avatar.stop(deadline_at - budget.dump_s)
             self._dump_path = None  # frames still come, of any rate
             if self._dump is not None:
                 now = self.clock.monotonic()
                 await self._close_dump(
-                    self._dump, min(deadline_at, now + DUMP_CLOSE_S)
+                    self._dump, min(deadline_at, now + budget.dump_s)
                 )
             if self._downstream is not None:
                 self._downstream.close()
             if self._outbox is not None:
                 now = self.clock.monotonic()
-                await self._outbox.drain(self.clock, now + REPORTS_S)
+                await self._outbox.drain(self.clock, now + budget.reports_s)
         except BaseException as error:
             ten_env.log_error(f"on_stop failed: {type(error).__name__}")
 

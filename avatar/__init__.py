@@ -2,5 +2,6 @@
 
 from .avatar import Avatar
 from .plan import Plan
+from .state import STOP_BUDGET
 
-__all__ = ["Avatar", "Plan"]
+__all__ = ["STOP_BUDGET", "Avatar", "Plan"]

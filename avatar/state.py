@@ -1,11 +1,37 @@
 """The avatar's state: one enum, one table, one function that changes it.
 
-The states are those of the message `avatar_state` (docs/messages.md).
+The states are those of the message `avatar_state` (docs/messages.md). The last
+one is entered by a stop, which has a budget.
 """
 
 from enum import Enum
+from typing import NamedTuple
 
 from ..transitions import check
+
+
+class StopBudget(NamedTuple):
+    """How long each part of a stop may take, one after the other.
+
+    4 s in all: rule 7 of the session in docs/design.md.
+    """
+
+    call_s: float
+    """A call in progress, before the connection is dropped: the socket is
+    full, so no close handshake would get through."""
+    close_s: float
+    """The close of the session: no speech waits any more."""
+    late_s: float
+    """Beyond those, for an event loop that others block."""
+    dump_s: float
+    """The last audio of the dump."""
+    reports_s: float
+    """The last reports."""
+
+
+STOP_BUDGET = StopBudget(
+    call_s=0.2, close_s=0.7, late_s=2.7, dump_s=0.3, reports_s=0.1
+)
 
 
 class AvatarState(Enum):

@@ -27,21 +27,12 @@ from .events import (
 )
 from .plan import Plan
 from .retry import STABLE_AFTER_S, Backoff, Spare
+from .state import STOP_BUDGET
 
 MAX_REJECTED_TOKENS = 3
 
 IDLE_POLL_S = 0.25
 """How often a session that is due for renewal checks for a quiet moment."""
-
-CLOSE_S = 3.0
-"""How long a close may take while the avatar goes on."""
-
-STOP_CLOSE_S = 0.7
-"""How long the last close may take: no speech waits any more."""
-
-STOP_CALL_S = 0.2
-"""How long a call in progress may take at a stop, before the connection is
-dropped: the socket is full, so no close handshake would get through."""
 
 REMIND_AFTER_S = (60.0, 300.0, 900.0, 3600.0)
 """When an outage that lasts is reported again; then each such hour."""
@@ -147,12 +138,12 @@ class Supervisor:
         """Close everything; no attempt follows."""
         if self._stopped_at is None:
             self._stopped_at = now
-            self._spare.close(STOP_CLOSE_S)
+            self._spare.close(STOP_BUDGET.close_s)
             if (
                 self.session is not None
                 and self.session.state is SessionState.CLOSING
             ):
-                self.session.close(STOP_CLOSE_S)  # which hurries
+                self.session.close(STOP_BUDGET.close_s)  # which hurries
 
     def abort(self) -> None:
         """Drop the connection: the time for an orderly end is over."""
@@ -251,7 +242,7 @@ class Supervisor:
             return None
         if session.state in (SessionState.PREPARING, SessionState.OPENING):
             if self._is_over:
-                session.close(STOP_CLOSE_S)
+                session.close(STOP_BUDGET.close_s)
             return None
         if session.state is SessionState.READY:
             if not self._is_served and not self._is_over:
@@ -342,10 +333,10 @@ class Supervisor:
         self, session: Session, stopped_at: float, now: float
     ) -> None:
         """Drop the connection if a call hangs in the socket."""
-        if now >= stopped_at + STOP_CALL_S:
+        if now >= stopped_at + STOP_BUDGET.call_s:
             session.abort()
         else:
-            self.due_at = stopped_at + STOP_CALL_S
+            self.due_at = stopped_at + STOP_BUDGET.call_s
 
     def _end(self, session: Session, now: float) -> Optional[SupervisorEvent]:
         """Close a session that was lost, or is not needed any more.
@@ -367,7 +358,7 @@ class Supervisor:
         if failure is not None and self._rejected_tokens >= MAX_REJECTED_TOKENS:
             failure = _keeps_rejecting(failure)
         if self._is_over:
-            session.close(STOP_CLOSE_S)
+            session.close(STOP_BUDGET.close_s)
             return None
         is_refused_spare = self._is_from_spare and not session.was_ready
         self._is_from_spare = False
@@ -376,7 +367,7 @@ class Supervisor:
             self._spare.keep(session)
             self.session = None
         else:
-            session.close(CLOSE_S)
+            session.close()
             if is_refused_spare:
                 return None  # no error: the next attempt takes the long way
         if failure is None:

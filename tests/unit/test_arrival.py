@@ -9,8 +9,7 @@ from spatius_avatar_python.avatar.arrival import (
     PING_INTERVAL_S,
     PROVED_FOR_S,
 )
-from spatius_avatar_python.avatar.supervisor import CLOSE_S
-from spatius_avatar_python.session.session import ABORTED_S
+from spatius_avatar_python.session.session import ABORTED_S, CLOSE_DEADLINE_S
 from spatius_avatar_python.speech import Turn
 from spatius_avatar_python.speech.playout import END_MARGIN_S
 
@@ -501,7 +500,7 @@ async def test_nothing_is_due_while_a_connection_is_closed():
     stage = await asked()
     stage.service.closing = "hold"
     await stage.lose(LOST)
-    await stage.clock.advance(CLOSE_S - ABORTED_S - 0.1)
+    await stage.clock.advance(CLOSE_DEADLINE_S - ABORTED_S - 0.1)
     assert stage.session.is_held
     assert len(stage.service.sessions) == 1
     stage.service.closing = None

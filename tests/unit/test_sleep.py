@@ -18,8 +18,7 @@ from spatius_avatar_python.avatar.retry import (
     INITIAL_BACKOFF_S,
     MAX_BACKOFF_S,
 )
-from spatius_avatar_python.avatar.supervisor import CLOSE_S
-from spatius_avatar_python.session.session import ABORTED_S
+from spatius_avatar_python.session.session import ABORTED_S, CLOSE_DEADLINE_S
 
 pytestmark = pytest.mark.usefixtures("finished_stages")
 
@@ -221,9 +220,9 @@ async def test_close_of_a_silent_session_is_billed():
     """The service counts until the connection is closed."""
     stage = await ready(idle_disconnect_s=DISCONNECT_S)
     stage.service.close_hangs = True
-    await stage.clock.advance(DISCONNECT_S + CLOSE_S + 1.0)
+    await stage.clock.advance(DISCONNECT_S + CLOSE_DEADLINE_S + 1.0)
     metrics = stage.outbox.payloads("metrics")[-1]["metrics"]
-    lasted_s = DISCONNECT_S + CLOSE_S - ABORTED_S
+    lasted_s = DISCONNECT_S + CLOSE_DEADLINE_S - ABORTED_S
     assert metrics["connected_ms"] == 1000 * lasted_s
 
 

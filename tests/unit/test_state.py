@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from spatius_avatar_python.avatar.state import (
+    STOP_BUDGET,
     TRANSITIONS,
     AvatarState,
     Trigger,
@@ -95,3 +96,9 @@ def test_nothing_follows_the_last_state(state: AvatarState, trigger: Trigger):
     """No session is wanted, opened or lost any more."""
     with pytest.raises(IllegalTransition):
         after(state, trigger)
+
+
+def test_parts_of_a_stop_add_up_to_its_budget():
+    """4 s by contract (rule 7 of the session)."""
+    assert sum(STOP_BUDGET) == pytest.approx(4.0)
+    assert all(part_s > 0 for part_s in STOP_BUDGET)

@@ -31,7 +31,7 @@ LAYERS = (
 # The names that the rest of the package uses of each room, and no others.
 # Those in small letters are modules.
 PUBLIC = {
-    "avatar": {"Avatar", "Plan"},
+    "avatar": {"Avatar", "Plan", "STOP_BUDGET"},
     "messages": {
         *("Inbox", "Outbox", "Downstream", "Dump"),
         *("Frame", "Refused", "Unknown"),
