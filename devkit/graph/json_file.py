@@ -1,8 +1,8 @@
 """JSON files, with every mistake in them located by line and column."""
 
-import codecs
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,57 @@ _MAX_DIGITS = 40  # Python refuses to convert more than some thousand
 _MAX_DEPTH = 100
 """Far more than a graph needs, and far less than Python's stack holds."""
 
-_FOREIGN_MARKS = (
-    (codecs.BOM_UTF32_LE, "UTF-32"),
-    (codecs.BOM_UTF32_BE, "UTF-32"),
-    (codecs.BOM_UTF16_LE, "UTF-16"),
-    (codecs.BOM_UTF16_BE, "UTF-16"),
-)
+_MISTAKES = {
+    r"[\s,]*(//|/\*|#)": "a comment; JSON has no comments, remove it",
+    r"[\s,]*(,)\s*([\]}])": "an extra comma before {}; remove it",
+    r"[\s,]*(')": "a single quote; JSON has double quotes only",
+    r"(?:(?<=[\[{])|\s*,)[\s,]*(,)": "an extra comma; remove it",
+    r"[\s,]*?()\s*\Z": "the file ends in the middle of the JSON",
+    r"[\s,]*(True|False|None)": "JSON writes true, false and null in small "
+    "letters",
+}
+"""By the text from the end of the last value before the mistake on, with the
+mistake's place in the first group."""
 
 _IN_WORDS = {
-    "Expecting property name": "expected a name in double quotes",
-    "Expecting ':'": "expected a colon between name and value",
-    "Expecting ','": "expected a comma, or the end of the object or list",
-    "Expecting value": "expected a value",
     "Unterminated string": "this text has no closing quote",
     "Invalid control character": "a line break or a tab within text; JSON "
     "writes \\n and \\t",
     "Invalid \\": "a single backslash within text; JSON writes \\\\",
+    "Expecting property name": "expected a name in double quotes",
+    "Expecting ':'": "expected a colon between name and value",
+    "Expecting ','": "expected a comma, or the end of the object or list",
+    "Expecting value": "expected a value",
+    "Extra data": "text after the end of the JSON; remove it",
 }
 """By the beginning of the message of Python's parser."""
+
+_FLAWS = (
+    (
+        lambda value: value is None,
+        "null. TEN's official runtime ignores a whole property.json that "
+        'holds a null anywhere; use "", or leave the property out',
+    ),
+    (
+        lambda value: type(value) is int and not MIN_INT <= value < 2**64,
+        "an integer of more than 64 bits, which TEN reads as a number with "
+        "fewer digits",
+    ),
+    (
+        lambda value: type(value) is int and value > MAX_INT,
+        f"an integer above {MAX_INT} (63 bits); TEN aborts the whole process "
+        "when an extension reads its properties",
+    ),
+    (
+        lambda value: type(value) is float and not math.isfinite(value),
+        "not a number that JSON has, or too large; TEN cannot read the file",
+    ),
+    (
+        lambda value: type(value) is str and _has_surrogate(value),
+        "text that is not valid Unicode (half of a surrogate pair); TEN "
+        "cannot read the file",
+    ),
+)
 
 
 class FileError(ValueError):
@@ -58,70 +91,21 @@ def read_json(path: Path) -> Any:
             object_pairs_hook=_object_of,
             parse_int=lambda digits: int(digits[:_MAX_DIGITS]),
         )
+        if _is_too_deep(tree):
+            raise RecursionError
     except json.JSONDecodeError as error:
-        raise _syntax_error(path, text, error) from error
+        at, words = _mistake(text, error)
+        # The line itself is not shown: a secret may stand in it.
+        raise _error_at(path, text, at, words) from error
     except RecursionError:
-        raise _depth_error(path) from None
-    if _is_too_deep(tree):
-        raise _depth_error(path)
+        raise FileError(f"{path} is nested too deeply") from None
     return tree
 
 
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file. Raises `FileError`."""
-    return _decoded(path, _bytes_of(path))
-
-
-def defects(tree: Any) -> list[str]:
-    """Return the valid JSON that TEN does not take, each with its path."""
-    found = []
-    for path, value in leaves(tree):
-        if value is None:
-            found.append(
-                f"{path}: null. TEN's official runtime ignores a whole "
-                'property.json that holds a null anywhere; use "", or leave '
-                "the property out"
-            )
-        elif type(value) is int and not MIN_INT <= value < 2**64:
-            found.append(
-                f"{path}: an integer of more than 64 bits, which TEN reads as "
-                "a number with fewer digits"
-            )
-        elif type(value) is int and value > MAX_INT:
-            found.append(
-                f"{path}: an integer above {MAX_INT} (63 bits); TEN aborts the "
-                "whole process when an extension reads its properties"
-            )
-        elif type(value) is float and not math.isfinite(value):
-            found.append(
-                f"{path}: not a number that JSON has, or too large; TEN "
-                "cannot read the file"
-            )
-        elif type(value) is str and _has_surrogate(value):
-            found.append(
-                f"{path}: text that is not valid Unicode (half of a surrogate "
-                "pair); TEN cannot read the file"
-            )
-    for path in _repeated(tree):
-        found.append(
-            f"{path}: this key appears twice in one object; TEN aborts the "
-            "whole process when an extension reads its properties. Remove "
-            "one of them"
-        )
-    return found
-
-
-def _has_surrogate(text: str) -> bool:
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except FileNotFoundError:
         raise FileError(f"{path} does not exist") from None
     except IsADirectoryError:
@@ -131,40 +115,45 @@ def _bytes_of(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FileError(f"{path} cannot be read: {reason}") from error
-
-
-def _decoded(path: Path, data: bytes) -> str:
-    for mark, encoding in _FOREIGN_MARKS:
-        if data.startswith(mark):
-            raise _encoding_error(path, 1, 1, f"the file is {encoding}")
-    if data.startswith(codecs.BOM_UTF8):
-        raise FileError(
-            f"{path}, line 1, column 1: a byte order mark (BOM) before the "
-            "text; save the file as UTF-8 without BOM"
+    encoding = json.detect_encoding(data)  # by its mark
+    if encoding in ("utf-16", "utf-32"):
+        raise _not_utf8(path, "", 0, f"the file is {encoding.upper()}")
+    if encoding == "utf-8-sig":
+        raise _error_at(
+            path,
+            "",
+            0,
+            "a byte order mark (BOM) before the text; save the file as UTF-8 "
+            "without BOM",
         )
     try:
-        text = data.decode("utf-8")
+        text = data.decode()
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8")
-        line, column = _position(before, len(before))
-        raise _encoding_error(
-            path, line, column, f"the byte 0x{data[error.start]:02X}"
-        ) from error
+        before, byte = data[: error.start].decode(), data[error.start]
+        found = f"the byte 0x{byte:02X}"
+        raise _not_utf8(path, before, len(before), found) from error
     if "\0" in text:
-        line, column = _position(text, text.index("\0"))
-        raise _encoding_error(path, line, column, "NUL bytes, as in UTF-16")
+        at = text.index("\0")
+        raise _not_utf8(path, text, at, "NUL bytes, as in UTF-16")
     return text
 
 
-def _encoding_error(path: Path, line: int, column: int, what: str) -> FileError:
-    return FileError(
-        f"{path}, line {line}, column {column}: not UTF-8 "
-        f"({what}); save the file as UTF-8"
-    )
+def defects(tree: Any) -> list[str]:
+    """Return the valid JSON that TEN does not take, each with its path."""
+    found = []
+    for path, value in leaves(tree):
+        words = next((words for holds, words in _FLAWS if holds(value)), "")
+        if words:
+            found.append(f"{path}: {words}")
+    return found + [
+        f"{path}: this key appears twice in one object; TEN aborts the whole "
+        "process when an extension reads its properties. Remove one of them"
+        for path in _repeated(tree)
+    ]
 
 
-def _depth_error(path: Path) -> FileError:
-    return FileError(f"{path} is nested too deeply")
+def _has_surrogate(text: str) -> bool:
+    return re.search("[\ud800-\udfff]", text) is not None
 
 
 def _is_too_deep(tree: Any) -> bool:
@@ -180,51 +169,36 @@ def _is_too_deep(tree: Any) -> bool:
     return bool(level)
 
 
-def _syntax_error(
-    path: Path, text: str, error: json.JSONDecodeError
-) -> FileError:
-    """Return the mistake in words.
-
-    The line itself is not shown: a secret may stand in it.
-    """
-    at, what = _mistake(text, error)
-    line, column = _position(text, at)
-    return FileError(f"{path}, line {line}, column {column}: {what}")
-
-
 def _mistake(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
     """Return the index of the mistake, and its description."""
+    words = next(
+        (words for said, words in _IN_WORDS.items() if said in error.msg),
+        f"not JSON: {error.msg}",
+    )
+    if " string" in error.msg or error.msg.startswith("Invalid"):
+        return error.pos, words
     # Python's own position is that of a comma or of the text behind it,
     # depending on its version.
-    at = len(text) - len(text[error.pos :].lstrip(" \t\r\n,"))
-    rest, before = text[at:], text[:at].rstrip()
-    if rest.startswith(("//", "/*", "#")):
-        return at, "a comment; JSON has no comments, remove it"
-    if rest[:1] in ("}", "]") and before.endswith(","):
-        return len(before) - 1, f"an extra comma before {rest[0]}; remove it"
-    if rest.startswith("'"):
-        return at, "a single quote; JSON has double quotes only"
-    if not rest and error.msg.startswith("Extra data"):
-        return error.pos, "a comma after the end of the JSON; remove it"
-    if not rest:
-        return len(before), "the file ends in the middle of the JSON"
-    if error.msg.startswith("Extra data"):
-        return at, "text after the end of the JSON; remove it"
-    head = before.rstrip(" \t\r\n,")
-    commas = before[len(head) :].count(",")
-    if commas > 1 or (commas and head.endswith(("{", "["))):
-        return before.rindex(","), "an extra comma; remove it"
-    if rest.startswith(("True", "False", "None")):
-        return at, "JSON writes true, false and null in small letters"
-    for start, what in _IN_WORDS.items():
-        if error.msg.startswith(start):
-            return error.pos, what
-    return error.pos, f"not JSON: {error.msg}"
+    start = len(text[: error.pos].rstrip(" \t\r\n,"))
+    for pattern, description in _MISTAKES.items():
+        if found := re.compile(pattern).match(text, start):
+            if found.end() == len(text) and error.msg.startswith("Extra data"):
+                return error.pos, "a comma after the end of the JSON; remove it"
+            return found.start(1), description.format(*found.groups()[1:])
+    return error.pos, words
 
 
-def _position(text: str, at: int) -> tuple[int, int]:
-    """Return line and column of an index, both counted from 1."""
-    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+def _error_at(path: Path, text: str, at: int, words: str) -> FileError:
+    place = json.JSONDecodeError("", text, at)
+    return FileError(
+        f"{path}, line {place.lineno}, column {place.colno}: {words}"
+    )
+
+
+def _not_utf8(path: Path, text: str, at: int, found: str) -> FileError:
+    return _error_at(
+        path, text, at, f"not UTF-8 ({found}); save the file as UTF-8"
+    )
 
 
 def _object_of(pairs: list[tuple[str, Any]]) -> _Object:
