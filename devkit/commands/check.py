@@ -110,7 +110,7 @@ def main(
 
 
 def _connect(console: Console, report: NodeReport) -> bool:
-    if report.is_channel_open:
+    if report.resolved.is_channel_open:
         console.print(
             "No session: the channel is left to TEN's agent server. Name one "
             "with --channel NAME.",

@@ -21,17 +21,11 @@ from ..graph import (
     resolve,
     with_source,
 )
-from ..graph.channel import (
-    avatars_beside,
-    channel_of,
-    is_filled_in,
-    rtc_nodes_beside,
-    rtc_nodes_in,
-    uid_of,
-)
+from ..graph.channel import avatars_beside, rtc_nodes_beside, rtc_nodes_in
 from ..graph.env_file import read_env_file
 from ..graph.product import config, token
 from ..graph.product import params as rules
+from ..graph.resolve import uid_of
 from .output import run
 
 REFUSED, UNUSABLE = 1, 2
@@ -146,7 +140,7 @@ def sign(
     Raises `TokenRefused`, `FileError`.
     """
     resolved = resolve(node, os.environ)
-    if is_filled_in(node, resolved):
+    if resolved.is_channel_open:
         raise TokenRefused(
             [
                 "channel: empty, so that TEN's agent server fills in that of "
@@ -161,8 +155,8 @@ def sign(
             [with_source(problem, resolved) for problem in error.problems]
         ) from error
     params = loaded.params
-    _refuse_uid(node, params, uid)
-    _refuse_uid_of_others(node, resolved, uid)
+    _refuse_uid(params, uid)
+    _refuse_uid_of_others(resolved, uid)
     certificate = _certificate(params)
     expires_at_s = int(now_s) + 60 * (minutes or params.session_expire_minutes)
     return {
@@ -186,13 +180,13 @@ def sign(
 def warnings_about(node: Node, uid: int) -> list[str]:
     """Return why the agent would not hear a client with this uid."""
     resolved = resolve(node, os.environ)
-    rtc_nodes = rtc_nodes_beside(node, os.environ)
+    rtc_nodes = rtc_nodes_beside(resolved)
     return [
         f"{rtc} subscribes to the uid {wanted} only (remote_stream_id): the "
         f"agent would not hear a client with the uid {uid}. Take --uid "
         f"{wanted}, or have TEN's agent server put the client's uid there "
         "(user_uid of /start)"
-        for rtc in rtc_nodes_in(channel_of(resolved), rtc_nodes)
+        for rtc in rtc_nodes_in(resolved.channel, rtc_nodes)
         if (wanted := uid_of(rtc_nodes[rtc].get("remote_stream_id", "")))
         not in ("", str(uid))
     ]
@@ -209,7 +203,7 @@ def _leave_out_spatius(resolved: Resolved) -> None:
             params[name] = "not-needed"
 
 
-def _refuse_uid(node: Node, params: Any, uid: int) -> None:
+def _refuse_uid(params: Any, uid: int) -> None:
     if not 1 <= uid <= rules.MAX_UID:
         reason = "a token for uid 0 would let anybody in as anybody. "
         raise TokenRefused(
@@ -228,20 +222,20 @@ def _refuse_uid(node: Node, params: Any, uid: int) -> None:
         )
 
 
-def _refuse_uid_of_others(node: Node, resolved: Resolved, uid: int) -> None:
+def _refuse_uid_of_others(resolved: Resolved, uid: int) -> None:
     """Refuse the uid of another participant of the channel."""
-    if node.graph is None:
+    if resolved.node.graph is None:
         return
-    for other, theirs in avatars_beside(node, resolved, os.environ):
-        if theirs == str(uid):
+    for other in avatars_beside(resolved):
+        if other.uid == str(uid):
             raise TokenRefused(
                 [
-                    f"--uid {uid} is that of the avatar {other}. Choose "
-                    "another one"
+                    f"--uid {uid} is that of the avatar {other.node.name}. "
+                    "Choose another one"
                 ]
             )
-    rtc_nodes = rtc_nodes_beside(node, os.environ)
-    for rtc in rtc_nodes_in(channel_of(resolved), rtc_nodes):
+    rtc_nodes = rtc_nodes_beside(resolved)
+    for rtc in rtc_nodes_in(resolved.channel, rtc_nodes):
         if uid_of(rtc_nodes[rtc].get("stream_id")) == str(uid):
             raise TokenRefused(
                 [

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 
 from .. import package
-from .channel import channel_of, uid_of
 from .file import Contents
 from .findings import Findings
 from .model import Node
@@ -58,6 +57,6 @@ def _check_starts(
 def _place(node: Node, environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Return channel and uid, None where they cannot collide."""
     resolved = resolve(node, environ)
-    channel = channel_of(resolved)
-    uid = uid_of(resolved.given.params.get("agora_uid", ""))
-    return (str(channel), uid) if channel and uid else None
+    if not resolved.channel or not resolved.uid:
+        return None
+    return str(resolved.channel), resolved.uid

@@ -8,7 +8,6 @@ from typing import Any
 
 from .. import package
 from . import product
-from .channel import is_filled_in
 from .dump_folder import check_dump_folder
 from .findings import Findings
 from .json_file import read_json
@@ -56,8 +55,6 @@ class NodeReport:
 
     node: Node
     resolved: Resolved
-    is_channel_open: bool = False
-    """Its channel is named when a session starts."""
     config: Any = None
     """None where there are problems."""
     rows: list[PropertyRow] = field(default_factory=list)
@@ -76,10 +73,10 @@ def examine(
     `errors` are known before; `now_s` is in seconds since the epoch.
     """
     resolved = resolve(node, environ)
-    report = NodeReport(node, resolved, is_filled_in(node, resolved))
+    report = NodeReport(node, resolved)
     found = report.findings
     found.errors += errors
-    if report.is_channel_open:
+    if resolved.is_channel_open:
         found.notes.append(
             "channel: empty; TEN's agent server fills in the channel of each "
             "session. Without it set params.agora_channel; --channel NAME "
@@ -87,11 +84,11 @@ def examine(
         )
     try:
         report.config = configure(
-            resolved, now_s, SESSION_CHANNEL if report.is_channel_open else ""
+            resolved, now_s, SESSION_CHANNEL if resolved.is_channel_open else ""
         )
     except config.ConfigError as error:
         for problem in _own_words(error.problems):
-            if report.is_channel_open and problem.endswith(_OTHER_CHANNEL):
+            if resolved.is_channel_open and problem.endswith(_OTHER_CHANNEL):
                 found.warnings.append(
                     f"{paths_of(problem)[0]}: made for one channel, and TEN's "
                     "agent server names one for each session; --channel NAME "
@@ -115,7 +112,7 @@ def examine(
         if report.facts:
             joining = presence(node.graph, node.name)
             report.facts.append(("joining the channel", joining))
-        found.add(check_neighbors(node, resolved, _rates_hz(report), environ))
+        found.add(check_neighbors(resolved, _rates_hz(report)))
     report.rows = _rows(report)
     return report
 
@@ -141,13 +138,9 @@ def _add_values(report: NodeReport, now_s: float) -> None:
     known.warnings = [
         text for text in known.warnings if text not in found.errors
     ]
+    said_of = "\n".join((*known.warnings, *known.errors))
     known.warnings += [
-        text
-        for text in found.warnings
-        if not any(
-            paths_of(text)[0] in other
-            for other in (*known.warnings, *known.errors)
-        )
+        text for text in found.warnings if paths_of(text)[0] not in said_of
     ]
 
 
@@ -164,55 +157,46 @@ def _rates_hz(report: NodeReport) -> tuple[int, ...]:
 
 
 def _rows(report: NodeReport) -> list[PropertyRow]:
-    tree, given_params = report.resolved.tree, report.resolved.given
+    resolved, given = report.resolved, report.resolved.given
     broken = {
         path for text in report.findings.errors for path in paths_of(text)
     }
-    loaded = report.config.summary() if report.config else None
+    loaded = report.config.summary() if report.config else {"params": {}}
     rows = []
-    for name, model_field in params.Params.model_fields.items():
-        path, given = given_params.path(name), given_params.params.get(name)
-        default = None if model_field.is_required() else model_field.default
-        value = loaded["params"][name] if loaded else given
-        if name in _IDS:
-            value = _short(given)
-        if name == "agora_channel" and report.is_channel_open:
-            row = PropertyRow(name, "of each session", "TEN's agent server")
-            rows.append(row)
-            continue
-        rows.append(_row(report.resolved, path, given, value, default, broken))
-    for name, model_field in config.Config.model_fields.items():
+    fields = {**params.Params.model_fields, **config.Config.model_fields}
+    for name, model_field in fields.items():
         if name in ("params", "warnings"):
             continue
-        given, default = tree.get(name), model_field.default
-        value = loaded[name] if loaded else given
-        rows.append(_row(report.resolved, name, given, value, default, broken))
+        path, values, value = name, loaded, resolved.tree.get(name)
+        if name in params.Params.model_fields:
+            path, values = given.path(name), loaded["params"]
+            value = given.params.get(name)
+        missing = properties.is_missing(value)
+        default = None if model_field.is_required() else model_field.default
+        source = _source(resolved, path, missing, default)
+        if name == "agora_channel" and resolved.is_channel_open:
+            path, shown, source = name, "of each session", "TEN's agent server"
+        elif path in broken:
+            shown = "missing" if missing else _recognizable(name, str(value))
+            shown += f", {SEE_BELOW}"
+        elif name in params.SECRETS:
+            shown = "not set" if missing else "set"
+        elif missing and default is not None:
+            shown = _safe_text(default)
+        elif name in _IDS:
+            shown = _safe_text(_short(value))
+        else:
+            shown = _safe_text(values.get(name, value))
+        rows.append(PropertyRow(path.removeprefix("params."), shown, source))
     return rows
 
 
-def _row(
-    resolved: Resolved,
-    path: str,
-    given: Any,
-    value: Any,
-    default: Any,
-    broken: set[str],
-) -> PropertyRow:
-    name = path.removeprefix("params.")
-    missing = properties.is_missing(given)
-    if name in params.SECRETS:
-        shown = "not set" if missing else "set"
-    else:
-        if missing and default is not None:
-            value = default
-        shown = _safe_text(value)
-    if path in broken:
-        shown = f"missing, {SEE_BELOW}" if missing else f"invalid, {SEE_BELOW}"
-        if name in _IDS and not missing and "${" not in str(given):
-            shown = f"{_short(given)}, {SEE_BELOW}"
-        if name == "agora_uid" and _UID.fullmatch(str(given).strip()):
-            shown = f"{given}, {SEE_BELOW}"
-    return PropertyRow(name, shown, _source(resolved, path, missing, default))
+def _recognizable(name: str, value: str) -> str:
+    """Return the part of an invalid value that can be shown."""
+    if name in _IDS and "${" not in value:
+        return _short(value)
+    is_uid = name == "agora_uid" and _UID.fullmatch(value.strip())
+    return value if is_uid else "invalid"
 
 
 def _source(resolved: Resolved, path: str, missing: bool, default: Any) -> str:
@@ -255,34 +239,23 @@ def _safe_text(value: Any) -> str:
 
 def _facts(report: NodeReport, now_s: float) -> list[tuple[str, str]]:
     loaded = report.config.params
-    console, ingress = _endpoints(loaded)
+    nearest = "of the region that Spatius chooses (auto)"
+    console, ingress = product.sdk.endpoints(loaded) or (nearest, nearest)
+    idle_s = loaded.idle_disconnect_s
+    idle = (
+        f"are closed after {idle_s:g} s of silence, which saves 10 credits a "
+        "minute and costs one handshake before the next answer"
+        if idle_s
+        else "stay open (idle_disconnect_s 0): silence is billed, 10 credits a "
+        "minute"
+    )
     return [
         ("SDK package", product.sdk.package() or "none"),
-        ("console", console),
-        ("ingress", ingress),
+        ("console", _safe_text(console)),
+        ("ingress", _safe_text(ingress)),
         ("Agora token", _agora_token(loaded, now_s)),
-        ("idle sessions", _idle(loaded.idle_disconnect_s)),
+        ("idle sessions", idle),
     ]
-
-
-def _idle(after_s: float) -> str:
-    if not after_s:
-        return (
-            "stay open (idle_disconnect_s 0): silence is billed, 10 credits a "
-            "minute"
-        )
-    return (
-        f"are closed after {after_s:g} s of silence, which saves 10 credits a "
-        "minute and costs one handshake before the next answer"
-    )
-
-
-def _endpoints(loaded: Any) -> tuple[str, str]:
-    urls = product.sdk.endpoints(loaded)
-    if urls is None:
-        nearest = "of the region that Spatius chooses (auto)"
-        return nearest, nearest
-    return redact.bare_url(urls[0]), redact.bare_url(urls[1])
 
 
 def _agora_token(loaded: Any, now_s: float) -> str:

@@ -41,9 +41,11 @@ class Origin(NamedTuple):
 
 @dataclass
 class Resolved:
-    """The tree that the extension would start with."""
+    """The tree that the extension of a node would start with."""
 
-    tree: Tree
+    node: Node
+    environ: Mapping[str, str]
+    tree: Tree = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
     """By dotted path, for each value that is no object."""
     problems: dict[str, str] = field(default_factory=dict)
@@ -56,6 +58,27 @@ class Resolved:
     def given(self) -> Any:
         """The package's own reading of the tree, a `properties.Given`."""
         return properties.read(self.tree, [])
+
+    @property
+    def channel(self) -> Any:
+        """The channel that the avatar joins, None without one."""
+        return self.given.params.get("agora_channel")
+
+    @property
+    def uid(self) -> str:
+        """The avatar's uid, as `uid_of` writes it."""
+        return uid_of(self.given.params.get("agora_uid", ""))
+
+    @property
+    def is_channel_open(self) -> bool:
+        """Whether the channel is left to TEN's agent server, which puts each
+        session's into the nodes that have a top-level `channel`."""
+        return (
+            self.node.graph is not None
+            and "channel" in self.node.property
+            and "channel" not in self.problems
+            and self.channel is None
+        )
 
     def is_broken(self, path: str) -> bool:
         """Return whether TEN rejects `path`, or the object that holds it."""
@@ -76,7 +99,7 @@ def resolve(node: Node, environ: Mapping[str, str]) -> Resolved:
     own = node.property
     base = _base_properties()
     merged = own if node.graph is None else merge(base, own)
-    resolved = Resolved({})
+    resolved = Resolved(node, environ)
     resolved.usual = {
         path: variable
         for path, value in leaves(base)
@@ -110,6 +133,20 @@ def resolve(node: Node, environ: Mapping[str, str]) -> Resolved:
             "process when it loads it",
         )
     return resolved
+
+
+def uid_of(value: Any) -> str:
+    """Return a uid in one form, whether the file has 2000, "02000" or 2000.0.
+
+    "" stands for none and for 0, in whose place Agora chooses one. A text
+    that is no number is returned as it is.
+    """
+    text = str(value).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number) or "") if number.is_integer() else text
 
 
 def configure(resolved: Resolved, now_s: float, channel: str = "") -> Any:
