@@ -133,12 +133,12 @@ def test_configuration_never_prints_a_secret(params):
         {"a": "{}"},
     ],
 )
-@pytest.mark.parametrize("secret", [API_KEY, CERTIFICATE, AGORA_TOKEN])
-def test_secret_in_another_field_is_not_shown(name, wrap, secret):
+def test_secret_in_another_field_is_not_shown(name, wrap):
     """A secret pasted into the wrong field too is masked where it is reported."""
-    pasted = json.loads(json.dumps(wrap).replace("{}", secret))
-    found = problems(**{"agora_token": AGORA_TOKEN, name: pasted})
-    assert not leaks("; ".join(found))
+    for secret in (API_KEY, CERTIFICATE, AGORA_TOKEN):
+        pasted = json.loads(json.dumps(wrap).replace("{}", secret))
+        found = problems(**{"agora_token": AGORA_TOKEN, name: pasted})
+        assert not leaks("; ".join(found))
 
 
 @pytest.mark.parametrize(
@@ -255,12 +255,11 @@ def test_words_beside_a_secret_are_not_hidden(given, hidden):
         assert Redactor(settings.secrets())(sentence) == sentence
 
 
-@pytest.mark.parametrize("name", Params.model_fields)
-def test_names_of_params_are_never_masked(name):
+def test_names_of_params_are_never_masked():
     """Sentences name them, and parts of a URL are hidden: region=us-west."""
-    assert Redactor([f"{name}=1", f"?{name}"])(f"params.{name}: ") == (
-        f"params.{name}: "
-    )
+    for name in Params.model_fields:
+        sentence = f"params.{name}: "
+        assert Redactor([f"{name}=1", f"?{name}"])(sentence) == sentence
 
 
 @pytest.mark.parametrize(

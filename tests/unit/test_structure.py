@@ -1,6 +1,7 @@
 """The package's structure: imports run one way, and the core is pure."""
 
 import ast
+import functools
 import importlib
 import subprocess
 import sys
@@ -71,6 +72,7 @@ def is_package(module: str) -> bool:
     return FILES[module].name == "__init__.py"
 
 
+@functools.cache
 def imports_of(module: str) -> set[str]:
     """Return all that a module imports, in full; its own package's modules
     without the package's name."""
