@@ -1,7 +1,15 @@
 """Arrival of audio at the service, as far as its answers to pings say."""
 
 import pytest
-from avatar_stage import BYTES_PER_MS, FIRST, SECOND, AvatarStage, pcm, ready
+from avatar_stage import (
+    BYTES_PER_MS,
+    FIRST,
+    SECOND,
+    AvatarStage,
+    pcm,
+    ready,
+    say,
+)
 from fakes import LOST, settle
 from spatius_avatar_python.avatar.arrival import (
     LOST_AT,
@@ -74,8 +82,7 @@ async def test_speech_that_goes_on_after_a_pause_is_asked_for_at_once():
 async def test_speech_ends_when_it_has_arrived():
     """An end of playback is not reported before."""
     stage = await silent()
-    stage.speak(pcm(100), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 100)
     await settle()
     await stage.clock.advance(10.0)
     assert "avatar_audio_end" not in stage.outbox.names
@@ -91,8 +98,7 @@ async def test_speech_ends_when_it_has_arrived():
 async def test_speech_ends_when_the_service_was_there_at_its_end():
     """It may have vanished since its latest answer, before the end."""
     stage = await ready(**RESUMED)
-    stage.speak(pcm(2600), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 2600)
     await settle()
     await stage.clock.advance(2.3)
     stage.service.answers_pings = False
@@ -133,8 +139,7 @@ async def test_a_ping_before_an_end_says_nothing_about_it():
 async def test_what_has_not_arrived_is_said_again():
     """After the service has not answered for so long that it is given up."""
     stage = await silent(**RESUMED)
-    stage.speak(pcm(2000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 2000)
     await settle()
     await stage.clock.advance(LOST_AT - 0.1)
     assert stage.outbox.errors == []
@@ -154,8 +159,7 @@ async def test_position_of_cut_speech_while_the_service_is_silent(ends: str):
     """Since the latest answer nothing counts, of the next utterance nothing
     at all."""
     stage = await silent()
-    stage.speak(pcm(2000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 2000)
     await settle()
     await stage.clock.advance(2.6)
     stage.speak(pcm(1000), SECOND)
@@ -215,8 +219,7 @@ async def test_the_silence_goes_on_after_a_flush():
     stage.flush()
     await settle()
     await stage.clock.advance(1.0)
-    stage.speak(pcm(1000), SECOND)
-    stage.speech_ends(SECOND)
+    say(stage, 1000, SECOND)
     await settle()
     await stage.clock.advance(LOST_AT - 5.0)
     stage.service.answers_pings = True
@@ -228,8 +231,7 @@ async def test_the_silence_goes_on_after_a_flush():
 async def test_a_flush_of_audio_that_may_arrive_yet():
     """By its length it has ended, but who knows when it plays."""
     stage = await silent()
-    stage.speak(pcm(100), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 100)
     await settle()
     await stage.clock.advance(10.0)
     assert stage.session.interrupted == []
@@ -242,8 +244,7 @@ async def test_a_flush_of_audio_that_may_arrive_yet():
 async def test_a_short_silence_changes_nothing():
     """A connection that is lost then has carried its audio."""
     stage = await silent(**RESUMED)
-    stage.speak(pcm(2000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 2000)
     await settle()
     await stage.clock.advance(0.9)
     await stage.lose(LOST)
@@ -284,8 +285,7 @@ async def test_what_had_arrived_before_a_doubt_plays_on(
     await settle()
     await stage.clock.advance(PING_INTERVAL_S)
     stage.service.answers_pings = False
-    stage.speak(pcm(2000), turn)
-    stage.speech_ends(turn)
+    say(stage, 2000, turn)
     await settle()
     await stage.clock.advance(2.0 - PING_INTERVAL_S)
     stage.service.answers_pings = True
@@ -304,12 +304,10 @@ async def test_what_had_arrived_before_a_doubt_plays_on(
 async def test_utterances_from_a_doubt_play_one_behind_the_other():
     """The pause that was between them has passed already."""
     stage = await silent()
-    stage.speak(pcm(100), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 100)
     await settle()
     await stage.clock.advance(5.0)
-    stage.speak(pcm(1000), SECOND)
-    stage.speech_ends(SECOND)
+    say(stage, 1000, SECOND)
     await settle()
     await stage.clock.advance(0.5)
     stage.service.answers_pings = True
@@ -332,8 +330,7 @@ async def test_a_session_that_was_silent_before_has_less_time_to_answer(
     stage = await ready(fallback_after_s=fallback_after_s, **RESUMED)
     await stage.clock.advance(PROVED_FOR_S)
     stage.service.answers_pings = False
-    stage.speak(pcm(1000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 1000)
     await settle()
     await stage.clock.advance(limit_s - 0.1)
     assert stage.outbox.errors == []
@@ -351,8 +348,7 @@ async def test_a_session_that_was_there_a_moment_ago_has_its_time(proof: str):
     stage = await ready(fallback_after_s=1.5)
     if proof == "answer":
         await stage.clock.advance(60.0)
-        stage.speak(pcm(100), FIRST)
-        stage.speech_ends(FIRST)
+        say(stage, 100)
         await settle()
     await stage.clock.advance(PROVED_FOR_S - 0.1)
     stage.service.answers_pings = False
@@ -382,9 +378,7 @@ async def test_the_voice_speaks_where_a_silent_session_does_not_answer():
     await stage.clock.advance(60.0)
     stage.service.answers_pings = False
     stage.service.openings += ["hold"]
-    audio = pcm(1000)
-    stage.speak(audio, FIRST)
-    stage.speech_ends(FIRST)
+    audio = say(stage, 1000)
     await settle()
     await stage.clock.advance(1.4)
     assert stage.voice.said == b""
@@ -409,8 +403,7 @@ async def test_a_session_that_cannot_be_asked():
     """All that is written counts as arrived."""
     stage = await ready()
     stage.service.takes_pings = False
-    stage.speak(pcm(1000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 1000)
     await settle()
     await stage.clock.advance(1.0 + END_MARGIN_S + PING_INTERVAL_S)
     (end,) = stage.outbox.payloads("avatar_audio_end")
@@ -420,10 +413,8 @@ async def test_a_session_that_cannot_be_asked():
 async def test_an_answer_does_not_cover_audio_after_its_ping():
     """Neither of the same utterance nor of the next one."""
     stage = await asked()
-    stage.speak(pcm(3000), FIRST)
-    stage.speech_ends(FIRST)
-    stage.speak(pcm(100), SECOND)
-    stage.speech_ends(SECOND)
+    say(stage, 3000)
+    say(stage, 100, SECOND)
     await settle()
     await stage.clock.advance(0.0)
     stage.session.answer()
@@ -439,8 +430,7 @@ async def test_an_answer_does_not_cover_audio_after_a_flush():
     """Its ping was sent before."""
     stage = await asked()
     stage.flush()
-    stage.speak(pcm(1000), SECOND)
-    stage.speech_ends(SECOND)
+    say(stage, 1000, SECOND)
     await settle()
     await stage.clock.advance(0.0)
     stage.session.answer()
@@ -455,8 +445,7 @@ async def test_an_answer_is_for_all_that_was_written_before_its_ping():
     stage.speech_ends(FIRST)
     await settle()
     for turn in (SECOND, THIRD):
-        stage.speak(pcm(100), turn)
-        stage.speech_ends(turn)
+        say(stage, 100, turn)
     stage.session.answer()
     await stage.clock.advance(PING_INTERVAL_S)
     stage.service.answers_pings = True
@@ -516,8 +505,7 @@ async def test_what_the_service_has_played_has_arrived():
     stage.speech_ends(FIRST)
     await settle()
     for turn in (SECOND, THIRD):
-        stage.speak(pcm(1000), turn)
-        stage.speech_ends(turn)
+        say(stage, 1000, turn)
         await settle()
     await stage.clock.advance(0.0)
     stage.session.play("request-1.1", "playing")
@@ -532,8 +520,7 @@ async def test_what_the_service_has_played_has_arrived():
 async def test_a_position_is_the_truth_while_pings_are_not_answered():
     """And stays so when an older ping is."""
     stage = await asked()
-    stage.speak(pcm(8900), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 8900)
     await settle()
     await stage.clock.advance(3.0)
     stage.session.play("request-1.0", "playing", 2500.0)

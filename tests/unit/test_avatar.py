@@ -13,6 +13,7 @@ from avatar_stage import (
     held,
     pcm,
     ready,
+    say,
     set_up,
     without_session,
 )
@@ -86,8 +87,7 @@ async def test_failed_avatar_discards_speech():
     await stage.start()
     reported = len(stage.outbox.sent)
     for _ in range(100):
-        stage.speak(pcm(1000), FIRST)
-        stage.speech_ends(FIRST)
+        say(stage, 1000)
         stage.flush()
         await stage.clock.advance(1.0)
     assert len(stage.outbox.sent) == reported
@@ -272,8 +272,7 @@ async def test_defect_of_ours_is_one_failure(
         patched.setattr(stage.speech, name, fail)
         # The avatar itself writes what it makes of it: no handler waits.
         await stage.lose(LOST)
-        stage.speak(pcm(500), FIRST)
-        stage.speech_ends(FIRST)
+        say(stage, 500)
         await stage.clock.advance(10.0)
         is_live = [session.is_live for session in stage.service.sessions]
         assert name == "close" or not any(is_live)
@@ -298,8 +297,7 @@ async def test_stop_leaves_a_voice_that_does_not_answer(
     stage = await without_session()
     never = asyncio.get_running_loop().create_future()
     monkeypatch.setattr(stage.voice, "say", lambda *_: never)
-    stage.speak(pcm(100), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 100)
     await stage.clock.advance(FALLBACK_AFTER_S + 1.0)
     lines = len(stage.outbox.lines)
     await stage.stopped()

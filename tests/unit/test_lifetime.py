@@ -1,7 +1,14 @@
 """Sessions are renewed before they expire."""
 
 import pytest
-from avatar_stage import FIRST, REFUSED, RENEWED, pcm, ready
+from avatar_stage import (
+    FIRST,
+    REFUSED,
+    RENEWED,
+    pcm,
+    ready,
+    say,
+)
 from fakes import LOST, settle
 from spatius_avatar_python.avatar.supervisor import IDLE_POLL_S
 from spatius_avatar_python.messages import payloads as reports
@@ -35,8 +42,7 @@ async def test_renewal_waits_for_the_end_of_playout():
     """An utterance that plays is played to its end first."""
     stage = await ready(lifetime=RENEWED)
     await stage.clock.advance(98.0)
-    stage.speak(pcm(5000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 5000)
     await stage.clock.advance(5.0 + PLAYBACK_MARGIN_S - 0.1)
     assert len(stage.service.sessions) == 1
     await stage.clock.advance(0.2 + IDLE_POLL_S)
@@ -101,8 +107,7 @@ async def test_summary_names_the_connection_that_it_was_sent_on(why):
     connection's."""
     stage = await ready(lifetime=RENEWED)
     await stage.clock.advance(95.0)
-    stage.speak(pcm(40_000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 40_000)
     await settle()
     if why == "loss":
         stage.session.on_failure(LOST)
@@ -117,8 +122,7 @@ async def test_renewal_that_waits_checks_four_times_a_second():
     """A quiet moment may be short."""
     stage = await ready(lifetime=RENEWED)
     await stage.clock.advance(99.0)
-    stage.speak(pcm(3000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 3000)
     await stage.clock.advance(3.0 + PLAYBACK_MARGIN_S)
     for _ in range(3):
         await stage.clock.advance(0.1)

@@ -12,6 +12,7 @@ from avatar_stage import (
     held,
     pcm,
     ready,
+    say,
     set_up,
 )
 from fakes import LOST, FakeClock, settle
@@ -54,8 +55,7 @@ async def test_secrets_of_each_connection_are_redacted():
 async def test_utterance_is_summarized_once():
     """Each utterance has one metrics message and one log line."""
     stage = await ready()
-    stage.speak(pcm(500), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 500)
     await stage.clock.advance(10.0)
     [utterance] = stage.outbox.utterances
     assert utterance["metrics"]["audio_ms"] == 500
@@ -248,8 +248,7 @@ async def test_summary_names_the_connection_that_had_the_audio():
 async def test_summary_comes_when_its_session_has_ended():
     """Speech that a loss ends is reported before the next session is there."""
     stage = await ready()
-    stage.speak(pcm(5000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 5000)
     await settle()
     stage.session.on_failure(LOST)
     await settle()

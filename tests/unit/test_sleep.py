@@ -9,6 +9,7 @@ from avatar_stage import (
     AvatarStage,
     pcm,
     ready,
+    say,
     set_up,
 )
 from fakes import LOST, settle
@@ -230,8 +231,7 @@ async def test_silence_begins_when_the_last_audio_was_played():
     """Not when it was written."""
     stage = await ready(idle_disconnect_s=DISCONNECT_S)
     await stage.clock.advance(20.0)
-    stage.speak(pcm(10_000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 10_000)
     await stage.clock.advance(10.0 + DISCONNECT_S - 0.1)
     assert stage.avatar.state == "ready"
     await stage.clock.advance(0.2)
@@ -367,8 +367,7 @@ async def test_delay_of_the_first_audio_counts_from_its_frame():
     """The time that waking takes is a part of it."""
     stage = await asleep()
     stage.service.openings += ["hold"]
-    stage.speak(pcm(20), SECOND)
-    stage.speech_ends(SECOND)
+    say(stage, 20, SECOND)
     await stage.clock.advance(0.7)
     stage.session.release()
     await stage.clock.advance(1.0)

@@ -12,6 +12,7 @@ from avatar_stage import (
     AvatarStage,
     pcm,
     ready,
+    say,
     set_up,
 )
 from fakes import LOST, settle
@@ -358,8 +359,7 @@ async def test_begin_and_end_of_playout_are_reported():
 async def test_service_says_when_playout_ends():
     """Its signal counts, and ends the utterance at once."""
     stage = await ready()
-    stage.speak(pcm(500), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 500)
     await settle()
     session = stage.session
     session.play("request-1.0", "playing")
@@ -375,8 +375,7 @@ async def test_service_says_when_playout_ends():
 async def test_service_says_how_much_was_played():
     """A flush then cuts where the listener was."""
     stage = await ready()
-    stage.speak(pcm(5000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 5000)
     await stage.clock.advance(1.0)
     stage.session.play("request-1.0", "playing", 400.0)
     stage.flush()
@@ -392,8 +391,7 @@ async def test_playback_of_an_older_session_is_ignored():
     old = stage.session
     await stage.lose(LOST)
     await stage.clock.advance(1.0)
-    stage.speak(pcm(5000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 5000)
     await settle()
     old.play("request-2.0", "ended")
     await settle()
@@ -403,8 +401,7 @@ async def test_playback_of_an_older_session_is_ignored():
 async def test_loss_ends_audible_speech():
     """Where speech is not resumed, with reason 3."""
     stage = await ready()
-    stage.speak(pcm(5000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 5000)
     await stage.clock.advance(1.0)
     await stage.lose(LOST)
     [end] = stage.outbox.payloads("avatar_audio_end")

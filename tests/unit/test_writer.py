@@ -13,6 +13,7 @@ from avatar_stage import (
     held,
     pcm,
     ready,
+    say,
     set_up,
 )
 from fakes import LOST, settle
@@ -30,8 +31,7 @@ async def test_one_call_at_a_time():
     """While a call waits, no event starts another."""
     stage = await held()
     for _ in range(10):
-        stage.speak(pcm(20), FIRST)
-        stage.speech_ends(FIRST)
+        say(stage, 20)
         stage.flush()
         stage.speak(pcm(20), SECOND)
         await stage.clock.advance(0.1)
@@ -261,8 +261,7 @@ async def test_unwritten_audio_goes_to_the_new_session():
 async def test_written_utterance_is_not_repeated():
     """Without resumption, written audio is not written again."""
     stage = await ready()
-    stage.speak(pcm(500), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 500)
     await settle()
     stage.session.on_failure(LOST)
     await stage.until_attempt(2)
@@ -381,8 +380,7 @@ async def test_speech_goes_on_after_a_stall():
 async def test_end_of_playout_is_reported_in_time():
     """Also where more was written than goes out at once."""
     stage = await ready()
-    stage.speak(pcm(500), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 500)
     await stage.clock.advance(0.5 + END_MARGIN_S - 0.01)
     assert stage.outbox.utterances == []
     await stage.clock.advance(0.02)
@@ -405,8 +403,7 @@ async def test_audio_that_was_blocked_is_reported_when_it_is_written():
 async def test_audio_is_stale_after_the_first_loss_not_the_last():
     """However often sessions are lost before they take any of it."""
     stage = await ready(resume_within_s=15.0)
-    stage.speak(pcm(5000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 5000)
     await settle()
     stage.service.calls += [LOST] * 50
     await stage.lose(LOST)
