@@ -156,6 +156,7 @@ class AvatarStage:
         while len(self.service.sessions) < number:
             assert self.clock.monotonic() < began + 100, "no attempt is made"
             await self.clock.advance_to_timer()
+        await settle()
         return self.clock.monotonic() - began
 
     async def lose(self, failure: Failure) -> None:

@@ -31,7 +31,6 @@ async def silent(**limits: float) -> AvatarStage:
     """Return an avatar whose service has 1 s of speech, and answers no more."""
     stage = await ready(**limits)
     stage.speak(pcm(1000), FIRST)
-    await settle()
     await stage.clock.advance(PING_INTERVAL_S)
     stage.service.answers_pings = False
     return stage
@@ -54,11 +53,9 @@ async def test_nothing_is_asked_while_nothing_is_written():
     await stage.clock.advance(60.0)
     assert stage.session.pings == 0
     stage.speak(pcm(100), FIRST)
-    await settle()
     await stage.clock.advance(0.0)
     assert stage.session.pings == 1
     stage.speak(pcm(100), FIRST)
-    await settle()
     await stage.clock.advance(PING_INTERVAL_S - 0.01)
     assert stage.session.pings == 1
     await stage.clock.advance(0.02)
@@ -71,7 +68,6 @@ async def test_speech_that_goes_on_after_a_pause_is_asked_for_at_once():
     """A peer that vanishes in mid-sentence is noticed as early as any."""
     stage = await ready(end_timeout_s=0.0)
     stage.speak(pcm(100), FIRST)
-    await settle()
     await stage.clock.advance(5.0)
     assert stage.session.pings == 1
     stage.speak(pcm(100), FIRST)
@@ -83,7 +79,6 @@ async def test_speech_ends_when_it_has_arrived():
     """An end of playback is not reported before."""
     stage = await silent()
     say(stage, 100)
-    await settle()
     await stage.clock.advance(10.0)
     assert "avatar_audio_end" not in stage.outbox.names
     stage.service.answers_pings = True
@@ -99,7 +94,6 @@ async def test_speech_ends_when_the_service_was_there_at_its_end():
     """It may have vanished since its latest answer, before the end."""
     stage = await ready(**RESUMED)
     say(stage, 2600)
-    await settle()
     await stage.clock.advance(2.3)
     stage.service.answers_pings = False
     await stage.clock.advance(2.0)
@@ -140,7 +134,6 @@ async def test_what_has_not_arrived_is_said_again():
     """After the service has not answered for so long that it is given up."""
     stage = await silent(**RESUMED)
     say(stage, 2000)
-    await settle()
     await stage.clock.advance(LOST_AT - 0.1)
     assert stage.outbox.errors == []
     stage.service.answers_pings = True
@@ -160,10 +153,8 @@ async def test_position_of_cut_speech_while_the_service_is_silent(ends: str):
     at all."""
     stage = await silent()
     say(stage, 2000)
-    await settle()
     await stage.clock.advance(2.6)
     stage.speak(pcm(1000), SECOND)
-    await settle()
     await stage.clock.advance(1.0)
     if ends == "flush":
         stage.flush()
@@ -183,10 +174,8 @@ async def test_an_answer_is_missed_after_a_second(
     """Until then written audio counts as heard in its time."""
     stage = await asked()
     stage.speak(pcm(8900), FIRST)
-    await settle()
     await stage.clock.advance(after_s)
     stage.flush()
-    await settle()
     await stage.clock.advance(0.0)
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["playback_position_ms"] == position_ms
@@ -214,13 +203,10 @@ async def test_the_silence_goes_on_after_a_flush():
     """Later audio has not arrived, either."""
     stage = await silent(**RESUMED)
     stage.speak(pcm(100), FIRST)
-    await settle()
     await stage.clock.advance(3.0)
     stage.flush()
-    await settle()
     await stage.clock.advance(1.0)
     say(stage, 1000, SECOND)
-    await settle()
     await stage.clock.advance(LOST_AT - 5.0)
     stage.service.answers_pings = True
     await stage.clock.advance(3.0)
@@ -232,11 +218,9 @@ async def test_a_flush_of_audio_that_may_arrive_yet():
     """By its length it has ended, but who knows when it plays."""
     stage = await silent()
     say(stage, 100)
-    await settle()
     await stage.clock.advance(10.0)
     assert stage.session.interrupted == []
     stage.flush()
-    await settle()
     await stage.clock.advance(0.0)
     assert len(stage.session.interrupted) == 1
 
@@ -245,7 +229,6 @@ async def test_a_short_silence_changes_nothing():
     """A connection that is lost then has carried its audio."""
     stage = await silent(**RESUMED)
     say(stage, 2000)
-    await settle()
     await stage.clock.advance(0.9)
     await stage.lose(LOST)
     stage.service.answers_pings = True
@@ -265,7 +248,6 @@ async def test_an_answer_ends_the_doubt():
     stage.session.answer()
     await stage.clock.advance(3.0)
     stage.flush()
-    await settle()
     await stage.clock.advance(0.0)
     (end,) = stage.outbox.payloads("avatar_audio_end")
     # 1 s had arrived in time, the rest plays from then on.
@@ -282,11 +264,9 @@ async def test_what_had_arrived_before_a_doubt_plays_on(
     """Audio written behind it waits for its end, and for the answer."""
     stage = await ready()
     stage.speak(pcm(arrived_ms), FIRST)
-    await settle()
     await stage.clock.advance(PING_INTERVAL_S)
     stage.service.answers_pings = False
     say(stage, 2000, turn)
-    await settle()
     await stage.clock.advance(2.0 - PING_INTERVAL_S)
     stage.service.answers_pings = True
     stage.session.answer()
@@ -295,7 +275,6 @@ async def test_what_had_arrived_before_a_doubt_plays_on(
     assert len(ends) == (turn is SECOND)
     await stage.clock.advance(0.39)
     stage.flush()
-    await settle()
     await stage.clock.advance(0.0)
     end = stage.outbox.payloads("avatar_audio_end")[-1]
     assert end["playback_position_ms"] == pytest.approx(position_ms, abs=2)
@@ -305,10 +284,8 @@ async def test_utterances_from_a_doubt_play_one_behind_the_other():
     """The pause that was between them has passed already."""
     stage = await silent()
     say(stage, 100)
-    await settle()
     await stage.clock.advance(5.0)
     say(stage, 1000, SECOND)
-    await settle()
     await stage.clock.advance(0.5)
     stage.service.answers_pings = True
     stage.session.answer()
@@ -331,7 +308,6 @@ async def test_a_session_that_was_silent_before_has_less_time_to_answer(
     await stage.clock.advance(PROVED_FOR_S)
     stage.service.answers_pings = False
     say(stage, 1000)
-    await settle()
     await stage.clock.advance(limit_s - 0.1)
     assert stage.outbox.errors == []
     stage.service.answers_pings = True
@@ -353,7 +329,6 @@ async def test_a_session_that_was_there_a_moment_ago_has_its_time(proof: str):
     await stage.clock.advance(PROVED_FOR_S - 0.1)
     stage.service.answers_pings = False
     stage.speak(pcm(100), SECOND)
-    await settle()
     await stage.clock.advance(LOST_AT - 0.1)
     assert stage.outbox.errors == []
     await stage.clock.advance(0.2)
@@ -379,7 +354,6 @@ async def test_the_voice_speaks_where_a_silent_session_does_not_answer():
     stage.service.answers_pings = False
     stage.service.openings += ["hold"]
     audio = say(stage, 1000)
-    await settle()
     await stage.clock.advance(1.4)
     assert stage.voice.said == b""
     await stage.clock.advance(0.2)
@@ -391,7 +365,6 @@ async def test_time_in_which_nothing_could_be_noticed_does_not_count():
     """A process that stood still for a minute has missed one answer."""
     stage = await silent()
     stage.speak(pcm(100), FIRST)
-    await settle()
     await stage.clock.advance(0.1)
     stage.clock.jump(60.0)
     await stage.clock.advance(0.5)
@@ -404,7 +377,6 @@ async def test_a_session_that_cannot_be_asked():
     stage = await ready()
     stage.service.takes_pings = False
     say(stage, 1000)
-    await settle()
     await stage.clock.advance(1.0 + END_MARGIN_S + PING_INTERVAL_S)
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["reason"] == 1
@@ -415,12 +387,10 @@ async def test_an_answer_does_not_cover_audio_after_its_ping():
     stage = await asked()
     say(stage, 3000)
     say(stage, 100, SECOND)
-    await settle()
     await stage.clock.advance(0.0)
     stage.session.answer()
     await stage.clock.advance(10.0)
     stage.flush()
-    await settle()
     await stage.clock.advance(0.0)
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["playback_position_ms"] == 500  # at the answer
@@ -431,7 +401,6 @@ async def test_an_answer_does_not_cover_audio_after_a_flush():
     stage = await asked()
     stage.flush()
     say(stage, 1000, SECOND)
-    await settle()
     await stage.clock.advance(0.0)
     stage.session.answer()
     await stage.clock.advance(10.0)
@@ -458,7 +427,6 @@ async def test_idle_time_counts_from_when_late_speech_was_heard():
     """Not from when it would have been."""
     stage = await asked(idle_disconnect_s=20.0)
     stage.speech_ends(FIRST)
-    await settle()
     await stage.clock.advance(10.0)
     stage.service.answers_pings = True
     stage.session.answer()
@@ -521,13 +489,11 @@ async def test_a_position_is_the_truth_while_pings_are_not_answered():
     """And stays so when an older ping is."""
     stage = await asked()
     say(stage, 8900)
-    await settle()
     await stage.clock.advance(3.0)
     stage.session.play("request-1.0", "playing", 2500.0)
     stage.session.answer()
     await stage.clock.advance(5.0)
     stage.flush()
-    await settle()
     await stage.clock.advance(0.0)
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["playback_position_ms"] == 2500

@@ -155,7 +155,6 @@ async def test_fallback_lasts_until_a_session_is_ready():
     stage.service.openings += [REFUSED] * 3
     stage.session.fail(REFUSED)
     await stage.until_attempt(6)
-    await settle()
     assert stage.outbox.states == ["connecting", "ready", *LOST_AND_BACK]
 
 

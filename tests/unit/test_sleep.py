@@ -58,37 +58,28 @@ async def test_first_frame_wakes_it():
     assert stage.session.received == audio
 
 
-async def test_start_of_speech_wakes_it():
-    """Before its first frame, which then finds a session."""
+@pytest.mark.parametrize("what", ["connect", "start"])
+async def test_speech_to_come_wakes_it(what):
+    """As `trigger_connect` asks, or before the first frame, which then finds a
+    session."""
     stage = await asleep()
-    stage.speech_starts(FIRST)
+    if what == "connect":
+        stage.connect()
+    else:
+        stage.speech_starts(FIRST)
     await settle()
     assert stage.avatar.state == "ready"
     assert len(stage.service.sessions) == 2
 
 
-async def test_connect_wakes_it():
-    """As `trigger_connect` asks."""
-    stage = await asleep()
-    stage.connect()
-    await settle()
-    assert stage.avatar.state == "ready"
-
-
-async def test_connect_before_the_start_is_not_forgotten():
+@pytest.mark.parametrize("is_started", [False, True])
+async def test_connect_with_the_start_is_not_forgotten(is_started):
     """All nodes of a graph start together, in any order."""
     stage = set_up(auto_connect=False)
+    if is_started:
+        stage.avatar.start()
     stage.connect()
     await stage.start()
-    assert stage.avatar.state == "ready"
-
-
-async def test_connect_with_the_start_is_not_forgotten():
-    """It comes before the supervisor has begun."""
-    stage = set_up(auto_connect=False)
-    stage.avatar.start()
-    stage.connect()
-    await settle()
     assert stage.avatar.state == "ready"
 
 

@@ -42,7 +42,6 @@ async def test_speech_waits_for_the_connection():
     stage.speech_ends()
     assert stage.speech.totals.sent == 0
     await stage.until_attempt(2)
-    await settle()
     assert list(stage.session.requests.values()) == [first + second + third]
     assert len(stage.session.ended) == 1
 
@@ -53,7 +52,6 @@ async def test_each_attempt_is_a_new_session():
     stage.service.openings += [REFUSED, REFUSED, REFUSED]
     await stage.start()
     await stage.until_attempt(4)
-    await settle()
     assert stage.avatar.state == "ready"
     assert [e for e in stage.service.events if e[1] != "closed"] == [
         (1, "open"),
@@ -109,7 +107,6 @@ async def test_late_failure_of_an_older_session_is_ignored():
     old = stage.session
     old.on_failure(LOST)
     await stage.until_attempt(2)
-    await settle()
     reported = len(stage.outbox.sent)
     old.on_failure(LOST)
     old.on_failure(BAD_KEY)
@@ -141,7 +138,6 @@ async def test_session_lost_as_soon_as_it_opens_is_replaced():
     await stage.until_attempt(2)
     stage.session.on_failure(LOST)  # before the avatar has seen it open
     await stage.until_attempt(3)
-    await settle()
     assert stage.avatar.state == "ready"
 
 
@@ -152,7 +148,6 @@ async def test_session_that_cannot_be_made_is_retried():
     await stage.start()
     assert stage.avatar.state == "recovering"
     await stage.until_attempt(1)
-    await settle()
     assert stage.avatar.state == "ready"
 
 
@@ -221,7 +216,6 @@ async def test_rejected_upgrades_with_others_between_are_retried():
     stage.service.openings += [REJECTED, REJECTED, REFUSED, REJECTED, REJECTED]
     await stage.start()
     await stage.until_attempt(6)
-    await settle()
     assert stage.avatar.state == "ready"
     assert stage.outbox.error_codes == [reports.NON_FATAL]
 
@@ -235,7 +229,6 @@ async def test_session_in_between_resets_rejected_upgrades():
     await stage.clock.advance(STABLE_AFTER_S)
     stage.session.on_failure(LOST)
     await stage.until_attempt(5)
-    await settle()
     assert stage.avatar.state == "ready"
 
 
@@ -397,7 +390,6 @@ async def test_short_sessions_do_not_end_an_outage():
     await stage.lose(LOST)
     while stage.clock.monotonic() < 1000.0 + 70.0:
         await stage.until_attempt(len(stage.service.sessions) + 1)
-        await settle()
         await stage.lose(LOST)
     assert len(reminders(stage)) == 1
 
