@@ -47,9 +47,8 @@ async def asked(**limits: float) -> AvatarStage:
     return stage
 
 
-async def test_nothing_is_asked_while_nothing_is_written():
+async def test_nothing_is_asked_while_nothing_is_written(stage):
     """A ping follows audio, one after the other, and stops with it."""
-    stage = await ready()
     await stage.clock.advance(60.0)
     assert stage.session.pings == 0
     stage.speak(pcm(100), FIRST)
@@ -109,9 +108,8 @@ async def test_speech_ends_when_the_service_was_there_at_its_end():
     assert len(stage.session.received) == 850 * BYTES_PER_MS
 
 
-async def test_a_ping_before_an_end_says_nothing_about_it():
+async def test_a_ping_before_an_end_says_nothing_about_it(stage):
     """The service may have vanished right behind its answer."""
-    stage = await ready()
     stage.speak(pcm(1300), FIRST)
     stage.speech_ends(FIRST)
     await settle()
@@ -259,10 +257,9 @@ async def test_an_answer_ends_the_doubt():
     [(5000, FIRST, 2500), (1800, SECOND, 500)],
 )
 async def test_what_had_arrived_before_a_doubt_plays_on(
-    arrived_ms: int, turn: Turn, position_ms: int
+    arrived_ms: int, turn: Turn, position_ms: int, stage
 ):
     """Audio written behind it waits for its end, and for the answer."""
-    stage = await ready()
     stage.speak(pcm(arrived_ms), FIRST)
     await stage.clock.advance(PING_INTERVAL_S)
     stage.service.answers_pings = False
@@ -372,9 +369,8 @@ async def test_time_in_which_nothing_could_be_noticed_does_not_count():
     assert stage.outbox.errors == []
 
 
-async def test_a_session_that_cannot_be_asked():
+async def test_a_session_that_cannot_be_asked(stage):
     """All that is written counts as arrived."""
-    stage = await ready()
     stage.service.takes_pings = False
     say(stage, 1000)
     await stage.clock.advance(1.0 + END_MARGIN_S + PING_INTERVAL_S)

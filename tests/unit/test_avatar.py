@@ -31,18 +31,16 @@ async def test_start_returns_before_it_connects():
     await stage.finish()
 
 
-async def test_second_start_does_nothing():
+async def test_second_start_does_nothing(stage):
     """An avatar has one task."""
-    stage = await ready()
     await stage.start()
     assert len(stage.service.sessions) == 1
     await stage.finish()
 
 
-async def test_flush_is_reported_after_its_result():
+async def test_flush_is_reported_after_its_result(stage):
     """The command's result does not wait for the report, and the report not
     for a socket that takes nothing."""
-    stage = await ready()
     stage.speak(pcm(500), FIRST)
     await settle()
     stage.service.calls.append("hold")
@@ -106,9 +104,8 @@ async def test_stop_while_connecting():
     assert stage.outbox.errors == []
 
 
-async def test_stop_while_ready():
+async def test_stop_while_ready(stage):
     """A session is closed, and no error is reported."""
-    stage = await ready()
     stage.speak(pcm(100), FIRST)
     await settle()
     await stage.stopped()
@@ -137,17 +134,15 @@ async def test_stop_while_backing_off():
     assert await stage.stopped() < 1.0
 
 
-async def test_stop_while_closing_hangs():
+async def test_stop_while_closing_hangs(stage):
     """A close that never returns does not hold up the stop."""
-    stage = await ready()
     stage.service.close_hangs = True
     await stage.stopped()
     assert stage.session.aborts >= 1
 
 
-async def test_stop_while_a_lost_session_hangs_in_its_close():
+async def test_stop_while_a_lost_session_hangs_in_its_close(stage):
     """A recovery that is stuck in the old session's close is given up."""
-    stage = await ready()
     stage.service.close_hangs = True
     stage.session.on_failure(LOST)
     await settle()
@@ -164,18 +159,16 @@ async def test_stop_when_failed():
     assert stage.outbox.states == ["connecting", "failed"]
 
 
-async def test_stop_twice():
+async def test_stop_twice(stage):
     """A second stop has no effect."""
-    stage = await ready()
     await stage.stopped()
     await stage.stopped()
     assert stage.outbox.states == ["connecting", "ready", "closed"]
     assert stage.session.closes == 1
 
 
-async def test_messages_during_and_after_the_stop_are_taken():
+async def test_messages_during_and_after_the_stop_are_taken(stage):
     """Frames, ends and flushes have no effect."""
-    stage = await ready()
     stage.service.close_hangs = True
     stop: Optional[asyncio.Task[None]] = asyncio.ensure_future(stage.stop())
     for _ in range(2):
@@ -191,9 +184,8 @@ async def test_messages_during_and_after_the_stop_are_taken():
 
 
 @pytest.mark.parametrize("what", ["speech", "call"])
-async def test_end_is_reported_before_the_close(what: str):
+async def test_end_is_reported_before_the_close(what: str, stage):
     """A main that stops as well takes messages for a moment only."""
-    stage = await ready()
     stage.speak(pcm(5000), FIRST)
     await stage.clock.advance(1.0)
     if what == "call":
@@ -243,11 +235,10 @@ DEFECTS = (
 @pytest.mark.parametrize("lasts", [False, True], ids=["once", "each time"])
 @pytest.mark.parametrize("name", DEFECTS)
 async def test_defect_of_ours_is_one_failure(
-    monkeypatch: pytest.MonkeyPatch, name: str, lasts: bool
+    monkeypatch: pytest.MonkeyPatch, name: str, lasts: bool, stage
 ):
     """It is reported once, the session is closed, no attempt follows, and
     the loop is not kept busy."""
-    stage = await ready()
     calls = 0
 
     def fail(*_: object) -> None:

@@ -54,9 +54,18 @@ def make(env: Any) -> Downstream:
     return Downstream(env)
 
 
-async def test_frame_is_signed_16_bit_mono_of_its_rate():
+@pytest.fixture
+def env() -> Env:
+    return Env()
+
+
+@pytest.fixture
+def voice(env: Env) -> Downstream:
+    return make(env)
+
+
+async def test_frame_is_signed_16_bit_mono_of_its_rate(env):
     """With the audio as it came."""
-    env = Env()
     assert await make(env).say(PCM, 16000, None)
     [frame] = env.frames
     assert frame.get_name() == "pcm_frame"
@@ -76,19 +85,16 @@ async def test_frame_is_signed_16_bit_mono_of_its_rate():
         (None, None),
     ],
 )
-async def test_frame_names_its_turn(turn, metadata):
+async def test_frame_names_its_turn(turn, metadata, env):
     """As the frame that came in did: a number as one, a text as one."""
-    env = Env()
     await make(env).say(PCM, 16000, turn)
     [frame] = env.frames
     text, _ = frame.get_property_to_json("metadata")
     assert (json.loads(text) if text else None) == metadata
 
 
-async def test_first_frame_waits_for_its_result():
+async def test_first_frame_waits_for_its_result(env, voice):
     """It says whether anything is connected; later ones need no answer."""
-    env = Env()
-    voice = make(env)
     await voice.say(PCM, 16000, TURN)
     await voice.say(PCM, 16000, TURN)
     first, second = env.options
@@ -106,10 +112,8 @@ async def test_voice_that_is_not_connected_says_so():
     assert await voice.say(PCM, 16000, TURN)
 
 
-async def test_flush_is_passed_on():
+async def test_flush_is_passed_on(env, voice):
     """Without waiting for its answer."""
-    env = Env()
-    voice = make(env)
     voice.flush()
     await settle()
     assert env.cmds == ["flush"]
@@ -119,9 +123,8 @@ async def test_flush_is_passed_on():
 
 
 @pytest.mark.parametrize("is_connected", [True, False])
-async def test_flush_is_passed_on_once_without_a_receiver(is_connected):
+async def test_flush_is_passed_on_once_without_a_receiver(is_connected, env):
     """TEN logs a warning each time; any other error may pass."""
-    env = Env()
     env.may_answer.set()
     env.flush_error = not_connected() if not is_connected else failed()
     voice = make(env)
@@ -131,10 +134,8 @@ async def test_flush_is_passed_on_once_without_a_receiver(is_connected):
     assert len(env.cmds) == (3 if is_connected else 1)
 
 
-async def test_flushes_that_were_answered_are_forgotten():
+async def test_flushes_that_were_answered_are_forgotten(env, voice):
     """A barge-in may come with each word of the user."""
-    env = Env()
-    voice = make(env)
     before = count_of_tasks()
     for _ in range(10):
         env.may_answer.clear()
@@ -145,10 +146,8 @@ async def test_flushes_that_were_answered_are_forgotten():
     assert count_of_tasks() == before
 
 
-async def test_close_waits_for_no_answer():
+async def test_close_waits_for_no_answer(env, voice):
     """A flush that is never answered leaves no task behind."""
-    env = Env()
-    voice = make(env)
     voice.flush()
     voice.flush()
     await settle()
@@ -158,10 +157,8 @@ async def test_close_waits_for_no_answer():
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_no_flush_is_passed_on_after_close():
+async def test_no_flush_is_passed_on_after_close(env, voice):
     """Messages still come during a stop; the wait would not end."""
-    env = Env()
-    voice = make(env)
     voice.close()
     voice.flush()
     await settle()

@@ -70,6 +70,11 @@ class FakeAvatar:
             raise self.error
 
 
+@pytest.fixture
+def avatar() -> FakeAvatar:
+    return FakeAvatar()
+
+
 async def with_avatar(avatar: Any, clock: Any = None) -> Rig:
     """Return an extension whose handlers call `avatar`."""
     rig = Rig({"params": PARAMS}, clock)
@@ -210,9 +215,8 @@ async def test_bad_input_is_reported_ten_times_a_minute():
     assert [line.level for line in warned] == 11 * ["warn"]
 
 
-async def test_unknown_names_are_warned_of_once():
+async def test_unknown_names_are_warned_of_once(avatar):
     """Each of them, up to a hundred."""
-    avatar = FakeAvatar()
     rig = await with_avatar(avatar)
     for number in [0, 0, *range(200)]:
         await rig.send_data(f"data_{number}")
@@ -268,9 +272,8 @@ async def test_encoder_is_needed_only_where_it_is_configured(
 # Frames and data
 
 
-async def test_frames_of_one_turn_name_the_same_object():
+async def test_frames_of_one_turn_name_the_same_object(avatar):
     """Equality is then quick to see; another session's are of another turn."""
-    avatar = FakeAvatar()
     rig = await with_avatar(avatar)
     for turn_id, session in ((1, "a"), (1, "a"), (2, "a"), (1, "a"), (1, "b")):
         frame = audio_frame(bytes(480), turn_id)
@@ -287,9 +290,8 @@ async def test_frames_of_one_turn_name_the_same_object():
     assert turns[0] is turns[1]
 
 
-async def test_messages_become_calls():
+async def test_messages_become_calls(avatar):
     """An end is cut for reason 2 of a tts_audio_end alone."""
-    avatar = FakeAvatar()
     rig = await with_avatar(avatar)
     turn = Turn("session", 7)
     of_turn = {"metadata": {"session_id": "session", "turn_id": 7}}
@@ -319,9 +321,10 @@ async def test_messages_become_calls():
     ],
     ids=str,
 )
-async def test_frame_of_another_format_is_not_spoken(frame: dict[str, Any]):
+async def test_frame_of_another_format_is_not_spoken(
+    frame: dict[str, Any], avatar
+):
     """The next ones are."""
-    avatar = FakeAvatar()
     rig = await with_avatar(avatar)
     await rig.send_frame(audio_frame(bytes(960), **frame))
     assert avatar.calls == []
@@ -393,9 +396,8 @@ class EmptyFrame:
         return bytearray()
 
 
-async def test_frame_without_audio_is_ignored():
+async def test_frame_without_audio_is_ignored(avatar):
     """It wakes no avatar that is asleep, and is no error."""
-    avatar = FakeAvatar()
     rig = await with_avatar(avatar)
     await rig.extension.on_start(rig.env)
     calls = len(avatar.calls)
@@ -423,9 +425,8 @@ async def test_frame_without_audio_is_ignored():
     ],
     ids=str,
 )
-async def test_turn_of_a_message(metadata: Any, turn: Optional[Turn]):
+async def test_turn_of_a_message(metadata: Any, turn: Optional[Turn], avatar):
     """It has an id, a number or a text; its session may be unknown."""
-    avatar = FakeAvatar()
     rig = await with_avatar(avatar)
     await rig.send_data("finalize", {"metadata": metadata})
     assert avatar.calls == [("speech_ends", turn, False, "")]
@@ -541,9 +542,8 @@ async def test_flush_goes_on_downstream():
     await rig.stop()
 
 
-async def test_unknown_command_is_answered_with_ok():
+async def test_unknown_command_is_answered_with_ok(avatar):
     """As TEN's base classes do; the detail and one log line name it."""
-    avatar = FakeAvatar()
     rig = await with_avatar(avatar)
     for _ in range(2):
         result = await rig.send_cmd("no_such_command")

@@ -94,10 +94,18 @@ def outbox_of(env: Any) -> Outbox:
     return outbox
 
 
-async def test_reports_are_sent_in_order():
+@pytest.fixture
+def env() -> Env:
+    return Env()
+
+
+@pytest.fixture
+def outbox(env: Env) -> Outbox:
+    return outbox_of(env)
+
+
+async def test_reports_are_sent_in_order(env, outbox):
     """Each with its name and payload."""
-    env = Env()
-    outbox = outbox_of(env)
     outbox.send("first", {"number": 1})
     outbox.send("second", {"number": 2})
     await settle()
@@ -105,9 +113,8 @@ async def test_reports_are_sent_in_order():
     assert env.lines == []
 
 
-async def test_reports_wait_until_the_outbox_is_open():
+async def test_reports_wait_until_the_outbox_is_open(env):
     """TEN takes messages from on_start on."""
-    env = Env()
     outbox = Outbox(env)
     outbox.send("first", {})
     outbox.send("second", {})
@@ -119,9 +126,8 @@ async def test_reports_wait_until_the_outbox_is_open():
     assert [name for name, _ in env.sent] == ["first", "second", "third"]
 
 
-async def test_reports_are_sent_once_where_it_is_opened_twice():
+async def test_reports_are_sent_once_where_it_is_opened_twice(env):
     """A second `open` finds no kept messages."""
-    env = Env()
     outbox = Outbox(env)
     outbox.send("first", {})
     outbox.open()
@@ -130,10 +136,8 @@ async def test_reports_are_sent_once_where_it_is_opened_twice():
     assert len(env.sent) == 1
 
 
-async def test_secrets_are_redacted_at_any_depth():
+async def test_secrets_are_redacted_at_any_depth(env, outbox):
     """In texts, in nested objects, and in log lines."""
-    env = Env()
-    outbox = outbox_of(env)
     outbox.add_permanent_secrets([SECRET])
     outbox.send("error", {"message": SECRET, "vendor_info": {"text": SECRET}})
     outbox.log("warn", f"refused: {SECRET}")
@@ -142,10 +146,8 @@ async def test_secrets_are_redacted_at_any_depth():
     assert SECRET not in env.lines[0][1]
 
 
-async def test_session_secrets_are_redacted():
+async def test_session_secrets_are_redacted(env, outbox):
     """Those of a connection, which are forgotten after a while."""
-    env = Env()
-    outbox = outbox_of(env)
     outbox.add_secrets([SECRET])
     outbox.send("error", {"message": SECRET})
     await settle()
@@ -156,10 +158,8 @@ async def test_session_secrets_are_redacted():
     assert SECRET in json.dumps(env.sent)
 
 
-async def test_permanent_secrets_are_never_forgotten():
+async def test_permanent_secrets_are_never_forgotten(env, outbox):
     """However many sessions there are."""
-    env = Env()
-    outbox = outbox_of(env)
     outbox.add_permanent_secrets([SECRET])
     for number in range(2 * MAX_RECENT):
         outbox.add_permanent_secrets([f"permanent {number}"])
@@ -172,29 +172,24 @@ async def test_permanent_secrets_are_never_forgotten():
 @pytest.mark.parametrize(
     "name", ["module", "vendor", "state", "phase", "session_id", "turn_id"]
 )
-async def test_plain_values_are_sent_as_they_came(name):
+async def test_plain_values_are_sent_as_they_came(name, env, outbox):
     """An id must go back unchanged, even where a secret happens to match."""
-    env = Env()
-    outbox = outbox_of(env)
     outbox.add_permanent_secrets([SECRET])
     outbox.send("error", {"metadata": {name: SECRET}})
     await settle()
     assert env.sent == [("error", {"metadata": {name: SECRET}})]
 
 
-async def test_values_that_are_no_text_are_sent_unchanged():
+async def test_values_that_are_no_text_are_sent_unchanged(env):
     """Numbers and truth values."""
-    env = Env()
     payload = {"code": -1000, "metrics": {"sent_ms": 1.5, "interrupted": True}}
     outbox_of(env).send("metrics", payload)
     await settle()
     assert env.sent == [("metrics", payload)]
 
 
-async def test_text_that_ten_does_not_take_is_cleaned():
+async def test_text_that_ten_does_not_take_is_cleaned(env, outbox):
     """No NUL, no lone surrogate; their removal hides no secret."""
-    env = Env()
-    outbox = outbox_of(env)
     outbox.add_permanent_secrets([SECRET])
     outbox.send("error", {"message": "a\0b\ud800c"})
     outbox.log("warn", SECRET[:5] + "\0" + SECRET[5:])
@@ -203,9 +198,8 @@ async def test_text_that_ten_does_not_take_is_cleaned():
     assert SECRET not in env.lines[0][1]
 
 
-async def test_report_that_is_not_sent_is_logged():
+async def test_report_that_is_not_sent_is_logged(env):
     """A failing runtime does not end the extension."""
-    env = Env()
     env.send_error = UNSENT
     outbox_of(env).send("error", {})
     await settle()
@@ -214,9 +208,8 @@ async def test_report_that_is_not_sent_is_logged():
     assert "the runtime is closing" in text
 
 
-async def test_report_whose_sending_is_cancelled_is_not_logged():
+async def test_report_whose_sending_is_cancelled_is_not_logged(env):
     """The event loop is being closed."""
-    env = Env()
     env.send_error = asyncio.CancelledError()
     logged = logged_by_the_loop()
     outbox_of(env).send("error", {})
@@ -225,10 +218,8 @@ async def test_report_whose_sending_is_cancelled_is_not_logged():
     assert logged == []
 
 
-async def test_reports_that_were_sent_are_forgotten():
+async def test_reports_that_were_sent_are_forgotten(env, outbox):
     """There are some for each utterance."""
-    env = Env()
-    outbox = outbox_of(env)
     before = count_of_tasks()
     for _ in range(10):
         outbox.send("metrics", {})
@@ -237,9 +228,8 @@ async def test_reports_that_were_sent_are_forgotten():
     assert count_of_tasks() == before
 
 
-async def test_report_that_is_no_json_is_logged():
+async def test_report_that_is_no_json_is_logged(env):
     """It is dropped, and named."""
-    env = Env()
     outbox_of(env).send("metrics", {"value": object()})
     await settle()
     assert env.sent == []
@@ -249,19 +239,15 @@ async def test_report_that_is_no_json_is_logged():
 
 
 @pytest.mark.parametrize("level", ["info", "warn", "error"])
-async def test_line_is_logged_with_level_and_category(level):
+async def test_line_is_logged_with_level_and_category(level, env, outbox):
     """No category is None for TEN."""
-    env = Env()
-    outbox = outbox_of(env)
     outbox.log(level, "text", "vendor")
     outbox.log(level, "text")
     assert env.lines == [(level, "text", "vendor"), (level, "text", None)]
 
 
-async def test_line_is_one_line():
+async def test_line_is_one_line(env, outbox):
     """The id of a turn, which any node may send, forges no other."""
-    env = Env()
-    outbox = outbox_of(env)
     outbox.log("info", "utterance: turn_id=7\n\x1b[31merror\u2028 forged ü")
     [(_, text, _)] = env.lines
     assert text == "utterance: turn_id=7  [31merror  forged ü"
@@ -270,17 +256,14 @@ async def test_line_is_one_line():
 @pytest.mark.skipif(
     not hasattr(ten_runtime, "LogOption"), reason="a runtime without LogOption"
 )
-async def test_line_names_the_place_that_logs_it():
+async def test_line_names_the_place_that_logs_it(env):
     """Not the outbox: TEN skips its own two frames and the outbox's."""
-    env = Env()
     outbox_of(env).log("info", "text")
     assert env.options[0].skip == 3
 
 
-async def test_line_has_fields():
+async def test_line_has_fields(env, outbox):
     """Redacted as the text is; a value that is not plain is left out."""
-    env = Env()
-    outbox = outbox_of(env)
     outbox.add_permanent_secrets([SECRET])
     fields = {"text": SECRET, "count": 3, "share": 0.5, "cut": True, "x": []}
     outbox.log("info", "text", "vendor", fields)
@@ -291,9 +274,8 @@ async def test_line_has_fields():
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**40])
-async def test_number_beyond_64_bits_is_logged_as_text(number):
+async def test_number_beyond_64_bits_is_logged_as_text(number, env):
     """TEN cannot serialize it, and would lose the line."""
-    env = Env()
     outbox_of(env).log("info", "text", "", {"turn_id": number, "n": 2**63 - 1})
     assert env.fields == [{"turn_id": str(number), "n": 2**63 - 1}]
 
@@ -338,16 +320,14 @@ class NoFields(dict[str, Any]):
         raise RuntimeError("no items")
 
 
-async def test_fields_that_cannot_be_read_lose_no_line():
+async def test_fields_that_cannot_be_read_lose_no_line(env):
     """The text says the same."""
-    env = Env()
     outbox_of(env).log("info", "text", "vendor", NoFields(count=1))
     assert env.lines == [("info", "text", "vendor")]
 
 
-async def test_log_call_that_raises_ends_nothing():
+async def test_log_call_that_raises_ends_nothing(env):
     """There is nowhere left to report it."""
-    env = Env()
     env.log_error_raised = RuntimeError("closed")
     outbox_of(env).log("error", "text")
 
@@ -389,9 +369,8 @@ async def test_drain_does_not_wait_for_long():
     assert len(env.sent) == 1
 
 
-async def test_drain_survives_a_report_that_is_not_sent():
+async def test_drain_survives_a_report_that_is_not_sent(env):
     """It is logged, and not waited for."""
-    env = Env()
     env.send_error = UNSENT
     logged = logged_by_the_loop()
     outbox = outbox_of(env)

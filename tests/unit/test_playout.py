@@ -20,18 +20,16 @@ def position_ms(speaking: Speaking) -> float:
 # The estimate
 
 
-def test_an_utterance_plays_in_real_time_from_its_first_byte():
+def test_an_utterance_plays_in_real_time_from_its_first_byte(speaking):
     """The lead of the TTS does not count as heard."""
-    speaking = Speaking()
     speaking.speak(10_000, end=False)
     speaking.write()
     speaking.wait(3.0)
     assert position_ms(speaking) == 3000
 
 
-def test_utterances_are_heard_one_behind_the_other():
+def test_utterances_are_heard_one_behind_the_other(speaking):
     """The second begins when the first has been heard for sure."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.speak(1000)
     speaking.write()
@@ -42,9 +40,8 @@ def test_utterances_are_heard_one_behind_the_other():
     assert position_ms(speaking) == 300
 
 
-def test_what_a_slow_source_leaves_silent_is_not_heard():
+def test_what_a_slow_source_leaves_silent_is_not_heard(speaking):
     """The clock stands still while there is no audio to play."""
-    speaking = Speaking()
     speaking.speak(200, end=False)
     speaking.write()
     speaking.wait(2.0)
@@ -54,9 +51,8 @@ def test_what_a_slow_source_leaves_silent_is_not_heard():
     assert position_ms(speaking) == 300
 
 
-def test_no_more_is_heard_than_was_written():
+def test_no_more_is_heard_than_was_written(speaking):
     """An open utterance that falls silent stays where it is."""
-    speaking = Speaking()
     speaking.speak(200, end=False)
     speaking.write()
     speaking.wait(60.0)
@@ -64,9 +60,8 @@ def test_no_more_is_heard_than_was_written():
 
 
 @pytest.mark.parametrize("frame_ms", [1, 7, 10, 33])
-def test_rounding_loses_no_sample(frame_ms):
+def test_rounding_loses_no_sample(frame_ms, speaking):
     """The position at the end is exactly the end of the audio."""
-    speaking = Speaking()
     for _ in range(30):
         speaking.speak(frame_ms, end=False)
         speaking.write()
@@ -78,9 +73,8 @@ def test_rounding_loses_no_sample(frame_ms):
 # Playback signals
 
 
-def test_a_start_that_comes_late_delays_all():
+def test_a_start_that_comes_late_delays_all(speaking):
     """The utterance began when the service says, and so did the next."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.speak(1000)
     speaking.write("first", most=10)
@@ -94,9 +88,8 @@ def test_a_start_that_comes_late_delays_all():
     assert position_ms(speaking) == 500
 
 
-def test_a_start_that_comes_late_delays_each_of_those_behind():
+def test_a_start_that_comes_late_delays_each_of_those_behind(speaking):
     """By as much, one after the other."""
-    speaking = Speaking()
     for _ in range(3):
         speaking.speak(1000)
     speaking.write("first", most=10)
@@ -109,9 +102,8 @@ def test_a_start_that_comes_late_delays_each_of_those_behind():
 
 
 @pytest.mark.parametrize("delay_s", [3.5, 5.0])
-def test_a_service_that_begins_seconds_late_is_believed(delay_s):
+def test_a_service_that_begins_seconds_late_is_believed(delay_s, speaking):
     """Its audio is audible, and counts, from then on."""
-    speaking = Speaking()
     speaking.speak(6000)
     speaking.write()
     speaking.wait(delay_s)
@@ -123,9 +115,8 @@ def test_a_service_that_begins_seconds_late_is_believed(delay_s):
     assert speaking.write() == [Interrupt()]
 
 
-def test_a_start_that_comes_twice_counts_once():
+def test_a_start_that_comes_twice_counts_once(speaking):
     """The second one says that it goes on."""
-    speaking = Speaking()
     speaking.speak(10_000)
     speaking.write()
     speaking.speech.playback("r", "playing", None, "", speaking.now)
@@ -134,9 +125,8 @@ def test_a_start_that_comes_twice_counts_once():
     assert position_ms(speaking) == 2000
 
 
-def test_a_start_of_the_second_ends_the_first():
+def test_a_start_of_the_second_ends_the_first(speaking):
     """One is heard behind the other: the estimate of the first is wrong."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.speak(1000)
     speaking.write("first", most=10)
@@ -150,10 +140,9 @@ def test_a_start_of_the_second_ends_the_first():
     assert position_ms(speaking) == 500
 
 
-def test_an_early_end_does_not_move_a_signal():
+def test_an_early_end_does_not_move_a_signal(speaking):
     """The second began at the service's signal, for any later one
     of the first."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.speak(1000)
     speaking.write("first", most=10)
@@ -167,9 +156,8 @@ def test_an_early_end_does_not_move_a_signal():
 
 
 @pytest.mark.parametrize("at_s", [0.4, 1.2])
-def test_an_end_early_or_late_is_the_truth(at_s):
+def test_an_end_early_or_late_is_the_truth(at_s, speaking):
     """The service knows when its playout ended."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
     speaking.wait(at_s)
@@ -180,9 +168,8 @@ def test_an_end_early_or_late_is_the_truth(at_s):
     assert end.playback_position_ms == end.total_ms == 1000
 
 
-def test_an_end_that_comes_twice_counts_once():
+def test_an_end_that_comes_twice_counts_once(speaking):
     """The second one has no effect."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
     speaking.speech.playback("r", "ended", None, "", speaking.now)
@@ -190,9 +177,8 @@ def test_an_end_that_comes_twice_counts_once():
     assert len(speaking.ends) == len(speaking.summaries) == 1
 
 
-def test_an_end_before_ours_is_written_says_nothing():
+def test_an_end_before_ours_is_written_says_nothing(speaking):
     """More of the request is to come."""
-    speaking = Speaking()
     speaking.speak(1000, end=False)
     speaking.write()
     speaking.wait(0.5)
@@ -203,9 +189,8 @@ def test_an_end_before_ours_is_written_says_nothing():
 
 @pytest.mark.parametrize("req_id", ["", "foreign"])
 @pytest.mark.parametrize("state", ["playing", "ended"])
-def test_signals_of_foreign_requests_say_nothing(req_id, state):
+def test_signals_of_foreign_requests_say_nothing(req_id, state, speaking):
     """The clock stays an estimate."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
     speaking.wait(0.5)
@@ -215,9 +200,8 @@ def test_signals_of_foreign_requests_say_nothing(req_id, state):
     assert speaking.end().source == "estimate"
 
 
-def test_signals_of_an_older_connection_say_nothing():
+def test_signals_of_an_older_connection_say_nothing(speaking):
     """Its audio is played again under another request."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.write("first")
     speaking.lose()
@@ -228,9 +212,8 @@ def test_signals_of_an_older_connection_say_nothing():
     assert position_ms(speaking) == 500
 
 
-def test_a_position_is_the_truth():
+def test_a_position_is_the_truth(speaking):
     """The service's position corrects the estimate."""
-    speaking = Speaking()
     speaking.speak(10_000)
     speaking.write()
     speaking.wait(2.0)
@@ -240,9 +223,8 @@ def test_a_position_is_the_truth():
     assert speaking.end().source == "service"
 
 
-def test_a_position_of_nothing_does_not_say_that_it_plays():
+def test_a_position_of_nothing_does_not_say_that_it_plays(speaking):
     """The one before is not ended by it."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.speak(1000)
     speaking.write("first", most=10)
@@ -251,9 +233,8 @@ def test_a_position_of_nothing_does_not_say_that_it_plays():
     assert not speaking.ends
 
 
-def test_the_position_does_not_go_back():
+def test_the_position_does_not_go_back(speaking):
     """Heard audio stays heard, for any later signal."""
-    speaking = Speaking()
     speaking.speak(10_000)
     speaking.write(most=100)
     speaking.wait(2.0)
@@ -263,9 +244,8 @@ def test_the_position_does_not_go_back():
     assert position_ms(speaking) == 2000
 
 
-def test_an_estimate_waits_a_margin_before_the_end():
+def test_an_estimate_waits_a_margin_before_the_end(speaking):
     """The listener hears it a little later than it was written."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
     speaking.wait(1.0 + END_MARGIN_S - 0.01)
@@ -277,9 +257,8 @@ def test_an_estimate_waits_a_margin_before_the_end():
 # One start and one end
 
 
-def test_a_start_is_reported_with_the_first_byte():
+def test_a_start_is_reported_with_the_first_byte(speaking):
     """It does not wait for a signal."""
-    speaking = Speaking()
     speaking.speak(1000, turn=TURN, request_id="tts")
     assert not speaking.starts
     speaking.write(most=1)
@@ -287,9 +266,8 @@ def test_a_start_is_reported_with_the_first_byte():
     assert (start.turn, start.request_id) == (TURN, "tts")
 
 
-def test_without_an_id_of_the_tts_it_is_the_requests():
+def test_without_an_id_of_the_tts_it_is_the_requests(speaking):
     """An end that names another one later does not part them."""
-    speaking = Speaking()
     speaking.speak(1000, end=False)
     speaking.write("request")
     speaking.speech.end(speaking.now, request_id="tts")
@@ -299,18 +277,16 @@ def test_without_an_id_of_the_tts_it_is_the_requests():
     assert speaking.end().request_id == "request"
 
 
-def test_an_id_that_comes_with_the_end_counts_before_the_start():
+def test_an_id_that_comes_with_the_end_counts_before_the_start(speaking):
     """Speech that waits for a session has its TTS's id."""
-    speaking = Speaking()
     speaking.speak(1000, end=False)
     speaking.speech.end(speaking.now, request_id="tts")
     speaking.write("request")
     assert speaking.starts[0].request_id == "tts"
 
 
-def test_an_id_names_no_speech_after_its_request():
+def test_an_id_names_no_speech_after_its_request(speaking):
     """Not even where the TTS names the turn at the end only."""
-    speaking = Speaking()
     speaking.speech.start(speaking.now, request_id="first")
     speaking.speak(1000, turn=TURN, end=False)
     speaking.speech.end(speaking.now, TURN, request_id="first")
@@ -324,9 +300,8 @@ def test_an_id_names_no_speech_after_its_request():
     ]
 
 
-def test_a_flush_ends_audible_speech_as_cut():
+def test_a_flush_ends_audible_speech_as_cut(speaking):
     """And reports how much of it was heard."""
-    speaking = Speaking()
     speaking.speak(5000)
     speaking.write()
     speaking.wait(1.0)
@@ -336,9 +311,8 @@ def test_a_flush_ends_audible_speech_as_cut():
     assert end.total_ms == 5000
 
 
-def test_a_flush_reports_nothing_that_was_never_heard():
+def test_a_flush_reports_nothing_that_was_never_heard(speaking):
     """The second utterance has neither a start nor an end."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.speak(1000)
     speaking.write()
@@ -347,9 +321,8 @@ def test_a_flush_reports_nothing_that_was_never_heard():
     assert len(speaking.starts) == len(speaking.ends) == 1
 
 
-def test_what_was_heard_before_its_start_was_reported_has_both():
+def test_what_was_heard_before_its_start_was_reported_has_both(speaking):
     """A flush just after the first utterance's estimated end."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.speak(1000)
     speaking.write()
@@ -371,9 +344,8 @@ def test_a_loss_without_resumption_ends_it_as_lost():
     assert (end.reason, end.playback_position_ms) == (LOST, 2000)
 
 
-def test_the_stop_ends_it_as_lost():
+def test_the_stop_ends_it_as_lost(speaking):
     """The rest will not be heard."""
-    speaking = Speaking()
     speaking.speak(5000, end=False)
     speaking.write()
     speaking.wait(2.0)
@@ -383,9 +355,8 @@ def test_the_stop_ends_it_as_lost():
     assert len(speaking.summaries) == 1
 
 
-def test_the_stop_after_a_loss_ends_it_as_lost():
+def test_the_stop_after_a_loss_ends_it_as_lost(speaking):
     """Audio to be said again counts as sent: the stop cuts it off."""
-    speaking = Speaking()
     speaking.speak(5000)
     speaking.write()
     speaking.wait(2.0)
@@ -419,9 +390,8 @@ def test_an_utterance_of_which_nothing_was_accepted_is_not_heard():
     assert len(speaking.starts) == len(speaking.ends) == 1
 
 
-def test_audio_that_comes_after_a_flush_is_not_heard():
+def test_audio_that_comes_after_a_flush_is_not_heard(speaking):
     """The rest of a cut utterance is dropped without a report."""
-    speaking = Speaking()
     speaking.speak(1000, end=False, turn=TURN)
     speaking.write()
     speaking.speech.flush(speaking.now)
@@ -431,9 +401,8 @@ def test_audio_that_comes_after_a_flush_is_not_heard():
     assert len(speaking.starts) == len(speaking.ends) == 1
 
 
-def test_what_was_cut_during_its_first_call_is_not_reported():
+def test_what_was_cut_during_its_first_call_is_not_reported(speaking):
     """It was interrupted before a byte of it was heard."""
-    speaking = Speaking()
     speaking.speak(50)
     assert speaking.next()
     speaking.speech.flush(speaking.now)
@@ -444,9 +413,8 @@ def test_what_was_cut_during_its_first_call_is_not_reported():
     assert speaking.summary().sent_ms == 50
 
 
-def test_a_long_utterance_keeps_only_audio_for_a_resumption():
+def test_a_long_utterance_keeps_only_audio_for_a_resumption(speaking):
     """A TTS in real time does not fill the memory."""
-    speaking = Speaking()
     for _ in range(600):
         speaking.speak(100, end=False)
         speaking.write()
@@ -457,9 +425,8 @@ def test_a_long_utterance_keeps_only_audio_for_a_resumption():
 # The service's word
 
 
-def test_a_request_signalled_as_playing_is_audible():
+def test_a_request_signalled_as_playing_is_audible(speaking):
     """Its end was estimated and reported; a flush still interrupts it."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
     speaking.wait(5.0)
@@ -471,9 +438,8 @@ def test_a_request_signalled_as_playing_is_audible():
 
 
 @pytest.mark.parametrize("state", ["ended", "interrupted", "paused"])
-def test_what_is_signalled_as_ended_is_not_audible(state):
+def test_what_is_signalled_as_ended_is_not_audible(state, speaking):
     """A flush a moment later sends no interrupt."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
     speaking.speech.playback("r", "playing", None, "", speaking.now)
@@ -484,9 +450,8 @@ def test_what_is_signalled_as_ended_is_not_audible(state):
     assert speaking.write() == []
 
 
-def test_a_signalled_end_needs_a_smaller_margin():
+def test_a_signalled_end_needs_a_smaller_margin(speaking):
     """The session may be closed soon after it."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
     speaking.wait(1.0)
@@ -496,9 +461,10 @@ def test_a_signalled_end_needs_a_smaller_margin():
 
 
 @pytest.mark.parametrize("after_s", [0.5, 2.9])
-def test_without_signals_a_flush_soon_after_the_end_interrupts(after_s):
+def test_without_signals_a_flush_soon_after_the_end_interrupts(
+    after_s, speaking
+):
     """The service may have begun late: one needless interrupt at most."""
-    speaking = Speaking()
     speaking.speak(5000)
     speaking.write()
     speaking.wait(5.0 + after_s)
@@ -508,9 +474,8 @@ def test_without_signals_a_flush_soon_after_the_end_interrupts(after_s):
     assert speaking.write() == []
 
 
-def test_the_latency_of_playback_is_measured():
+def test_the_latency_of_playback_is_measured(speaking):
     """From the first audio written to the service's word."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
     speaking.wait(0.25)
@@ -519,9 +484,8 @@ def test_the_latency_of_playback_is_measured():
     assert speaking.summary().playback_latency_ms == pytest.approx(250)
 
 
-def test_a_position_tells_the_latency_too():
+def test_a_position_tells_the_latency_too(speaking):
     """By as much as was played then, it began earlier."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
     speaking.wait(0.5)
@@ -530,9 +494,8 @@ def test_a_position_tells_the_latency_too():
     assert speaking.summary().playback_latency_ms == pytest.approx(200)
 
 
-def test_without_signals_no_latency_is_known():
+def test_without_signals_no_latency_is_known(speaking):
     """An estimate is no measurement."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
     speaking.wait(5.0)

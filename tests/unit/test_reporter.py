@@ -38,9 +38,8 @@ async def test_secrets_of_each_connection_are_redacted():
     assert stage.service.secrets == ["token-1", "token-2"]
 
 
-async def test_utterance_is_summarized_once():
+async def test_utterance_is_summarized_once(stage):
     """Each utterance has one metrics message and one log line."""
-    stage = await ready()
     say(stage, 500)
     await stage.clock.advance(10.0)
     [utterance] = stage.outbox.utterances
@@ -52,9 +51,8 @@ async def test_utterance_is_summarized_once():
     assert len(lines) == 1
 
 
-async def test_one_error_and_one_state_per_outage():
+async def test_one_error_and_one_state_per_outage(stage):
     """However many attempts and frames, an outage is reported once."""
-    stage = await ready()
     await stage.clock.advance(STABLE_AFTER_S)
     stage.session.on_failure(LOST)
     stage.service.openings += [REFUSED] * 4
@@ -72,9 +70,8 @@ async def test_one_error_and_one_state_per_outage():
     ]
 
 
-async def test_next_outage_is_reported_again():
+async def test_next_outage_is_reported_again(stage):
     """Each outage has an error of its own."""
-    stage = await ready()
     for number in (2, 3):
         await stage.clock.advance(STABLE_AFTER_S)
         stage.session.on_failure(LOST)
@@ -137,9 +134,8 @@ async def test_overflow_names_the_turn_that_was_refused():
     assert error["metadata"]["turn_id"] == SECOND.id
 
 
-async def test_non_fatal_service_error_is_reported():
+async def test_non_fatal_service_error_is_reported(stage):
     """An error after which the session goes on has no other effect."""
-    stage = await ready()
     stage.session.on_failure(SERVICE_ERROR)
     await stage.clock.advance(1.0)
     [error] = stage.outbox.errors
@@ -149,9 +145,8 @@ async def test_non_fatal_service_error_is_reported():
     assert len(stage.service.sessions) == 1
 
 
-async def test_non_fatal_service_errors_are_limited():
+async def test_non_fatal_service_errors_are_limited(stage):
     """One error per pause is reported, not each of a storm."""
-    stage = await ready()
     for _ in range(int(SERVICE_ERROR_PAUSES_S[0] * 10) - 1):
         stage.session.on_failure(SERVICE_ERROR)
         await stage.clock.advance(0.1)
@@ -162,9 +157,8 @@ async def test_non_fatal_service_errors_are_limited():
     assert len(stage.outbox.errors) == 2
 
 
-async def test_service_errors_that_go_on_are_thinned_out():
+async def test_service_errors_that_go_on_are_thinned_out(stage):
     """After 10 s, a minute, and then every five; anew after a long pause."""
-    stage = await ready()
     reported_at = []
     for at_s in range(0, 1000, 10):
         stage.session.on_failure(SERVICE_ERROR)
@@ -182,9 +176,8 @@ async def test_service_errors_that_go_on_are_thinned_out():
         assert len(stage.outbox.errors) == reported
 
 
-async def test_service_error_before_a_loss_explains_it():
+async def test_service_error_before_a_loss_explains_it(stage):
     """A service error right before a loss is part of the outage's error."""
-    stage = await ready()
     stage.session.on_failure(SERVICE_ERROR)
     stage.session.on_failure(LOST)
     await stage.clock.advance(20.0)
@@ -193,9 +186,8 @@ async def test_service_error_before_a_loss_explains_it():
 
 
 @pytest.mark.parametrize("later_s", [0.0, 5.0])
-async def test_latest_service_error_explains_a_loss(later_s):
+async def test_latest_service_error_explains_a_loss(later_s, stage):
     """Also where another was just reported; an old one is no explanation."""
-    stage = await ready()
     stage.session.on_failure(SERVICE_ERROR)
     await stage.clock.advance(2.0)
     stage.session.on_failure(replace(SERVICE_ERROR, message="node is drained"))
@@ -206,9 +198,8 @@ async def test_latest_service_error_explains_a_loss(later_s):
     assert ("node is drained" in outage["message"]) == (later_s == 0)
 
 
-async def test_summary_comes_when_its_session_has_ended():
+async def test_summary_comes_when_its_session_has_ended(stage):
     """Speech that a loss ends is reported before the next session is there."""
-    stage = await ready()
     say(stage, 5000)
     await settle()
     stage.session.on_failure(LOST)

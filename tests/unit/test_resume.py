@@ -20,9 +20,8 @@ def lost_at(speaking: Speaking, seconds: float) -> None:
 # Resumed audio
 
 
-def test_it_goes_on_where_the_listener_was():
+def test_it_goes_on_where_the_listener_was(speaking):
     """The rest follows, rewound by half a second."""
-    speaking = Speaking()
     audio = speaking.speak(8000)
     lost_at(speaking, 2.0)
     assert audio_of(speaking.write("second")) == audio[1500 * BYTES_PER_MS :]
@@ -37,17 +36,15 @@ def test_without_a_rewind_it_goes_on_at_the_sample():
     assert audio_of(speaking.write("second")) == audio[2000 * BYTES_PER_MS :]
 
 
-def test_the_rewind_does_not_reach_before_the_begin():
+def test_the_rewind_does_not_reach_before_the_begin(speaking):
     """An utterance that has just begun is said from its first byte."""
-    speaking = Speaking()
     audio = speaking.speak(8000)
     lost_at(speaking, 0.2)
     assert audio_of(speaking.write("second")) == audio
 
 
-def test_the_rewind_starts_at_the_position_of_the_service():
+def test_the_rewind_starts_at_the_position_of_the_service(speaking):
     """Truth corrects the estimate before the loss."""
-    speaking = Speaking()
     audio = speaking.speak(8000)
     speaking.write("first")
     speaking.wait(3.0)
@@ -110,17 +107,15 @@ def test_what_has_been_heard_in_full_is_not_said_again():
     assert audio_of(speaking.write("second")) == rest
 
 
-def test_the_rewind_reaches_behind_an_estimated_end():
+def test_the_rewind_reaches_behind_an_estimated_end(speaking):
     """The listener may be a little behind the estimate."""
-    speaking = Speaking()
     audio = speaking.speak(1000)
     lost_at(speaking, 1.1)
     assert audio_of(speaking.write("second")) == audio[600 * BYTES_PER_MS :]
 
 
-def test_an_end_that_the_service_reported_is_not_said_again():
+def test_an_end_that_the_service_reported_is_not_said_again(speaking):
     """It was heard in full, in spite of the estimate."""
-    speaking = Speaking()
     speaking.speak(5000)
     speaking.write("first")
     speaking.wait(1.0)
@@ -130,9 +125,8 @@ def test_an_end_that_the_service_reported_is_not_said_again():
     assert speaking.end().reason == PLAYED
 
 
-def test_nothing_of_a_flushed_turn_is_said_again():
+def test_nothing_of_a_flushed_turn_is_said_again(speaking):
     """A flush before the loss counts after it."""
-    speaking = Speaking()
     speaking.speak(5000, turn=TURN)
     speaking.write("first")
     speaking.speech.flush(speaking.now)
@@ -140,9 +134,8 @@ def test_nothing_of_a_flushed_turn_is_said_again():
     assert speaking.write("second") == []
 
 
-def test_a_request_that_has_to_be_repeated_is_a_whole_one():
+def test_a_request_that_has_to_be_repeated_is_a_whole_one(speaking):
     """The end that was written before is written again."""
-    speaking = Speaking()
     speaking.speak(50)
     lost_at(speaking, 0.01)
     (step,) = speaking.write("second")
@@ -150,9 +143,8 @@ def test_a_request_that_has_to_be_repeated_is_a_whole_one():
     assert step.end
 
 
-def test_an_end_after_all_was_heard_makes_no_request():
+def test_an_end_after_all_was_heard_makes_no_request(speaking):
     """An open utterance that is silent when the connection is lost."""
-    speaking = Speaking()
     speaking.speak(200, end=False)
     lost_at(speaking, 5.0)
     assert not speaking.ends
@@ -186,9 +178,8 @@ def test_a_second_loss_goes_on_from_the_position_heard_since():
     assert audio_of(speaking.write("third")) == audio[5000 * BYTES_PER_MS :]
 
 
-def test_a_second_loss_at_once_does_not_rewind_further():
+def test_a_second_loss_at_once_does_not_rewind_further(speaking):
     """No audio was heard in between."""
-    speaking = Speaking()
     audio = speaking.speak(8000)
     lost_at(speaking, 2.0)
     lost_at(speaking, 0.0)
@@ -226,9 +217,8 @@ def test_a_call_in_flight_keeps_its_place(is_resumed):
     assert audio_of(speaking.write("third")) == audio[100 * BYTES_PER_MS :]
 
 
-def test_a_flush_while_resent_audio_is_in_flight_counts_it_once():
+def test_a_flush_while_resent_audio_is_in_flight_counts_it_once(speaking):
     """It was sent before; only audio never written is flushed."""
-    speaking = Speaking()
     speaking.speak(1000, end=False)
     lost_at(speaking, 0.0)
     speaking.speak(500)
@@ -244,9 +234,8 @@ def test_a_flush_while_resent_audio_is_in_flight_counts_it_once():
 # Reports
 
 
-def test_it_keeps_one_start_one_end_its_id_and_its_turn():
+def test_it_keeps_one_start_one_end_its_id_and_its_turn(speaking):
     """The graph does not notice the loss."""
-    speaking = Speaking()
     speaking.speak(5000, turn=TURN)
     lost_at(speaking, 1.0)
     speaking.write("second")
@@ -258,9 +247,8 @@ def test_it_keeps_one_start_one_end_its_id_and_its_turn():
     assert (end.reason, end.playback_position_ms) == (PLAYED, 5000)
 
 
-def test_what_is_written_twice_is_counted_apart():
+def test_what_is_written_twice_is_counted_apart(speaking):
     """The sum holds the input once."""
-    speaking = Speaking()
     speaking.speak(5000)
     lost_at(speaking, 1.0)
     speaking.write("second")
@@ -273,9 +261,8 @@ def test_what_is_written_twice_is_counted_apart():
 # A flush during the outage
 
 
-def test_a_flush_during_the_outage_drops_it_all():
+def test_a_flush_during_the_outage_drops_it_all(speaking):
     """Written audio stays sent; waiting audio is flushed."""
-    speaking = Speaking()
     speaking.speak(5000)
     speaking.speak(1000)
     speaking.write("first", most=50)
@@ -291,9 +278,8 @@ def test_a_flush_during_the_outage_drops_it_all():
     assert totals.flushed == 1000 * BYTES_PER_MS // 2
 
 
-def test_a_flush_during_the_outage_interrupts_nothing():
+def test_a_flush_during_the_outage_interrupts_nothing(speaking):
     """The next connection has no request to interrupt."""
-    speaking = Speaking()
     speaking.speak(5000, turn=TURN)
     lost_at(speaking, 1.0)
     speaking.speech.flush(speaking.now)
@@ -321,9 +307,8 @@ def test_what_is_stale_is_lost():
     assert speaking.write("second") == []
 
 
-def test_what_was_never_written_does_not_get_stale():
+def test_what_was_never_written_does_not_get_stale(speaking):
     """Only written audio is lost; the rest is said."""
-    speaking = Speaking()
     speaking.speak(1000, end=False)
     lost_at(speaking, 0.0)
     waiting = speaking.speak(1000)
@@ -335,9 +320,8 @@ def test_what_was_never_written_does_not_get_stale():
     assert speaking.end().playback_position_ms == 1000
 
 
-def test_stale_unwritten_audio_does_not_block():
+def test_stale_unwritten_audio_does_not_block(speaking):
     """Its request was never begun: it needs no end, and the next can go."""
-    speaking = Speaking()
     speaking.speak(1000, end=False)
     lost_at(speaking, 0.0)
     assert speaking.next() is not None
@@ -350,9 +334,8 @@ def test_stale_unwritten_audio_does_not_block():
     assert step == Send(audio, True)
 
 
-def test_what_the_voice_could_not_say_gets_stale():
+def test_what_the_voice_could_not_say_gets_stale(speaking):
     """The outage goes on as without an attempt."""
-    speaking = Speaking()
     speaking.speak(5000)
     lost_at(speaking, 1.0)
     say = speaking.speech.next_voice(speaking.now)
@@ -364,9 +347,8 @@ def test_what_the_voice_could_not_say_gets_stale():
 
 
 @pytest.mark.parametrize("by_voice", [False, True])
-def test_nothing_gets_stale_while_it_is_being_said(by_voice):
+def test_nothing_gets_stale_while_it_is_being_said(by_voice, speaking):
     """A slow socket holds the first message of it: the rest follows."""
-    speaking = Speaking()
     speaking.speak(5000)
     lost_at(speaking, 1.0)
     step = (
@@ -386,9 +368,8 @@ def test_nothing_gets_stale_while_it_is_being_said(by_voice):
     assert speaking.speech.totals.lost == 0
 
 
-def test_all_that_was_lost_gets_stale_at_once():
+def test_all_that_was_lost_gets_stale_at_once(speaking):
     """Several utterances are of the same age."""
-    speaking = Speaking()
     speaking.speak(5000)
     speaking.speak(5000)
     lost_at(speaking, 1.0)
@@ -397,9 +378,8 @@ def test_all_that_was_lost_gets_stale_at_once():
     assert len(speaking.starts) == len(speaking.ends) == 1
 
 
-def test_what_goes_on_is_not_stale():
+def test_what_goes_on_is_not_stale(speaking):
     """The outage is over with the first audio that goes out."""
-    speaking = Speaking()
     speaking.speak(5000)
     lost_at(speaking, 1.0)
     speaking.wait(14.0)
@@ -410,9 +390,8 @@ def test_what_goes_on_is_not_stale():
     assert speaking.summary().lost_ms == 0
 
 
-def test_a_second_loss_starts_a_new_outage():
+def test_a_second_loss_starts_a_new_outage(speaking):
     """Its time counts from then on."""
-    speaking = Speaking()
     speaking.speak(5000)
     lost_at(speaking, 0.0)
     speaking.wait(14.0)

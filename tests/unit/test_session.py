@@ -227,6 +227,23 @@ class SessionStage:
         return self._explain(error)
 
 
+@pytest.fixture
+async def stage() -> SessionStage:
+    """A session that is ready."""
+    return await SessionStage().ready()
+
+
+@pytest.fixture
+def service() -> FakeService:
+    return FakeService()
+
+
+@pytest.fixture
+async def session(service: FakeService) -> Session:
+    """A session of `service` that is ready."""
+    return await opened(service)
+
+
 async def failure_by(call: Awaitable[Any]) -> Failure:
     with pytest.raises(SessionError) as caught:
         await call
@@ -340,9 +357,8 @@ async def test_session_is_made_for_its_rate():
     assert (session.began_at, session.ready_at) == (100.0, INF)
 
 
-async def test_open_gets_a_token_first():
+async def test_open_gets_a_token_first(stage):
     """Without `prepare`, opening makes the console call by itself."""
-    stage = await SessionStage().ready()
     assert stage.sdk.calls == ["init", "start"]
     assert stage.preloads == 1
     assert stage.clock.pending() == 0
@@ -410,9 +426,8 @@ async def test_session_token_is_secret_before_it_is_used():
     await settle()
 
 
-async def test_session_that_cannot_be_made_is_lost():
+async def test_session_that_cannot_be_made_is_lost(service):
     """All calls of it are harmless."""
-    service = FakeService()
     service.makings.append(REFUSED)
     session = service.open_session(lambda: None, 24000)
     session.open()
@@ -564,9 +579,10 @@ async def test_refusal_is_known_while_the_sdk_closes(forgets):
     ],
 )
 @pytest.mark.parametrize("step", ["makings", "preparations", "openings"])
-async def test_attempt_that_fails_loses_the_session(step, outcome, message):
+async def test_attempt_that_fails_loses_the_session(
+    step, outcome, message, service
+):
     """For any exception, in each step."""
-    service = FakeService()
     getattr(service, step).append(outcome)
     session = service.open_session(lambda: None, 24000)
     (session.prepare if step == "preparations" else session.open)()
@@ -628,18 +644,16 @@ async def test_an_error_is_explained_by_the_sdk():
 # Calls
 
 
-async def test_audio_is_sent_with_its_end():
+async def test_audio_is_sent_with_its_end(stage):
     """And the request's id is returned."""
-    stage = await SessionStage().ready()
     assert await stage.session.send(b"12", False) == "req-1"
     assert await stage.session.send(b"", True) == "req-1"
     assert await stage.session.interrupt() == "req-1"
     assert stage.sdk.calls[2:] == ["send 2 False", "send 0 True", "interrupt"]
 
 
-async def test_call_that_the_socket_takes_does_not_yield():
+async def test_call_that_the_socket_takes_does_not_yield(stage):
     """A frame leaves in the handler that brings it."""
-    stage = await SessionStage().ready()
     with pytest.raises(StopIteration) as returned:
         stage.session.send(b"12", False).send(None)
     assert returned.value.value == "req-1"
@@ -676,9 +690,8 @@ async def held(service: FakeService, name: str = "send") -> Any:
 
 
 @pytest.mark.parametrize("name", ["send", "interrupt"])
-async def test_call_is_in_progress_while_it_waits(name):
+async def test_call_is_in_progress_while_it_waits(name, service):
     """And is due to be given up as long as it does."""
-    service = FakeService()
     session, call = await held(service, name)
     assert session.is_calling
     assert session.due_at == service.clock.monotonic() + STALL_LIMIT_S
@@ -689,9 +702,8 @@ async def test_call_is_in_progress_while_it_waits(name):
 
 
 @pytest.mark.parametrize("name", ["send", "interrupt"])
-async def test_second_call_is_refused_while_one_waits(name):
+async def test_second_call_is_refused_while_one_waits(name, service):
     """It would go out under the wrong request's id."""
-    service = FakeService()
     session, call = await held(service)
     with pytest.raises(IllegalTransition):
         await (
@@ -704,10 +716,8 @@ async def test_second_call_is_refused_while_one_waits(name):
 
 
 @pytest.mark.parametrize("name", ["send", "interrupt"])
-async def test_call_that_fails_loses_the_session(name):
+async def test_call_that_fails_loses_the_session(name, service, session):
     """And raises the failure."""
-    service = FakeService()
-    session = await opened(service)
     await session.send(b"\0\0", False)
     service.calls.append(LOST)
     with pytest.raises(SessionError):
@@ -718,10 +728,10 @@ async def test_call_that_fails_loses_the_session(name):
 
 
 @pytest.mark.parametrize("ends", ["retire", "close"])
-async def test_no_call_is_made_of_a_session_that_takes_no_audio(ends):
+async def test_no_call_is_made_of_a_session_that_takes_no_audio(
+    ends, service, session
+):
     """No more audio is written."""
-    service = FakeService()
-    session = await opened(service)
     getattr(session, ends)()
     for call in (session.send(b"", True), session.interrupt()):
         with pytest.raises(SessionError):
@@ -733,9 +743,8 @@ async def test_no_call_is_made_of_a_session_that_takes_no_audio(ends):
 
 
 @pytest.mark.parametrize("ends", ["retire", "lose"])
-async def test_end_of_the_last_call_is_reported(ends):
+async def test_end_of_the_last_call_is_reported(ends, service):
     """The driver waits for it before it closes the session."""
-    service = FakeService()
     wakes: list[bool] = []
     session = service.open_session(
         lambda: wakes.append(session.is_calling), 24000
@@ -758,9 +767,8 @@ async def test_end_of_the_last_call_is_reported(ends):
         assert wakes == [False, True, False]
 
 
-async def test_call_that_is_cancelled_loses_the_session():
+async def test_call_that_is_cancelled_loses_the_session(service):
     """The SDK's session is of no use after that."""
-    service = FakeService()
     session, call = await held(service)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -769,9 +777,8 @@ async def test_call_that_is_cancelled_loses_the_session():
     assert service.session.aborts == 1
 
 
-async def test_loss_ends_a_call_that_waits():
+async def test_loss_ends_a_call_that_waits(service):
     """It might wait for long; an idle connection needs no abort."""
-    service = FakeService()
     _, call = await held(service)
     service.session.on_failure(LOST)
     assert service.session.aborts == 1
@@ -783,9 +790,8 @@ async def test_loss_ends_a_call_that_waits():
     assert idle.session.aborts == 0
 
 
-async def test_call_that_ends_well_on_a_lost_session():
+async def test_call_that_ends_well_on_a_lost_session(service):
     """It is unknown how much of it was sent."""
-    service = FakeService()
     _, call = await held(service)
     service.session.release()
     service.session.on_failure(LOST)
@@ -820,10 +826,8 @@ async def test_idle_session_never_stalls():
     assert session.is_ready
 
 
-async def test_silent_service_is_given_up():
+async def test_silent_service_is_given_up(service, session):
     """A ping has found out that it no longer answers."""
-    service = FakeService()
-    session = await opened(service)
     session.give_up(20.0)
     assert session.state is SessionState.LOST
     assert session.loss is not None
@@ -832,10 +836,8 @@ async def test_silent_service_is_given_up():
     assert service.session.aborts == 1
 
 
-async def test_first_loss_is_the_cause():
+async def test_first_loss_is_the_cause(service, session):
     """Later ones are its consequences."""
-    service = FakeService()
-    session = await opened(service)
     first = Failure("the key is wrong", fatal=True)
     service.session.on_failure(first)
     service.session.on_failure(LOST)
@@ -843,10 +845,8 @@ async def test_first_loss_is_the_cause():
     assert session.loss == first
 
 
-async def test_retired_session_notices_its_loss():
+async def test_retired_session_notices_its_loss(service, session):
     """The audio written may still play."""
-    service = FakeService()
-    session = await opened(service)
     session.retire()
     assert (session.state, session.is_ready) == (SessionState.RETIRED, False)
     service.session.on_failure(LOST)
@@ -855,10 +855,8 @@ async def test_retired_session_notices_its_loss():
     assert session.state is SessionState.LOST
 
 
-async def test_driver_is_woken_on_a_turn_of_its_own():
+async def test_driver_is_woken_on_a_turn_of_its_own(service, session):
     """Never from within a call: it would have to expect itself."""
-    service = FakeService()
-    session = await opened(service)
     wakes = session._wake.call_count
     service.session.on_failure(LOST)
     assert session._wake.call_count == wakes
@@ -869,9 +867,8 @@ async def test_driver_is_woken_on_a_turn_of_its_own():
 # Closing
 
 
-async def test_close_of_a_session_is_reported():
+async def test_close_of_a_session_is_reported(stage):
     """It begins at once, and CLOSED is a change."""
-    stage = await SessionStage().ready()
     stage.session.close()
     assert stage.session.state is SessionState.CLOSING
     await settle()
@@ -896,9 +893,8 @@ async def test_close_ends_in_time(within_s):
     assert stage.clock.pending() == 0
 
 
-async def test_close_ends_though_the_sdk_never_does():
+async def test_close_ends_though_the_sdk_never_does(stage):
     """Not even after its connection was dropped."""
-    stage = await SessionStage().ready()
 
     async def close() -> None:
         await asyncio.get_running_loop().create_future()
@@ -922,9 +918,8 @@ async def test_close_can_be_hurried():
     assert stage.clock.pending() == 0
 
 
-async def test_close_is_one_close():
+async def test_close_is_one_close(stage):
     """However often it is asked for."""
-    stage = await SessionStage().ready()
     stage.session.close()
     stage.session.close()
     await settle()
@@ -933,10 +928,9 @@ async def test_close_is_one_close():
     assert stage.sdk.calls.count("close") == 1
 
 
-async def test_close_drops_a_call_that_waits():
+async def test_close_drops_a_call_that_waits(service):
     """There is no close handshake behind a full socket, and no second call
     beside the one that waits."""
-    service = FakeService()
     session, call = await held(service)
     session.close()
     assert service.session.aborts == 1
@@ -948,9 +942,8 @@ async def test_close_drops_a_call_that_waits():
     assert service.clock.pending() == 0
 
 
-async def test_close_waits_for_the_call_that_it_has_dropped():
+async def test_close_waits_for_the_call_that_it_has_dropped(stage):
     """The SDK sees one call after the other, however slow the first."""
-    stage = await SessionStage().ready()
     may_end = asyncio.Event()
 
     async def send_audio(audio: bytes, end: bool) -> str:
@@ -1054,9 +1047,8 @@ async def test_tasks_of_the_background_are_forgotten():
     assert count_of_tasks() == before
 
 
-async def test_abort_drops_the_connection():
+async def test_abort_drops_the_connection(stage):
     """At once; the SDK's report is the loss."""
-    stage = await SessionStage().ready()
     stage.session.abort()
     assert stage.held.transport.aborted.is_set()
     stage.sdk.on_close()
@@ -1253,9 +1245,8 @@ async def test_session_that_cannot_be_pinged():
 # Events
 
 
-async def test_loss_is_reported_once():
+async def test_loss_is_reported_once(stage):
     """The error says more than the close that follows it."""
-    stage = await SessionStage().ready()
     stage.sdk.on_error(ValueError("no connection"))
     stage.sdk.on_close()
     stage.sdk.on_close()
@@ -1268,9 +1259,8 @@ async def test_loss_is_reported_once():
     ("close_code", "code"),
     [(1001, "1001"), (1012, "1012"), (1000, "connectionClosed")],
 )
-async def test_code_of_a_clean_close_is_read(close_code, code):
+async def test_code_of_a_clean_close_is_read(close_code, code, stage):
     """The SDK has discarded the connection by then, and reports no code."""
-    stage = await SessionStage().ready()
     stage.held.close_code = close_code
     await stage.sdk.close()
     assert (stage.loss.code, stage.loss.connection_id) == (code, "conn-1")
@@ -1289,18 +1279,15 @@ async def test_sdk_without_a_connection_to_read():
     assert stage.loss.code == "connectionClosed"
 
 
-async def test_reason_of_a_clean_close_is_read():
+async def test_reason_of_a_clean_close_is_read(stage):
     """The service may say why."""
-    stage = await SessionStage().ready()
     stage.held.close_reason = "going away"
     await stage.sdk.close()
     assert stage.loss.vendor_message == "going away"
 
 
-async def test_service_error_leaves_the_session_ready():
+async def test_service_error_leaves_the_session_ready(service, session):
     """It is an event, and does not hide the loss that follows."""
-    service = FakeService()
-    session = await opened(service)
     service.session.on_failure(SERVICE_ERROR)
     now = service.clock.monotonic()
     assert session.take_events() == [ServiceError(SERVICE_ERROR, now)]
@@ -1312,9 +1299,8 @@ async def test_service_error_leaves_the_session_ready():
     assert session.take_events() == []
 
 
-async def test_playback_is_an_event():
+async def test_playback_is_an_event(stage):
     """A message of a request says that it plays, the last that it ended."""
-    stage = await SessionStage().ready()
     stage.sdk.transport_frames(b"req-1 of conn-1", False)
     await stage.clock.advance(1.0)
     stage.sdk.transport_frames(b"req-1", True)
@@ -1327,19 +1313,17 @@ async def test_playback_is_an_event():
 @pytest.mark.parametrize(
     "data", [b"", b" of conn-1", b"req-1 of conn-0", b"\xff\xff", None]
 )
-async def test_playback_of_no_request_is_dropped(data):
+async def test_playback_of_no_request_is_dropped(data, stage):
     """A signal that cannot be read, or is an older connection's, changes
     nothing."""
-    stage = await SessionStage().ready()
     stage.sdk.transport_frames(data, True)
     assert stage.take_events() == []
     assert stage.session.is_ready
 
 
-async def test_playback_state_is_an_event():
+async def test_playback_state_is_an_event(stage):
     """How much was played is never negative, the service's words are short
     and printable."""
-    stage = await SessionStage().ready()
     for event in (
         PlaybackState("paused", 1200, "req-1"),
         PlaybackState("ended", -1, "req\n" + 200 * "1"),
@@ -1364,9 +1348,8 @@ async def test_playback_state_is_an_event():
         None,
     ],
 )
-async def test_playback_state_that_says_nothing_is_dropped(event):
+async def test_playback_state_that_says_nothing_is_dropped(event, stage):
     """It cannot be read, or is none that is known."""
-    stage = await SessionStage().ready()
     stage.sdk.on_playback_state(event)
     assert stage.take_events() == []
     assert stage.session.is_ready

@@ -35,9 +35,8 @@ async def asleep() -> AvatarStage:
     return stage
 
 
-async def test_service_that_ends_an_idle_session_is_no_outage():
+async def test_service_that_ends_an_idle_session_is_no_outage(stage):
     """The avatar is asleep: no error, and no attempt."""
-    stage = await ready()
     await stage.lose(IDLE)
     await stage.clock.advance(1000.0)
     assert stage.outbox.states == ["connecting", "ready", "asleep"]
@@ -139,9 +138,8 @@ async def test_end_of_speech_and_flush_do_not_wake_it(what):
     assert stage.avatar.state == "asleep"
 
 
-async def test_a_stale_frame_does_not_wake_it():
+async def test_a_stale_frame_does_not_wake_it(stage):
     """Its turn goes on behind its flush."""
-    stage = await ready()
     stage.speak(pcm(20), FIRST)
     await settle()
     stage.flush()
@@ -157,9 +155,8 @@ async def test_a_stale_frame_does_not_wake_it():
     assert stage.avatar.state == "ready"
 
 
-async def test_it_sleeps_again_and_wakes_again():
+async def test_it_sleeps_again_and_wakes_again(stage):
     """Every time there is nothing to say, and something."""
-    stage = await ready()
     for number in (2, 3, 4):
         await stage.lose(IDLE)
         assert stage.avatar.state == "asleep"
@@ -170,9 +167,8 @@ async def test_it_sleeps_again_and_wakes_again():
         assert stage.avatar.state == "ready"
 
 
-async def test_speech_that_waits_keeps_it_awake():
+async def test_speech_that_waits_keeps_it_awake(stage):
     """A session that ends while audio waits is replaced at once."""
-    stage = await ready()
     stage.service.calls.append("hold")
     stage.speak(pcm(20), FIRST)
     audio = pcm(20)
@@ -185,9 +181,8 @@ async def test_speech_that_waits_keeps_it_awake():
     assert stage.outbox.errors == []
 
 
-async def test_service_that_calls_speech_idle_is_not_hammered():
+async def test_service_that_calls_speech_idle_is_not_hammered(stage):
     """Attempts back off as after any other failure."""
-    stage = await ready()
     stage.service.openings += [IDLE] * 6
     await stage.lose(IDLE)
     stage.speak(pcm(20), FIRST)

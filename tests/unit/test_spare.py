@@ -34,16 +34,19 @@ class Made:
         return self.spare.renewal_due_at(since, RATE_HZ)
 
 
-async def test_spare_is_prepared_and_not_opened():
+@pytest.fixture
+def made() -> Made:
+    return Made()
+
+
+async def test_spare_is_prepared_and_not_opened(made):
     """It costs a call of the console, and no connection."""
-    made = Made()
     await made.make()
     assert made.service.events == [(1, "prepare")]
 
 
-async def test_spare_is_used_once():
+async def test_spare_is_used_once(made):
     """After it there is none."""
-    made = Made()
     session = await made.make()
     assert made.spare.take(RATE_HZ) is session
     assert made.spare.take(RATE_HZ) is None
@@ -52,9 +55,8 @@ async def test_spare_is_used_once():
     assert session.has_token
 
 
-async def test_next_spare_is_due_at_the_end_of_its_age():
+async def test_next_spare_is_due_at_the_end_of_its_age(made):
     """Also if the one before was taken."""
-    made = Made()
     assert made.spare.due_at <= made.clock.monotonic()
     await made.make()
     assert made.spare.due_at == 100.0 + MAX_AGE_S
@@ -62,9 +64,8 @@ async def test_next_spare_is_due_at_the_end_of_its_age():
     assert made.spare.due_at == 100.0 + MAX_AGE_S
 
 
-async def test_new_spare_replaces_the_old_one():
+async def test_new_spare_replaces_the_old_one(made):
     """Which is closed; the new one is used."""
-    made = Made()
     first = await made.make()
     await made.clock.advance(MAX_AGE_S)
     second = await made.make()
@@ -72,9 +73,8 @@ async def test_new_spare_replaces_the_old_one():
     assert made.spare.take(RATE_HZ) is second
 
 
-async def test_spare_that_is_too_old_is_discarded():
+async def test_spare_that_is_too_old_is_discarded(made):
     """Too little of its lifetime is left."""
-    made = Made()
     session = await made.make()
     await made.clock.advance(MAX_AGE_S)
     assert not made.spare.has_token_since(0.0, RATE_HZ)
@@ -83,9 +83,8 @@ async def test_spare_that_is_too_old_is_discarded():
     assert session.state is SessionState.CLOSED
 
 
-async def test_spare_of_another_rate_is_discarded():
+async def test_spare_of_another_rate_is_discarded(made):
     """A session takes one rate."""
-    made = Made()
     session = await made.make()
     assert not made.spare.has_token_since(0.0, 16000)
     assert made.spare.take(16000) is None
@@ -93,9 +92,8 @@ async def test_spare_of_another_rate_is_discarded():
     assert session.state is SessionState.CLOSED
 
 
-async def test_refused_spare_is_discarded():
+async def test_refused_spare_is_discarded(made):
     """The attempt takes the long way."""
-    made = Made()
     made.service.preparations.append(REFUSED)
     session = await made.make()
     assert not made.spare.has_token_since(0.0, RATE_HZ)
@@ -104,9 +102,8 @@ async def test_refused_spare_is_discarded():
     assert session.state is SessionState.CLOSED
 
 
-async def test_spare_that_is_not_prepared_yet_is_discarded():
+async def test_spare_that_is_not_prepared_yet_is_discarded(made):
     """Its console may be slow; the call is cancelled."""
-    made = Made()
     made.service.preparations.append("hold")
     await made.make()
     assert not made.spare.has_token_since(0.0, RATE_HZ)
@@ -124,9 +121,8 @@ async def test_spares_can_be_switched_off():
     assert spare.take(RATE_HZ) is None
 
 
-async def test_questions_change_nothing():
+async def test_questions_change_nothing(made):
     """However often they are asked."""
-    made = Made()
     session = await made.make()
     for _ in range(3):
         assert made.spare.has_token_since(100.0, RATE_HZ)
@@ -141,19 +137,17 @@ async def test_questions_change_nothing():
 # For a renewal
 
 
-async def test_spare_for_a_renewal_is_a_newer_one():
+async def test_spare_for_a_renewal_is_a_newer_one(made):
     """An older one has used up some of the lifetime that a renewal is for;
     it may still serve after a loss."""
-    made = Made()
     session = await made.make()
     assert made.due_for_renewal_at(120.0) == 120.0
     assert made.spare.take(RATE_HZ, since=120.0) is None
     assert made.spare.take(RATE_HZ) is session
 
 
-async def test_spare_for_a_renewal_is_made_once():
+async def test_spare_for_a_renewal_is_made_once(made):
     """While it gets its token, and when it has it, none is due."""
-    made = Made()
     made.service.preparations.append("hold")
     session = await made.make()
     assert made.due_for_renewal_at(100.0) == INF
@@ -163,24 +157,21 @@ async def test_spare_for_a_renewal_is_made_once():
     assert made.spare.take(RATE_HZ, since=100.0) is session
 
 
-async def test_spare_for_a_renewal_is_tried_again():
+async def test_spare_for_a_renewal_is_tried_again(made):
     """Until one has got its token the session lasts."""
-    made = Made()
     made.service.preparations.append(REFUSED)
     await made.make()
     assert made.due_for_renewal_at(100.0) == 100.0 + SPARE_RETRY_S
 
 
-async def test_spare_for_a_renewal_has_the_sessions_rate():
+async def test_spare_for_a_renewal_has_the_sessions_rate(made):
     """One of another rate is no use; the next follows."""
-    made = Made()
     await made.make()
     assert made.spare.renewal_due_at(100.0, 16000) == 100.0 + SPARE_RETRY_S
 
 
-async def test_renewal_is_followed_by_another_spare():
+async def test_renewal_is_followed_by_another_spare(made):
     """The one that it used up is no reason to be without."""
-    made = Made()
     await made.make()
     assert made.spare.take(RATE_HZ, since=100.0) is not None
     assert made.spare.due_at <= made.clock.monotonic()
@@ -198,9 +189,8 @@ async def test_close_without_a_spare_is_done():
 
 
 @pytest.mark.parametrize("is_discarded", [False, True])
-async def test_close_ends_within_the_budget(is_discarded):
+async def test_close_ends_within_the_budget(is_discarded, made):
     """A stop hands its budget down, also to one that is being closed."""
-    made = Made()
     session = await made.make()
     made.service.close_hangs = True
     if is_discarded:

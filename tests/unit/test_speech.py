@@ -27,18 +27,16 @@ TIMEOUT_S = Limits().end_timeout_s
 # Rule 1: order, and whole samples
 
 
-def test_order_is_kept():
+def test_order_is_kept(speech):
     """Frames leave in the order in which they came."""
-    speech = make()
     frames = [pcm(10), pcm(250), pcm(1), pcm(20)]
     for frame in frames:
         speech.frame(frame, 0.0)
     assert audio_of(write(speech)) == b"".join(frames)
 
 
-def test_utterances_keep_their_order():
+def test_utterances_keep_their_order(speech):
     """A second utterance waits for the end of the first."""
-    speech = make()
     first, second = pcm(30), pcm(30)
     speech.frame(first, 0.0)
     speech.end(0.0)
@@ -47,9 +45,8 @@ def test_utterances_keep_their_order():
     assert write(speech) == [Send(first, True), Send(second, True)]
 
 
-def test_odd_byte_waits_for_the_next_frame():
+def test_odd_byte_waits_for_the_next_frame(speech):
     """A sample that is split between two frames is put together again."""
-    speech = make()
     audio = pcm(10)
     speech.frame(audio[:101], 0.0)
     assert audio_of(write(speech)) == audio[:100]
@@ -58,9 +55,8 @@ def test_odd_byte_waits_for_the_next_frame():
     assert speech.totals.sent == len(audio) // 2
 
 
-def test_odd_frames_go_on_and_on():
+def test_odd_frames_go_on_and_on(speech):
     """Frames of odd lengths in a row lose and repeat no byte."""
-    speech = make()
     audio = pcm(100)
     for start in range(0, len(audio), 75):
         speech.frame(audio[start : start + 75], 0.0)
@@ -68,9 +64,8 @@ def test_odd_frames_go_on_and_on():
 
 
 @pytest.mark.parametrize("cut", ["flush", "close", "give_up"])
-def test_a_sample_that_is_cut_in_half_counts(cut):
+def test_a_sample_that_is_cut_in_half_counts(cut, speech):
     """Its other half comes when no output takes it any more."""
-    speech = make()
     audio = pcm(10)
     speech.frame(audio[:101], 0.0, FIRST)
     getattr(speech, cut)(0.0)
@@ -79,18 +74,16 @@ def test_a_sample_that_is_cut_in_half_counts(cut):
     check_sum(speech)
 
 
-def test_frames_of_one_byte_make_samples():
+def test_frames_of_one_byte_make_samples(speech):
     """Two frames of half a sample each are one sample."""
-    speech = make()
     speech.frame(b"\x01", 0.0)
     assert speech.next(0.0) is None
     speech.frame(b"\x02", 0.0)
     assert audio_of(write(speech)) == b"\x01\x02"
 
 
-def test_odd_byte_does_not_reach_the_next_utterance():
+def test_odd_byte_does_not_reach_the_next_utterance(speech):
     """The half of a sample that an utterance ends on is discarded."""
-    speech = make()
     first, second = pcm(10), pcm(10)
     speech.frame(first + b"\xff", 0.0)
     speech.end(0.0)
@@ -98,9 +91,8 @@ def test_odd_byte_does_not_reach_the_next_utterance():
     assert audio_of(write(speech)) == first + second
 
 
-def test_odd_byte_does_not_survive_a_flush():
+def test_odd_byte_does_not_survive_a_flush(speech):
     """The half of a sample that was flushed does not shift later audio."""
-    speech = make()
     speech.frame(pcm(10) + b"\xff", 0.0, FIRST)
     speech.flush(0.0)
     audio = pcm(10)
@@ -109,9 +101,8 @@ def test_odd_byte_does_not_survive_a_flush():
 
 
 @pytest.mark.parametrize("turn", [None, FIRST])
-def test_odd_byte_survives_a_timeout(turn):
+def test_odd_byte_survives_a_timeout(turn, speech):
     """The rest of a turn that paused in the middle of a sample is no noise."""
-    speech = make()
     audio = pcm(10)
     speech.frame(audio[:101], 0.0, turn)
     sent = write(speech)
@@ -125,9 +116,8 @@ def test_odd_byte_survives_a_timeout(turn):
 @pytest.mark.parametrize(
     "between", ["start", "end", "flush", "turn", "rate", "time"]
 )
-def test_odd_byte_of_a_timeout_does_not_reach_other_speech(between):
+def test_odd_byte_of_a_timeout_does_not_reach_other_speech(between, speech):
     """Later audio is another utterance, with samples of its own."""
-    speech = make()
     speech.frame(pcm(10) + b"\xff", 0.0, FIRST)
     write(speech)
     now = 2 * TIMEOUT_S
@@ -146,9 +136,8 @@ def test_odd_byte_of_a_timeout_does_not_reach_other_speech(between):
     assert audio_of(write(speech)) == audio
 
 
-def test_odd_byte_of_a_timeout_is_used_once():
+def test_odd_byte_of_a_timeout_is_used_once(speech):
     """The turn may be interrupted by another and go on again."""
-    speech = make()
     audio = pcm(30)
     speech.frame(audio[:101], 0.0, FIRST)
     speech.tick(TIMEOUT_S)
@@ -159,9 +148,8 @@ def test_odd_byte_of_a_timeout_is_used_once():
     assert audio_of(write(speech)) == audio
 
 
-def test_half_a_sample_is_no_speech():
+def test_half_a_sample_is_no_speech(speech):
     """An utterance of a single byte is neither sent nor summarized."""
-    speech = make()
     speech.frame(b"\x01", 0.0)
     speech.end(0.0)
     assert write(speech) == []
@@ -169,18 +157,16 @@ def test_half_a_sample_is_no_speech():
     assert speech.is_idle(0.0)
 
 
-def test_empty_frame_opens_nothing():
+def test_empty_frame_opens_nothing(speech):
     """A frame without audio is no speech."""
-    speech = make()
     speech.frame(b"", 0.0)
     speech.end(0.0)
     assert write(speech) == []
     assert speech.is_idle(0.0)
 
 
-def test_no_step_is_handed_out_twice():
+def test_no_step_is_handed_out_twice(speech):
     """A second step before the first is settled is a mistake."""
-    speech = make()
     speech.frame(pcm(10), 0.0)
     speech.next(0.0)
     with pytest.raises(AssertionError):
@@ -190,9 +176,8 @@ def test_no_step_is_handed_out_twice():
 # Rule 2: the end of speech
 
 
-def test_end_goes_with_the_last_audio():
+def test_end_goes_with_the_last_audio(speech):
     """An end that comes before its audio left takes no message of its own."""
-    speech = make()
     audio = pcm(150)
     speech.frame(audio, 0.0)
     speech.end(0.0)
@@ -200,9 +185,8 @@ def test_end_goes_with_the_last_audio():
     assert write(speech) == [Send(audio[:cut], False), Send(audio[cut:], True)]
 
 
-def test_late_end_closes_the_request():
+def test_late_end_closes_the_request(speech):
     """An end that comes after its audio left is sent alone."""
-    speech = make()
     audio = pcm(20)
     speech.frame(audio, 0.0)
     assert write(speech) == [Send(audio, False)]
@@ -210,9 +194,8 @@ def test_late_end_closes_the_request():
     assert write(speech) == [Send(b"", True)]
 
 
-def test_end_while_the_last_audio_is_being_written():
+def test_end_while_the_last_audio_is_being_written(speech):
     """An end that comes during the call is sent after it."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     speech.next(0.0)
     speech.end(0.0)
@@ -220,9 +203,8 @@ def test_end_while_the_last_audio_is_being_written():
     assert write(speech) == [Send(b"", True)]
 
 
-def test_second_end_counts_not():
+def test_second_end_counts_not(speech):
     """tts_audio_end and finalize for one utterance end it once."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     speech.end(0.0)
     speech.end(0.0)
@@ -232,9 +214,8 @@ def test_second_end_counts_not():
 
 
 @pytest.mark.parametrize("cut", [False, True])
-def test_end_with_nothing_open_does_nothing(cut):
+def test_end_with_nothing_open_does_nothing(cut, speech):
     """The end of a request that had no audio makes no request."""
-    speech = make()
     speech.end(0.0, FIRST, cut)
     assert write(speech) == []
     assert speech.take_events() == []
@@ -257,9 +238,8 @@ def test_end_of_a_refused_utterance_makes_no_request():
 # Rule 3: an end with reason 2
 
 
-def test_cut_of_an_open_utterance_acts_as_a_flush():
+def test_cut_of_an_open_utterance_acts_as_a_flush(speech):
     """The rest of a cut utterance is dropped and it is interrupted."""
-    speech = make()
     sent = pcm(100)
     speech.frame(sent, 0.0, FIRST)
     speech.next(0.0)
@@ -270,9 +250,8 @@ def test_cut_of_an_open_utterance_acts_as_a_flush():
     assert speech.totals.flushed == 300 * BYTES_PER_MS // 2
 
 
-def test_cut_without_an_open_utterance_leaves_playing_audio():
+def test_cut_without_an_open_utterance_leaves_playing_audio(speech):
     """Reason 2 after the utterance's end sends no interrupt."""
-    speech = make()
     audio = pcm(500)
     speech.frame(audio, 0.0, FIRST)
     speech.end(0.0, FIRST)
@@ -282,9 +261,8 @@ def test_cut_without_an_open_utterance_leaves_playing_audio():
     assert interrupts_of(steps) == 0
 
 
-def test_cut_before_its_flush_makes_one_interrupt():
+def test_cut_before_its_flush_makes_one_interrupt(speech):
     """A flush that follows the reason 2 of its own speech has no effect."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     write(speech)
     speech.end(0.0, cut=True)
@@ -294,9 +272,8 @@ def test_cut_before_its_flush_makes_one_interrupt():
     assert write(speech) == []
 
 
-def test_cut_after_its_flush_leaves_the_next_answer():
+def test_cut_after_its_flush_leaves_the_next_answer(speech):
     """The reason 2 of a flushed turn does not touch the next one."""
-    speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
@@ -307,9 +284,8 @@ def test_cut_after_its_flush_leaves_the_next_answer():
     assert write(speech) == [Interrupt(), Send(audio, True)]
 
 
-def test_cut_after_its_flush_ends_the_wait_for_stale_audio():
+def test_cut_after_its_flush_ends_the_wait_for_stale_audio(speech):
     """Without ids, audio behind the reason 2 is the next answer."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     speech.flush(0.0)
     speech.frame(pcm(20), 0.1)
@@ -319,9 +295,8 @@ def test_cut_after_its_flush_ends_the_wait_for_stale_audio():
     assert audio_of(write(speech)) == audio
 
 
-def test_after_a_cut_audio_without_turn_is_new():
+def test_after_a_cut_audio_without_turn_is_new(speech):
     """Speech that was cut is over: nothing of it can come late."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     speech.end(0.0, cut=True)
     audio = pcm(20)
@@ -332,9 +307,8 @@ def test_after_a_cut_audio_without_turn_is_new():
 # Rule 7: messages
 
 
-def test_large_frame_is_cut():
+def test_large_frame_is_cut(speech):
     """No message holds more than 100 ms of a longer frame."""
-    speech = make()
     audio = pcm(250)
     speech.frame(audio, 0.0)
     cut = MESSAGE_MS * BYTES_PER_MS
@@ -345,9 +319,8 @@ def test_large_frame_is_cut():
     ]
 
 
-def test_small_frames_that_wait_are_joined():
+def test_small_frames_that_wait_are_joined(speech):
     """A backlog of small frames leaves in messages of 100 ms."""
-    speech = make()
     frames = [pcm(30) for _ in range(10)]
     for frame in frames:
         speech.frame(frame, 0.0)
@@ -356,18 +329,16 @@ def test_small_frames_that_wait_are_joined():
     assert audio_of(steps) == b"".join(frames)
 
 
-def test_frame_leaves_at_once():
+def test_frame_leaves_at_once(speech):
     """With nothing waiting a frame is a message as it is."""
-    speech = make()
     for _ in range(3):
         frame = pcm(10)
         speech.frame(frame, 0.0)
         assert write(speech) == [Send(frame, False)]
 
 
-def test_single_frame_is_not_copied():
+def test_single_frame_is_not_copied(speech):
     """The usual message is the frame itself."""
-    speech = make()
     frame = pcm(10)
     speech.frame(frame, 0.0)
     step = speech.next(0.0)
@@ -422,9 +393,8 @@ def test_empty_frame_is_no_new_audio():
     assert speech.due_at == 1.5
 
 
-def test_end_that_comes_after_the_timeout_counts_not():
+def test_end_that_comes_after_the_timeout_counts_not(speech):
     """A late end of an utterance that has timed out is not sent."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     speech.tick(1.5)
     assert ends_of(write(speech)) == 1
@@ -432,9 +402,8 @@ def test_end_that_comes_after_the_timeout_counts_not():
     assert write(speech) == []
 
 
-def test_frame_of_another_turn_opens_its_own():
+def test_frame_of_another_turn_opens_its_own(speech):
     """A turn that begins ends the one before."""
-    speech = make()
     first, second = pcm(20), pcm(20)
     speech.frame(first, 0.0, FIRST)
     speech.frame(second, 0.0, SECOND)
@@ -442,18 +411,16 @@ def test_frame_of_another_turn_opens_its_own():
     assert write(speech) == [Send(first, True), Send(second, True)]
 
 
-def test_frame_without_turn_belongs_to_the_open_one():
+def test_frame_without_turn_belongs_to_the_open_one(speech):
     """Audio whose turn is not known continues the current utterance."""
-    speech = make()
     first, second = pcm(20), pcm(20)
     speech.frame(first, 0.0, FIRST)
     speech.frame(second, 0.0)
     assert write(speech) == [Send(first + second, False)]
 
 
-def test_turn_that_is_known_later_is_the_utterances():
+def test_turn_that_is_known_later_is_the_utterances(speech):
     """An utterance that began without a turn takes the first one."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
@@ -462,9 +429,8 @@ def test_turn_that_is_known_later_is_the_utterances():
     assert write(speech) == [Interrupt()]
 
 
-def test_late_end_of_an_older_turn_leaves_the_open_one():
+def test_late_end_of_an_older_turn_leaves_the_open_one(speech):
     """The end of a turn that is over does not cut the next short."""
-    speech = make()
     first, second, third = pcm(20), pcm(20), pcm(20)
     speech.frame(first, 0.0, FIRST)
     speech.frame(second, 0.0, SECOND)

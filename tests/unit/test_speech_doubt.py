@@ -19,9 +19,8 @@ def in_doubt(proved_s: float, silent_s: float) -> tuple[Speaking, bytes]:
     return speaking, audio
 
 
-def test_pings_go_on_while_anything_is_to_be_played():
+def test_pings_go_on_while_anything_is_to_be_played(speaking):
     """And not when all of it has been heard, or nothing was said."""
-    speaking = Speaking()
     assert not speaking.speech.is_playing_out(speaking.now)
     speaking.speak(5000)
     speaking.write()
@@ -31,9 +30,8 @@ def test_pings_go_on_while_anything_is_to_be_played():
     assert not speaking.speech.is_playing_out(speaking.now)
 
 
-def test_pings_do_not_go_on_while_an_open_utterance_is_silent():
+def test_pings_do_not_go_on_while_an_open_utterance_is_silent(speaking):
     """Nothing of it is still to be heard."""
-    speaking = Speaking()
     speaking.speak(1000, end=False)
     speaking.write()
     speaking.wait(5.0)
@@ -121,9 +119,10 @@ def test_a_signal_of_the_service_ends_a_doubt():
 
 
 @pytest.mark.parametrize("flushed", ["before", "after"])
-def test_what_has_not_arrived_when_the_connection_is_lost_is_not_heard(flushed):
+def test_what_has_not_arrived_when_the_connection_is_lost_is_not_heard(
+    flushed, speaking
+):
     """Not even for the time that a round trip takes."""
-    speaking = Speaking()
     speaking.speak(5000)
     speech = speaking.speech
     while speech.next(speaking.now) is not None:
@@ -139,9 +138,8 @@ def test_what_has_not_arrived_when_the_connection_is_lost_is_not_heard(flushed):
         assert speaking.end().playback_position_ms <= 338
 
 
-def test_what_has_not_arrived_plays_from_a_late_answer_on():
+def test_what_has_not_arrived_plays_from_a_late_answer_on(speaking):
     """Unless arrived audio is still playing then."""
-    speaking = Speaking()
     speaking.speak(1000, end=False)
     speaking.write()
     speaking.speak(9000)

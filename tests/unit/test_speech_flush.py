@@ -32,17 +32,15 @@ from speech_steps import (
 # Rule 4: flush
 
 
-def test_flush_with_nothing_sends_nothing():
+def test_flush_with_nothing_sends_nothing(speech):
     """A flush without speech is not seen on the wire, nor reported."""
-    speech = make()
     speech.flush(0.0)
     assert write(speech) == []
     assert speech.take_events() == []
 
 
-def test_flush_of_waiting_speech_sends_no_interrupt():
+def test_flush_of_waiting_speech_sends_no_interrupt(speech):
     """Audio never sent is dropped without an interrupt."""
-    speech = make()
     speech.frame(pcm(500), 0.0)
     speech.flush(0.0)
     assert write(speech) == []
@@ -50,9 +48,8 @@ def test_flush_of_waiting_speech_sends_no_interrupt():
     assert speech.is_idle(0.0)
 
 
-def test_flush_of_a_message_in_flight_interrupts_it():
+def test_flush_of_a_message_in_flight_interrupts_it(speech):
     """Audio that the writer is just sending will have to be interrupted."""
-    speech = make()
     speech.frame(pcm(300), 0.0)
     speech.next(0.0)
     speech.flush(0.0)
@@ -61,9 +58,8 @@ def test_flush_of_a_message_in_flight_interrupts_it():
     assert speech.totals.sent == MESSAGE_MS * BYTES_PER_MS // 2
 
 
-def test_flush_of_a_message_in_flight_that_is_lost():
+def test_flush_of_a_message_in_flight_that_is_lost(speech):
     """A flushed message that did not reach the wire is not sent again."""
-    speech = make()
     speech.frame(pcm(300), 0.0)
     speech.next(0.0)
     speech.flush(0.0)
@@ -75,9 +71,8 @@ def test_flush_of_a_message_in_flight_that_is_lost():
     assert (summary.sent_ms, summary.flushed_ms) == (0, 300)
 
 
-def test_flush_of_an_open_request_interrupts_it():
+def test_flush_of_an_open_request_interrupts_it(speech):
     """Audio sent and not ended is interrupted."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     write(speech)
     speech.flush(30.0)
@@ -92,9 +87,8 @@ def test_flush_of_an_open_request_interrupts_it():
         pytest.param(1.0 + PLAYBACK_MARGIN_S, 0, id="long over"),
     ],
 )
-def test_flush_of_an_ended_utterance(at, interrupts):
+def test_flush_of_an_ended_utterance(at, interrupts, speech):
     """An ended utterance is interrupted as long as it can be heard."""
-    speech = make()
     speech.frame(pcm(1000), 0.0)
     speech.end(0.0)
     write(speech)
@@ -102,9 +96,8 @@ def test_flush_of_an_ended_utterance(at, interrupts):
     assert interrupts_of(write(speech, at)) == interrupts
 
 
-def test_utterances_play_one_after_the_other():
+def test_utterances_play_one_after_the_other(speech):
     """Audio sent faster than it plays can be heard for all its length."""
-    speech = make()
     for _ in range(5):
         speech.frame(pcm(1000), 0.0)
         speech.end(0.0)
@@ -114,9 +107,8 @@ def test_utterances_play_one_after_the_other():
     assert write(speech, 4.9) == [Interrupt()]
 
 
-def test_many_flushes_are_one():
+def test_many_flushes_are_one(speech):
     """Twenty flushes before the interrupt is out make one of it."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     write(speech)
     for _ in range(20):
@@ -127,9 +119,8 @@ def test_many_flushes_are_one():
     assert write(speech) == []
 
 
-def test_flush_during_the_interrupt_adds_none():
+def test_flush_during_the_interrupt_adds_none(speech):
     """A flush while the interrupt is being written is that interrupt's."""
-    speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
@@ -141,9 +132,8 @@ def test_flush_during_the_interrupt_adds_none():
     assert speech.totals.flushed == 40 * BYTES_PER_MS // 2
 
 
-def test_next_answer_goes_behind_the_interrupt():
+def test_next_answer_goes_behind_the_interrupt(speech):
     """Speech after a flush waits for the interrupt."""
-    speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
@@ -152,9 +142,8 @@ def test_next_answer_goes_behind_the_interrupt():
     assert write(speech) == [Interrupt(), Send(audio, False)]
 
 
-def test_flush_of_the_next_answer_interrupts_again():
+def test_flush_of_the_next_answer_interrupts_again(speech):
     """An interrupt that is out does not serve for later audio."""
-    speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
@@ -164,9 +153,8 @@ def test_flush_of_the_next_answer_interrupts_again():
     assert write(speech) == [Interrupt()]
 
 
-def test_flush_drops_every_utterance_that_waits():
+def test_flush_drops_every_utterance_that_waits(speech):
     """All of the queue goes, not only its first utterance."""
-    speech = make()
     for turn in (FIRST, SECOND, THIRD):
         speech.frame(pcm(100), 0.0, turn)
         speech.end(0.0, turn)
@@ -179,9 +167,8 @@ def test_flush_drops_every_utterance_that_waits():
 # Rule 5: stale audio
 
 
-def test_late_frames_of_a_flushed_turn_are_dropped():
+def test_late_frames_of_a_flushed_turn_are_dropped(speech):
     """Frames with the flushed turn's id do not speak for a long time."""
-    speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
@@ -192,9 +179,8 @@ def test_late_frames_of_a_flushed_turn_are_dropped():
     assert speech.totals.flushed == 40 * BYTES_PER_MS // 2
 
 
-def test_late_frames_between_those_of_the_next_turn():
+def test_late_frames_between_those_of_the_next_turn(speech):
     """The next answer loses no audio to the stale frames in between."""
-    speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     speech.flush(0.0)
     frames = [pcm(20) for _ in range(3)]
@@ -206,9 +192,8 @@ def test_late_frames_between_those_of_the_next_turn():
     assert write(speech) == [Send(b"".join(frames), True)]
 
 
-def test_late_frames_of_a_turn_that_had_ended_are_dropped():
+def test_late_frames_of_a_turn_that_had_ended_are_dropped(speech):
     """A turn's next sentence is stale when the one before is interrupted."""
-    speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     speech.end(0.0, FIRST)
     write(speech)
@@ -217,9 +202,8 @@ def test_late_frames_of_a_turn_that_had_ended_are_dropped():
     assert write(speech, 0.3) == [Interrupt()]
 
 
-def test_late_frames_of_a_turn_that_may_have_ended():
+def test_late_frames_of_a_turn_that_may_have_ended(speech):
     """Speech interrupted at the very end is a flushed turn like any."""
-    speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     speech.end(0.0, FIRST)
     write(speech)
@@ -229,9 +213,8 @@ def test_late_frames_of_a_turn_that_may_have_ended():
     assert write(speech, 1.1) == [Interrupt()]
 
 
-def test_late_frames_of_all_flushed_turns_are_dropped():
+def test_late_frames_of_all_flushed_turns_are_dropped(speech):
     """Every turn that waited is stale, not only the one that was heard."""
-    speech = make()
     for turn in (FIRST, SECOND):
         speech.frame(pcm(20), 0.0, turn)
         speech.end(0.0, turn)
@@ -243,9 +226,8 @@ def test_late_frames_of_all_flushed_turns_are_dropped():
     assert audio_of(write(speech)) == audio
 
 
-def test_turns_of_another_session_are_others():
+def test_turns_of_another_session_are_others(speech):
     """The same turn id of another session is not stale."""
-    speech = make()
     speech.frame(pcm(20), 0.0, Turn("one", 1))
     speech.flush(0.0)
     audio = pcm(20)
@@ -253,9 +235,8 @@ def test_turns_of_another_session_are_others():
     assert audio_of(write(speech)) == audio
 
 
-def test_flush_after_a_lost_connection_means_the_turn_too():
+def test_flush_after_a_lost_connection_means_the_turn_too(speech):
     """The avatar froze in the midst of a turn: its next sentence is stale."""
-    speech = make()
     speech.frame(pcm(2000), 0.0, FIRST)
     speech.end(0.0, FIRST)
     write(speech)
@@ -265,9 +246,8 @@ def test_flush_after_a_lost_connection_means_the_turn_too():
     assert write(speech, 1.5) == []
 
 
-def test_turn_that_speaks_on_long_after_its_flush_is_reported():
+def test_turn_that_speaks_on_long_after_its_flush_is_reported(speech):
     """Once, and not when frames only trail behind; then it is spoken."""
-    speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     speech.flush(0.0)
     speech.take_events()
@@ -285,10 +265,9 @@ def test_turn_that_speaks_on_long_after_its_flush_is_reported():
     assert audio_of(write(speech, 300.0)) == audio
 
 
-def test_flushed_turns_are_forgotten_in_the_end():
+def test_flushed_turns_are_forgotten_in_the_end(speech):
     """Sessions that all count their turns from 1 do not pile up; a turn that
     is flushed again is kept again."""
-    speech = make()
     speech.start(0.0, Turn("again", 1))  # each flush means it, too
     for number in range(64):
         speech.frame(pcm(20), 0.0, Turn(f"session {number}", 1))
@@ -302,9 +281,8 @@ def test_flushed_turns_are_forgotten_in_the_end():
 
 
 @pytest.mark.parametrize("until", ["start", "end", "cut", "limit"])
-def test_without_ids_audio_is_stale_until_something_tells(until):
+def test_without_ids_audio_is_stale_until_something_tells(until, speech):
     """Frames without ids after a flush are dropped until the first sign."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     write(speech)
     speech.flush(0.0)
@@ -322,9 +300,8 @@ def test_without_ids_audio_is_stale_until_something_tells(until):
     assert write(speech, now) == [Interrupt(), Send(audio, False)]
 
 
-def test_start_of_the_flushed_turn_is_no_sign():
+def test_start_of_the_flushed_turn_is_no_sign(speech):
     """A late start of the flushed turn does not let its audio speak."""
-    speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     speech.flush(0.0)
     speech.start(0.0, FIRST)
@@ -332,9 +309,8 @@ def test_start_of_the_flushed_turn_is_no_sign():
     assert write(speech) == []
 
 
-def test_without_ids_nothing_is_stale_after_an_ended_utterance():
+def test_without_ids_nothing_is_stale_after_an_ended_utterance(speech):
     """When the flushed utterance had ended, the next frame is new."""
-    speech = make()
     speech.frame(pcm(500), 0.0)
     speech.end(0.0)
     write(speech)
@@ -344,9 +320,8 @@ def test_without_ids_nothing_is_stale_after_an_ended_utterance():
     assert write(speech, 0.1) == [Interrupt(), Send(audio, False)]
 
 
-def test_repeated_flushes_do_not_prolong_the_wait():
+def test_repeated_flushes_do_not_prolong_the_wait(speech):
     """A flush without speech leaves the limit as it was."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     speech.flush(0.0)
     speech.flush(0.9)
@@ -355,18 +330,16 @@ def test_repeated_flushes_do_not_prolong_the_wait():
     assert audio_of(write(speech, STALE_LIMIT_S)) == audio
 
 
-def test_flush_before_the_connection_makes_audio_stale_too():
+def test_flush_before_the_connection_makes_audio_stale_too(speech):
     """Speech never sent can have late frames as well."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     speech.flush(0.0)
     speech.frame(pcm(20), 0.1)
     assert write(speech) == []
 
 
-def test_next_answer_without_any_id_loses_nothing():
+def test_next_answer_without_any_id_loses_nothing(speech):
     """Start, frames, end: all of the next answer is spoken."""
-    speech = make()
     speech.frame(pcm(100), 0.0)
     write(speech)
     speech.flush(0.1)
@@ -384,9 +357,8 @@ def test_next_answer_without_any_id_loses_nothing():
 # Audio under way when the user barges in
 
 
-def test_a_request_that_has_begun_is_flushed_before_its_first_frame():
+def test_a_request_that_has_begun_is_flushed_before_its_first_frame(speech):
     """tts_audio_start names the turn; a late end of another changes nothing."""
-    speech = make()
     speech.start(0.0, SECOND)
     speech.end(0.1, FIRST)
     speech.flush(0.2)
@@ -396,9 +368,8 @@ def test_a_request_that_has_begun_is_flushed_before_its_first_frame():
     assert len(write(speech, 0.4)) == 1
 
 
-def test_a_turn_is_flushed_between_two_of_its_sentences():
+def test_a_turn_is_flushed_between_two_of_its_sentences(speech):
     """The sentence has been heard, but its turn goes on: not after a flush."""
-    speech = make()
     speech.frame(pcm(100), 0.0, FIRST)
     speech.end(0.0, FIRST)
     write(speech)
@@ -408,9 +379,8 @@ def test_a_turn_is_flushed_between_two_of_its_sentences():
     assert write(speech, 4.5) == []
 
 
-def test_a_turn_long_over_is_not_flushed():
+def test_a_turn_long_over_is_not_flushed(speech):
     """A flush in silence has no effect."""
-    speech = make()
     speech.frame(pcm(100), 0.0, FIRST)
     speech.end(0.0, FIRST)
     write(speech)
@@ -422,9 +392,8 @@ def test_a_turn_long_over_is_not_flushed():
 @pytest.mark.parametrize(
     ("begun", "ended"), [(Turn(None, 1), FIRST), (FIRST, Turn(None, 1))]
 )
-def test_a_request_has_ended_with_or_without_its_session(begun, ended):
+def test_a_request_has_ended_with_or_without_its_session(begun, ended, speech):
     """A flush in silence does not concern its turn any more."""
-    speech = make()
     speech.start(0.0, begun)
     speech.frame(pcm(100), 0.0, FIRST)
     speech.end(0.0, ended)
@@ -434,9 +403,8 @@ def test_a_request_has_ended_with_or_without_its_session(begun, ended):
     assert len(write(speech, 61.0)) == 1
 
 
-def test_the_late_end_of_another_session_ends_no_request():
+def test_the_late_end_of_another_session_ends_no_request(speech):
     """Its ids may be the same: each session counts its turns from one."""
-    speech = make()
     speech.start(0.0, FIRST, "tts-request-1")
     late = FIRST._replace(session="before")
     speech.end(0.0, late, request_id="tts-request-1")
@@ -448,9 +416,10 @@ def test_the_late_end_of_another_session_ends_no_request():
 @pytest.mark.parametrize(
     ("flushed", "late"), [(Turn(None, 1), FIRST), (FIRST, Turn(None, 1))]
 )
-def test_a_late_frame_is_stale_with_or_without_its_session(flushed, late):
+def test_a_late_frame_is_stale_with_or_without_its_session(
+    flushed, late, speech
+):
     """Some messages of a turn name the session, others do not."""
-    speech = make()
     speech.frame(pcm(100), 0.0, flushed)
     write(speech)
     speech.flush(0.1)
@@ -573,10 +542,9 @@ def test_a_late_end_of_an_older_request_does_not_end_a_fence():
     ("gap_s", "is_spoken"), [(STALE_PAUSE_S + 0.05, True), (0.2, False)]
 )
 def test_a_pause_ends_the_fence_of_frames_without_turn_or_request(
-    gap_s, is_spoken
+    gap_s, is_spoken, speech
 ):
     """A speech-to-speech model answers quickly, and announces nothing."""
-    speech = make()
     speech.frame(pcm(300), 0.0)
     write(speech)
     speech.flush(0.1)
@@ -599,9 +567,8 @@ def test_a_pause_in_a_request_ends_no_fence():
 
 
 @pytest.mark.parametrize("announced", [False, True])
-def test_what_timed_out_has_not_ended_for_a_flush(announced):
+def test_what_timed_out_has_not_ended_for_a_flush(announced, speech):
     """The rest trails in behind a flush in the pause, without turn ids."""
-    speech = make()
     if announced:
         speech.start(0.0)
     speech.frame(pcm(1000), 0.0)
@@ -620,9 +587,8 @@ def test_what_timed_out_has_not_ended_for_a_flush(announced):
 
 
 @pytest.mark.parametrize("cut", [True, False])
-def test_an_end_of_another_request_does_not_touch_the_open_one(cut):
+def test_an_end_of_another_request_does_not_touch_the_open_one(cut, speech):
     """It came late; its metadata may name no turn."""
-    speech = make()
     speech.start(0.0, SECOND, NEW_ID)
     first = pcm(1000)
     speech.frame(first, 0.0, SECOND)
@@ -635,9 +601,8 @@ def test_an_end_of_another_request_does_not_touch_the_open_one(cut):
     assert ends_of(steps) == 1
 
 
-def test_a_request_that_the_tts_replaces_does_not_condemn_its_turn():
+def test_a_request_that_the_tts_replaces_does_not_condemn_its_turn(speech):
     """The reason 2 comes without a barge-in, and the next with one turn."""
-    speech = make()
     speech.start(0.0, FIRST, CUT_ID)
     speech.frame(pcm(500), 0.0, FIRST)
     write(speech)
@@ -648,9 +613,8 @@ def test_a_request_that_the_tts_replaces_does_not_condemn_its_turn():
     assert audio_of(steps) == audio
 
 
-def test_a_start_of_another_request_ends_the_open_one():
+def test_a_start_of_another_request_ends_the_open_one(speech):
     """Its own end never comes: the next is no part of it."""
-    speech = make()
     speech.start(0.0, FIRST, CUT_ID)
     speech.frame(pcm(100), 0.0, FIRST)
     speech.start(0.5, FIRST, NEW_ID)
@@ -661,9 +625,8 @@ def test_a_start_of_another_request_ends_the_open_one():
     assert [one.request_id for one in summaries_of(speech)] == [CUT_ID, NEW_ID]
 
 
-def test_a_repeated_start_of_the_open_request_does_not_end_it():
+def test_a_repeated_start_of_the_open_request_does_not_end_it(speech):
     """One request is one utterance."""
-    speech = make()
     speech.start(0.0, FIRST, CUT_ID)
     speech.frame(pcm(100), 0.0, FIRST)
     speech.start(0.1, FIRST, CUT_ID)

@@ -43,9 +43,8 @@ def ahead() -> Speaking:
 @pytest.mark.parametrize(
     ("pace", "most"), [(1.0, 100.0), (1.3, 100.0), (5.0, 12.0), (20.0, 12.0)]
 )
-def test_speech_is_the_same_to_the_byte_in_fewer_messages(pace, most):
+def test_speech_is_the_same_to_the_byte_in_fewer_messages(pace, most, speaking):
     """At the pace of speech nothing is joined, at others after a second."""
-    speaking = Speaking()
     audio, steps = deliver(speaking, 10_000, pace)
     speaking.speech.end(speaking.now, TURN)
     steps += speaking.write()
@@ -62,9 +61,8 @@ def test_speech_is_the_same_to_the_byte_in_fewer_messages(pace, most):
 
 
 @pytest.mark.parametrize("pace", [1.0, 5.0, 20.0])
-def test_the_first_second_of_a_request_does_not_wait(pace):
+def test_the_first_second_of_a_request_does_not_wait(pace, speaking):
     """Each frame of it is a message."""
-    speaking = Speaking()
     _, steps = deliver(speaking, int(JOIN_AHEAD_S * 1000), pace)
     assert len(steps) == JOIN_AHEAD_S * 1000 / FRAME_MS
 
@@ -133,9 +131,8 @@ def test_what_is_resumed_does_not_wait_before_it_has_its_second():
     assert speaking.speech.totals.waiting == 0
 
 
-def test_nothing_waits_in_doubt():
+def test_nothing_waits_in_doubt(speaking):
     """It is unknown how much the service has."""
-    speaking = Speaking()
     speaking.speak(1500, end=False, turn=TURN)
     speaking.write()
     speaking.speech.doubt()
@@ -155,9 +152,10 @@ def test_a_stop_counts_waiting_audio():
 @pytest.mark.parametrize(
     ("signal_ms", "waits"), [(None, True), (100.0, True), (2000.0, False)]
 )
-def test_the_playout_clock_says_how_far_the_service_is_ahead(signal_ms, waits):
+def test_the_playout_clock_says_how_far_the_service_is_ahead(
+    signal_ms, waits, speaking
+):
     """As the service corrects it."""
-    speaking = Speaking()
     speaking.speak(2500, end=False, turn=TURN)
     speaking.write()
     speaking.wait(1.0)

@@ -21,17 +21,15 @@ def deliver(speaking: Speaking, ms: int, pace: float, turn=None) -> bytes:
 
 
 @pytest.mark.parametrize("pace", [0.5, 1.0, 5.0, 20.0])
-def test_the_pace_of_the_tts_is_measured(pace):
+def test_the_pace_of_the_tts_is_measured(pace, speaking):
     """In seconds of audio a second."""
-    speaking = Speaking()
     deliver(speaking, 2000, pace)
     speaking.wait(10.0)
     assert speaking.summary().delivery_pace == pytest.approx(pace, rel=0.01)
 
 
-def test_what_comes_at_once_has_no_pace():
+def test_what_comes_at_once_has_no_pace(speaking):
     """A single frame, or several in one moment."""
-    speaking = Speaking()
     speaking.speak(1000, end=False)
     speaking.speak(1000)
     speaking.write()
@@ -40,9 +38,8 @@ def test_what_comes_at_once_has_no_pace():
     assert speaking.reports(SlowDelivery) == []
 
 
-def test_a_slow_tts_is_reported_once_an_episode():
+def test_a_slow_tts_is_reported_once_an_episode(speaking):
     """Until an utterance is faster again; a short one says nothing."""
-    speaking = Speaking()
     reported = []
     for pace, ms in [(1, 2000), (0.9, 2000), (1, 500), (5, 2000), (1, 2000)]:
         deliver(speaking, ms, pace)
@@ -64,9 +61,8 @@ def test_a_pause_in_a_request_does_not_make_its_tts_slow():
 
 
 @pytest.mark.parametrize("request_id", ["", "tts"])
-def test_a_summary_names_the_request_of_the_tts(request_id):
+def test_a_summary_names_the_request_of_the_tts(request_id, speaking):
     """As the metrics of the TTS do; the service's is another."""
-    speaking = Speaking()
     speaking.speak(100, request_id=request_id)
     speaking.write("r")
     speaking.wait(5.0)
@@ -74,9 +70,8 @@ def test_a_summary_names_the_request_of_the_tts(request_id):
     assert (summary.request_id, summary.req_id) == (request_id, "r")
 
 
-def test_a_summary_names_a_request_that_its_end_names():
+def test_a_summary_names_a_request_that_its_end_names(speaking):
     """Though its start and end are reported under the service's."""
-    speaking = Speaking()
     speaking.speak(100, end=False)
     speaking.write("r")
     speaking.speech.end(speaking.now, request_id="tts")
@@ -158,9 +153,8 @@ def test_what_is_resumed_needs_no_prebuffer():
 # The stop
 
 
-def test_what_waits_at_a_stop_has_a_reason_of_its_own():
+def test_what_waits_at_a_stop_has_a_reason_of_its_own(speaking):
     """It was not refused for want of room; nor is later audio."""
-    speaking = Speaking()
     speaking.speak(1000, end=False)
     speaking.write("r", most=5)
     speaking.speech.close(speaking.now)
@@ -173,9 +167,8 @@ def test_what_waits_at_a_stop_has_a_reason_of_its_own():
     speaking.check_sum()
 
 
-def test_what_a_failed_avatar_cannot_say_is_refused():
+def test_what_a_failed_avatar_cannot_say_is_refused(speaking):
     """There is no voice, either."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.speech.give_up(speaking.now)
     speaking.speech.frame(pcm(100), speaking.now)

@@ -47,9 +47,10 @@ def cut(speaking: Speaking, req_id: str, played_ms, reason="preempted"):
 
 @pytest.mark.parametrize("count", [2, 5])
 @pytest.mark.parametrize("reason", ["preempted", "explicit", ""])
-def test_what_a_newer_request_cut_is_said_again_in_order(count, reason):
+def test_what_a_newer_request_cut_is_said_again_in_order(
+    count, reason, speaking
+):
     """All sentences are heard whole; each has one start and one end."""
-    speaking = Speaking()
     audio = sentences(speaking, count)
     write_each(speaking)
     speaking.wait(0.3)
@@ -142,9 +143,8 @@ def test_a_cut_is_admitted_where_nothing_is_said_again(options, reported_s):
     speaking.check_sum()
 
 
-def test_a_cut_of_played_speech_is_an_end():
+def test_a_cut_of_played_speech_is_an_end(speaking):
     """No audio is left to be said again."""
-    speaking = Speaking()
     sentences(speaking, 1)
     write_each(speaking)
     speaking.wait(1.9)
@@ -154,9 +154,8 @@ def test_a_cut_of_played_speech_is_an_end():
     assert speaking.reports(Preempted) == []
 
 
-def test_our_own_interrupt_is_no_cut():
+def test_our_own_interrupt_is_no_cut(speaking):
     """The service confirms it, before or after the call has returned."""
-    speaking = Speaking()
     sentences(speaking, 1)
     write_each(speaking)
     speaking.wait(0.3)
@@ -171,9 +170,8 @@ def test_our_own_interrupt_is_no_cut():
     speaking.check_sum()
 
 
-def test_a_cut_of_the_open_request_begins_another():
+def test_a_cut_of_the_open_request_begins_another(speaking):
     """The SDK would go on with a request that is gone."""
-    speaking = Speaking()
     audio = speaking.speak(2000, end=False)
     speaking.write("r")
     speaking.wait(0.5)
@@ -205,9 +203,8 @@ def test_a_cut_during_a_call_counts_behind_it(arrives):
     speaking.check_sum()
 
 
-def test_a_cut_without_a_position_is_estimated():
+def test_a_cut_without_a_position_is_estimated(speaking):
     """By the playout clock."""
-    speaking = Speaking()
     audio = sentences(speaking, 1)
     write_each(speaking)
     speaking.wait(0.3)
@@ -216,9 +213,8 @@ def test_a_cut_without_a_position_is_estimated():
     assert audio_of(steps) == audio[0][300 * BYTES_PER_MS :]
 
 
-def test_a_service_that_cuts_again_and_again_is_not_fed_for_ever():
+def test_a_service_that_cuts_again_and_again_is_not_fed_for_ever(speaking):
     """Audio that it never plays is lost in the end."""
-    speaking = Speaking()
     sentences(speaking, 1)
     for _ in range(10):
         for steps in write_each(speaking):
@@ -230,9 +226,8 @@ def test_a_service_that_cuts_again_and_again_is_not_fed_for_ever():
     speaking.check_sum()
 
 
-def test_a_flush_behind_a_cut_drops_the_rest():
+def test_a_flush_behind_a_cut_drops_the_rest(speaking):
     """No audio of a flushed turn is said again."""
-    speaking = Speaking()
     sentences(speaking, 3)
     write_each(speaking)
     speaking.wait(0.3)

@@ -262,9 +262,8 @@ def test_every_sample_is_accounted_for():
     assert totals.waiting == 0
 
 
-def test_stale_halves_of_samples_add_up():
+def test_stale_halves_of_samples_add_up(speech):
     """Odd frames that come too late are counted to the sample."""
-    speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     speech.flush(0.0)
     for _ in range(4):
@@ -273,9 +272,8 @@ def test_stale_halves_of_samples_add_up():
     assert speech.totals.flushed == 20 * BYTES_PER_MS // 2 + 202
 
 
-def test_close_drops_all_and_takes_no_more():
+def test_close_drops_all_and_takes_no_more(speech):
     """Without an avatar to come, speech is dropped and counted."""
-    speech = make()
     speech.frame(pcm(100), 0.0)
     speech.close(0.0)
     speech.frame(pcm(50), 0.0)
@@ -289,9 +287,8 @@ def test_close_drops_all_and_takes_no_more():
     assert overflows_of(speech) == []
 
 
-def test_close_summarizes_dropped_audio():
+def test_close_summarizes_dropped_audio(speech):
     """Waiting and playing audio is summarized, and only once."""
-    speech = make()
     speech.frame(pcm(100), 0.0)
     speech.end(0.0)
     write(speech)
@@ -307,9 +304,8 @@ def test_close_summarizes_dropped_audio():
 # A connection that is lost
 
 
-def test_unwritten_message_goes_first_on_the_next_connection():
+def test_unwritten_message_goes_first_on_the_next_connection(speech):
     """Audio that did not reach the wire is sent, in order and once."""
-    speech = make()
     audio = pcm(350)
     speech.frame(audio, 0.0)
     speech.end(0.0)
@@ -323,9 +319,8 @@ def test_unwritten_message_goes_first_on_the_next_connection():
     assert ends_of(steps) == 1
 
 
-def test_unwritten_message_keeps_its_place_before_new_frames():
+def test_unwritten_message_keeps_its_place_before_new_frames(speech):
     """Frames that came during the call go behind the returned audio."""
-    speech = make()
     frames = [pcm(20), pcm(20), pcm(20)]
     speech.frame(frames[0], 0.0)
     speech.next(0.0)
@@ -336,9 +331,8 @@ def test_unwritten_message_keeps_its_place_before_new_frames():
     assert write(speech) == [Send(b"".join(frames), False)]
 
 
-def test_unwritten_end_makes_no_request_of_its_own():
+def test_unwritten_end_makes_no_request_of_its_own(speech):
     """An end whose audio went with the old connection is discarded."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     write(speech)
     speech.end(0.0)
@@ -349,9 +343,8 @@ def test_unwritten_end_makes_no_request_of_its_own():
     assert len(summaries_of(speech)) == 1
 
 
-def test_end_after_the_loss_makes_no_request_of_its_own():
+def test_end_after_the_loss_makes_no_request_of_its_own(speech):
     """An utterance that was all written ends without a word."""
-    speech = make()
     speech.frame(pcm(20), 0.0)
     write(speech)
     speech.connection_lost(0.0)
@@ -361,9 +354,8 @@ def test_end_after_the_loss_makes_no_request_of_its_own():
     assert summary.lost_ms == 20
 
 
-def test_written_audio_is_not_repeated_without_resumption():
+def test_written_audio_is_not_repeated_without_resumption(speech):
     """A whole utterance that was written is lost with its connection."""
-    speech = make()
     speech.frame(pcm(500), 0.0)
     speech.end(0.0)
     write(speech)
@@ -373,9 +365,8 @@ def test_written_audio_is_not_repeated_without_resumption():
     assert (summary.lost_ms, summary.interrupted) == (500, False)
 
 
-def test_nothing_is_interrupted_on_a_new_connection():
+def test_nothing_is_interrupted_on_a_new_connection(speech):
     """Audio on a lost connection needs no interrupt."""
-    speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
@@ -387,9 +378,8 @@ def test_nothing_is_interrupted_on_a_new_connection():
     assert write(speech) == []
 
 
-def test_interrupt_that_is_lost_is_not_repeated():
+def test_interrupt_that_is_lost_is_not_repeated(speech):
     """An interrupt dies with the connection that it was for."""
-    speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
@@ -401,9 +391,8 @@ def test_interrupt_that_is_lost_is_not_repeated():
     assert write(speech) == [Send(audio, False)]
 
 
-def test_flushed_turn_is_stale_on_a_new_connection_too():
+def test_flushed_turn_is_stale_on_a_new_connection_too(speech):
     """A flush is remembered beyond the connection."""
-    speech = make()
     speech.frame(pcm(20), 0.0, FIRST)
     speech.flush(0.0)
     speech.connection_lost(0.0)
@@ -414,9 +403,8 @@ def test_flushed_turn_is_stale_on_a_new_connection_too():
 # Summaries
 
 
-def test_summary_comes_when_it_has_been_heard():
+def test_summary_comes_when_it_has_been_heard(speech):
     """An utterance is summarized when its audio has been played."""
-    speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     speech.end(0.0, FIRST)
     write(speech, 0.25, "request-7", "connection-7")
@@ -439,9 +427,8 @@ def test_summary_comes_when_it_has_been_heard():
     ]
 
 
-def test_summary_of_a_flushed_utterance():
+def test_summary_of_a_flushed_utterance(speech):
     """The audio sent and the audio dropped add up to the audio received."""
-    speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     speech.next(0.0)
     written(speech, 0.0)
@@ -452,9 +439,8 @@ def test_summary_of_a_flushed_utterance():
     assert (summary.flushed_ms, summary.refused_ms) == (400, 0)
 
 
-def test_summary_of_a_message_in_flight_waits_for_it():
+def test_summary_of_a_message_in_flight_waits_for_it(speech):
     """A flushed utterance is summarized once its last message is settled."""
-    speech = make()
     speech.frame(pcm(500), 0.0, FIRST)
     speech.next(0.0)
     speech.flush(0.0)
@@ -479,9 +465,8 @@ def test_summary_of_a_refused_utterance():
     assert (summary.refused_ms, summary.dropped_ms) == (150, 150)
 
 
-def test_summary_of_speech_never_sent():
+def test_summary_of_speech_never_sent(speech):
     """An utterance that was flushed while it waited has no delay."""
-    speech = make()
     speech.frame(pcm(50), 0.0)
     speech.flush(0.0)
     [summary] = summaries_of(speech)
@@ -489,9 +474,8 @@ def test_summary_of_speech_never_sent():
     assert (summary.sent_ms, summary.flushed_ms) == (0, 50)
 
 
-def test_summary_of_an_utterance_over_two_connections():
+def test_summary_of_an_utterance_over_two_connections(speech):
     """An utterance that a loss has split is summarized once, in whole."""
-    speech = make()
     speech.frame(pcm(300), 0.0)
     speech.end(0.0)
     speech.next(0.0)
@@ -506,9 +490,8 @@ def test_summary_of_an_utterance_over_two_connections():
     assert (summary.sent_ms, summary.lost_ms) == (200, 100)
 
 
-def test_quiet_is_when_nothing_is_said_waits_or_plays():
+def test_quiet_is_when_nothing_is_said_waits_or_plays(speech):
     """Every stage of an utterance is not quiet, its end in sound too."""
-    speech = make()
     assert speech.is_idle(0.0)
     speech.frame(pcm(500), 0.0)
     assert not speech.is_idle(0.0)
@@ -520,10 +503,9 @@ def test_quiet_is_when_nothing_is_said_waits_or_plays():
     assert speech.is_idle(5.0 + PLAYBACK_MARGIN_S + 0.5)
 
 
-def test_what_can_still_be_heard_is_not_idle():
+def test_what_can_still_be_heard_is_not_idle(speech):
     """An avatar that may still be heard is not idle: a session closed now
     would swallow the end of the sentence."""
-    speech = make()
     speech.frame(pcm(1000), 0.0)
     speech.end(0.0)
     write(speech)
@@ -534,9 +516,8 @@ def test_what_can_still_be_heard_is_not_idle():
 @pytest.mark.parametrize(
     "turn", [FIRST, None], ids=["with a turn", "without a turn"]
 )
-def test_turn_is_that_of_the_current_speech(turn: Optional[Turn]):
+def test_turn_is_that_of_the_current_speech(turn: Optional[Turn], speech):
     """Reports can name the turn of the speech that they are about."""
-    speech = make()
     assert speech.turn is None
     speech.frame(pcm(20), 0.0, turn)
     assert speech.turn == turn
@@ -545,9 +526,8 @@ def test_turn_is_that_of_the_current_speech(turn: Optional[Turn]):
     assert speech.turn == turn
 
 
-def test_repr_shows_state_and_counts():
+def test_repr_shows_state_and_counts(speech):
     """The representation shows the waiting audio and the totals."""
-    speech = make()
     speech.frame(pcm(500), 0.0)
     assert "1 utterance" in repr(speech)
     assert "0.50 s waiting" in repr(speech)

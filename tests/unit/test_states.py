@@ -49,15 +49,13 @@ def statuses(stage: AvatarStage) -> list[tuple[str, str, str]]:
 # avatar_state
 
 
-async def test_first_session_is_connected():
+async def test_first_session_is_connected(stage):
     """From start to ready."""
-    stage = await ready()
     assert states(stage) == [("connecting", "start"), ("ready", "connected")]
 
 
-async def test_session_after_an_outage_is_recovered():
+async def test_session_after_an_outage_is_recovered(stage):
     """The state before names the failure's code."""
-    stage = await ready()
     await stage.lose(LOST)
     await stage.clock.advance(1.0)
     assert states(stage)[2:] == [
@@ -66,9 +64,8 @@ async def test_session_after_an_outage_is_recovered():
     ]
 
 
-async def test_loss_without_a_code_is_lost():
+async def test_loss_without_a_code_is_lost(stage):
     """A state always has a reason."""
-    stage = await ready()
     await stage.lose(replace(LOST, code=""))
     assert states(stage)[-1] == ("recovering", "lost")
 
@@ -123,9 +120,8 @@ async def test_session_after_a_renewal_and_a_loss_is_recovered():
     assert states(stage)[-1] == ("ready", "recovered")
 
 
-async def test_session_after_sleep_is_connected():
+async def test_session_after_sleep_is_connected(stage):
     """Waking is neither a renewal nor a recovery."""
-    stage = await ready()
     await stage.lose(IDLE)
     await stage.clock.advance(1.0)
     stage.connect()
@@ -138,24 +134,21 @@ async def test_session_after_sleep_is_connected():
 
 
 @pytest.mark.parametrize(("code", "reason"), [("4001", "4001"), ("", "failed")])
-async def test_failure_for_good_names_its_code(code, reason):
+async def test_failure_for_good_names_its_code(code, reason, stage):
     """And is the last state, also after a stop."""
-    stage = await ready()
     await stage.lose(replace(BAD_KEY, code=code))
     await stage.stopped("failed")
     assert states(stage)[-1] == ("failed", reason)
 
 
-async def test_state_names_its_connection():
+async def test_state_names_its_connection(stage):
     """None while there is no session."""
-    stage = await ready()
     ids = [p["connection_id"] for p in stage.outbox.payloads("avatar_state")]
     assert ids == ["", "connection-1"]
 
 
-async def test_states_are_logged():
+async def test_states_are_logged(stage):
     """One line each, with the reason and the connection."""
-    stage = await ready()
     await stage.stopped()
     assert stage.outbox.lines == [
         ("info", "connecting (start)"),
@@ -180,9 +173,8 @@ async def test_repr_shows_the_state():
 # connection_status_changed
 
 
-async def test_status_follows_a_connection():
+async def test_status_follows_a_connection(stage):
     """From the attempt to the close, each change once."""
-    stage = await ready()
     await stage.stopped()
     assert statuses(stage) == [
         ("disconnected", "connecting", ""),
@@ -209,17 +201,15 @@ async def test_status_follows_each_attempt():
     ]
 
 
-async def test_status_of_a_loss_does_not_wait_for_the_close():
+async def test_status_of_a_loss_does_not_wait_for_the_close(stage):
     """The connection is of no use from the loss on."""
-    stage = await ready()
     stage.service.closing = "hold"
     await stage.lose(LOST)
     assert statuses(stage)[-1] == ("connected", "disconnected", "lost")
 
 
-async def test_status_of_a_loss_has_the_words_of_the_service():
+async def test_status_of_a_loss_has_the_words_of_the_service(stage):
     """With a code that is not 0."""
-    stage = await ready()
     await stage.lose(CLOSED)
     payload = stage.outbox.payloads("connection_status_changed")[-1]
     assert payload == {
@@ -239,9 +229,8 @@ async def test_status_of_a_loss_has_the_words_of_the_service():
     }
 
 
-async def test_status_of_a_failure_for_good_says_so():
+async def test_status_of_a_failure_for_good_says_so(stage):
     """Once, with the fatal code and the service's words."""
-    stage = await ready()
     await stage.lose(replace(CLOSED, code="4001", fatal=True))
     await stage.clock.advance(10.0)
     assert statuses(stage)[2:] == [("connected", "disconnected", "failed")]
@@ -304,9 +293,8 @@ async def test_connect_delay_is_that_of_the_attempt():
 
 
 @pytest.mark.parametrize("how", ["loss", "stop"])
-async def test_duration_of_a_connection_is_reported_at_its_end(how):
+async def test_duration_of_a_connection_is_reported_at_its_end(how, stage):
     """From when it was ready, however it ends."""
-    stage = await ready()
     await stage.clock.advance(12.5)
     if how == "loss":
         await stage.lose(LOST)
@@ -332,9 +320,8 @@ async def test_attempt_that_fails_has_no_duration():
 # Playback
 
 
-async def test_begin_and_end_of_playout_are_reported():
+async def test_begin_and_end_of_playout_are_reported(stage):
     """With the TTS's request and the turn."""
-    stage = await ready()
     stage.speech_starts(FIRST, "tts-1")
     stage.speak(pcm(500), FIRST)
     stage.speech_ends(FIRST, request_id="tts-1")
@@ -355,9 +342,8 @@ async def test_begin_and_end_of_playout_are_reported():
     ]
 
 
-async def test_service_says_when_playout_ends():
+async def test_service_says_when_playout_ends(stage):
     """Its signal counts, and ends the utterance at once."""
-    stage = await ready()
     say(stage, 500)
     await settle()
     session = stage.session
@@ -371,9 +357,8 @@ async def test_service_says_when_playout_ends():
     assert len(stage.outbox.utterances) == 1
 
 
-async def test_service_says_how_much_was_played():
+async def test_service_says_how_much_was_played(stage):
     """A flush then cuts where the listener was."""
-    stage = await ready()
     say(stage, 5000)
     await stage.clock.advance(1.0)
     stage.session.play("request-1.0", "playing", 400.0)
@@ -384,9 +369,8 @@ async def test_service_says_how_much_was_played():
     assert end["source"] == "service"
 
 
-async def test_playback_of_an_older_session_is_ignored():
+async def test_playback_of_an_older_session_is_ignored(stage):
     """Its requests are not played any more."""
-    stage = await ready()
     old = stage.session
     await stage.lose(LOST)
     await stage.clock.advance(1.0)
@@ -397,19 +381,17 @@ async def test_playback_of_an_older_session_is_ignored():
     assert stage.outbox.payloads("avatar_audio_end") == []
 
 
-async def test_closed_is_the_last_state():
+async def test_closed_is_the_last_state(stage):
     """A failure after the stop has no effect."""
-    stage = await ready()
     await stage.stopped()
     stage.avatar.fail(BAD_KEY)
     assert states(stage)[-1] == ("closed", "stopped")
     assert stage.clock.pending() == 0
 
 
-async def test_sessions_are_billed_one_by_one_and_in_all():
+async def test_sessions_are_billed_one_by_one_and_in_all(stage):
     """Each end has a price and the sum so far, in metrics and in a line of
     the category usage; the last, at the stop, holds the whole."""
-    stage = await ready()
     await stage.clock.advance(60.0)  # 10 credits
     await stage.lose(LOST)
     await stage.until_attempt(2)

@@ -92,18 +92,16 @@ async def test_stable_session_resets_the_backoff():
     assert await stage.until_attempt(8) <= 2 * INITIAL_BACKOFF_S + 0.02
 
 
-async def test_short_sessions_back_off():
+async def test_short_sessions_back_off(stage):
     """A service that accepts and closes at once is not called in a loop."""
-    stage = await ready()
     for number in range(2, 9):
         stage.session.on_failure(LOST)
         waited = await stage.until_attempt(number)
     assert waited >= MAX_BACKOFF_S / 2 - 0.02
 
 
-async def test_late_failure_of_an_older_session_is_ignored():
+async def test_late_failure_of_an_older_session_is_ignored(stage):
     """Callbacks of an older session neither end the new one nor show."""
-    stage = await ready()
     old = stage.session
     old.on_failure(LOST)
     await stage.until_attempt(2)
@@ -118,9 +116,8 @@ async def test_late_failure_of_an_older_session_is_ignored():
 
 
 @pytest.mark.parametrize("failure", [LOST, BAD_KEY, SERVICE_ERROR])
-async def test_late_failure_between_two_sessions_is_ignored(failure):
+async def test_late_failure_between_two_sessions_is_ignored(failure, stage):
     """Callbacks of a closed session are ignored before the next, too."""
-    stage = await ready()
     stage.session.on_failure(LOST)
     await settle()
     assert stage.avatar.state == "recovering"
@@ -131,9 +128,8 @@ async def test_late_failure_between_two_sessions_is_ignored(failure):
     assert stage.outbox.error_codes == [reports.NON_FATAL]
 
 
-async def test_session_lost_as_soon_as_it_opens_is_replaced():
+async def test_session_lost_as_soon_as_it_opens_is_replaced(stage):
     """A loss between opening and serving a session is recovered."""
-    stage = await ready()
     stage.session.on_failure(LOST)
     await stage.until_attempt(2)
     stage.session.on_failure(LOST)  # before the avatar has seen it open
@@ -164,9 +160,8 @@ async def test_fatal_failure_of_opening_ends_all_attempts():
     assert not stage.session.is_live
 
 
-async def test_fatal_failure_of_a_session_ends_all_attempts():
+async def test_fatal_failure_of_a_session_ends_all_attempts(stage):
     """Exhausted credits end it while the avatar speaks."""
-    stage = await ready()
     stage.speak(pcm(100), FIRST)
     await settle()
     stage.session.on_failure(BAD_KEY)
@@ -232,9 +227,8 @@ async def test_session_in_between_resets_rejected_upgrades():
     assert stage.avatar.state == "ready"
 
 
-async def test_tokens_that_end_long_sessions_were_not_refused():
+async def test_tokens_that_end_long_sessions_were_not_refused(stage):
     """Each had been taken at first, and a new one will be."""
-    stage = await ready()
     for _ in range(2 * MAX_REJECTED_TOKENS):
         await stage.clock.advance(STABLE_AFTER_S)
         await stage.lose(REJECTED)
@@ -243,9 +237,8 @@ async def test_tokens_that_end_long_sessions_were_not_refused():
     assert reports.FATAL not in stage.outbox.error_codes
 
 
-async def test_tokens_that_are_taken_for_a_moment_were_refused():
+async def test_tokens_that_are_taken_for_a_moment_were_refused(stage):
     """The service confirms each session and closes it at once."""
-    stage = await ready()
     for _ in range(MAX_REJECTED_TOKENS):
         await stage.lose(REJECTED)
         await stage.clock.advance(2.0)
@@ -276,9 +269,8 @@ async def test_unexpected_exception_of_making_a_session_is_reported():
     assert "unexpected keyword" in stage.outbox.errors[0]["message"]
 
 
-async def test_unexpected_exception_of_close_does_not_end_the_avatar():
+async def test_unexpected_exception_of_close_does_not_end_the_avatar(stage):
     """The connection is dropped, and the next session follows."""
-    stage = await ready()
     stage.service.closing = RuntimeError("odd")
     await stage.lose(LOST)
     stage.service.closing = None
@@ -288,9 +280,8 @@ async def test_unexpected_exception_of_close_does_not_end_the_avatar():
     assert stage.outbox.error_codes == [reports.NON_FATAL]
 
 
-async def test_closing_takes_its_part_of_the_wait():
+async def test_closing_takes_its_part_of_the_wait(stage):
     """The first attempt comes in time after the loss, not after the close."""
-    stage = await ready()
     stage.service.closing = "hold"
     await stage.lose(LOST)
     await stage.clock.advance(FIRST_RETRY_S)
@@ -350,9 +341,8 @@ async def test_reminder_says_how_the_outage_stands():
     assert waited_s == pytest.approx(next_s, abs=0.1)
 
 
-async def test_hanging_attempt_does_not_delay_the_reminder():
+async def test_hanging_attempt_does_not_delay_the_reminder(stage):
     """It comes while the attempt is in progress."""
-    stage = await ready()
     stage.service.openings += ["hang"] * 1000
     await stage.lose(LOST)
     await stage.clock.advance(60.1)
@@ -384,9 +374,8 @@ async def test_outage_that_has_ended_is_not_reported_again(how):
     assert len(stage.outbox.errors) == errors
 
 
-async def test_short_sessions_do_not_end_an_outage():
+async def test_short_sessions_do_not_end_an_outage(stage):
     """Each is lost before it was stable."""
-    stage = await ready()
     await stage.lose(LOST)
     while stage.clock.monotonic() < 1000.0 + 70.0:
         await stage.until_attempt(len(stage.service.sessions) + 1)

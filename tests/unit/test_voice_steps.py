@@ -10,9 +10,8 @@ from speech_steps import BYTES_PER_MS
 FRAME_BYTES = 10 * BYTES_PER_MS
 
 
-def test_the_voice_says_all_of_an_utterance():
+def test_the_voice_says_all_of_an_utterance(speaking):
     """In frames of 10 ms, and the last one with the rest."""
-    speaking = Speaking()
     audio = speaking.speak(35, turn=TURN)
     said = speaking.say()
     assert audio_of(said) == audio
@@ -21,18 +20,16 @@ def test_the_voice_says_all_of_an_utterance():
     assert {say.utterance.turn for say in said} == {TURN}
 
 
-def test_a_frame_waits_until_it_is_full():
+def test_a_frame_waits_until_it_is_full(speaking):
     """The end of speech does not wait for it."""
-    speaking = Speaking()
     speaking.speak(15, end=False)
     assert len(speaking.say()) == 1
     speaking.speech.end(speaking.now)
     assert len(speaking.say()) == 1
 
 
-def test_what_the_voice_said_is_counted_and_reported():
+def test_what_the_voice_said_is_counted_and_reported(speaking):
     """One start, one end, and `voice_ms`."""
-    speaking = Speaking()
     speaking.speak(1000, turn=TURN, request_id="tts")
     speaking.say()
     speaking.wait(5.0)
@@ -44,9 +41,8 @@ def test_what_the_voice_said_is_counted_and_reported():
     assert summary.voice_heard_ms == 1000
 
 
-def test_an_id_that_comes_after_the_start_does_not_part_start_and_end():
+def test_an_id_that_comes_after_the_start_does_not_part_start_and_end(speaking):
     """Both have the one that the utterance was given at its start."""
-    speaking = Speaking()
     speaking.speak(1000, end=False)
     speaking.say()
     speaking.speech.end(speaking.now, request_id="tts")
@@ -56,9 +52,8 @@ def test_an_id_that_comes_after_the_start_does_not_part_start_and_end():
     assert start.request_id == end.request_id == "voice-1"
 
 
-def test_each_utterance_of_the_voice_has_an_id_of_its_own():
+def test_each_utterance_of_the_voice_has_an_id_of_its_own(speaking):
     """Where the TTS gives none: the voice has no requests."""
-    speaking = Speaking()
     for request_id in ("", "tts", ""):
         speaking.speak(1000, request_id=request_id)
         speaking.say()
@@ -68,9 +63,8 @@ def test_each_utterance_of_the_voice_has_an_id_of_its_own():
     assert [end.request_id for end in speaking.ends] == ids
 
 
-def test_the_id_of_the_voice_is_kept_where_the_avatar_takes_part():
+def test_the_id_of_the_voice_is_kept_where_the_avatar_takes_part(speaking):
     """Later: start and end name one utterance."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.say(most=50)
     say = speaking.speech.next_voice(speaking.now)
@@ -83,10 +77,9 @@ def test_the_id_of_the_voice_is_kept_where_the_avatar_takes_part():
     assert speaking.summary().req_id == "request"
 
 
-def test_the_voice_keeps_the_id_of_the_avatars_request():
+def test_the_voice_keeps_the_id_of_the_avatars_request(speaking):
     """Speech that the avatar began and the voice goes on with is one
     utterance."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.write("request", most=1)
     speaking.lose()
@@ -96,9 +89,8 @@ def test_the_voice_keeps_the_id_of_the_avatars_request():
     assert start.request_id == end.request_id == "request"
 
 
-def test_the_voice_goes_on_where_the_listener_was():
+def test_the_voice_goes_on_where_the_listener_was(speaking):
     """The avatar's speech is not said again, but for the rewind."""
-    speaking = Speaking()
     audio = speaking.speak(5000)
     speaking.write()
     speaking.wait(2.0)
@@ -111,9 +103,8 @@ def test_the_voice_goes_on_where_the_listener_was():
     assert (summary.resent_ms, summary.lost_ms) == (3500, 0)
 
 
-def test_an_utterance_stays_with_the_voice_to_its_end():
+def test_an_utterance_stays_with_the_voice_to_its_end(speaking):
     """The avatar is back, and takes the next one."""
-    speaking = Speaking()
     speaking.speak(1000, end=False)
     assert len(speaking.say(most=10)) == 10
     assert speaking.speech.has_voice_step(may_begin=False)
@@ -124,9 +115,8 @@ def test_an_utterance_stays_with_the_voice_to_its_end():
     assert not speaking.speech.has_voice_step(may_begin=False)
 
 
-def test_the_avatar_waits_until_the_voice_has_been_heard():
+def test_the_avatar_waits_until_the_voice_has_been_heard(speaking):
     """One output at a time."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.say()
     audio = speaking.speak(1000)
@@ -136,9 +126,8 @@ def test_the_avatar_waits_until_the_voice_has_been_heard():
     assert audio_of(speaking.write()) == audio
 
 
-def test_the_voice_waits_until_the_avatar_has_been_heard():
+def test_the_voice_waits_until_the_avatar_has_been_heard(speaking):
     """A session that still plays is not drowned out."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.write()
     audio = speaking.speak(1000)
@@ -148,9 +137,8 @@ def test_the_voice_waits_until_the_avatar_has_been_heard():
     assert audio_of(speaking.say()) == audio
 
 
-def test_the_voice_does_not_enter_an_open_request():
+def test_the_voice_does_not_enter_an_open_request(speaking):
     """The avatar has begun the utterance, and its session lives."""
-    speaking = Speaking()
     speaking.speak(100, end=False)
     speaking.write()
     speaking.wait(5.0)
@@ -158,17 +146,15 @@ def test_the_voice_does_not_enter_an_open_request():
     assert speaking.say() == []
 
 
-def test_the_voice_waits_for_a_call_in_flight():
+def test_the_voice_waits_for_a_call_in_flight(speaking):
     """Audio that the avatar's writer holds may still be heard."""
-    speaking = Speaking()
     speaking.speak(100)
     assert speaking.next() is not None
     assert speaking.say() == []
 
 
-def test_the_voice_speaks_at_once_after_a_loss():
+def test_the_voice_speaks_at_once_after_a_loss(speaking):
     """No audio of the avatar is heard any more."""
-    speaking = Speaking()
     speaking.speak(5000)
     speaking.write()
     speaking.wait(1.0)
@@ -176,9 +162,8 @@ def test_the_voice_speaks_at_once_after_a_loss():
     assert speaking.say(most=1) != []
 
 
-def test_what_the_voice_takes_is_not_stale():
+def test_what_the_voice_takes_is_not_stale(speaking):
     """It is said within the time, and goes on after it."""
-    speaking = Speaking()
     speaking.speak(30_000)
     speaking.write()
     speaking.lose()
@@ -193,9 +178,8 @@ def test_what_the_voice_takes_is_not_stale():
 # Barge-in
 
 
-def test_a_flush_cuts_the_voice():
+def test_a_flush_cuts_the_voice(speaking):
     """Heard audio counts, waiting audio is flushed."""
-    speaking = Speaking()
     speaking.speak(1000, turn=TURN)
     speaking.say(most=50)
     speaking.wait(0.2)
@@ -208,9 +192,8 @@ def test_a_flush_cuts_the_voice():
     assert summary.voice_heard_ms == 200
 
 
-def test_a_flush_of_the_voice_interrupts_no_request():
+def test_a_flush_of_the_voice_interrupts_no_request(speaking):
     """The avatar has nothing to interrupt, and may speak at once."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.say()
     speaking.wait(0.1)
@@ -221,9 +204,8 @@ def test_a_flush_of_the_voice_interrupts_no_request():
     assert audio_of(steps) == audio
 
 
-def test_a_flush_makes_the_voices_turn_stale():
+def test_a_flush_makes_the_voices_turn_stale(speaking):
     """Its late frames are not heard."""
-    speaking = Speaking()
     speaking.speak(1000, turn=TURN)
     speaking.say()
     speaking.speech.flush(speaking.now)
@@ -232,9 +214,8 @@ def test_a_flush_makes_the_voices_turn_stale():
 
 
 @pytest.mark.parametrize("is_said", [True, False])
-def test_a_flush_while_the_voice_holds_a_frame(is_said):
+def test_a_flush_while_the_voice_holds_a_frame(is_said, speaking):
     """It counts when its outcome is known."""
-    speaking = Speaking()
     speaking.speak(100)
     say = speaking.speech.next_voice(speaking.now)
     assert say is not None
@@ -251,9 +232,8 @@ def test_a_flush_while_the_voice_holds_a_frame(is_said):
     assert speaking.speech.is_idle(speaking.now)
 
 
-def test_the_stop_while_the_voice_holds_a_frame():
+def test_the_stop_while_the_voice_holds_a_frame(speaking):
     """It is not waited for; it counts as stopped."""
-    speaking = Speaking()
     speaking.speak(100)
     say = speaking.speech.next_voice(speaking.now)
     assert say is not None
@@ -263,9 +243,8 @@ def test_the_stop_while_the_voice_holds_a_frame():
     assert speaking.speech.totals.waiting == 0
 
 
-def test_the_stop_ends_the_voice_as_lost():
+def test_the_stop_ends_the_voice_as_lost(speaking):
     """Audio said and not heard yet is not in its position."""
-    speaking = Speaking()
     speaking.speak(1000)
     speaking.say()
     speaking.wait(0.3)
@@ -277,9 +256,8 @@ def test_the_stop_ends_the_voice_as_lost():
 # No voice
 
 
-def test_without_a_voice_the_audio_is_put_back():
+def test_without_a_voice_the_audio_is_put_back(speaking):
     """The avatar says all of it, later."""
-    speaking = Speaking()
     audio = speaking.speak(1000)
     say = speaking.speech.next_voice(speaking.now)
     assert say is not None

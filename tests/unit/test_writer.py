@@ -40,9 +40,8 @@ async def test_one_call_at_a_time():
     assert stage.service.violations == []
 
 
-async def test_frame_waits_for_others_for_a_moment():
+async def test_frame_waits_for_others_for_a_moment(stage):
     """With a second ahead at the service, and no frame behind it."""
-    stage = await ready()
     ahead, frame = pcm(int(JOIN_AHEAD_S * 1000) + 500), pcm(10)
     stage.speak(ahead, FIRST)
     await stage.clock.advance(0.1)
@@ -54,9 +53,8 @@ async def test_frame_waits_for_others_for_a_moment():
     assert stage.session.received == ahead + frame
 
 
-async def test_frame_leaves_in_its_own_handler():
+async def test_frame_leaves_in_its_own_handler(stage):
     """At the pace of speech, and also when they come in no time."""
-    stage = await ready()
     frames = [pcm(10) for _ in range(5)]
     for count, frame in enumerate(frames, 1):
         stage.speak(frame, FIRST)
@@ -65,10 +63,9 @@ async def test_frame_leaves_in_its_own_handler():
         await stage.clock.advance(2 * BURST_GAP_S)
 
 
-async def test_frames_that_come_at_once_are_joined():
+async def test_frames_that_come_at_once_are_joined(stage):
     """The first one leaves at once, the others in the next turn of the
     loop."""
-    stage = await ready()
     frames = [pcm(10) for _ in range(25)]
     for frame in frames:
         stage.speak(frame, FIRST)
@@ -88,9 +85,8 @@ async def test_frames_that_come_at_once_are_joined():
     assert stage.session.messages[4:] == [frames[0], b"".join(frames[1:3])]
 
 
-async def test_end_follows_the_frames_that_come_at_once():
+async def test_end_follows_the_frames_that_come_at_once(stage):
     """It closes the request behind the last of them."""
-    stage = await ready()
     frames = [pcm(10) for _ in range(5)]
     for frame in frames:
         stage.speak(frame, FIRST)
@@ -100,9 +96,8 @@ async def test_end_follows_the_frames_that_come_at_once():
     assert len(stage.session.ended) == 1
 
 
-async def test_flush_drops_the_frames_that_come_at_once():
+async def test_flush_drops_the_frames_that_come_at_once(stage):
     """Audio that has not left yet never does."""
-    stage = await ready()
     frames = [pcm(10) for _ in range(5)]
     for frame in frames:
         stage.speak(frame, FIRST)
@@ -189,9 +184,8 @@ async def test_first_failure_is_the_cause_of_a_loss():
     assert error["vendor_info"]["code"] == "4002"
 
 
-async def test_unwritten_audio_goes_to_the_new_session():
+async def test_unwritten_audio_goes_to_the_new_session(stage):
     """The rest of an utterance is sent under a new request, no byte twice."""
-    stage = await ready()
     audio = pcm(500)
     stage.service.calls += [None, None, LOST]
     stage.speak(audio, FIRST)
@@ -206,9 +200,8 @@ async def test_unwritten_audio_goes_to_the_new_session():
     assert utterance["metrics"]["sent_ms"] == 300
 
 
-async def test_lost_interrupt_is_not_sent_to_the_new_session():
+async def test_lost_interrupt_is_not_sent_to_the_new_session(stage):
     """An interrupt dies with its session; the next answer is spoken."""
-    stage = await ready()
     stage.speak(pcm(500), FIRST)
     await settle()
     stage.service.calls += [LOST]
@@ -223,9 +216,8 @@ async def test_lost_interrupt_is_not_sent_to_the_new_session():
 @pytest.mark.parametrize(
     "error", [RuntimeError("odd"), asyncio.CancelledError()]
 )
-async def test_unexpected_exception_of_a_call_is_reported(error):
+async def test_unexpected_exception_of_a_call_is_reported(error, stage):
     """Any exception of a call is reported, and the session replaced."""
-    stage = await ready()
     stage.service.calls += [error]
     stage.speak(pcm(20), FIRST)
     await stage.clock.advance(2.0)
@@ -285,9 +277,8 @@ async def test_speech_goes_on_after_a_stall():
     assert stage.outbox.errors == []
 
 
-async def test_end_of_playout_is_reported_in_time():
+async def test_end_of_playout_is_reported_in_time(stage):
     """Also where more was written than goes out at once."""
-    stage = await ready()
     say(stage, 500)
     await stage.clock.advance(0.5 + END_MARGIN_S - 0.01)
     assert stage.outbox.utterances == []
