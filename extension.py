@@ -36,6 +36,7 @@ from .messages import (
     SpeechStart,
     Unknown,
     payloads,
+    redact,
 )
 from .session import Failure, OpenSession, opener, sdk
 from .settings import Params
@@ -78,7 +79,9 @@ class SpatiusAvatarExtension(AsyncExtension):
         except config.ConfigError as error:
             self._fail(error.problems)
         except BaseException as error:  # nothing may end the worker
-            self._fail([f"the configuration cannot be read: {error!r}"])
+            self._fail(
+                [f"the configuration cannot be read: {redact.defect(error)}"]
+            )
 
     async def on_start(self, ten_env: AsyncTenEnv) -> None:
         """Begin to connect, or say why it cannot be."""
@@ -94,7 +97,7 @@ class SpatiusAvatarExtension(AsyncExtension):
             else:
                 self.avatar.start()
         except BaseException as error:
-            outbox.log("error", f"on_start failed: {error!r}")
+            outbox.log("error", f"on_start failed: {redact.defect(error)}")
 
     async def on_stop(self, ten_env: AsyncTenEnv) -> None:
         """Leave the channel, within the `STOP_BUDGET`."""
@@ -116,7 +119,10 @@ class SpatiusAvatarExtension(AsyncExtension):
                 now = self.clock.monotonic()
                 await self._outbox.drain(self.clock, now + budget.reports_s)
         except BaseException as error:
-            ten_env.log_error(f"on_stop failed: {type(error).__name__}")
+            if self._outbox is not None:
+                self._outbox.log(
+                    "error", f"on_stop failed: {redact.defect(error)}"
+                )
 
     # Messages
 
@@ -128,7 +134,9 @@ class SpatiusAvatarExtension(AsyncExtension):
             if self.avatar is not None:
                 await self._take_frame(self.avatar, audio_frame)
         except BaseException as error:
-            self._report_input_error(f"a pcm_frame cannot be read ({error!r})")
+            self._report_input_error(
+                f"a pcm_frame cannot be read ({redact.defect(error)})"
+            )
 
     async def on_data(self, ten_env: AsyncTenEnv, data: Data) -> None:
         """Take the TTS's messages about its requests."""
@@ -137,7 +145,7 @@ class SpatiusAvatarExtension(AsyncExtension):
                 self._take_data(self.avatar, data)
         except BaseException as error:
             self._report_input_error(
-                f"a data message cannot be read ({error!r})"
+                f"a data message cannot be read ({redact.defect(error)})"
             )
 
     async def on_cmd(self, ten_env: AsyncTenEnv, cmd: Cmd) -> None:
@@ -159,7 +167,9 @@ class SpatiusAvatarExtension(AsyncExtension):
                 self._log_unknown(self._inbox.command(name))
         except BaseException as error:
             status, detail = StatusCode.ERROR, "the command cannot be taken"
-            self._report_input_error(f"a command cannot be taken ({error!r})")
+            self._report_input_error(
+                f"a command cannot be taken ({redact.defect(error)})"
+            )
         try:
             result = CmdResult.create(status, cmd)
             if detail:
@@ -167,7 +177,7 @@ class SpatiusAvatarExtension(AsyncExtension):
             await ten_env.return_result(result)
         except BaseException as error:
             self._report_input_error(
-                f"a command cannot be answered ({error!r})"
+                f"a command cannot be answered ({redact.defect(error)})"
             )
 
     # Internals

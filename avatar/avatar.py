@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, Optional
 
 from ..clock import Alarm, Clock, wait_until
-from ..messages import payloads
+from ..messages import payloads, redact
 from ..session import (
     Failure,
     OpenSession,
@@ -274,7 +274,8 @@ class Avatar:
                 self._has_defect = True
                 self._give_up(
                     Failure(
-                        f"the avatar stopped on an internal error: {error!r}",
+                        "the avatar stopped on an internal error: "
+                        f"{redact.defect(error)}",
                         fatal=True,
                     ),
                     now,

@@ -4,6 +4,7 @@ import asyncio
 from typing import Optional, Protocol
 
 from ..clock import Clock
+from ..messages import redact
 from ..speech import Speech, Turn
 
 FRAMES_A_TURN = 10
@@ -112,7 +113,7 @@ class Fallback:
                         say.audio, utterance.bytes_per_s // 2, utterance.turn
                     )
                 except BaseException as error:  # it must not end the avatar
-                    is_connected, self.problem = False, repr(error)
+                    is_connected, self.problem = False, redact.defect(error)
                 if not is_connected:
                     self._speech.voice_failed(say)
                     self.is_missing = True

@@ -11,7 +11,7 @@ from ten_runtime import AsyncTenEnv, Data
 from ..clock import Clock, wait_until
 from . import payloads
 from .payloads import LogLevel
-from .redact import Redactor
+from .redact import Redactor, defect
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -74,7 +74,7 @@ class Outbox:
             # Sending never waits. Tasks start in order, so they send in it.
             task = asyncio.ensure_future(self._ten_env.send_data(data))
         except Exception as error:
-            self.log("warn", f"{name} could not be sent: {error!r}")
+            self.log("warn", f"{name} could not be sent: {defect(error)}")
             return
         self._sending.add(task)
         task.add_done_callback(self._sent)
@@ -121,8 +121,9 @@ class Outbox:
 
     def _sent(self, task: "asyncio.Task[Any]") -> None:
         self._sending.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self.log("warn", f"a report was not sent: {task.exception()!r}")
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.log("warn", f"a report was not sent: {defect(error)}")
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):

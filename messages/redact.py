@@ -4,6 +4,7 @@ Our own sentences hold no secrets; the words of a service, of an exception or
 of a configuration value may repeat one, in whole or in part.
 """
 
+import traceback
 from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any
@@ -36,6 +37,9 @@ avatar_state
 """
 """No piece of these is masked, or a key that begins with "spatius" would make
 our sentences unreadable."""
+
+
+_PACKAGE = __name__.removesuffix("messages.redact")
 
 
 def _pieces(text: str) -> set[str]:
@@ -122,6 +126,22 @@ def bare_url(url: str) -> str:
     if ":" in host:
         host = f"[{host}]"
     return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def defect(error: BaseException) -> str:
+    """Return an exception that was not expected, for a report: with the last
+    line of this package that it came from, as in `messages/redact.py:42`."""
+    try:
+        text = repr(error)
+    except Exception:
+        text = type(error).__name__
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__"))
+        if module.startswith(_PACKAGE):
+            path = module.removeprefix(_PACKAGE).replace(".", "/")
+            place = f" at {path}.py:{line}"
+    return text + place
 
 
 def one_line(text: str) -> str:

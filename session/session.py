@@ -384,7 +384,9 @@ class Session:
         except asyncio.CancelledError:
             failure = Failure("the opening was cancelled")
         except Exception as error:
-            failure = Failure(f"the session could not be opened: {error!r}")
+            failure = Failure(
+                f"the session could not be opened: {redact.defect(error)}"
+            )
         if self.state in _ENDED:
             return
         if failure is not None:

@@ -1,6 +1,7 @@
 """The facade: start, stop in every state, and the handlers' methods."""
 
 import asyncio
+import re
 from typing import Optional
 
 import pytest
@@ -264,7 +265,7 @@ async def test_defect_of_ours_is_one_failure(
         for error in stage.outbox.errors
         if "ZeroDivisionError" in error["message"]
     ]
-    assert "internal error" in failure
+    assert re.search(r"internal error: .* at avatar/\w+\.py:\d+$", failure)
     assert stage.outbox.states[-1] == "failed"
     assert stage.clock.pending() == 0
     assert len(stage.service.sessions) <= 2

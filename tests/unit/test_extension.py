@@ -205,6 +205,7 @@ async def test_bad_input_is_reported_ten_times_a_minute():
     await settle()
     assert len(rig.errors) == 10
     assert rig.errors[0]["code"] == 1000
+    assert " at extension.py:" in rig.errors[0]["message"]
     assert rig.errors[1]["metadata"]["turn_id"] == 7
     clock.jump(48.5)  # the oldest was 60.5 s ago, the next one 59.5 s
     for _ in range(2):

@@ -2,8 +2,10 @@
 
 import hashlib
 import random
+import re
 import string
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,7 +19,9 @@ from spatius_avatar_python.messages.redact import (
     PIECE,
     Redactor,
     bare_url,
+    defect,
 )
+from spatius_avatar_python.speech import Speech
 
 SECRET = "sk-Zx9Qv7Wk3Tm5Rj1Np8"
 
@@ -216,3 +220,40 @@ def test_piece_of_two_secrets_stays_hidden():
 def test_url_that_cannot_be_parsed_is_not_repeated(url):
     """The place of its password is unknown."""
     assert bare_url(url) == "an invalid URL"
+
+
+class Mute(Exception):
+    """An exception that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+def raise_mute() -> None:
+    raise Mute
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            Speech().failed,
+            r"AssertionError\('there .*'\) at speech/avatar_output\.py:\d+",
+        ),
+        # Raised by a library, for a line of the package.
+        (
+            lambda: Redactor([3]),  # type: ignore[list-item]
+            r"TypeError\(.*\) at messages/redact\.py:\d+",
+        ),
+        (lambda: int("x"), r"ValueError\(.*\)"),
+        (raise_mute, "Mute"),
+    ],
+    ids=["own", "deeper", "foreign", "mute"],
+)
+def test_defect_names_the_line_of_the_package(
+    call: Callable[[], Any], text: str
+):
+    """The last one that it came from, without the folders above."""
+    with pytest.raises(Exception) as raised:
+        call()
+    assert re.fullmatch(text, defect(raised.value))
