@@ -36,7 +36,6 @@ async def test_second_start_does_nothing(stage):
     """An avatar has one task."""
     await stage.start()
     assert len(stage.service.sessions) == 1
-    await stage.finish()
 
 
 async def test_flush_is_reported_after_its_result(stage):
@@ -50,7 +49,6 @@ async def test_flush_is_reported_after_its_result(stage):
     await settle()
     assert stage.session.is_held
     assert len(stage.outbox.utterances) == 1
-    await stage.finish()
 
 
 async def test_later_utterance_ends_after_the_timeout():
@@ -236,10 +234,11 @@ DEFECTS = (
 @pytest.mark.parametrize("lasts", [False, True], ids=["once", "each time"])
 @pytest.mark.parametrize("name", DEFECTS)
 async def test_defect_of_ours_is_one_failure(
-    monkeypatch: pytest.MonkeyPatch, name: str, lasts: bool, stage
+    monkeypatch: pytest.MonkeyPatch, name: str, lasts: bool
 ):
     """It is reported once, the session is closed, no attempt follows, and
     the loop is not kept busy."""
+    stage = await ready()
     calls = 0
 
     def fail(*_: object) -> None:
