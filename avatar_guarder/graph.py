@@ -39,6 +39,9 @@ CONFIGURATION, FATAL, NON_FATAL = -1012, -1000, 1000
 """The codes of an `error`."""
 
 POLL_S = 0.005
+LONG_POLL_S = 0.05
+WAITED_PART = 0.04
+"""A wait is at most this part of itself longer than it had to be."""
 SETTLE_S = 0.3
 START_LIMIT_S = 10.0
 UNSEEN_START_S = 1.5
@@ -321,11 +324,13 @@ class Graph:
     ) -> T:
         """Wait until `ready()` is true and return its value.
 
+        It is called every `poll_s`, and after long waits less often.
+
         While speech goes on arriving at the vendor the limit does not count:
         an avatar may send at the pace at which it is heard. Raises `Late`
         with `what` and the limit.
         """
-        now_s = time.monotonic()
+        began_s = now_s = time.monotonic()
         deadline_s, looks_s = now_s + timeout_s, now_s + PROGRESS_S
         seen = None
         while True:
@@ -341,7 +346,8 @@ class Graph:
                 seen = grown
             if now_s > deadline_s:
                 raise Late(f"{what} within {timeout_s:g} s")
-            await asyncio.sleep(poll_s)
+            waited_part_s = (now_s - began_s) * WAITED_PART
+            await asyncio.sleep(max(poll_s, min(waited_part_s, LONG_POLL_S)))
 
     async def until_quiet(
         self,

@@ -30,7 +30,7 @@ from typing import Any
 import pytest
 from _pytest.runner import runtestprotocol
 
-from . import cases, worker
+from . import cases, preload, worker
 from .avatar import NOWHERE, Avatar, set_proxies
 from .graph import GAP_LIMIT_S, Late, WorkerEnded
 from .loader import Unusable, read_api, read_manifest, read_object
@@ -54,6 +54,20 @@ POLL_S = 0.01
 SLOW_FACTOR = 3
 LOAD_FACTOR = 0.5
 LOOP_RULE = "keeps_the_loop_free"
+
+
+def needs_of(rule: str) -> set[str]:
+    """Return the rules that a rule needs, and those that they need."""
+    found: set[str] = set()
+    for need in (*RULES[rule].needs, *RULES[rule].after):
+        found |= {need} | needs_of(need)
+    return found
+
+
+SLOW = {name for name in RULES if RULES[name].slow}
+FIRST = SLOW.union(*(needs_of(name) for name in SLOW))
+"""The slow rules and those that they need: nothing else begins before the
+slow ones, since all others are done while these wait."""
 
 Key = tuple[str, str]
 """A mutant, "" without mutants, and a rule."""
@@ -128,6 +142,9 @@ class Isolation:
         self.vendor_hz = 0
         self.stream = Path(os.devnull)
         self.escapes: Path | None = None
+        self.libraries: Path | None = None
+        """A file for the names of the libraries that the extension imports;
+        None once they have been imported here."""
         self._config = config
         self._jobs: int = option("--jobs")
         self._limit_s: float = option("--limit")
@@ -140,6 +157,7 @@ class Isolation:
         self._late: list[Job] = []
         self._inapplicable: dict[str, str] = {}
         self._temporary = Path()
+        self._is_preloaded = False
 
     # In the process of a test
 
@@ -174,6 +192,8 @@ class Isolation:
         if not self._asked:
             return
         wanted = set(self._asked)
+        if unknown := sorted(wanted - RULES.keys()):
+            raise pytest.UsageError(f"there is no rule {unknown[0]}")
         if self._takes_needs:
             for name in self._asked:
                 if name not in self._inapplicable:
@@ -198,6 +218,8 @@ class Isolation:
         if session.testsfailed:
             raise session.Interrupted("errors during collection")
         self._temporary = Path(tempfile.mkdtemp(prefix="avatar_guarder-"))
+        os.environ.setdefault("TEN_STAND_IN_LOG", "debug")
+        set_proxies(NOWHERE)
         try:
             self._run(session)
         finally:
@@ -207,10 +229,7 @@ class Isolation:
     def _run(self, session: pytest.Session) -> None:
         waiting = [Job(item, key_of(item)) for item in session.items]
         order = {name: number for number, name in enumerate(RULES)}
-        # The slow ones take longest: they and their needs come first.
-        slow = {name for name in RULES if RULES[name].slow}
-        first = slow.union(*(needs_of(name) for name in slow))
-        waiting.sort(key=lambda job: (job.rule not in first, order[job.rule]))
+        waiting.sort(key=lambda job: (job.rule not in FIRST, order[job.rule]))
         for job in waiting:
             self._progress.setdefault(job.key, Progress()).left += 1
         items = [job.item for job in waiting]
@@ -257,6 +276,10 @@ class Isolation:
                 progress.untestable, progress.see = cause
                 progress.left -= 1
                 self._announce(job.key)
+            elif job.rule not in FIRST and any(
+                RULES[other.rule].slow for other in left
+            ):
+                left.append(job)
             elif RULES[job.rule].slow or len(quick) < jobs:
                 self._fork(job)
                 running.append(job)
@@ -333,21 +356,22 @@ class Isolation:
         stream = os.open(job.folder / "stream", os.O_WRONLY | os.O_APPEND)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
-        # Line by line: the output is read while this process runs.
-        sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
-        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+        preload.use_descriptors()
         faulthandler.enable(2)
         faulthandler.dump_traceback_later(job.limit_s - 0.7, file=2)
         self.stream = job.folder / "stream"
         self.escapes = job.folder / "escapes"
+        if not self._is_preloaded:
+            self.libraries = job.folder / "libraries"
         if self._folder is not None:
             os.chdir(job.folder)
         os.environ["TMPDIR"] = str(job.folder)
         tempfile.tempdir = None
-        os.environ.setdefault("TEN_STAND_IN_LOG", "debug")
         if job.key[0]:
             os.environ["AVATAR_MUTANT"] = job.key[0]
-        set_proxies(NOWHERE)
+        if self._results is not None:
+            # The command shows no source lines, and they take time to find.
+            self._config.option.tbstyle = "native"
         reports = runtestprotocol(job.item, log=False, nextitem=None)
         hook = self._config.hook
         texts = [
@@ -387,10 +411,12 @@ class Isolation:
             reports = [_failed(job.item, failure.how, stream)]
         else:
             failure = self._take(reports, progress)
+        self._preload(job.folder / "libraries")
         self._reports[job.item.nodeid] = reports
         if failure is not None:
             is_late = failure.kind == LATE and not hangs
-            if is_late and not job.repeats:
+            is_own = job.key[0] == job.rule  # a mutant that is to break it
+            if is_late and not job.repeats and not is_own:
                 self._repeat(job, waiting)
             else:
                 progress.breaks.append(failure)
@@ -398,6 +424,11 @@ class Isolation:
             self._announce(job.key)
         shutil.rmtree(job.folder, ignore_errors=True)
         return True
+
+    def _preload(self, libraries: Path) -> None:
+        if not self._is_preloaded and libraries.is_file():
+            self._is_preloaded = True
+            preload.load(libraries)
 
     def _repeat(self, job: Job, waiting: list[Job]) -> None:
         self._progress[job.key].left += 1
@@ -517,14 +548,6 @@ class Isolation:
         if self._results is not None:
             with open(self._results, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-
-
-def needs_of(rule: str) -> set[str]:
-    """Return the rules that a rule needs, and those that they need."""
-    found: set[str] = set()
-    for need in (*RULES[rule].needs, *RULES[rule].after):
-        found |= {need} | needs_of(need)
-    return found
 
 
 def folder_of(config: pytest.Config) -> Path:

@@ -5,12 +5,12 @@
 #
 """Runs the suite on an extension and gives a verdict on each rule."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +45,7 @@ __all__ = [
 SUITE = Path(__file__).resolve().parent
 JOBS = 6
 LIMIT_S = 40
-POLL_S = 0.05
+POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def run(
             at = 0
             while process.poll() is None:
                 at = _announce(results, at, on_done)
-                time.sleep(POLL_S)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(POLL_S)
         except BaseException:
             process.terminate()
             process.wait()

@@ -24,7 +24,13 @@ sys.path.append(str(SUITE.parent))
 if importlib.util.find_spec("ten_runtime") is None:
     sys.path.append(str(SUITE.parent / "devkit"))
 
-from avatar_guarder import cases, isolation, loader, worker  # noqa: E402
+from avatar_guarder import (  # noqa: E402
+    cases,
+    isolation,
+    loader,
+    preload,
+    worker,
+)
 from avatar_guarder.avatar import Avatar, Stream  # noqa: E402
 from avatar_guarder.hearing import Hearing  # noqa: E402
 from avatar_guarder.isolation import Isolation, rule_of  # noqa: E402
@@ -86,10 +92,12 @@ def package(request: pytest.FixtureRequest, folder: Path) -> ModuleType | None:
     option: Any = request.config.getoption
     plugin: Any = request.config.pluginmanager.get_plugin("isolation")
     described = isolation.describe(request.config)
+    known = frozenset(sys.modules)
     worker.follow(folder, plugin.escapes)
     cases.set_placeholders(described.base)
     import ten_runtime
 
+    threads = preload.thread_count()
     is_stand_in = getattr(ten_runtime, "IS_STAND_IN", False)
     if option("--folder") is None and not is_stand_in:
         sys.path.append(str(folder))
@@ -100,7 +108,10 @@ def package(request: pytest.FixtureRequest, folder: Path) -> ModuleType | None:
     for path in (*loader.interfaces(packages), folder):
         sys.path.append(str(path))
     name = loader.read_manifest(folder)["name"]
-    return loader.load_addon(folder, name)
+    loaded = loader.load_addon(folder, name)
+    if plugin.libraries is not None:
+        preload.write(plugin.libraries, known, threads)
+    return loaded
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ def test_honest_avatar_keeps_every_rule() -> None:
 def test_each_mutant_breaks_its_rule_and_no_other() -> None:
     """Each rule has a mutant, which it and no other rule catches.
 
-    The others are two for each; all of them with GUARD_MATRIX=full.
+    The other is one for each; all of them with GUARD_MATRIX=full.
     """
     plan = check.plan(full=os.environ.get("GUARD_MATRIX") == "full")
     assert check.judged_wrong(plan) == {}
@@ -158,6 +158,41 @@ def test_a_rule_that_hangs_is_broken(
         runner.BROKEN,
         "did not end within 10 s: it hangs at __init__.py:10",
     )
+
+
+COUNTED = """
+import os, pathlib, threading, time
+with open(pathlib.Path(__file__).with_name("imports"), "a") as file:
+    file.write("import\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("library", "imports"),
+    [
+        (COUNTED, 2),
+        (COUNTED + "threading.Thread(target=time.sleep, args=(9,)).start()", 3),
+    ],
+    ids=["a library", "a library that starts a thread"],
+)
+def test_libraries_are_imported_once(
+    tmp_path: Path, library: str, imports: int
+) -> None:
+    """By the first test, then by the process that forks the others.
+
+    A process that has threads must not fork: each test imports such a one.
+    """
+    folder, packages = tmp_path / "extension", tmp_path / "site-packages"
+    folder.mkdir()
+    packages.mkdir()
+    write_extension(folder, "import counted" + ENDING)
+    (packages / "counted.py").write_text(library)
+    subject = runner.Subject(
+        folder, "other_avatar", environment={"PYTHONPATH": str(packages)}
+    )
+    runner.run(subject, ["answers_unknown_commands"])
+    found = (packages / "imports").read_text().splitlines()
+    assert len(found) == imports
 
 
 def test_requirements_that_are_met_need_no_environment(tmp_path: Path) -> None:
@@ -324,33 +359,49 @@ class Vendor(toy.Vendor):
             yield {"api_key": found["api_key"], "toy_port": found["port"]}
 """
 
-SPEECH_RULES = [
-    "reports_missing_params",
-    "reports_wrong_credentials",
-    "survives_odd_frames",
-    "sends_speech_unchanged",
-    "joins_odd_frames",
-    "reports_wrong_rate",
-    "ends_each_utterance",
-    "ends_behind_speech",
-    "sends_no_empty_utterance",
-    "interrupts_once",
-    "drops_stale_speech",
-    "keeps_the_next_answer",
-    "reconnects_after_loss",
-    "answers_flush_when_connected",
-]
+SPEECH_RULES = {
+    "flat": [
+        "reports_missing_params",
+        "reports_wrong_credentials",
+        "reports_wrong_rate",
+        "sends_speech_unchanged",
+    ],
+    "resampling": [
+        "survives_odd_frames",
+        "sends_speech_unchanged",
+        "joins_odd_frames",
+        "reports_wrong_rate",
+        "ends_behind_speech",
+        "drops_stale_speech",
+        "keeps_the_next_answer",
+        "renews_without_losing_speech",
+    ],
+    "paced": [
+        "sends_speech_unchanged",
+        "ends_each_utterance",
+        "ends_behind_speech",
+        "interrupts_once",
+        "drops_stale_speech",
+        "keeps_the_next_answer",
+        "reconnects_after_loss",
+        "answers_flush_when_connected",
+    ],
+    "finalize_only": [
+        "ends_each_utterance",
+        "ends_behind_speech",
+        "sends_no_empty_utterance",
+    ],
+}
+"""The rules that could be judged wrong for a shape."""
 
 
 @pytest.mark.takes_s(15)
-@pytest.mark.parametrize(
-    "name", ["flat", "resampling", "paced", "finalize_only"]
-)
+@pytest.mark.parametrize("name", SPEECH_RULES)
 def test_a_shape_is_judged_as_the_honest_one_is(
     name: str, tmp_path: Path
 ) -> None:
     """How speech is sent and where a value stands break no rule."""
-    verdicts = runner.run(shape_of(name, tmp_path), SPEECH_RULES)
+    verdicts = runner.run(shape_of(name, tmp_path), SPEECH_RULES[name])
     assert {v.rule: v.how for v in verdicts if v.outcome != runner.KEPT} == {}
 
 
