@@ -67,6 +67,8 @@ class Session:
         latest = self.latest
         values["isOpen"] = latest is not None and latest.closed_s is None
         values["isLive"] = latest is not None and latest.live
+        values["isBusy"] = self.is_speaking or self.is_heard
+        values["hasFailed"] = self.state == "failed"
         if latest is not None:
             values |= {
                 "connection": latest.number,

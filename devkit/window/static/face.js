@@ -1,6 +1,6 @@
 /** The drawn face: its mouth follows the sound; CSS moves the rest. */
 
-import { clamp } from "./envelope.js";
+import { clamp } from "./words.js";
 
 const MOUTH = { x: 160, y: 205 };
 // Time constants: a mouth opens faster than it closes.

@@ -1,113 +1,138 @@
-/** Brings the parts of the page together. */
+/** Follows the service over a websocket, and draws its state frame by frame. */
 
-import { Buttons } from "./buttons.js";
+import { onPress, say, showButtons, showEndpoints } from "./controls.js";
 import { Face } from "./face.js";
-import { follow } from "./live.js";
-import { SessionPanel } from "./session.js";
-import { seconds, Timeline } from "./timeline.js";
-import { REST, Voice } from "./voice.js";
+import { showSession } from "./session.js";
+import { REST, Sound } from "./sound.js";
+import { Timeline } from "./timeline.js";
+import { bytes, find, seconds, set } from "./words.js";
 
-const find = (id) => document.getElementById(id);
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 5000;
+const FRAME_MS = 30;
 
+/** All that the page shows, but for the timeline's lines. */
+const model = {
+  about: null, // of the service: { hasStage, command, sdk, urls }
+  session: null, // its figures; null while the service cannot be reached
+  isGone: false,
+  aheadMs: 0, // of the service's clock against this machine's
+  heard: REST, // the sound of this moment
+  lengthMs: 0, // of the utterance that is heard
+  isVoice: false,
+  // Until where the latest utterance was played, and how much was since the
+  // service last reported what was heard.
+  played: { utterance: 0, atMs: 0, heardMs: 0, voiceMs: 0 },
+};
 const face = new Face(find("face"));
-const timeline = new Timeline({
-  list: find("timeline"),
-  followButton: find("follow"),
-  detailsButton: find("details"),
-  empty: find("empty"),
-});
-const panel = new SessionPanel({
-  list: find("session"),
-  counts: find("counts"),
-  state: find("state"),
-  speech: find("speech"),
-  notice: find("notice"),
-});
-const voice = new Voice((text) => {
-  showSound();
-  buttons.say(text);
-});
+const timeline = new Timeline(find("timeline"));
+const sound = new Sound((text) => say(text));
 let isSoundWanted = true; // until the user turns it off
-const buttons = new Buttons(document, () => {
-  if (isSoundWanted && !voice.isOn) turnSoundOn();
-});
+let pauseMs = FIRST_PAUSE_MS;
+let drawnMs = 0;
 
-function showSession(session) {
-  panel.show(session);
-  buttons.show(session);
-}
-
-follow({
-  hello(message) {
-    voice.silence();
-    timeline.hello(message);
-    panel.hello(message);
-    buttons.hello(message);
-    for (const entry of message.entries) timeline.put(entry);
-    showSession(message.session);
+const on = {
+  hello({ entries, session, nowEpochS, ...about }) {
+    pauseMs = FIRST_PAUSE_MS;
+    sound.silence();
+    Object.assign(model, { about, isGone: false });
+    model.aheadMs = nowEpochS * 1000 - Date.now();
+    showEndpoints(about);
+    timeline.clear(about.hasStage);
+    for (const entry of entries) timeline.put(entry);
+    on.session({ session });
   },
   entry: ({ entry }) => timeline.put(entry),
-  session: ({ session }) => showSession(session),
-  silence: () => voice.silence(),
-  sound(sound) {
-    timeline.hear(sound);
-    panel.hear(sound);
-    voice.play(sound.utterance, sound.rate, sound.pcm);
+  session({ session }) {
+    for (const name of ["heardMs", "voiceMs"]) {
+      const isNew = session.speech[name] !== model.session?.speech[name];
+      if (isNew) model.played[name] = 0;
+    }
+    model.session = session;
   },
-  gone() {
-    voice.silence();
-    panel.gone();
-    buttons.gone();
+  silence: () => sound.silence(),
+  sound({ utterance, rate, peaks, pcm }) {
+    const samples = new Int16Array(bytes(pcm).buffer);
+    timeline.hear(utterance, bytes(peaks));
+    sound.play(utterance, rate, samples);
+    model.session.counts.audioMs += (1000 * samples.length) / rate;
   },
-});
+};
 
-find("sound").addEventListener("click", () => {
-  isSoundWanted = !voice.isOn;
-  if (isSoundWanted) return turnSoundOn();
-  voice.turnOff();
-  showSound();
-});
-
-async function turnSoundOn() {
-  try {
-    await voice.turnOn();
-  } catch (error) {
-    buttons.say(`The browser plays no sound: ${error.message}`, false);
-  }
-  showSound();
-}
-
-function showSound() {
-  find("sound").dataset.on = String(voice.isOn);
-  find("sound").querySelector("span").textContent = voice.isOn
-    ? "Sound is on"
-    : "Turn sound on";
+function follow() {
+  const url = new URL("window/live", document.baseURI);
+  url.protocol = url.protocol.replace("http", "ws");
+  const socket = new WebSocket(url);
+  socket.addEventListener("message", ({ data }) => {
+    const message = JSON.parse(data);
+    on[message.type](message);
+  });
+  socket.addEventListener("close", () => {
+    sound.silence();
+    Object.assign(model, { session: null, isGone: true });
+    setTimeout(follow, pauseMs);
+    pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
+  });
 }
 
 function draw(nowMs) {
-  const heard = voice.heard();
-  const lengthMs = timeline.lengthMs(heard.utterance);
-  const isVoice = timeline.isVoice(heard.utterance);
+  requestAnimationFrame(draw);
+  if (nowMs - drawnMs < FRAME_MS) return;
+  drawnMs = nowMs;
+  listen();
+  const { heard, isVoice } = model;
   // The avatar does not move while the voice stands in for it.
   face.draw(isVoice ? REST : heard, nowMs / 1000);
-  panel.speaking(heard.utterance > 0, isVoice);
-  panel.played(heard, isVoice);
-  if (heard.utterance) timeline.played(heard.utterance, heard.atMs + 20);
-  showProgress(heard, lengthMs, isVoice);
-  timeline.draw();
-  requestAnimationFrame(draw);
+  timeline.draw(heard);
+  showPlaying(model);
+  showSession(model);
+  showButtons(model.session);
+  find("sound").dataset.on = sound.isOn;
+  set(find("sound"), sound.isOn ? "Sound is on" : "Turn sound on");
 }
-requestAnimationFrame(draw);
 
-function showProgress({ utterance, atMs }, lengthMs, isVoice) {
-  if (utterance && lengthMs) {
-    find("heard").max = lengthMs;
-    find("heard").value = atMs;
-    const who = isVoice ? "By voice" : `Utterance ${utterance}`;
-    find("playing").textContent =
-      `${who}, ${(atMs / 1000).toFixed(1)} of ${seconds(lengthMs)}`;
-  } else {
-    find("heard").value = 0;
-    find("playing").textContent = "Silent";
+/** Takes the sound of this moment into the model. */
+function listen() {
+  const { played, session } = model;
+  const heard = sound.heard();
+  const { utterance, atMs } = heard;
+  const wave = timeline.waves.get(utterance);
+  const isVoice = wave?.utterance.connection === 0;
+  Object.assign(model, { heard, isVoice, lengthMs: wave?.audioMs ?? 0 });
+  if (!utterance) return;
+  const addedMs = atMs - (utterance === played.utterance ? played.atMs : 0);
+  Object.assign(played, { utterance, atMs });
+  if (!session?.isHeard || addedMs <= 0) return;
+  played.heardMs += addedMs;
+  if (isVoice) played.voiceMs += addedMs;
+}
+
+function showPlaying({ heard, isVoice, lengthMs }) {
+  const isPlaying = heard.utterance > 0 && lengthMs > 0;
+  const who = isVoice ? "By voice" : `Utterance ${heard.utterance}`;
+  const atS = (heard.atMs / 1000).toFixed(1);
+  find("heard").value = isPlaying ? heard.atMs / lengthMs : 0;
+  set(
+    find("playing"),
+    isPlaying ? `${who}, ${atS} of ${seconds(lengthMs)}` : "Silent",
+  );
+}
+
+async function turnSoundOn() {
+  try {
+    await sound.turnOn();
+  } catch (error) {
+    say(`The browser plays no sound: ${error.message}`);
   }
 }
+
+find("sound").addEventListener("click", () => {
+  isSoundWanted = !sound.isOn;
+  if (isSoundWanted) turnSoundOn();
+  else sound.turnOff();
+});
+onPress((name) => {
+  if (name === "speak" && isSoundWanted) turnSoundOn();
+});
+follow();
+requestAnimationFrame(draw);

@@ -1,6 +1,6 @@
-/** The session's facts, with the countdowns to the ends of its tokens. */
+/** The session's state, figures and facts. */
 
-import { element, plural, seconds } from "./timeline.js";
+import { clock, element, find, plural, seconds, set } from "./words.js";
 
 const STATES = {
   waiting: "Waiting for a client",
@@ -13,178 +13,104 @@ const STATES = {
   closed: "Not connected",
 };
 const SPEECH = {
-  heardMs: "Heard",
-  resumedMs: "Resumed",
-  voiceMs: "By voice",
-  cutMs: "Cut",
-  lostMs: "Lost",
+  Heard: "heardMs",
+  Resumed: "resumedMs",
+  "By voice": "voiceMs",
+  Cut: "cutMs",
+  Lost: "lostMs",
+};
+// Label -> value, from the session and the service's epoch seconds; a row
+// without a value is hidden.
+const FACTS = {
+  Connection({ connection, isOpen, isStalled }) {
+    if (!connection) return "none yet";
+    const stalled = isStalled ? ", stalled" : "";
+    return `${connection}, ${isOpen ? `open${stalled}` : "closed"}`;
+  },
+  "Connection id": ({ connectionId }) => connectionId || "–",
+  Channel: ({ channel }) => channel || "–",
+  "Avatar's uid": ({ uid }) => uid ?? "–",
+  Audio: ({ sampleRate, audioFormat }) =>
+    sampleRate ? `${sampleRate} Hz, ${audioFormat.replaceAll("_", " ")}` : "–",
+  Avatar: ({ avatarId }) => avatarId || "–",
+  "Agora token": ({ agoraTokenEnd }, nowS) => left(agoraTokenEnd, nowS),
+  "Session token": ({ sessionTokenEnd, sessionToken }, nowS) =>
+    left(sessionTokenEnd, nowS) +
+    (sessionToken ? ` (number ${sessionToken})` : ""),
+  Price: (session, nowS) => plural(credits(session, nowS), "credit"),
+  SDK: ({ sdk }) => sdk,
+  "Last close": ({ lastClose }) => lastClose || "none",
+  Planned: ({ refusalsPlanned }) =>
+    refusalsPlanned && `${plural(refusalsPlanned, "refusal")} ahead`,
+  "Rules broken": ({ counts }) => counts.violations,
 };
 
-export class SessionPanel {
-  constructor({ list, counts, state, speech, notice }) {
-    this.list = list;
-    this.notice = notice;
-    // The part of the answer played by this page, until its end is reported.
-    this.playing = { utterance: 0, atMs: 0, heardMs: 0, voiceMs: 0 };
-    this.speech = speech;
-    this.countLine = counts;
-    this.state = state;
-    this.values = new Map(); // label -> the element that holds its value
-    this.session = null;
-    this.aheadMs = 0; // of the service's clock against this machine's
-    this.isSpeaking = false;
-    setInterval(() => this.tick(), 1000);
+/** Shows the model; see main.js. */
+export function showSession(model) {
+  const { about, session, played } = model;
+  const [state, text] = stateOf(model);
+  find("state").dataset.state = state;
+  set(find("state"), text);
+  const notice = noticeOf(model);
+  find("notice").hidden = !notice;
+  set(find("notice"), notice);
+  if (!session) return;
+  const { counts, speech } = session;
+  const figures = [
+    plural(counts.utterances, "utterance"),
+    `${seconds(counts.audioMs)} of speech`,
+    plural(counts.interrupts, "interrupt"),
+    plural(counts.gaps, "gap"),
+  ];
+  set(find("counts"), figures.join(" · "));
+  for (const [label, name] of Object.entries(SPEECH)) {
+    const ms = speech[name] + (played[name] ?? 0);
+    showRow(find("speech"), label, seconds(ms));
   }
+  const nowS = (Date.now() + model.aheadMs) / 1000;
+  const sdk = about.hasStage ? about.sdk : `unknown (read with ${about.sdk})`;
+  for (const [label, value] of Object.entries(FACTS)) {
+    showRow(find("session"), label, value({ ...session, sdk }, nowS));
+  }
+}
 
-  hello({ nowEpochS, sdk, hasStage, command }) {
-    this.command = command;
-    this.aheadMs = nowEpochS * 1000 - Date.now();
-    this.sdk = hasStage ? sdk : `unknown (read with ${sdk})`;
-    this.speech.hidden = !hasStage;
-  }
+function stateOf({ session, isGone, isVoice, heard }) {
+  if (isGone) return ["offline", "Service unreachable, reconnecting"];
+  if (!session) return ["offline", "Connecting to the page's service"];
+  if (session.isStalled) return ["stalled", "Stalled"];
+  if (isVoice) return ["fallback", "The voice speaks"];
+  if (heard.utterance) return ["speaking", "Speaking"];
+  return [session.state, STATES[session.state] ?? session.state];
+}
 
-  show(session) {
-    const { speech } = this.session ?? session;
-    for (const name of ["heardMs", "voiceMs"]) {
-      if (session.speech[name] !== speech[name]) this.playing[name] = 0;
-    }
-    this.session = session;
-    this.notify(session.failure && `Failed permanently: ${session.failure}`);
-    const { counts } = session;
-    this.showCounts();
-    this.showSpeech();
-    const stalled = session.isStalled ? ", stalled" : "";
-    const { connection, isOpen, sampleRate } = session;
-    this.set("Connection", connection
-      ? `${connection}, ${isOpen ? `open${stalled}` : "closed"}` : "none yet");
-    this.set("Connection id", session.connectionId || "–");
-    this.set("Channel", session.channel || "–");
-    this.set("Avatar's uid", session.uid ?? "–");
-    this.set("Audio", sampleRate
-      ? `${sampleRate} Hz, ${session.audioFormat.replaceAll("_", " ")}` : "–");
-    this.set("Avatar", session.avatarId || "–");
-    this.tick();
-    this.set("SDK", this.sdk);
-    this.set("Last close", session.lastClose || "none");
-    if (session.refusalsPlanned || this.values.has("Planned")) {
-      this.set("Planned", session.refusalsPlanned
-        ? `${plural(session.refusalsPlanned, "refusal")} ahead` : "nothing");
-    }
-    if (counts.violations) this.set("Rules broken", counts.violations);
-    this.showState();
-  }
+function noticeOf({ about, session, isGone }) {
+  if (session?.failure) return `Failed permanently: ${session.failure}`;
+  if (!isGone || !about) return "";
+  const { command } = about;
+  const port = / --port[ =]/.test(command) ? "" : ` --port ${location.port}`;
+  return `If it was stopped, start it again: ${command}${port}`;
+}
 
-  /** Counts the sound of this moment. */
-  played({ utterance, atMs }, isVoice) {
-    if (!utterance) return;
-    const { playing } = this;
-    const addedMs = utterance === playing.utterance ? atMs - playing.atMs : atMs;
-    Object.assign(playing, { utterance, atMs });
-    if (!this.session?.isHeard || addedMs <= 0) return;
-    playing.heardMs += addedMs;
-    if (isVoice) playing.voiceMs += addedMs;
-    this.showSpeech();
-  }
+/** Connected time costs a credit for each 6 s that were begun. */
+function credits({ endedCredits, liveSince }, nowS) {
+  if (!liveSince) return endedCredits;
+  return endedCredits + Math.max(1, Math.ceil((nowS - liveSince) / 6));
+}
 
-  /** The outcome of the speech, as the extension reports it. */
-  showSpeech() {
-    const { speech } = this.session;
-    for (const [name, label] of Object.entries(SPEECH)) {
-      const ms = speech[name] + (this.playing[name] ?? 0);
-      this.set(label, seconds(ms), this.speech);
-    }
-  }
+function left(endS, nowS) {
+  if (!endS) return "–";
+  const leftS = Math.round(endS - nowS);
+  return leftS > 0 ? `ends in ${clock(leftS)}` : "has ended";
+}
 
-  /** Counts speech between two messages about the whole session. */
-  hear({ pcm, rate }) {
-    if (!this.session) return;
-    this.session.counts.audioMs += (1000 * pcm.length) / rate;
-    this.showCounts();
+function showRow(list, label, value) {
+  const find = ({ firstChild }) => firstChild.textContent === label;
+  let row = [...list.children].find(find);
+  if (!row) {
+    const term = element("dt", { textContent: label });
+    row = element("div", {}, term, element("dd"));
+    list.append(row);
   }
-
-  showCounts() {
-    const { counts } = this.session;
-    this.countLine.textContent = [
-      plural(counts.utterances, "utterance"),
-      `${seconds(counts.audioMs)} of speech`,
-      plural(counts.interrupts, "interrupt"),
-      plural(counts.gaps, "gap"),
-    ].join(" · ");
-  }
-
-  speaking(isSpeaking, isVoice) {
-    if (isSpeaking === this.isSpeaking && isVoice === this.isVoice) return;
-    this.isSpeaking = isSpeaking;
-    this.isVoice = isVoice;
-    this.showState();
-  }
-
-  gone() {
-    this.session = null;
-    this.setState("offline", "Service unreachable, reconnecting");
-    if (!this.command) return;
-    const { port } = location;
-    const isGiven = / --port[ =]/.test(this.command);
-    const command = this.command + (isGiven ? "" : ` --port ${port}`);
-    this.notify(`If it was stopped, start it again: ${command}`);
-  }
-
-  /** Shows a line below the header, "" for none. */
-  notify(text) {
-    this.notice.hidden = !text;
-    // The same text again would be read out again.
-    if (this.notice.textContent !== text) this.notice.textContent = text;
-  }
-
-  showState() {
-    if (!this.session) return;
-    const { state, isStalled } = this.session;
-    if (isStalled) this.setState("stalled", "Stalled");
-    else if (this.isVoice) this.setState("fallback", "The voice speaks");
-    else if (this.isSpeaking) this.setState("speaking", "Speaking");
-    else this.setState(state, STATES[state] ?? state);
-  }
-
-  setState(state, text) {
-    // The same text again would be read out again.
-    if (this.state.textContent !== text) this.state.textContent = text;
-    this.state.dataset.state = state;
-  }
-
-  tick() {
-    if (!this.session) return;
-    const { agoraTokenEnd, sessionTokenEnd, sessionToken } = this.session;
-    this.set("Agora token", this.left(agoraTokenEnd));
-    const number = sessionToken ? ` (number ${sessionToken})` : "";
-    this.set("Session token", this.left(sessionTokenEnd) + number);
-    this.set("Price", plural(this.credits(), "credit"));
-  }
-
-  /** Connected time costs a credit for each 6 s that were begun. */
-  credits() {
-    const { endedCredits, liveSince } = this.session;
-    if (!liveSince) return endedCredits;
-    const liveS = (Date.now() + this.aheadMs) / 1000 - liveSince;
-    return endedCredits + Math.max(1, Math.ceil(liveS / 6));
-  }
-
-  left(endS) {
-    if (!endS) return "–";
-    const leftS = Math.round(endS - (Date.now() + this.aheadMs) / 1000);
-    if (leftS <= 0) return "has ended";
-    const minutes = Math.floor(leftS / 60);
-    return `ends in ${minutes}:${String(leftS % 60).padStart(2, "0")}`;
-  }
-
-  set(label, value, list = this.list) {
-    let shown = this.values.get(label);
-    if (!shown) {
-      shown = element("dd");
-      this.values.set(label, shown);
-      const row = element("div");
-      row.append(element("dt", { textContent: label }), shown);
-      list.append(row);
-    }
-    if (shown.textContent !== `${value}`) shown.textContent = value;
-  }
+  row.hidden = !value;
+  set(row.lastChild, value);
 }

@@ -1,256 +1,248 @@
-/** The list of events, latest last. */
+/** The list of events, latest last, with the waveforms of speech. */
 
-import { bytes } from "./live.js";
-import { Waveform } from "./waveform.js";
+import { bytes, clamp, clock, element } from "./words.js";
+import { find, plural, seconds, set } from "./words.js";
 
 const MAX_ENTRIES = 300;
 const NEAR_END_PX = 24;
 const WAITING_MS = 800;
-const BADGES = {
-  open: "coming in",
+const PEAK_MS = 20;
+const PEAKS_PER_BAR = 2;
+const BAR_PX = 3;
+const HEIGHT_PX = 40;
+const OUTCOMES = {
   ended: "ended",
   interrupted: "interrupted",
   lost: "connection lost",
 };
+const EMPTY = "Nothing has been said yet. ";
+const PRESS = "Press Speak; then break something while the avatar speaks.";
+const POINT =
+  "Point a graph at the two URLs under “Into your graph” and have its agent " +
+  "speak.";
 
 export class Timeline {
-  constructor({ list, followButton, detailsButton, empty }) {
+  constructor(list) {
     this.list = list;
-    this.followButton = followButton;
-    this.empty = empty;
     this.items = new Map(); // entry number -> list item
-    this.waves = new Map(); // utterance -> { waveform, item, ... }
-    this.stale = new Set(); // waveforms to draw at the next chance
+    this.waves = new Map(); // utterance -> Wave
     this.follows = true;
+    this.scrollTop = 0;
     this.unseen = 0;
-    followButton.addEventListener("click", () => this.follow(!this.follows));
-    detailsButton.addEventListener("click", () => {
-      const isShown = list.classList.toggle("with-details");
-      detailsButton.setAttribute("aria-pressed", String(isShown));
+    find("follow").addEventListener("click", () => {
+      this.follows = !this.follows;
       this.moveOn();
     });
-    setInterval(() => this.showWaiting(), 500);
+    find("details").addEventListener("click", ({ currentTarget }) => {
+      currentTarget.ariaPressed = list.classList.toggle("with-details");
+      this.moveOn();
+    });
     // A user who scrolls back wants to read, one who scrolls down to follow.
-    list.addEventListener("scroll", () => this.scrolled());
-    new ResizeObserver(() => this.drawAll()).observe(list);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
-      this.drawAll(),
-    );
+    list.addEventListener("scroll", () => {
+      const aboveEnd = list.scrollHeight - list.scrollTop - list.clientHeight;
+      if (aboveEnd < NEAR_END_PX) this.follows = true;
+      else if (list.scrollTop < this.scrollTop) this.follows = false;
+      this.scrollTop = list.scrollTop;
+      this.showFollowing();
+    });
+    const drawAll = () => {
+      for (const wave of this.waves.values()) wave.isDrawn = false;
+    };
+    new ResizeObserver(drawAll).observe(list);
+    matchMedia("(prefers-color-scheme: dark)").onchange = drawAll;
   }
 
   /** Begins anew, and says how to get something to see. */
-  hello({ hasStage }) {
-    this.empty.textContent = hasStage
-      ? "Nothing has been said yet. Press Speak; then break something while " +
-        "the avatar speaks."
-      : "Nothing has been said yet. Point a graph at the two URLs under " +
-        "“Into your graph” and have its agent speak.";
+  clear(hasStage) {
     this.list.replaceChildren();
     this.items.clear();
     this.waves.clear();
-    this.stale.clear();
     this.unseen = 0;
-    this.empty.hidden = false;
+    find("empty").textContent = EMPTY + (hasStage ? PRESS : POINT);
+    find("empty").hidden = false;
   }
 
   /** Adds an entry, or shows it as it is now. */
   put(entry) {
-    let item = this.items.get(entry.number);
-    if (!item) {
-      item = this.add(entry);
+    if (!this.items.has(entry.number)) {
+      this.add(entry);
       const isShown = !entry.isRaw || this.list.matches(".with-details");
       if (!this.follows && isShown) this.unseen += 1;
     }
-    if (entry.utterance) this.showUtterance(item, entry.utterance);
+    const { utterance } = entry;
+    if (utterance) this.waves.get(utterance.number).show(utterance);
     this.moveOn();
   }
 
   /** Adds to the waveform of an utterance. */
-  hear({ utterance, peaks }) {
-    const wave = this.waves.get(utterance);
-    if (!wave) return;
-    wave.waveform.add(peaks);
-    wave.heardAtMs = performance.now();
-    wave.badge.textContent = badge(wave.waveform.utterance);
-    wave.length.textContent = seconds(wave.waveform.audioMs);
-    this.stale.add(wave.waveform);
-  }
-
-  /** How much of an utterance has come in; 0 where there is none. */
-  lengthMs(utterance) {
-    return this.waves.get(utterance)?.waveform.audioMs ?? 0;
-  }
-
-  /** Whether it is said by the voice. */
-  isVoice(utterance) {
-    return this.waves.get(utterance)?.waveform.utterance.connection === 0;
-  }
-
-  /** Marks how far an utterance has been heard. */
-  played(utterance, atMs) {
-    const wave = this.waves.get(utterance)?.waveform;
-    if (!wave || atMs <= wave.playedMs) return;
-    wave.playedMs = atMs;
-    this.stale.add(wave);
-  }
-
-  /** Says so where neither audio nor an end has come for a while. */
-  showWaiting() {
-    for (const { waveform, badge, heardAtMs } of this.waves.values()) {
-      const waitedMs = performance.now() - heardAtMs;
-      const { outcome, connection } = waveform.utterance;
-      // The voice gets its audio at once, and no end.
-      if (connection && outcome === "open" && waitedMs > WAITING_MS) {
-        badge.textContent = `no audio and no end for ${seconds(waitedMs)}`;
-      }
-    }
+  hear(utterance, peaks) {
+    this.waves.get(utterance)?.add(peaks);
   }
 
   /** Draws the waveforms that have changed. */
-  draw() {
-    if (!this.stale.size) return;
-    for (const waveform of this.stale) waveform.draw();
-    this.stale.clear();
-    this.moveOn();
-  }
-
-  drawAll() {
-    for (const { waveform } of this.waves.values()) this.stale.add(waveform);
-  }
-
-  follow(follows) {
-    this.follows = follows;
-    if (follows) this.unseen = 0;
-    this.moveOn();
-    this.showFollowing();
-  }
-
-  scrolled() {
-    const { scrollTop, scrollHeight, clientHeight } = this.list;
-    const atEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
-    const back = scrollTop < (this.scrollTop ?? 0);
-    this.scrollTop = scrollTop;
-    if (back && !atEnd) this.follows = false;
-    else if (atEnd) this.follows = true;
-    if (this.follows) this.unseen = 0;
-    this.showFollowing();
-  }
-
-  showFollowing() {
-    const more = this.unseen ? ` (${this.unseen} new)` : "";
-    this.followButton.setAttribute("aria-pressed", String(this.follows));
-    this.followButton.textContent = `Follow${more}`;
+  draw({ utterance, atMs }) {
+    this.waves.get(utterance)?.play(atMs);
+    let isChanged = false;
+    for (const wave of this.waves.values()) {
+      if (wave.draw()) isChanged = true;
+    }
+    if (isChanged) this.moveOn();
   }
 
   moveOn() {
     if (this.follows) this.list.scrollTop = this.list.scrollHeight;
-    else this.showFollowing();
+    this.showFollowing();
   }
 
-  add(entry) {
-    const item = element("li", { className: "entry" });
-    item.dataset.kind = entry.kind;
-    item.dataset.who = entry.who;
-    item.classList.toggle("raw", entry.isRaw);
-    item.append(
-      element("time", { textContent: clock(entry.timeS) }),
+  showFollowing() {
+    if (this.follows) this.unseen = 0;
+    const more = this.unseen ? ` (${this.unseen} new)` : "";
+    find("follow").ariaPressed = this.follows;
+    set(find("follow"), `Follow${more}`);
+  }
+
+  add({ number, kind, who, title, detail, timeS, raw, isRaw, utterance }) {
+    const name = element("strong", { textContent: title });
+    const more = element("span", { textContent: detail });
+    const line = element("p", { className: "line" }, name, " ", more);
+    const body = element("div", { className: "body" }, line);
+    const item = element(
+      "li",
+      { className: isRaw ? "entry raw" : "entry" },
+      element("time", { textContent: clock(Math.max(0, timeS), 2) }),
       element("span", { className: "dot", ariaHidden: "true" }),
+      body,
     );
-    const body = element("div", { className: "body" });
-    const line = element("p", { className: "line" });
-    line.append(element("strong", { textContent: entry.title }));
-    if (entry.kind === "speech") {
-      body.append(line, ...this.addWave(item, line, entry));
-    } else {
-      line.append(" ", element("span", { textContent: entry.detail }));
-      body.append(line);
-    }
-    if (entry.raw) {
-      const raw = element("p", { className: "facts raw" });
-      raw.textContent = entry.raw;
-      body.append(raw);
-    }
-    item.append(body);
-    this.list.append(item);
-    this.items.set(entry.number, item);
-    if (this.items.size > MAX_ENTRIES) this.dropOldest();
-    return item;
-  }
-
-  addWave(item, line, entry) {
-    this.empty.hidden = true;
-    const canvas = element("canvas", { className: "wave" });
-    const length = element("span", { className: "length" });
-    const badge = element("span", { className: "badge" });
-    const facts = element("p", { className: "facts" });
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `Waveform of ${entry.title}`);
-    line.append(" ", length, " ", badge);
-    const waveform = new Waveform(canvas);
-    const { number, peaks } = entry.utterance;
-    if (peaks) {
-      waveform.add(bytes(peaks));
+    Object.assign(item.dataset, { kind, who });
+    if (utterance) {
+      const wave = new Wave(title, item, more);
+      this.waves.set(utterance.number, wave);
+      line.append(" ", wave.badge);
+      body.append(wave.box, wave.facts);
       // It was heard before this page was opened, as far as it came.
-      waveform.playedMs = waveform.audioMs;
-      this.stale.add(waveform);
+      wave.add(bytes(utterance.peaks ?? ""));
+      wave.playedMs = wave.audioMs;
+      find("empty").hidden = true;
     }
-    const heardAtMs = performance.now();
-    this.waves.set(number, { waveform, length, badge, facts, heardAtMs });
-    const box = element("div", { className: "wave-box" });
-    box.append(canvas);
-    box.hidden = !entry.utterance.isPcm;
-    return [box, facts];
-  }
-
-  showUtterance(item, utterance) {
-    const wave = this.waves.get(utterance.number);
-    wave.waveform.utterance = utterance;
-    item.dataset.outcome = utterance.outcome;
-    wave.badge.textContent = badge(utterance);
-    wave.length.textContent = utterance.isPcm
-      ? seconds(utterance.audioMs || wave.waveform.audioMs)
-      : `${Math.ceil(utterance.audioBytes / 1024)} KiB`;
-    const { connection } = utterance;
-    const facts = [
-      connection ? `connection ${connection}` : "by voice, without the avatar",
-    ];
-    if (!utterance.isPcm) facts.push("Ogg Opus: counted, not drawn or played");
-    if (utterance.outcome !== "open") {
-      facts.push(`${utterance.messages} messages`);
+    if (raw) {
+      body.append(element("p", { className: "facts raw", textContent: raw }));
     }
-    if (utterance.gaps.length) facts.push(plural(utterance.gaps.length, "gap"));
-    wave.facts.textContent = facts.join(" · ");
-    this.stale.add(wave.waveform);
+    this.list.append(item);
+    this.items.set(number, item);
+    if (this.items.size > MAX_ENTRIES) this.dropOldest();
   }
 
   dropOldest() {
     const [number, item] = this.items.entries().next().value;
     item.remove();
     this.items.delete(number);
-    for (const [utterance, { waveform }] of this.waves) {
-      if (item.contains(waveform.canvas)) this.waves.delete(utterance);
+    for (const [utterance, wave] of this.waves) {
+      if (wave.item === item) this.waves.delete(utterance);
     }
   }
 }
 
-function badge({ outcome, connection }) {
-  return outcome === "open" && !connection ? "by voice" : BADGES[outcome];
-}
+/** One utterance: its waveform and its facts. */
+class Wave {
+  constructor(title, item, length) {
+    this.item = item;
+    this.length = length;
+    this.badge = element("span", { className: "badge" });
+    this.facts = element("p", { className: "facts" });
+    const ariaLabel = `Waveform of ${title}`;
+    const values = { className: "wave", role: "img", ariaLabel };
+    this.canvas = element("canvas", values);
+    this.box = element("div", {}, this.canvas);
+    this.peaks = [];
+    this.playedMs = 0;
+  }
 
-export function element(name, values = {}) {
-  return Object.assign(document.createElement(name), values);
-}
+  get audioMs() {
+    return this.peaks.length * PEAK_MS;
+  }
 
-export function plural(count, word) {
-  return `${count} ${word}${count === 1 ? "" : "s"}`;
-}
+  add(peaks) {
+    this.peaks.push(...peaks);
+    this.addedAtMs = performance.now();
+    this.isDrawn = false;
+  }
 
-export function seconds(ms) {
-  return `${(ms / 1000).toFixed(1)} s`;
-}
+  /** Marks how far it has been heard. */
+  play(atMs) {
+    if (atMs <= this.playedMs) return;
+    this.playedMs = atMs;
+    this.isDrawn = false;
+  }
 
-function clock(timeS) {
-  const whole = Math.max(0, timeS);
-  const minutes = Math.floor(whole / 60);
-  return `${minutes}:${(whole % 60).toFixed(2).padStart(5, "0")}`;
+  show(utterance) {
+    const { connection, isPcm, messages, outcome, gaps } = utterance;
+    this.utterance = utterance;
+    this.item.dataset.outcome = outcome;
+    this.box.hidden = !isPcm;
+    const facts = [
+      connection ? `connection ${connection}` : "by voice, without the avatar",
+      !isPcm && "Ogg Opus: counted, not drawn or played",
+      outcome !== "open" && `${messages} messages`,
+      gaps.length > 0 && plural(gaps.length, "gap"),
+    ];
+    this.facts.textContent = facts.filter(Boolean).join(" · ");
+    this.isDrawn = false;
+  }
+
+  /** Shows it as it is now; returns whether its waveform has changed. */
+  draw() {
+    set(this.badge, this.outcome());
+    if (this.isDrawn) return false;
+    this.isDrawn = true;
+    const { isPcm, audioMs, audioBytes } = this.utterance;
+    const length = isPcm
+      ? seconds(Math.max(audioMs, this.audioMs))
+      : `${Math.ceil(audioBytes / 1024)} KiB`;
+    set(this.length, length);
+    if (isPcm) this.drawBars();
+    return true;
+  }
+
+  outcome() {
+    const { outcome, connection } = this.utterance;
+    if (outcome !== "open") return OUTCOMES[outcome];
+    // The voice gets its audio at once, and no end.
+    if (!connection) return "by voice";
+    const waitedMs = performance.now() - this.addedAtMs;
+    return waitedMs > WAITING_MS
+      ? `no audio and no end for ${seconds(waitedMs)}`
+      : "coming in";
+  }
+
+  /** Draws heard audio strong, unheard audio faint, and gaps. */
+  drawBars() {
+    const { canvas, peaks } = this;
+    const wanted = Math.ceil(peaks.length / PEAKS_PER_BAR) * BAR_PX;
+    const room = this.box.clientWidth;
+    const width = Math.max(BAR_PX, Math.min(room, wanted));
+    const bars = Math.floor(width / BAR_PX);
+    const scale = window.devicePixelRatio;
+    canvas.style.width = `${width}px`;
+    canvas.width = Math.round(width * scale);
+    canvas.height = Math.round(HEIGHT_PX * scale);
+    const { color, borderColor, outlineColor } = getComputedStyle(canvas);
+    const context = canvas.getContext("2d");
+    context.scale(scale, scale);
+    const perBar = Math.max(1, peaks.length / bars);
+    const barOf = (ms) => ms / PEAK_MS / perBar;
+    for (let bar = 0; bar < bars; bar += 1) {
+      const from = Math.floor(bar * perBar);
+      const part = peaks.slice(from, Math.floor((bar + 1) * perBar));
+      const peak = Math.max(0, ...part) / 255;
+      const height = Math.max(2, Math.sqrt(peak) * HEIGHT_PX);
+      const top = (HEIGHT_PX - height) / 2;
+      context.fillStyle = bar < barOf(this.playedMs) ? color : borderColor;
+      context.fillRect(bar * BAR_PX, top, BAR_PX - 1, height);
+    }
+    context.fillStyle = outlineColor;
+    for (const { atMs } of this.utterance.gaps) {
+      const x = clamp(barOf(atMs) * BAR_PX - 1, 0, width - 2);
+      context.fillRect(x, 0, 2, HEIGHT_PX);
+    }
+  }
 }
