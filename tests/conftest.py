@@ -42,7 +42,6 @@ from devkit.motion_server import MotionServer  # noqa: E402
 
 def pytest_configure(config: pytest.Config) -> None:
     for marker in (
-        "alone: drives a browser while speech plays; nothing runs beside it",
         "takes_s(seconds): one of the longest tests, which begin first",
         "virtual: has an event loop of its own, whatever the pair",
     ):

@@ -495,7 +495,6 @@ def test_face_speaks_after_one_click(
     the page."""
     avatar_uid = int(CREDENTIALS["AGORA_AVATAR_UID"])
     with faced(site) as (url, server):
-        driver.get_log("performance")
         driver.get(url)
         page = Page(driver)
         page.until(lambda: page.element("join").is_displayed(), "loaded")
