@@ -9,7 +9,7 @@ PEAK_MS = 20
 
 LEAD_S = 0.2
 """How far behind its arrival audio is played, so that small delays are not
-heard; static/voice.js plays with the same lead."""
+heard; static/sound.js plays with the same lead."""
 
 MAX_PEAKS = 10 * 60 * 1000 // PEAK_MS
 
