@@ -335,6 +335,8 @@ class Playout:
         """Return how far the utterance of a request was surely heard at a
         time, in bytes, less the rewind."""
         if self._doubted_at is None:
+            if self._asked_at is not None and not request.arrived:
+                return request.base  # the service may have been gone before
             return request.position(at - rewind_s)
         position = request.position(min(at, self._doubted_at) - rewind_s)
         return min(position, request.base + request.arrived)

@@ -179,6 +179,28 @@ async def test_an_answer_is_missed_after_a_second(
     assert end["playback_position_ms"] == position_ms
 
 
+@pytest.mark.parametrize("is_answered", [False, True])
+async def test_nothing_counts_as_heard_before_the_first_answer(
+    is_answered: bool,
+):
+    """The service may have been gone before."""
+    stage = await ready()
+    stage.service.answers_pings = False
+    stage.speak(pcm(1000), FIRST)
+    await settle()
+    await stage.clock.advance(0.3)
+    if is_answered:
+        stage.session.answer()
+    await stage.clock.advance(0.1)
+    stage.flush()
+    await settle()
+    await stage.clock.advance(0.0)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    position_ms = 400 if is_answered else 0
+    assert end["playback_position_ms"] == pytest.approx(position_ms, abs=2)
+    await stage.finish()
+
+
 async def test_answers_that_come_late_lose_no_connection():
     """Each ping has its own time."""
     stage = await asked()
