@@ -8,8 +8,23 @@ import asyncio
 from typing import Any
 
 import pytest
-from scene import ALLOWANCE_MS, REWIND_MS, Scene, scene, virtually
+from agent import properties
+from scene import (
+    ALLOWANCE_MS,
+    REWIND_MS,
+    Scene,
+    scene,
+    virtual_server,
+    virtually,
+)
+from spatius_avatar_python.avatar.arrival import (
+    PING_INTERVAL_S,
+    PLAYING_INTERVAL_S,
+)
+from spatius_avatar_python.speech.utterance import MESSAGE_MS
 
+from devkit.harness.conversation import FRAME_MS, Conversation
+from devkit.harness.rig import Rig
 from devkit.motion_server import (
     AudioMessages,
     BlackHole,
@@ -21,6 +36,7 @@ from devkit.motion_server import (
     Silence,
     Stall,
 )
+from devkit.motion_server.proxy import DelayingProxy
 
 LOSSES = [Reset(), Close(1000), Close(1001), Close(1012), Close(4002)]
 
@@ -179,9 +195,143 @@ async def test_a_peer_that_vanishes(after_s: float, speed: float) -> None:
         assert "has not answered for 20 s" in error["message"]
         await on.until(lambda: on.ends, 30)
         # All that may have been heard after the latest answer is repeated.
-        on.whole(max_repeat_ms=ALLOWANCE_MS + 8000)
+        received_ms = min(8000.0, 1000 * after_s * speed + MESSAGE_MS)
+        is_written = received_ms == 8000
+        pause_s = PLAYING_INTERVAL_S if is_written else PING_INTERVAL_S
+        known_ms = 1000 * (after_s - pause_s) - REWIND_MS
+        on.whole(max_repeat_ms=received_ms - max(0.0, known_ms))
         assert on.ends == [("tts-1", 1)]
         assert on.rig.totals.lost == 0
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize(
+    ("for_s", "speed"), [(5, 1), (5, 20), (22, 20), (None, 5)]
+)
+@virtually
+async def test_a_network_that_dies_silently(
+    for_s: float | None, speed: float
+) -> None:
+    """After 5 s the answer goes on as it did; after 20 s without a sign of
+    life it is resumed from the latest one, less the rewind."""
+    async with scene() as on:
+        await on.rig.state("ready")
+        began_s = on.clock.monotonic()
+        saying = asyncio.ensure_future(on.talk.utter(1, 30_000, speed))
+        await asyncio.sleep(3)
+        on.server.now(BlackHole(for_s, host_vanishes=for_s is None))
+        await saying
+        await on.until(lambda: on.ends, 60)
+        took_s = on.clock.monotonic() - began_s
+        (end,) = on.sent("avatar_audio_end")
+        assert (end["reason"], end["playback_position_ms"]) == (1, 30_000)
+        if for_s == 5:
+            on.whole(max_repeat_ms=0)
+            assert on.rig.errors == []
+            # Speech that comes no faster than it is spoken waits for 5 s.
+            assert took_s == pytest.approx(35.3 if speed == 1 else 30.3, abs=1)
+            return
+        (error,) = on.rig.errors
+        assert error["vendor_info"]["code"] == "stalled"
+        # The latest answer came within the last second.
+        assert 50 < took_s < 52.5
+        heard_s = 0.0 if for_s is None else 20.5
+        (repeat,) = on.whole(max_repeat_ms=1000 * heard_s + 1500).repeats
+        assert 1500 <= repeat.begin_ms <= 2500
+
+
+@pytest.mark.parametrize(
+    ("at_s", "speed", "fault"),
+    [
+        (0.2, 1, BlackHole(2.6)),
+        (0.2, 20, BlackHole(2.6)),
+        (1, 20, BlackHole(2.6)),
+        (3, 1, Stall(2.6)),
+        (3, 5, Stall(2.6)),
+    ],
+)
+@virtually
+async def test_the_position_after_a_stall(
+    at_s: float, speed: float, fault: Any
+) -> None:
+    """It is right if the service is known to have had the audio, and else
+    behind by no more than was written since the latest answered ping."""
+    async with scene() as on:
+        await on.rig.state("ready")
+        turns = (1, 2, 3)
+
+        async def say() -> None:
+            for turn_id in turns:
+                await on.talk.utter(turn_id, 6000, speed)
+
+        saying = asyncio.ensure_future(say())
+        await asyncio.sleep(at_s)
+        on.server.now(fault)
+        await asyncio.sleep(11 - at_s)
+        at = on.clock.monotonic()
+        await on.talk.flush()
+        await on.reports("avatar_audio_end", 2)
+        verdict = on.talk.verdict()
+        heard_ms = sum(verdict.heard_by(f"{turn}", at) for turn in turns)
+        position_ms = sum(
+            end["playback_position_ms"] for end in on.sent("avatar_audio_end")
+        )
+        unknown_ms = 1000 * PING_INTERVAL_S * speed + FRAME_MS
+        known_ms = 1000 * at_s * speed - unknown_ms
+        if known_ms > 1000 * (at_s + 2.6):
+            unknown_ms = 0.0  # the service had more than it could play
+        behind_ms = min(unknown_ms, 1000 * (2.6 + PING_INTERVAL_S))
+        assert -behind_ms - 1 <= position_ms - heard_ms <= 1
+        saying.cancel()
+
+
+@pytest.mark.parametrize(
+    ("after_s", "speed", "fault"),
+    [
+        (0.03, 1, Reset()),
+        (0.03, 20, BlackHole(host_vanishes=True)),
+        (0.2, 20, Reset()),
+        (1, 1, BlackHole(host_vanishes=True)),
+    ],
+)
+@virtually
+async def test_a_flush_during_an_outage_far_away(
+    after_s: float, speed: float, fault: Any
+) -> None:
+    """With a round trip of 120 ms, audio that the service never had does not
+    count as heard."""
+    async with (
+        virtual_server() as (server, clock),
+        DelayingProxy(server.port, delay_ms=60, clock=clock) as proxy,
+    ):
+        ingress_url = proxy.url(server.ingress_url)
+        node = properties(server, ingress_endpoint_url=ingress_url)
+        rig = Rig(node, clock)
+        talk = Conversation(rig, server, clock)
+        await rig.start()
+        await rig.state("ready")
+        server.pause_listening()
+        await asyncio.sleep(1)
+        saying = asyncio.ensure_future(talk.utter(1, 8000, speed))
+        await asyncio.sleep(after_s)
+        server.now(fault)
+        await asyncio.sleep(0.338)
+        at = clock.monotonic()
+        await talk.flush()
+        await asyncio.sleep(0.1)
+        saying.cancel()
+        await rig.stop()
+        (end,) = [
+            payload
+            for name, payload in rig.env.reports
+            if name == "avatar_audio_end"
+        ]
+        ahead_ms = end["playback_position_ms"] - talk.verdict().heard_by(
+            "1", at
+        )
+        # A reset is noticed one way later, a host that vanishes is not.
+        most_ms = 60 if fault == Reset() else 60 + 338
+        assert ahead_ms <= (most_ms + 5 if after_s > 0.06 else 0)
 
 
 @pytest.mark.parametrize("voice_wired", [False, True])

@@ -576,6 +576,8 @@ class Walk:
         max_ahead_ms = self.max_ahead_ms + HOSTILE_MS * self.hostile
         if self.stalls:  # too short to be noticed
             max_ahead_ms += 1000 * MAX_STALL_S
+        if self.rig.totals.lost:  # what was lost is estimated, too
+            max_ahead_ms += 1000 * (self.delay_s + MAX_STALL_S) * self.losses
         for turn, (position_ms, at_s) in self.positions.items():
             ahead_ms = position_ms - verdict.heard_by(turn, at_s)
             assert ahead_ms <= max_ahead_ms, f"turn {turn} by {ahead_ms} ms"
