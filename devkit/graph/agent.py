@@ -80,10 +80,10 @@ class Flush(NamedTuple):
 
 def flush_of(graph: Graph, name: str) -> Flush:
     """Return how the node `name` sends flush: by its source, or as shipped."""
-    addon = str(graph.named(name).get("addon"))
+    addon = graph.named(name).addon
     folder = folder_of(addon, graph.app_dir)
     source = "\n".join(_sources(folder)) if folder else ""
-    names = {RTC_ADDON, *(str(node.get("name")) for node in graph.nodes)}
+    names = {RTC_ADDON, *(node.name for node in graph.extensions)}
     receivers, is_wired = _flush_in(source, names)
     if receivers or is_wired:
         where = f"{addon}, as its source beside the graph says,"
@@ -96,9 +96,9 @@ def flush_of(graph: Graph, name: str) -> Flush:
 def agents_of(graph: Graph) -> list[str]:
     """Return the nodes that are agents by their name or their addon."""
     return [
-        str(node.get("name"))
-        for node in graph.nodes
-        if node.get("addon") in STOCK_AGENTS or node.get("name") in _NAMES
+        node.name
+        for node in graph.extensions
+        if node.addon in STOCK_AGENTS or node.name in _NAMES
     ]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from .model import RTC_ADDON, Node
+from .model import RTC_ADDON
 from .resolve import Resolved, expand, resolve
 from .tree import Tree
 
@@ -12,10 +12,8 @@ def avatars_beside(resolved: Resolved) -> Iterator[Resolved]:
     """Yield each other avatar in the channel of a node's avatar."""
     node, graph = resolved.node, resolved.node.graph
     assert graph is not None
-    addon = str(graph.named(node.name).get("addon"))
-    for name in graph.made_by(addon):
-        if name != node.name:
-            other = Node(name, graph.property_of(name), graph)
+    for other in graph.extensions:
+        if other.addon == node.addon and other.name != node.name:
             theirs = resolve(other, resolved.environ)
             if theirs.channel == resolved.channel:
                 yield theirs
@@ -27,8 +25,9 @@ def rtc_nodes_beside(resolved: Resolved) -> dict[str, Tree]:
     if graph is None:
         return {}
     return {
-        name: expand(graph.property_of(name), resolved.environ, {})
-        for name in graph.made_by(RTC_ADDON)
+        node.name: expand(node.property, resolved.environ, {})
+        for node in graph.extensions
+        if node.addon == RTC_ADDON
     }
 
 

@@ -37,19 +37,11 @@ class Contents:
                     f"graph, so there is no node {name}"
                 )
             return [Node("", self.own)]
-        found = [
-            Node(
-                str(node.get("name", "")),
-                as_object(node.get("property")),
-                graph,
-            )
-            for graph in self.graphs
-            for node in graph.nodes
-            if node.get("addon") == addon
-        ]
+        nodes = [node for graph in self.graphs for node in graph.extensions]
+        found = [node for node in nodes if node.addon == addon]
         wanted = [node for node in found if name in (None, node.name)]
         if not wanted:
-            text = self._no_such_node(addon, name, found)
+            text = self._no_such_node(addon, name, found, nodes)
             raise FileError("\n".join((text, *self.defects, *self.unread)))
         return wanted
 
@@ -65,7 +57,7 @@ class Contents:
                     given["channel"] = channel
 
     def _no_such_node(
-        self, addon: str, name: str | None, found: list[Node]
+        self, addon: str, name: str | None, found: list[Node], nodes: list[Node]
     ) -> str:
         if found:
             names = ", ".join(node.name for node in found)
@@ -73,14 +65,7 @@ class Contents:
                 f"{self.path} has no node {name} with the addon {addon}; "
                 f"its nodes with that addon: {names}"
             )
-        addons = sorted(
-            {
-                str(node["addon"])
-                for graph in self.graphs
-                for node in graph.nodes
-                if "addon" in node
-            }
-        )
+        addons = sorted({node.addon for node in nodes if node.addon})
         alike = [one for one in addons if nearest(one, [addon], cutoff=0.8)]
         return (
             f"{self.path} has no node with the addon {addon}; the addons in "

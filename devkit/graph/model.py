@@ -68,6 +68,23 @@ class Flow(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Node:
+    """One node of a file."""
+
+    name: str
+    """"" for an extension's own property.json."""
+    property: Tree
+    graph: "Graph | None" = None
+    addon: str = ""
+
+    def __str__(self) -> str:
+        if self.graph is None:
+            return "the extension's own properties"
+        graph = f"graph {self.graph.name}, " if self.graph.name else ""
+        return f"{graph}node {self.name or 'without a name'}"
+
+
+@dataclass(frozen=True)
 class Graph:
     """One graph of a file."""
 
@@ -102,9 +119,17 @@ class Graph:
         return found
 
     @cached_property
-    def connections(self) -> list[Tree]:
-        """The connections of the file."""
-        return objects(self.tree.get("connections"))
+    def extensions(self) -> list[Node]:
+        """The same as `nodes`, whatever their text has in place of names."""
+        return [
+            Node(
+                str(node.get("name", "")),
+                as_object(node.get("property")),
+                self,
+                str(node.get("addon", "")),
+            )
+            for node in self.nodes
+        ]
 
     def nodes_within(self, parent: Tree) -> list[Tree]:
         """Return the nodes as those of a subgraph, which `parent` names."""
@@ -156,31 +181,25 @@ class Graph:
                 )
         return found
 
-    def named(self, name: str) -> Tree:
-        """Return the extension of that name, {} if there is none."""
-        for node in self.nodes:
-            if node.get("name") == name:
-                return node
-        return {}
+    def named(self, name: str) -> Node:
+        """Return the extension of that name; without one it has no addon."""
+        found = (node for node in self.extensions if node.name == name)
+        return next(found, Node("", {}, self))
 
     def property_of(self, name: str) -> Tree:
         """Return a node's own properties, {} where it has none."""
-        return as_object(self.named(name).get("property"))
+        return self.named(name).property
 
     def made_by(self, *addons: str) -> list[str]:
         """Return the names of the nodes that these addons make."""
-        return [
-            str(node.get("name"))
-            for node in self.nodes
-            if node.get("addon") in addons
-        ]
+        return [node.name for node in self.extensions if node.addon in addons]
 
     def has_node(self, name: str) -> bool:
         """Return whether a message can come from or go to `name`.
 
         A node of a subgraph elsewhere can: its names are not known.
         """
-        return bool(self.named(name)) or any(
+        return any(name == node.name for node in self.extensions) or any(
             name == other or name.startswith(_within(other, ""))
             for other in self.elsewhere
         )
@@ -296,22 +315,6 @@ class Graph:
                 found = self.subgraphs[inner]._exposing(key, kind, name)
                 return [_within(inner, one) for one in found]
         return []
-
-
-@dataclass(frozen=True)
-class Node:
-    """One node of a file."""
-
-    name: str
-    """"" for an extension's own property.json."""
-    property: Tree
-    graph: Graph | None = None
-
-    def __str__(self) -> str:
-        if self.graph is None:
-            return "the extension's own properties"
-        graph = f"graph {self.graph.name}, " if self.graph.name else ""
-        return f"{graph}node {self.name or 'without a name'}"
 
 
 def _within(subgraph: str, name: str) -> str:

@@ -145,18 +145,17 @@ def _check_other_nodes(resolved: Resolved, found: Findings) -> None:
     graph = resolved.node.graph
     assert graph is not None
     unset: dict[str, str] = {}
-    for node in graph.nodes:
-        own, given = str(node.get("name")), node.get("property")
-        if own == resolved.node.name:
+    for node in graph.extensions:
+        if node.name == resolved.node.name:
             continue
-        filled = expand(given, resolved.environ, unset, own)
-        if node.get("addon") == RTC_ADDON:
+        filled = expand(node.property, resolved.environ, unset, node.name)
+        if node.addon == RTC_ADDON:
             continue
-        for path, value in leaves(given, own):
+        for path, value in leaves(node.property, node.name):
             if variable := shell_variable_of(value):
                 text = taken_literally(value, variable)
                 found.warnings.append(f"{path}: {text}")
-        for path, value in leaves(filled, own):
+        for path, value in leaves(filled, node.name):
             is_secret = _CREDENTIAL.search(path.lower())
             if is_secret and properties.is_example(value):
                 found.warnings.append(f"{path}: {properties.EXAMPLE}")

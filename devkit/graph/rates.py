@@ -7,7 +7,7 @@ from typing import Any
 from .model import Graph
 from .packages import own_properties
 from .resolve import expand
-from .tree import Tree, joined
+from .tree import joined
 
 _PCM = re.compile("pcm|raw|riff|linear|s16")
 _IN_HZ = re.compile(r"(?<!\d)(\d{4,5})(?!\d)")
@@ -46,13 +46,12 @@ def rates_of(
     Those of the graph's node, or else those of its package's property.json.
     """
     node = graph.named(name)
-    given = expand(node.get("property"), environ, {})
-    if found := dict(_rates(given, name)):
+    if found := dict(_rates(expand(node.property, environ, {}), name)):
         return found
-    addon = str(node.get("addon"))
-    shipped: Tree = expand(own_properties(addon, graph.app_dir), environ, {})
-    where = f"{addon}/property.json: "
-    return {where + path: rate for path, rate in _rates(shipped, "")}
+    shipped = own_properties(node.addon, graph.app_dir)
+    where = f"{node.addon}/property.json: "
+    rates = _rates(expand(shipped, environ, {}), "")
+    return {where + path: rate for path, rate in rates}
 
 
 def _rates(value: Any, path: str) -> Iterator[tuple[str, int]]:

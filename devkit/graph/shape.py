@@ -14,14 +14,8 @@ _ENDS = ("extension", "subgraph", "selector", "addon")
 _TYPES = ("extension", "subgraph", "selector")
 _CONNECTION_KEYS = (*_ENDS, *KINDS, "app")
 _NODE_KEYS = (
-    "type",
-    "name",
-    "addon",
-    "app",
-    "extension_group",
-    "property",
-    "graph",
-    "filter",
+    *("type", "name", "addon", "app", "extension_group"),
+    *("property", "graph", "filter"),
 )
 _PROPERTIES = ("params", "channel")
 """These belong under `property`, and are easily written beside it."""
@@ -31,107 +25,98 @@ _FLOW_KEYS = ("name", "names", "dest", "source")
 def check_shape(graph: Graph) -> Findings:
     """Return the parts of `graph` that TEN would not read or follow."""
     found = Findings()
-    found.errors += _nodes(graph)
-    found.errors += _connections(graph)
-    for flow in graph.flows():
-        found.errors += _flow(flow)
-        found.add(_ends(graph, flow))
+    errors = found.errors
+    names = Counter(str(node.get("name")) for node in graph.own_nodes)
+    for path, node in _listed(graph.tree, "nodes", graph.nodes_path, errors):
+        errors += _node(path, node, names)
+    sections: dict[tuple[str, ...], str] = {}
+    for path, connection in _listed(
+        graph.tree, "connections", graph.connections_path, errors
+    ):
+        errors += _misspelled(path, connection, _CONNECTION_KEYS)
+        end = tuple(str(connection.get(key, "")) for key in (*_ENDS, "app"))
+        first = sections.setdefault(end, path)
+        if first != path and any(end):
+            errors.append(
+                f"{path}: {' '.join(filter(None, end))} has a section already, "
+                f"{first}; TEN's check of graphs refuses two: merge them"
+            )
+        for key in KINDS:
+            for at, entry in _listed(connection, key, f"{path}.{key}", errors):
+                flow = Flow(key, connection, entry, at)
+                errors += _flow(flow)
+                found.add(_ends(graph, flow))
     for subgraph in graph.subgraphs.values():
         found.add(check_shape(subgraph))
     return found
 
 
-def _nodes(graph: Graph) -> Iterator[str]:
-    names = Counter(str(node.get("name")) for node in graph.own_nodes)
-    for index, node in enumerate(as_list(graph.tree.get("nodes"))):
-        path = f"{graph.nodes_path}[{index}]"
-        if not isinstance(node, dict):
-            yield f"{path}: expected an object, got {kind(node)}"
-            continue
-        if node.get("type") not in _TYPES:
-            yield f"{path}: expected a type, one of {', '.join(_TYPES)}"
-        is_extension = node.get("type") not in _TYPES[1:]
-        for key in ("name", "addon") if is_extension else ("name",):
-            if not isinstance(node.get(key), str) or not node[key]:
-                yield f"{path}: the node has no {key}"
-        name = str(node.get("name"))
-        if names[name] > 1 and "name" in node:
-            names[name] = 0
-            yield (
-                f"{path}: another node has the name {name}, too; each needs "
-                "one of its own"
-            )
-        yield from _misspelled(path, node, _NODE_KEYS)
-        for key in _PROPERTIES:
-            if key in node:
-                yield (
-                    f"{path}.{key}: TEN does not read it there; it belongs "
-                    f"under {path}.property"
-                )
-        given = node.get("property", {})
-        if not isinstance(given, dict):
-            yield f"{path}.property: expected an object, got {kind(given)}"
+def _listed(
+    holder: Tree, key: str, path: str, errors: list[str]
+) -> Iterator[tuple[str, Tree]]:
+    """Yield path and object of each entry of a list; all else is an error."""
+    entries = holder.get(key, [])
+    if not isinstance(entries, list):
+        errors.append(f"{path}: expected a list, got {kind(entries)}")
+    for number, entry in enumerate(as_list(entries)):
+        at = f"{path}[{number}]"
+        if isinstance(entry, dict):
+            yield at, entry
+        else:
+            errors.append(f"{at}: expected an object, got {kind(entry)}")
 
 
-def _connections(graph: Graph) -> Iterator[str]:
-    sections: dict[tuple[str, ...], str] = {}
-    for index, connection in enumerate(as_list(graph.tree.get("connections"))):
-        path = f"{graph.connections_path}[{index}]"
-        if not isinstance(connection, dict):
-            yield f"{path}: expected an object, got {kind(connection)}"
-            continue
-        yield from _misspelled(path, connection, _CONNECTION_KEYS)
-        end = tuple(str(connection.get(key, "")) for key in (*_ENDS, "app"))
-        first = sections.setdefault(end, path)
-        if first != path and any(end):
+def _node(path: str, node: Tree, names: Counter[str]) -> Iterator[str]:
+    if node.get("type") not in _TYPES:
+        yield f"{path}: expected a type, one of {', '.join(_TYPES)}"
+    is_extension = node.get("type") not in _TYPES[1:]
+    for key in ("name", "addon") if is_extension else ("name",):
+        if not _is_name(node.get(key)):
+            yield f"{path}: the node has no {key}"
+    name = str(node.get("name"))
+    if names[name] > 1 and "name" in node:
+        names[name] = 0
+        yield (
+            f"{path}: another node has the name {name}, too; each needs one of "
+            "its own"
+        )
+    yield from _misspelled(path, node, _NODE_KEYS)
+    for key in _PROPERTIES:
+        if key in node:
             yield (
-                f"{path}: {' '.join(filter(None, end))} has a section already, "
-                f"{first}; TEN's check of graphs refuses two: merge them"
+                f"{path}.{key}: TEN does not read it there; it belongs under "
+                f"{path}.property"
             )
-        for key in KINDS:
-            flows = connection.get(key, [])
-            if not isinstance(flows, list):
-                yield f"{path}.{key}: expected a list, got {kind(flows)}"
-            for number, entry in enumerate(as_list(flows)):
-                if not isinstance(entry, dict):
-                    yield (
-                        f"{path}.{key}[{number}]: expected an object, got "
-                        f"{kind(entry)}"
-                    )
+    given = node.get("property", {})
+    if not isinstance(given, dict):
+        yield f"{path}.property: expected an object, got {kind(given)}"
 
 
 def _flow(flow: Flow) -> Iterator[str]:
-    misspelled = list(_misspelled(flow.path, flow.entry, _FLOW_KEYS))
+    path, entry = flow.path, flow.entry
+    misspelled = list(_misspelled(path, entry, _FLOW_KEYS))
     yield from misspelled
-    if ("name" in flow.entry) == ("names" in flow.entry):
-        if not misspelled:
-            yield f"{flow.path}: expected either a name or names"
-    if not _is_name(flow.entry.get("name", "*")):
-        yield f"{flow.path}.name: expected the name of a message"
-    names = flow.entry.get("names", ["*"])
+    if ("name" in entry) == ("names" in entry) and not misspelled:
+        yield f"{path}: expected either a name or names"
+    if not _is_name(entry.get("name", "*")):
+        yield f"{path}.name: expected the name of a message"
+    names = entry.get("names", ["*"])
     if not as_list(names) or not all(map(_is_name, names)):
-        yield f"{flow.path}.names: expected a list of message names"
+        yield f"{path}.names: expected a list of message names"
+    errors: list[str] = []
     for key in ("dest", "source"):
-        ends = flow.entry.get(key, [])
-        if not isinstance(ends, list):
-            yield f"{flow.path}.{key}: expected a list, got {kind(ends)}"
-        for number, end in enumerate(as_list(ends)):
-            path = f"{flow.path}.{key}[{number}]"
-            if not isinstance(end, dict):
-                yield f"{path}: expected an object, got {kind(end)}"
-            else:
-                yield from _misspelled(path, end, _CONNECTION_KEYS)
-    if not misspelled and not flow.entry.keys() & {"dest", "source"}:
-        yield f"{flow.path}: neither dest nor source, so it connects nothing"
+        for at, end in _listed(entry, key, f"{path}.{key}", errors):
+            errors += _misspelled(at, end, _CONNECTION_KEYS)
+    yield from errors
+    if not misspelled and not entry.keys() & {"dest", "source"}:
+        yield f"{path}: neither dest nor source, so it connects nothing"
 
 
 def _ends(graph: Graph, flow: Flow) -> Findings:
     """Check the subgraphs and selectors that a connection names."""
     found = Findings()
     for end, side in flow.ends():
-        for key in ("subgraph", "selector"):
-            if key not in end:
-                continue
+        for key in sorted(end.keys() & {"subgraph", "selector"}):
             name = str(end[key])
             node = graph.indirect(key, name)
             if node is None:
@@ -159,11 +144,9 @@ def _is_name(value: object) -> bool:
 
 
 def _misspelled(path: str, tree: Tree, known: tuple[str, ...]) -> Iterator[str]:
-    for key, value in tree.items():
-        if key in known:
-            continue
+    for key in (key for key in tree if key not in known):
         # A list of objects is there for TEN to read, a comment is not.
-        is_read = bool(objects(value))
+        is_read = bool(objects(tree[key]))
         free = set(known) - set(tree)
         near = nearest(key, free, cutoff=0.75)
         if is_read and not near:
