@@ -6,7 +6,7 @@ import time
 from devkit.harness.messages import audio_frame
 
 from .runner import Goal, Outcome, Settings, by_turns, compare, p
-from .service import Service, motion_server
+from .service import Service
 from .sides import BYTES_PER_S, RATE, Bare, Ours, on_shared_loop
 
 SPEECH_S = 61
@@ -24,10 +24,10 @@ RESULT_GOAL = Goal(2.0)
 _PCM = bytes(BYTES_PER_S * FRAME_MS // 1000)
 
 
-def run(settings: Settings) -> Outcome:
+def run(settings: Settings, service: Service) -> Outcome:
     """Measure with a service that reads, and with one that does not."""
-    with motion_server() as service:
-        return on_shared_loop(_run(service, settings.rounds(ROUNDS)))
+    service.reset()
+    return on_shared_loop(_run(service, settings.rounds(ROUNDS)))
 
 
 async def _run(service: Service, rounds: int) -> Outcome:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .runner import Rounds, by_turns
-from .service import Service, motion_server
+from .service import Service
 from .sides import BYTES_PER_S, SIDES, on_shared_loop
 
 _SETTLE_S = 0.02
@@ -51,10 +51,10 @@ class Measured:
     received_bytes: int = 0
 
 
-def measure(scene: Scene, rounds: int) -> Measured:
+def measure(service: Service, scene: Scene, rounds: int) -> Measured:
     """Have all sides of a scene speak by turns, `rounds` times each."""
-    with motion_server(keep_audio=True) as service:
-        return on_shared_loop(_measure(service, scene, rounds))
+    service.reset()
+    return on_shared_loop(_measure(service, scene, rounds))
 
 
 async def _measure(service: Service, scene: Scene, rounds: int) -> Measured:

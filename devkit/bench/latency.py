@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from .frames import Scene, measure
 from .runner import Goal, Outcome, Settings, compare, p
+from .service import Service
 
 ONE = Scene("1 avatar", 1, audio_s=5, sides=("ours", "bare"))
 FLEET = Scene(
@@ -12,7 +13,7 @@ FLEET = Scene(
 )
 ROUNDS = {ONE.name: 6, FLEET.name: 4}
 
-SHORT_AUDIO_S = 0.5
+SHORT_AUDIO_S = 0.1
 SHORT_FLEET = 2
 
 P50_GOAL = Goal(0.05, "beyond")
@@ -20,7 +21,7 @@ P99_GOAL = Goal(1.0, "beyond")
 FLEET_GOAL = Goal(20.0)
 
 
-def run(settings: Settings) -> Outcome:
+def run(settings: Settings, service: Service) -> Outcome:
     """Measure one avatar, and 50 in one process."""
     outcome = Outcome()
     for scene in (ONE, FLEET):
@@ -32,7 +33,7 @@ def run(settings: Settings) -> Outcome:
                 audio_s=SHORT_AUDIO_S,
                 avatars=min(scene.avatars, SHORT_FLEET),
             )
-        measured = measure(scene, rounds)
+        measured = measure(service, scene, rounds)
         for percent, goal in (
             (50, None if is_fleet else P50_GOAL),
             (99, FLEET_GOAL if is_fleet else P99_GOAL),

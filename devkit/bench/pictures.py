@@ -1,13 +1,9 @@
 """The pictures of a run, to be read on a dark page as on a light one."""
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib
-
-matplotlib.use("svg")
-
-from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 from . import storm
 from .runner import percentile
@@ -60,14 +56,14 @@ def draw(curves: dict[str, list[float]], folder: Path) -> list[Path]:
             figure.tight_layout()
             path = folder / f"{name}.svg"
             figure.savefig(path, metadata={"Date": None, "Creator": None})
-            pyplot.close(figure)
             drawn.append(path)
     return drawn
 
 
-def _latency(curves: dict[str, list[float]]) -> Any:
+def _latency(curves: dict[str, list[float]]) -> Figure:
     """Draw how many frames took longer than a given time."""
-    figure, axes = pyplot.subplots()
+    figure = Figure()
+    axes = figure.subplots()
     # Every tenth of a percent.
     percents = [at / 10 for at in range(1, 1000)]
     for side, values in curves.items():
@@ -95,9 +91,10 @@ def _latency(curves: dict[str, list[float]]) -> Any:
     return figure
 
 
-def _cpu(curves: dict[str, list[float]]) -> Any:
+def _cpu(curves: dict[str, list[float]]) -> Figure:
     """Draw the CPU time of a frame, for each pace and side."""
-    figure, axes = pyplot.subplots()
+    figure = Figure()
+    axes = figure.subplots()
     for place, (side, color) in enumerate(_COLORS.items()):
         axes.bar(
             [at + 0.27 * (place - 1) for at in range(len(curves))],
@@ -112,8 +109,9 @@ def _cpu(curves: dict[str, list[float]]) -> Any:
     return figure
 
 
-def _storm(curves: dict[str, list[float]]) -> Any:
-    figure, (attempts, back) = pyplot.subplots(1, 2)
+def _storm(curves: dict[str, list[float]]) -> Figure:
+    figure = Figure()
+    attempts, back = figure.subplots(1, 2)
     for side, color in zip(storm.SIDES, (_COLORS["ours"], _COLORS["bare"])):
         for axes, what in ((attempts, "attempts"), (back, "back")):
             values = curves[f"{what} {side}"]

@@ -24,7 +24,7 @@ from devkit.harness.messages import tts_data
 from devkit.motion_server.proxy import DelayingProxy
 
 from .runner import Goal, Outcome, Row, Settings, by_turns, compare, p
-from .service import Service, motion_server
+from .service import Service
 from .sides import BYTES_PER_S, Bare, Ours, on_shared_loop
 
 FRAME_MS = 100
@@ -59,17 +59,17 @@ NETWORKS = (
 )
 
 
-def run(settings: Settings) -> Outcome:
+def run(settings: Settings, service: Service) -> Outcome:
     """Measure over loopback, and over a network with a slow console."""
     outcome = Outcome()
     for network in NETWORKS:
-        with motion_server() as service:
-            lanes = 1 if settings.short else LANES
-            work = _run(service, network, settings.rounds(ROUNDS), lanes)
-            rows, sent_bytes = on_shared_loop(work)
-            outcome.rows += rows
-            outcome.sent_bytes += sent_bytes
-            outcome.received_bytes += service.received_all(sent_bytes)
+        service.reset()
+        lanes = 1 if settings.short else LANES
+        work = _run(service, network, settings.rounds(ROUNDS), lanes)
+        rows, sent_bytes = on_shared_loop(work)
+        outcome.rows += rows
+        outcome.sent_bytes += sent_bytes
+        outcome.received_bytes += service.received_all(sent_bytes)
     return outcome
 
 

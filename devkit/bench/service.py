@@ -60,16 +60,21 @@ class Service:
     def now(self, name: str, **where: Any) -> None:
         """Have a fault, such as "stall" or "resume", act on all sessions, or
         on one `connection`."""
-        self._post({"at": "now", "fault": {"name": name}, **where})
+        self._post("fault", {"at": "now", "fault": {"name": name}, **where})
+
+    def reset(self) -> None:
+        """Forget the record and the faults of an earlier measurement."""
+        self._post("reset", {})
 
     def slow_console(self, delay_s: float) -> None:
         """Have the console answer later from here on."""
         fault = {"name": "slow", "delay_s": delay_s}
-        self._post({"at": "console", "fault": fault, "times": None})
+        body = {"at": "console", "fault": fault, "times": None}
+        self._post("fault", body)
 
-    def _post(self, body: dict[str, Any]) -> None:
+    def _post(self, action: str, body: dict[str, Any]) -> None:
         request = urllib.request.Request(
-            f"{self.control_url}/fault",
+            f"{self.control_url}/{action}",
             json.dumps(body).encode(),
             {"Content-Type": "application/json"},
         )
@@ -77,8 +82,8 @@ class Service:
 
 
 @contextmanager
-def motion_server(*, keep_audio: bool = False) -> Iterator[Service]:
-    """Run a Motion Server; `keep_audio` keeps each message's time, too.
+def motion_server() -> Iterator[Service]:
+    """Run a Motion Server, which records the time of each message.
 
     `devkit.lifeline` ends it with its standard input, which is closed when
     this process ends, however it does.
@@ -86,8 +91,6 @@ def motion_server(*, keep_audio: bool = False) -> Iterator[Service]:
     command = [sys.executable, "-m", "devkit.lifeline"]
     command += ["devkit.commands.motion_server"]
     command += ["--json", "--quiet", "--no-window"]
-    if not keep_audio:
-        command.append("--no-audio")
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

@@ -19,6 +19,7 @@ from spatius_avatar_python.session.errors import (
 )
 
 from .runner import Outcome, Row, Settings, compare
+from .service import Service
 
 AVATARS = 10_000
 DOWN_S = 5.0
@@ -102,7 +103,7 @@ def simulate(close_code: int, avatars: int, seed: int) -> Storm:
     return Storm(attempts, accepted)
 
 
-def run(settings: Settings) -> Outcome:
+def run(settings: Settings, _service: Service) -> Outcome:
     """Let the service restart, with close code 1012 and without a code."""
     outcome = Outcome()
     avatars = 200 if settings.short else AVATARS

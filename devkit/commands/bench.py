@@ -13,11 +13,12 @@ from rich.console import Console
 
 from ..bench import cpu, flush, latency, recovery, storm
 from ..bench.runner import Outcome, Settings
+from ..bench.service import Service, motion_server
 from ..bench.table import as_json, machine, notes, received_line, table
 from . import INTERRUPTED
 from .output import print_whole, try_to_write, why_not_written
 
-BENCHMARKS: dict[str, Callable[[Settings], Outcome]] = {
+BENCHMARKS: dict[str, Callable[[Settings, Service], Outcome]] = {
     "cpu": cpu.run,
     "latency": latency.run,
     "flush": flush.run,
@@ -90,10 +91,11 @@ def main(
     # From here on there is a process to end, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        for name in names:
-            with console.status(f"measuring {name} ..."):
-                outcomes[name] = BENCHMARKS[name](settings)
-            console.print(received_line(name, outcomes[name]))
+        with motion_server() as service:
+            for name in names:
+                with console.status(f"measuring {name} ..."):
+                    outcomes[name] = BENCHMARKS[name](settings, service)
+                console.print(received_line(name, outcomes[name]))
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
         os._exit(INTERRUPTED)  # the shared event loop still runs
