@@ -205,7 +205,7 @@ class Fence:
             elif turn is None or turn.matches(flushed):
                 cut.is_open = False
 
-    def lower(self) -> None:
+    def lift(self) -> None:
         """Keep out audio without a turn no more."""
         self._cuts.pop(None, None)
 

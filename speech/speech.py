@@ -135,7 +135,7 @@ class Speech:
             # No more of the cut speech will come: the next audio is not stale.
             self._intake.end_overflow()
             self._drop_all(now)
-            self._intake.fence.lower()
+            self._intake.fence.lift()
         elif is_end:
             self._end_open()
         return is_end and cut

@@ -1,8 +1,10 @@
 """The package's structure: imports run one way, and the core is pure."""
 
 import ast
+import builtins
 import functools
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +52,19 @@ PUBLIC = {
         *("Interrupt", "Mark", "events"),
     },
 }
+
+QUESTION = re.compile(
+    "_*(is|has|had|was|may|can|must|needs|fits|takes|plays|goes|starts|waits"
+    "|matches)(_|$)"
+)
+"""The name of a function that is asked, and changes nothing."""
+
+CHANGES = {
+    *("add", "append", "appendleft", "cancel", "clear", "discard", "extend"),
+    *("extendleft", "insert", "pop", "popitem", "popleft", "put", "remove"),
+    *("set", "set_result", "setdefault", "update"),
+}
+"""Methods of others that change the object that they are called on."""
 
 SDKS = {"spatius", "avatarkit", "spatialreal", "websockets"}
 IMPURE = {"asyncio", "time", "random", "threading", "socket", "os", "datetime"}
@@ -179,6 +194,71 @@ def test_package_does_not_know_the_devkit(module):
     """It runs without it."""
     tops = {name.split(".")[0] for name in imports_of(module)}
     assert not tops & {"devkit", "tests", "pytest"}
+
+
+def changes_in(function: ast.AST) -> list[str]:
+    """Return the changes that a function makes itself, to more than its own
+    variables."""
+    found = []
+    for node in ast.walk(function):
+        context = getattr(node, "ctx", None)
+        is_stored = isinstance(node, (ast.Attribute, ast.Subscript)) and (
+            isinstance(context, (ast.Store, ast.Del))
+        )
+        is_method = (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in CHANGES
+            and not isinstance(node.func.value, ast.Name)
+        )
+        if is_stored or is_method or isinstance(node, ast.Nonlocal):
+            found.append(ast.unparse(node))
+    return found
+
+
+def calls_in(function: ast.AST) -> set[str]:
+    """Return the names of the functions that a function calls, but for those
+    that texts have as well."""
+    called = [
+        node.func for node in ast.walk(function) if isinstance(node, ast.Call)
+    ]
+    methods = {node.attr for node in called if isinstance(node, ast.Attribute)}
+    names = {node.id for node in called if isinstance(node, ast.Name)}
+    return methods - set(dir(str)) | names - set(dir(builtins))
+
+
+def test_questions_change_nothing():
+    """Neither a property nor a function whose name asks a question, nor one
+    that it calls."""
+    functions = [
+        (module, node)
+        for module in FILES
+        for node in ast.walk(ast.parse(FILES[module].read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    acting: set[str] = set()  # by name alone, as calls are
+    while (
+        more := {
+            node.name
+            for _, node in functions
+            if changes_in(node) or calls_in(node) & acting
+        }
+        - acting
+    ):
+        acting |= more
+    questions = [
+        (module, node)
+        for module, node in functions
+        if QUESTION.match(node.name)
+        or "property" in map(ast.unparse, node.decorator_list)
+    ]
+    assert len(questions) > 100
+    found = {
+        f"{module}.{node.name}": reasons
+        for module, node in questions
+        if (reasons := [*changes_in(node), *(calls_in(node) & acting)])
+    }
+    assert found == {}
 
 
 @pytest.mark.parametrize("name", ["avatar", "config", "messages.payloads"])
