@@ -360,10 +360,6 @@ FATAL: dict[str, tuple[Plan, str]] = {
         ),
         "params.spatius_api_key",
     ),
-    "key without the right": (
-        lambda s: s.faults.console(Refuse(403)),
-        "params.spatius_api_key",
-    ),
     "billing at the console": (
         lambda s: s.faults.console(Refuse(402)),
         "billing",
@@ -372,17 +368,9 @@ FATAL: dict[str, tuple[Plan, str]] = {
         lambda s: s.faults.upgrade(Refuse(404, detail="app id unrecognized")),
         "params.spatius_app_id",
     ),
-    "app of another key": (
-        lambda s: s.faults.upgrade(Refuse(400, detail="app id mismatch")),
-        "params.spatius_app_id",
-    ),
     "unknown avatar": (
         lambda s: s.faults.upgrade(Refuse(404, detail="avatar not found")),
         "params.spatius_avatar_id",
-    ),
-    "billing at the upgrade": (
-        lambda s: s.faults.upgrade(Refuse(402, detail="session denied")),
-        "billing",
     ),
     "no credits at the handshake": (
         lambda s: s.faults.handshake(ServerError(4001, "credits exhausted")),
@@ -393,16 +381,6 @@ FATAL: dict[str, tuple[Plan, str]] = {
             ServerError(3, "agora_egress: {agora_token} is invalid")
         ),
         "params.agora_appid",
-    ),
-    "egress unauthenticated": (
-        lambda s: s.faults.handshake(ServerError(16, "unauthenticated")),
-        "agora_appcert",
-    ),
-    "unsupported rate": (
-        lambda s: s.faults.handshake(
-            ServerError(3, "unsupported sample rate: 24000")
-        ),
-        "params.sample_rate",
     ),
     "no credits while idle": (
         lambda s: s.faults.runtime(

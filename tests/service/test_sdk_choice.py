@@ -208,17 +208,3 @@ def test_package_is_broken(tmp_path, source):
     assert "avatarkit cannot be imported" in report["problem"]
     assert "protobuf" in report["problem"]
     assert report["fatal"]
-
-
-def test_two_packages_collide(tmp_path):
-    """Both register the same protobuf file: no version of protobuf helps."""
-    (tmp_path / "avatarkit").mkdir()
-    (tmp_path / "avatarkit" / "__init__.py").write_text(
-        "raise TypeError(\"Couldn't build proto file into descriptor pool: "
-        'duplicate file name message.proto")'
-    )
-    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-    problem = loaded(script, SPATIUS_SDK="avatarkit")["problem"]
-    assert "avatarkit and spatius" in problem
-    assert "one SDK package" in problem
-    assert "protobuf >=" not in problem

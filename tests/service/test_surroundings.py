@@ -178,80 +178,33 @@ async def test_host_of_no_proxy_is_reached_directly(motion_server, monkeypatch):
     assert proxy.targets == []
 
 
-@pytest.mark.parametrize("step", ["console", "ingress"])
-async def test_refusal_of_the_proxy_names_the_variable(
-    motion_server, monkeypatch, step
+@pytest.mark.parametrize("is_down", [False, True])
+async def test_proxy_that_fails_on_the_way_to_the_ingress_is_named(
+    motion_server, monkeypatch, is_down
 ):
-    """It is not Spatius' answer, whichever of the calls meets it."""
+    """By its variable; for the console's see test_operator.py."""
     proxy = Server(answer("407 Proxy Authentication Required"))
     attempt = Attempt(motion_server)
     session = attempt.open_session(attempt._woken.set, RATE_HZ)
-    if step == "ingress":
-        session.prepare()
-        await attempt._until(lambda: session.has_token)
+    session.prepare()
+    await attempt._until(lambda: session.has_token)
     async with proxy.running() as url:
-        monkeypatch.setenv("HTTP_PROXY", url)
+        monkeypatch.setenv(
+            "HTTP_PROXY", "http://127.0.0.1:9" if is_down else url
+        )
         session.open()
         await attempt._until(lambda: session.state is not SessionState.OPENING)
         failure = session.loss
         assert failure is not None
+        assert session.has_token == is_down
         await attempt.closed(session)
-        assert (failure.code, failure.fatal) == ("proxyRefused", True)
-        assert "HTTP_PROXY" in failure.message
-        assert "Spatius says" not in failure.message
-
-
-@pytest.mark.parametrize("phase", ["console", "ingress"])
-async def test_proxy_that_is_down_is_named(motion_server, monkeypatch, phase):
-    """By its variable, whichever of the calls meets it."""
-    attempt = Attempt(motion_server)
-    if phase == "console":
-        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-        failure = await attempt.failure()
-    else:
-        session = attempt.open_session(attempt._woken.set, RATE_HZ)
-        session.prepare()
-        await attempt._until(lambda: session.has_token)
-        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-        session.open()
-        await attempt._until(lambda: session.state is not SessionState.OPENING)
-        assert session.loss is not None
-        failure = session.loss
-        assert session.has_token
-        await attempt.closed(session)
-    assert "http_proxy" in failure.message
-    assert not failure.fatal
-
-
-async def test_socks_without_its_package_is_named(motion_server, monkeypatch):
-    """The proxy is right; the package is missing."""
-    monkeypatch.setenv("HTTPS_PROXY", "socks5h://127.0.0.1:9")
-    failure = await Attempt(motion_server).failure()
-    assert failure.code == "socksPackageMissing"
-    assert "pip install python-socks" in failure.message
-    assert "HTTPS_PROXY" in failure.message
+    assert failure.fatal != is_down
+    assert (failure.code == "proxyRefused") != is_down
+    assert "HTTP_PROXY" in failure.message
+    assert "Spatius says" not in failure.message
 
 
 # The console's headers
-
-
-async def test_clock_that_is_behind_the_consoles(motion_server):
-    """The message says by how much."""
-    late = SystemClock.epoch() + 1800
-    date = importlib.import_module("email.utils").formatdate(late, usegmt=True)
-    server = Server(
-        answer(
-            "400 Bad Request",
-            {"errors": [{"detail": "expireAt is in the past"}]},
-            f"Date: {date}",
-        )
-    )
-    async with server.running() as url:
-        attempt = Attempt(motion_server, console_endpoint_url=url)
-        failure = await attempt.failure()
-    assert "check this machine's clock" in failure.message
-    assert "30 min behind" in failure.message
-    assert not failure.fatal
 
 
 async def test_wait_that_the_console_asks_for(motion_server):
