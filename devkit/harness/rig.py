@@ -7,7 +7,6 @@ the soak.
 
 import asyncio
 import functools
-import heapq
 import json
 import time
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from .. import package
 package.use_ten_runtime()
 _package = package.load()
 
-from spatius_avatar_python.clock import Timer  # noqa: E402
 from spatius_avatar_python.extension import (  # noqa: E402
     SpatiusAvatarExtension,
 )
@@ -36,63 +34,6 @@ from ten_runtime import (  # noqa: E402
 from .messages import data_with_json  # noqa: E402
 
 Payload = dict[str, Any]
-
-
-class MovableClock:
-    """The machine's clock, which `advance` moves ahead."""
-
-    def __init__(self) -> None:
-        self._ahead_s = 0.0
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = 0
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self._ahead_s
-
-    def epoch(self) -> float:
-        return time.time() + self._ahead_s
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        self._count += 1
-        timer = _MovableTimer(self, when, callback)
-        heapq.heappush(self._due, (when, self._count, timer.ring))
-        timer.handle = asyncio.get_running_loop().call_later(
-            max(0.0, when - self.monotonic()), timer.ring
-        )
-        return timer
-
-    def advance(self, duration_s: float) -> None:
-        """Move time ahead and call the callbacks due by then.
-
-        New callbacks that these schedule are left to the event loop, even if it
-        is due as well: a callback may wait for a task.
-        """
-        self._ahead_s += duration_s
-        due = []
-        while self._due and self._due[0][0] <= self.monotonic():
-            due.append(heapq.heappop(self._due))
-        for _, _, ring in due:
-            ring()
-
-
-class _MovableTimer:
-    """Rings once, whichever time comes first."""
-
-    def __init__(
-        self, clock: MovableClock, when: float, callback: Callable[[], None]
-    ) -> None:
-        self.handle: asyncio.TimerHandle | None = None
-        self._callback: Callable[[], None] | None = callback
-
-    def ring(self) -> None:
-        callback, self._callback = self._callback, None
-        if callback is not None:
-            callback()
-
-    def cancel(self) -> None:
-        self._callback = None
-        if self.handle is not None:
-            self.handle.cancel()
 
 
 class LogEntry(NamedTuple):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import ten_runtime
+from spatius_avatar_python.clock import SystemClock
 from ten_runtime import (
     AudioFrame,
     Cmd,
@@ -25,7 +26,7 @@ from devkit.harness.messages import (
     hostile_data,
     hostile_frames,
 )
-from devkit.harness.rig import MovableClock, Rig, RigEnv
+from devkit.harness.rig import Rig, RigEnv
 
 ROOT = Path(__file__).resolve().parents[2]
 WAITING = SendOptions(wait_for_result=True)
@@ -94,36 +95,9 @@ def test_rig_records_log_calls_with_category_and_fields():
 
 def test_rig_hands_its_clock_to_the_extension():
     """Before anything of the extension's has run."""
-    clock = MovableClock()
+    clock = SystemClock()
     assert Rig({}, clock).extension.clock is clock
     assert Rig({}).extension.clock is not clock
-
-
-@pytest.mark.asyncio
-async def test_movable_clock_calls_due_callbacks_in_order():
-    """By time, not by registration; one that is not due or cancelled is not."""
-    clock, called = MovableClock(), []
-    now = clock.monotonic()
-    clock.call_at(now + 20, lambda: called.append("second"))
-    clock.call_at(now + 10, lambda: called.append("first"))
-    clock.call_at(now + 90, lambda: called.append("not due"))
-    clock.call_at(now + 15, lambda: called.append("cancelled")).cancel()
-    clock.advance(60)
-    assert called == ["first", "second"]
-
-
-@pytest.mark.asyncio
-async def test_movable_clock_leaves_new_timers_to_the_loop():
-    """A callback that is due again at once does not block the loop."""
-    clock, waited_for = MovableClock(), asyncio.Event()
-
-    def go_off():
-        if not waited_for.is_set():
-            clock.call_at(clock.monotonic(), go_off)
-
-    clock.call_at(clock.monotonic() + 10, go_off)
-    clock.advance(60)
-    waited_for.set()
 
 
 @only_with_the_stand_in

@@ -6,7 +6,7 @@ reports.
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,6 @@ from agent import Agent, play, play_here, properties, speech
 from scene import virtual_server, virtually
 from spatius_avatar_python.avatar.retry import MAX_BACKOFF_S
 
-from devkit.harness.rig import MovableClock
 from devkit.motion_server import (
     AudioMessages,
     Close,
@@ -392,9 +391,6 @@ FATAL: dict[str, tuple[Plan, str]] = {
         lambda s: s.faults.runtime(Close(4001), after=AudioMessages(1)),
         "credits",
     ),
-}
-
-FATAL_IN_TIME: dict[str, tuple[Plan, str]] = {
     "no credits at the handshake, and no close": (
         lambda s: s.faults.handshake(
             ServerError(4001, "credits exhausted", then_silent=True)
@@ -411,62 +407,31 @@ LONG_S = 2 * MAX_BACKOFF_S
 """Without an attempt for so long there will be none."""
 
 
-async def speak_on_when_it_has_failed(
-    agent: Agent, server: MotionServer, long: Callable[[], Awaitable[None]]
-) -> None:
-    await agent.say(speech(300), 1)
-    await agent.state("failed")
-    attempts = len(server.record.token_requests)
-    await agent.say(speech(300), 2)
-    await agent.end(2)
-    await agent.flush()
-    await long()
-    assert len(server.record.token_requests) == attempts
-
-
-def check_failed(agent: Agent, advice: str) -> None:
-    (fatal,) = [e for e in agent.sent("error") if e["code"] == -1000]
-    assert advice in fatal["message"]
-    assert fatal["vendor_info"]["code"]
-    assert agent.states[-1] == "failed"
-
-
 @pytest.mark.parametrize("case", FATAL)
-async def test_a_fatal_error_stops_the_avatar(
-    motion_server: MotionServer, case: str
-) -> None:
+@virtually
+async def test_a_fatal_error_stops_the_avatar(case: str) -> None:
     """One error -1000 with advice, and no further attempt."""
     plan, advice = FATAL[case]
-    plan(motion_server)
-    clock = MovableClock()
-
-    async def long() -> None:
-        clock.advance(LONG_S)
-        await asyncio.sleep(0.05)  # an attempt would take as long
-
-    async def script(agent: Agent) -> None:
-        await speak_on_when_it_has_failed(agent, motion_server, long)
-
-    agent = await play_here(script, properties(motion_server), clock)
-    check_failed(agent, advice)
-    assert agent.errors == [-1000]
-
-
-@pytest.mark.parametrize("case", FATAL_IN_TIME)
-@virtually
-async def test_what_turns_out_to_be_fatal_stops_the_avatar(case: str) -> None:
-    """The same, after several attempts or a deadline."""
-    plan, advice = FATAL_IN_TIME[case]
     async with virtual_server() as (server, clock):
         plan(server)
 
         async def script(agent: Agent) -> None:
-            await speak_on_when_it_has_failed(
-                agent, server, lambda: asyncio.sleep(LONG_S)
-            )
+            await agent.say(speech(300), 1)
+            await agent.state("failed")
+            attempts = len(server.record.token_requests)
+            await agent.say(speech(300), 2)
+            await agent.end(2)
+            await agent.flush()
+            await asyncio.sleep(LONG_S)
+            assert len(server.record.token_requests) == attempts
 
         agent = await play_here(script, properties(server), clock)
-    check_failed(agent, advice)
+    (fatal,) = [e for e in agent.sent("error") if e["code"] == -1000]
+    assert advice in fatal["message"]
+    assert fatal["vendor_info"]["code"]
+    assert agent.states[-1] == "failed"
+    retried = [1000] if case == "three refused upgrades" else []
+    assert agent.errors == [*retried, -1000]
 
 
 async def say_more_than_a_stalled_socket_takes(
