@@ -16,7 +16,7 @@ from ..bench.runner import Outcome, Settings
 from ..bench.service import Service, motion_server
 from ..bench.table import as_json, machine, notes, received_line, table
 from . import INTERRUPTED
-from .output import print_whole, try_to_write, why_not_written
+from .output import NotWritten, print_whole, run, try_to_write
 
 BENCHMARKS: dict[str, Callable[[Settings, Service], Outcome]] = {
     "cpu": cpu.run,
@@ -81,8 +81,8 @@ def main(
             try_to_write(json_to)
         if draw_to is not None:
             try_to_write(draw_to / "figures.svg")
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(why_not_written(error)) from None
+    except NotWritten as error:
+        raise typer.BadParameter(str(error)) from None
     console = Console(highlight=False, stderr=to_stdout)
     os.environ.setdefault("TEN_STAND_IN_LOG", "error")
     settings = Settings(short, runs)
@@ -131,4 +131,4 @@ app = typer.Typer(add_completion=False)
 app.command()(main)
 
 if __name__ == "__main__":
-    app(prog_name="bin/bench")
+    run(app, "bin/bench")

@@ -14,7 +14,7 @@ from ..graph import FileError, read
 from ..graph.app import check_file
 from ..graph.env_file import hint_at_env_file, read_env_file, warn_of_quotes
 from ..graph.report import SEE_BELOW, NodeReport, examine
-from .output import print_columns, run
+from .output import print_columns, print_line, run
 
 PROBLEMS, UNUSABLE, NOT_CONNECTED = 1, 2, 3
 
@@ -85,9 +85,7 @@ def main(
         now_s = time.time()
         reports = [examine(each, [], environ, now_s) for each in found]
     except FileError as error:
-        Console(stderr=True, highlight=False).print(
-            str(error), style="red", markup=False, soft_wrap=True
-        )
+        print_line(Console(stderr=True, highlight=False), error, "red")
         raise typer.Exit(UNUSABLE) from None
     if env_file is None:
         whole.notes += hint_at_env_file(file, reports)
@@ -123,9 +121,7 @@ def _connect(console: Console, report: NodeReport) -> bool:
 
 
 def _print(console: Console, file: Path, report: NodeReport) -> None:
-    console.print(
-        f"{file}: {report.node}\n", style="bold", markup=False, soft_wrap=True
-    )
+    print_line(console, f"{file}: {report.node}\n", "bold")
     rows = [[("property", "dim"), ("resolves to", "dim"), ("from", "dim")]]
     for row in report.rows:
         style = "red" if row.value.endswith(SEE_BELOW) else ""

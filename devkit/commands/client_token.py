@@ -26,7 +26,7 @@ from ..graph.env_file import read_env_file
 from ..graph.product import config, token
 from ..graph.product import params as rules
 from ..graph.resolve import uid_of
-from .output import run
+from .output import print_line, run
 
 REFUSED, UNUSABLE = 1, 2
 
@@ -114,21 +114,17 @@ def main(
         if contents.defects:
             raise TokenRefused(contents.defects)
         answer = sign(nodes[0], uid, minutes, time.time())
-    except FileError as error:
-        errors.print(str(error), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(UNUSABLE) from None
-    except TokenRefused as refused:
-        for reason in refused.reasons:
-            errors.print(reason, style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(REFUSED) from None
-    for warning in warnings_about(nodes[0], uid):
-        errors.print(warning, style="yellow", markup=False, soft_wrap=True)
-    errors.print(
+    except (FileError, TokenRefused) as error:
+        is_refused = isinstance(error, TokenRefused)
+        for reason in error.reasons if is_refused else [str(error)]:
+            print_line(errors, reason, "red")
+        raise typer.Exit(REFUSED if is_refused else UNUSABLE) from None
+    for warning in (
+        *warnings_about(nodes[0], uid),
         "For development only. In production your own backend signs "
         "short-lived tokens; the App Certificate never goes to a client.",
-        style="yellow",
-        soft_wrap=True,
-    )
+    ):
+        print_line(errors, warning, "yellow")
     print(json.dumps(answer, indent=2))
 
 

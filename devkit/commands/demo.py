@@ -38,7 +38,7 @@ from ..web import (
 from ..window import Window, page_url
 from ..window.performer import Performer, report_to, voice_to
 from .acts import Played, in_words, play
-from .output import is_same_file, try_to_write, why_not_written
+from .output import NotWritten, print_line, reason_of, run, try_to_write
 from .timeline import TimelinePrinter
 
 SENTENCE = package.ROOT / "devkit" / "assets" / "sentence_24k.wav"
@@ -127,14 +127,9 @@ def main(
     try:
         pcm = read_speech(speech)
         if not window:
-            if is_same_file(heard, speech):
-                raise ValueError("it is the file that is spoken")
-            try_to_write(heard)
-    except SpeechFileError as error:
-        _print_problem(console, error)
-        raise typer.Exit(UNUSABLE) from None
-    except (OSError, ValueError) as error:
-        _print_problem(console, why_not_written(error, heard))
+            try_to_write(heard, [speech], "the file that is spoken")
+    except (SpeechFileError, NotWritten) as error:
+        print_line(console, error, "red")
         raise typer.Exit(UNUSABLE) from None
     if window:
         host = host or "127.0.0.1"
@@ -142,7 +137,7 @@ def main(
     try:
         played = _run(console, pcm, speech)
     except AssertionError as error:  # the expected event did not come
-        _print_problem(console, f"The demo stopped half-way: {error}")
+        print_line(console, f"The demo stopped half-way: {error}", "red")
         raise typer.Exit(FAILED) from None
     _print_verdict(console, played)
     is_written = _write(console, played.record, heard)
@@ -154,21 +149,11 @@ def _write(console: Console, record: Record, path: Path) -> bool:
     try:
         record.write_wav(path)
     except OSError as error:
-        _print_problem(console, f"{path} cannot be written: {_reason(error)}")
+        print_line(console, NotWritten(error, path), "red")
         return False
     shown = min(str(path), os.path.relpath(path), key=len)
-    console.print(
-        f"what the server received: {shown}", markup=False, soft_wrap=True
-    )
+    print_line(console, f"what the server received: {shown}")
     return True
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
-def _print_problem(console: Console, problem: object) -> None:
-    console.print(str(problem), style="red", markup=False, soft_wrap=True)
 
 
 def _run(console: Console, pcm: bytes, speech: Path) -> Played:
@@ -181,10 +166,10 @@ def _run(console: Console, pcm: bytes, speech: Path) -> Played:
     )
     if len(pcm) / 48000 > LONG_S:
         whole_s = len(pcm) / 48000 + OTHER_ACTS_S
-        console.print(
+        print_line(
+            console,
             f"This takes about {_length(whole_s)}: the first answer is spoken "
             "to its end. Ctrl-C stops it.\n",
-            soft_wrap=True,
         )
     return play(console, pcm)
 
@@ -203,12 +188,11 @@ def _show(
 ) -> int:
     """Serve the window until Ctrl-C; the exit status."""
     if not is_loopback(host):
-        console.print(
+        print_line(
+            console,
             f"{host} is not loopback: whoever reaches this machine can listen "
             "and press the buttons",
-            style="yellow",
-            markup=False,
-            soft_wrap=True,
+            "yellow",
         )
     window = Window(shlex.join(["bin/demo", *sys.argv[1:]]))
     try:
@@ -229,21 +213,11 @@ def _show(
             stack.callback(performer.leave)
             window.put_on_stage(performer.buttons())
             window.attach(stage.server)
-            asked_to_end = _until_asked()
-            url = page_url(stage.server)
-            # Not as markup: an IPv6 address stands in brackets.
-            console.print(
-                Text.assemble(
-                    "The window: ", (url, "bold"), "   (Ctrl-C ends it)"
-                )
-            )
-            if browser and _has_desktop():
-                webbrowser.open(url)
-            asked_to_end.wait()
+            _wait(console, "The window", page_url(stage.server), browser)
     except (OSError, ValueError) as error:
-        _print_problem(
-            console, f"Cannot listen at {host}, port {port}: {_reason(error)}"
-        )
+        reason = reason_of(error)
+        text = f"Cannot listen at {host}, port {port}: {reason}"
+        print_line(console, text, "red")
         return FAILED
     return 0
 
@@ -268,34 +242,32 @@ def _show_face(
             os.environ.update(variables(env_file))
             settings = page_settings()
             pcm = read_speech(speech)
-            asked_to_end = _until_asked()
             served = serve_face(
                 Path(site), settings, pcm, port=port or 0, on_report=tell
             )
             with served as url:
-                console.print(
-                    Text.assemble(
-                        "The avatar: ", (url, "bold"), "   (Ctrl-C ends it)"
-                    )
-                )
-                if browser and _has_desktop():
-                    webbrowser.open(url)
-                asked_to_end.wait()
+                _wait(console, "The avatar", url, browser)
     except (BuildError, SpeechFileError, Unusable) as error:
-        _print_problem(console, error)
+        print_line(console, error, "red")
         return UNUSABLE
     except OSError as error:
-        _print_problem(console, f"Port {port or 0}: {_reason(error)}")
+        print_line(console, f"Port {port or 0}: {reason_of(error)}", "red")
         return FAILED
     return 0
 
 
-def _until_asked() -> threading.Event:
-    """Return an event that Ctrl-C sets."""
+def _wait(console: Console, name: str, url: str, browser: bool) -> None:
+    """Print where a page is, open it, and wait for Ctrl-C."""
     asked_to_end = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked_to_end.set())
-    return asked_to_end
+    # Not as markup: an IPv6 address stands in brackets.
+    console.print(
+        Text.assemble(f"{name}: ", (url, "bold"), "   (Ctrl-C ends it)")
+    )
+    if browser and _has_desktop():
+        webbrowser.open(url)
+    asked_to_end.wait()
 
 
 def _has_desktop() -> bool:
@@ -329,4 +301,4 @@ app = typer.Typer(add_completion=False)
 app.command()(main)
 
 if __name__ == "__main__":
-    app(prog_name="bin/demo")
+    run(app, "bin/demo")

@@ -20,6 +20,7 @@ from ..motion_server import (
 )
 from ..motion_server.guard import is_loopback
 from ..window import Window, page_url
+from .output import run
 
 CERTIFICATE_VARIABLE = "AGORA_APP_CERTIFICATE"
 MAX_PORT = 65535
@@ -253,4 +254,4 @@ app = typer.Typer(add_completion=False)
 app.command()(main)
 
 if __name__ == "__main__":
-    app(prog_name="bin/motion-server")
+    run(app, "bin/motion-server")

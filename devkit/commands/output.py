@@ -19,17 +19,34 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """The exceptions of writing after the file was opened."""
 
 
-def try_to_write(path: Path) -> None:
-    """Raise OSError or ValueError where `path` cannot become a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    with path.open("ab"):
-        pass
-    if is_new:
-        path.unlink()
+class NotWritten(Exception):
+    """A file cannot be written; the text says which, and why."""
+
+    def __init__(self, error: Exception, path: "Path | str") -> None:
+        super().__init__(f"{path} cannot be written: {reason_of(error)}")
 
 
-def is_same_file(path: Path, other: Path) -> bool:
+def try_to_write(
+    path: Path, inputs: Sequence[Path] = (), name: str = ""
+) -> None:
+    """Raise `NotWritten` where `path` cannot become a file, or is an input.
+
+    `name` stands for the inputs in the text.
+    """
+    try:
+        if any(_is_same_file(path, one) for one in inputs):
+            raise ValueError(f"it is {name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        with path.open("ab"):
+            pass
+        if is_new:
+            path.unlink()
+    except (OSError, ValueError) as error:
+        raise NotWritten(error, path) from error
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
     """Return whether both name one existing file."""
     try:
         return path.samefile(other)
@@ -37,11 +54,14 @@ def is_same_file(path: Path, other: Path) -> bool:
         return False
 
 
-def why_not_written(error: Exception, path: Path | None = None) -> str:
-    """Return one line about what `try_to_write` raised, or a later write."""
-    named = path or getattr(error, "filename", None) or "the file"
-    reason = getattr(error, "strerror", None) or error
-    return f"{named} cannot be written: {reason}"
+def reason_of(error: Exception) -> str:
+    """Return what an exception says, without number and file name."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def print_line(console: Console, text: object, style: str = "") -> None:
+    """Print a text that is no markup, in one line however long it is."""
+    console.print(str(text), style=style, markup=False, soft_wrap=True)
 
 
 def print_whole(console: Console, table: Table) -> None:
@@ -97,6 +117,6 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         # Output that could not be written would be tried again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
         if error.errno != errno.EPIPE:  # its reader has seen enough
-            print(why_not_written(error, Path("the output")), file=sys.stderr)
+            print(NotWritten(error, "the output"), file=sys.stderr)
         sys.exit(1)
     raise AssertionError("a command ends with its exit code")

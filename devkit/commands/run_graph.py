@@ -16,7 +16,7 @@ from ..graph import FileError, Graph, expand, read
 from ..graph.tree import leaves
 from ..harness.run_graph import GraphRun
 from ..motion_server import Event, MotionServer, Record, event_line
-from .output import is_same_file, try_to_write, why_not_written
+from .output import NotWritten, print_line, run, try_to_write
 
 package.use_ten_runtime()
 
@@ -57,12 +57,12 @@ def main(
         if len(graphs) != 1:
             raise FileError(f"{file} holds {len(graphs)} graphs; expected one")
         if heard is not None:
-            _refuse_input(heard, file, graphs[0])
-            _try_to_write(heard)
+            inputs = [file, *_files_of(graphs[0], file.parent)]
+            try_to_write(heard, inputs, "a file that the graph reads")
         with _folder(file.parent):
             done = _run(console, graphs[0], Path.cwd(), heard, limit_s)
-    except FileError as error:
-        console.print(str(error), style="red", markup=False, soft_wrap=True)
+    except (FileError, NotWritten) as error:
+        print_line(console, error, "red")
         raise typer.Exit(2) from None
     raise typer.Exit(0 if done else 1)
 
@@ -75,7 +75,7 @@ def _run(
     limit_s: float,
 ) -> bool:
     def say(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
+        print_line(console, text)
 
     with MotionServer.in_thread() as server:
         started_s = server.record.started_s
@@ -105,9 +105,7 @@ def _run(
             record.write_wav(heard)
             say(f"Written to {heard}")
     if graph_run.failure:
-        console.print(
-            graph_run.failure, style="red", markup=False, soft_wrap=True
-        )
+        print_line(console, graph_run.failure, "red")
     return audio_bytes > 0 and not graph_run.failure
 
 
@@ -139,25 +137,12 @@ def _wait_until_done(run: GraphRun, record: Record, limit_s: float) -> bool:
     return bool(run.failure)
 
 
-def _refuse_input(heard: Path, file: Path, graph: Graph) -> None:
-    """Raise FileError where `heard` is the graph or a file that it names."""
-    named = [file]
-    for node in graph.nodes:
-        tree = expand(node.get("property") or {}, os.environ, {})
-        named += [
-            file.parent / value
-            for _, value in leaves(tree)
-            if isinstance(value, str) and value
-        ]
-    if any(is_same_file(heard, path) for path in named):
-        raise FileError(f"--heard {heard} is a file that the graph reads")
-
-
-def _try_to_write(path: Path) -> None:
-    try:
-        try_to_write(path)
-    except (OSError, ValueError) as error:
-        raise FileError(why_not_written(error, path)) from error
+def _files_of(graph: Graph, folder: Path) -> Iterator[Path]:
+    """Yield the files that the nodes' properties may name."""
+    for node in graph.extensions:
+        for _, value in leaves(expand(node.property, os.environ, {})):
+            if isinstance(value, str) and value:
+                yield folder / value
 
 
 @contextlib.contextmanager
@@ -174,4 +159,4 @@ app = typer.Typer(add_completion=False)
 app.command()(main)
 
 if __name__ == "__main__":
-    app(prog_name="bin/run-graph")
+    run(app, "bin/run-graph")

@@ -49,6 +49,7 @@ from ..motion_server import (
     wire,
 )
 from ..motion_server.faults import RuntimeFault
+from .output import run
 
 SPEEDS = (1, 5, 20)
 """How many times as fast as speech the TTS is."""
@@ -493,4 +494,4 @@ app = typer.Typer(add_completion=False)
 app.command()(main)
 
 if __name__ == "__main__":
-    app(prog_name="bin/soak")
+    run(app, "bin/soak")
