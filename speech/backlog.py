@@ -10,8 +10,9 @@ from .events import LOST, PLAYED, SpeechEvent, SpeechLost, Turn
 from .playout import Playout
 from .utterance import KEPT_FACTOR, Limits, Totals, Utterance, size_of
 
-STALLED_AFTER_S = 1.0
-"""A connection takes no audio if one write waits for so long."""
+STALLED_AFTER_S = 5.0
+"""A connection takes no audio if one write waits for so long. A kernel makes
+room in steps of megabytes, each of which takes a slow reader seconds."""
 
 
 class Backlog:

@@ -192,7 +192,7 @@ def test_a_burst_after_a_long_time_is_no_slow_connection():
 
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_a_connection_that_takes_no_audio_has_the_bound(is_lost):
-    """A call in progress for a second, or no connection."""
+    """A call in progress for seconds, or no connection."""
     speech = make(max_buffered_s=1.0)
     speech.connected()
     speech.frame(pcm(100), 0.0)
@@ -200,9 +200,23 @@ def test_a_connection_that_takes_no_audio_has_the_bound(is_lost):
     if is_lost:
         speech.failed()
         speech.connection_lost(0.0)
-    speech.frame(pcm(2000), 1.0)
+    speech.frame(pcm(2000), STALLED_AFTER_S)
     assert speech.waiting_s == 1.0
     check_sum(speech)
+
+
+def test_a_slow_reader_of_long_speech_loses_nothing():
+    """Its kernel makes room in steps of megabytes: one call waits for
+    seconds, and the rest follows at once."""
+    speech = make(max_buffered_s=1.0)
+    speech.connected()
+    speech.frame(pcm(100), 0.0)
+    speech.next(0.0)
+    speech.frame(pcm(9000), 0.0)
+    speech.tick(4.0)
+    written(speech, 4.0)
+    write(speech, 4.0)
+    assert speech.totals.refused == 0
 
 
 def test_the_overflow_ends_with_a_connection_that_takes_audio():
