@@ -130,8 +130,40 @@ def page_for_console() -> Exception:
     )
 
 
+MEANINGS = {
+    "apiKeyInvalid": (FATAL, "spatius_api_key"),
+    "appIDUnrecognized": (FATAL, "spatius_app_id"),
+    "appIDMismatch": (FATAL, "spatius_app_id"),
+    "avatarNotFound": (FATAL, "spatius_avatar_id"),
+    "billingRequired": (FATAL, "billing"),
+    "creditsExhausted": (FATAL, "credits"),
+    "unsupportedSampleRate": (FATAL, "sample_rate"),
+    "invalidEgressConfig": (FATAL, "agora_"),
+    "sessionRefused": (FATAL, "permanently"),
+    "sessionTokenExpired": (RETRY, "token"),
+    "sessionTokenInvalid": (RETRY, "token"),
+    "sessionDurationExceeded": (RETRY, "time limit"),
+    "concurrencyLimit": (RETRY, "too many"),
+    "serviceUnavailable": (RETRY, "not available"),
+    "egressUnavailable": (RETRY, "Agora"),
+    "idleTimeout": (RETRY, "nobody spoke"),
+    "connectionFailed": (RETRY, "network"),
+    "serverError": (RETRY, "not available"),
+}
+"""By the code of a failure: whether it is fatal, and words of its message."""
+
+
 def kind(failure: Failure) -> str:
     return FATAL if failure.fatal else RETRY
+
+
+def check(failure: Failure, code: str, phase: str) -> None:
+    """Check a failure that ends the session or the attempt."""
+    expected, says = MEANINGS[code]
+    assert (failure.code, kind(failure)) == (code, expected)
+    assert says in failure.message
+    assert failure.phase == phase
+    assert failure.ends_session
 
 
 def test_package_is_the_one_asked_for():
@@ -146,72 +178,58 @@ def test_package_is_the_one_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("error", "expected", "code", "says"),
+    ("error", "code"),
     [
-        (console_answers(401), FATAL, "apiKeyInvalid", "spatius_api_key"),
-        (
-            console_answers(401, message="Unauthorized"),
-            FATAL,
-            "apiKeyInvalid",
-            "spatius_api_key",
-        ),
-        (console_answers(403), FATAL, "appIDUnrecognized", "spatius_api_key"),
-        (console_answers(404), FATAL, "avatarNotFound", "spatius_avatar_id"),
-        (
-            console_answers(400, code="UNAUTHENTICATED", message="bad key"),
-            FATAL,
-            "apiKeyInvalid",
-            "spatius_api_key",
-        ),
+        (console_answers(401), "apiKeyInvalid"),
+        (console_answers(401, message="Unauthorized"), "apiKeyInvalid"),
+        (console_answers(400, code="UNAUTHENTICATED"), "apiKeyInvalid"),
         (
             console_answers(200, errors=[{"title": "Unauthorized"}]),
-            FATAL,
             "apiKeyInvalid",
-            "spatius_api_key",
         ),
-        (console_answers(402), FATAL, "billingRequired", "billing"),
-        (
-            console_answers(400, message="session denied: no plan"),
-            FATAL,
-            "billingRequired",
-            "billing",
-        ),
+        (console_answers(403), "appIDUnrecognized"),
+        (console_answers(404), "avatarNotFound"),
+        (console_answers(402), "billingRequired"),
+        (console_answers(400, message="session denied"), "billingRequired"),
         (
             console_answers(404, message="app id unrecognized"),
-            FATAL,
             "appIDUnrecognized",
-            "spatius_app_id",
         ),
-        (
-            console_answers(400, message="app id mismatch"),
-            FATAL,
-            "appIDMismatch",
-            "spatius_app_id",
-        ),
-        (
-            console_answers(402, message="credits exhausted"),
-            FATAL,
-            "creditsExhausted",
-            "credits",
-        ),
-        (console_answers(429), RETRY, "concurrencyLimit", "too many"),
-        (console_answers(500), RETRY, "serverError", "not available"),
-        (console_answers(503, message="Unauthorized"), RETRY, None, "HTTP 503"),
-        (unreachable_console(), RETRY, "connectionFailed", "network"),
-        (page_for_console(), RETRY, "protocolError", "console_endpoint_url"),
-        (console_answers(302), RETRY, None, "console_endpoint_url"),
+        (console_answers(400, message="app id mismatch"), "appIDMismatch"),
+        (console_answers(402, message="credits exhausted"), "creditsExhausted"),
+        (console_answers(429), "concurrencyLimit"),
+        (console_answers(500), "serverError"),
+        (unreachable_console(), "connectionFailed"),
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_console(error, expected, code, says):
+def test_console(error, code):
     """A refusal of the console is fatal where a new attempt cannot help."""
+    failure = failure_of(error)
+    check(failure, code, "session_token")
+    assert not failure.rejected_upgrade
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "says"),
+    [
+        (console_answers(403), FATAL, "spatius_api_key"),
+        (console_answers(503, message="Unauthorized"), RETRY, "HTTP 503"),
+        (page_for_console(), RETRY, "console_endpoint_url"),
+        (console_answers(302), RETRY, "console_endpoint_url"),
+        (upgrade_answers(429), RETRY, "not available"),
+        (upgrade_answers(503), RETRY, "HTTP 503"),
+        (upgrade_answers(200, "<html>"), RETRY, "ingress_endpoint_url"),
+        (upgrade_answers(302), RETRY, "ingress_endpoint_url"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_words_of_a_refusal(error, expected, says):
+    """The message names the status, or the param to check."""
     failure = failure_of(error)
     assert kind(failure) == expected
     assert says in failure.message
-    assert code in (None, failure.code)
-    assert failure.phase == "session_token"
     assert failure.ends_session
-    assert not failure.rejected_upgrade
 
 
 def test_error_in_a_good_answer_is_the_consoles():
@@ -257,56 +275,27 @@ def test_bad_api_key_says_nothing_of_agora():
 
 
 @pytest.mark.parametrize(
-    ("error", "expected", "code", "says"),
+    ("error", "code"),
     [
-        (upgrade_answers(402), FATAL, "billingRequired", "billing"),
-        (
-            upgrade_answers(404, "avatar not found"),
-            FATAL,
-            "avatarNotFound",
-            "spatius_avatar_id",
-        ),
+        (upgrade_answers(402), "billingRequired"),
+        (upgrade_answers(404, "avatar not found"), "avatarNotFound"),
         (
             upgrade_answers(404, '{"message": "app id unrecognized"}'),
-            FATAL,
             "appIDUnrecognized",
-            "spatius_app_id",
         ),
-        (
-            upgrade_answers(400, "app id mismatch"),
-            FATAL,
-            "appIDMismatch",
-            "spatius_app_id",
-        ),
-        (upgrade_answers(400), RETRY, "sessionTokenInvalid", "session token"),
-        (upgrade_answers(429), RETRY, None, "not available"),
-        (upgrade_answers(500), RETRY, "serverError", "not available"),
-        (upgrade_answers(503), RETRY, "serverError", "HTTP 503"),
-        (upgrade_answers(200, "<html>"), RETRY, None, "ingress_endpoint_url"),
-        (upgrade_answers(302), RETRY, None, "ingress_endpoint_url"),
-        (
-            refused(ConnectionRefusedError(111, "refused")),
-            RETRY,
-            "connectionFailed",
-            "network",
-        ),
-        (
-            refused(TimeoutError("timed out during opening handshake")),
-            RETRY,
-            "connectionFailed",
-            "network",
-        ),
+        (upgrade_answers(400, "app id mismatch"), "appIDMismatch"),
+        (upgrade_answers(400), "sessionTokenInvalid"),
+        (upgrade_answers(500), "serverError"),
+        (upgrade_answers(503), "serverError"),
+        (refused(ConnectionRefusedError(111, "refused")), "connectionFailed"),
+        (refused(TimeoutError("timed out")), "connectionFailed"),
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_upgrade(error, expected, code, says):
+def test_upgrade(error, code):
     """A refusal of the upgrade is fatal where a new attempt cannot help."""
     failure = failure_of(error)
-    assert kind(failure) == expected
-    assert says in failure.message
-    assert code in (None, failure.code)
-    assert failure.phase == "websocket_connect"
-    assert failure.ends_session
+    check(failure, code, "websocket_connect")
     assert not failure.rejected_upgrade
 
 
@@ -334,72 +323,39 @@ def test_rejected_upgrade(body):
 
 @pytest.mark.parametrize("phase", ["handshake", "runtime"])
 @pytest.mark.parametrize(
-    ("server_code", "message", "expected", "code", "says"),
+    ("server_code", "message", "code"),
     [
-        (4001, "", FATAL, "creditsExhausted", "credits"),
-        (9, "credits exhausted", FATAL, "creditsExhausted", "credits"),
-        (4002, "", RETRY, "sessionDurationExceeded", "time limit"),
-        (4003, "", RETRY, "concurrencyLimit", "too many"),
-        (4010, "", RETRY, "sessionTokenInvalid", "token"),
-        (4011, "", FATAL, "sessionRefused", "permanently"),
-        (4503, "", RETRY, "serviceUnavailable", "not available"),
-        (
-            9,
-            "session time limit reached",
-            RETRY,
-            "sessionDurationExceeded",
-            "time limit",
-        ),
-        (
-            3,
-            "unsupported sample rate: 11025",
-            FATAL,
-            "unsupportedSampleRate",
-            "sample_rate",
-        ),
-        (3, "agora_egress: bad token", FATAL, "invalidEgressConfig", "agora_"),
-        (16, "agora: not allowed", FATAL, "invalidEgressConfig", "agora_"),
-        (
-            16,
-            "agora_egress: token is expired",
-            FATAL,
-            "invalidEgressConfig",
-            "agora_",
-        ),
-        (3, "avatar not found", FATAL, "avatarNotFound", "spatius_avatar_id"),
-        (5, "avatar not found", FATAL, "avatarNotFound", "spatius_avatar_id"),
-        (3, "app id mismatch", FATAL, "appIDMismatch", "spatius_app_id"),
-        (
-            5,
-            "appIDUnrecognized",
-            FATAL,
-            "appIDUnrecognized",
-            "spatius_app_id",
-        ),
-        (7, "session denied: no plan", FATAL, "billingRequired", "billing"),
-        (3, "session denied: no plan", FATAL, "billingRequired", "billing"),
-        (16, "invalid session token", RETRY, "sessionTokenInvalid", "token"),
-        (16, "empty token", RETRY, "sessionTokenInvalid", "token"),
-        (16, "token is expired", RETRY, "sessionTokenExpired", "token"),
-        (14, "egress down", RETRY, "egressUnavailable", "Agora"),
-        (0, "no audio input for 60s", RETRY, "idleTimeout", "nobody spoke"),
-        (3, "no audio input for 60s", RETRY, "idleTimeout", "nobody spoke"),
-        (
-            3,
-            "maximum session duration",
-            RETRY,
-            "sessionDurationExceeded",
-            "time limit",
-        ),
+        (4001, "", "creditsExhausted"),
+        (9, "credits exhausted", "creditsExhausted"),
+        (4002, "", "sessionDurationExceeded"),
+        (9, "session time limit reached", "sessionDurationExceeded"),
+        (3, "maximum session duration", "sessionDurationExceeded"),
+        (4003, "", "concurrencyLimit"),
+        (4010, "", "sessionTokenInvalid"),
+        (16, "invalid session token", "sessionTokenInvalid"),
+        (16, "empty token", "sessionTokenInvalid"),
+        (16, "token is expired", "sessionTokenExpired"),
+        (4011, "", "sessionRefused"),
+        (4503, "", "serviceUnavailable"),
+        (3, "unsupported sample rate: 11025", "unsupportedSampleRate"),
+        (3, "agora_egress: bad token", "invalidEgressConfig"),
+        (16, "agora: not allowed", "invalidEgressConfig"),
+        (16, "agora_egress: token is expired", "invalidEgressConfig"),
+        (3, "avatar not found", "avatarNotFound"),
+        (5, "avatar not found", "avatarNotFound"),
+        (3, "app id mismatch", "appIDMismatch"),
+        (5, "appIDUnrecognized", "appIDUnrecognized"),
+        (7, "session denied: no plan", "billingRequired"),
+        (3, "session denied: no plan", "billingRequired"),
+        (14, "egress down", "egressUnavailable"),
+        (0, "no audio input for 60s", "idleTimeout"),
+        (3, "no audio input for 60s", "idleTimeout"),
     ],
 )
-def test_server_error(phase, server_code, message, expected, code, says):
+def test_server_error(phase, server_code, message, code):
     """A server_error that ends the session has its meaning."""
     failure = failure_of(server_error(server_code, message, phase))
-    assert (kind(failure), failure.code) == (expected, code)
-    assert says in failure.message
-    assert failure.phase == f"websocket_{phase}"
-    assert failure.ends_session
+    check(failure, code, f"websocket_{phase}")
     assert failure.connection_id == "conn-1"
     assert failure.req_id == "req-1"
 
