@@ -16,7 +16,7 @@ NAME = "spatius_avatar_python"
 
 
 def use_ten_runtime() -> None:
-    """Put the stand-in for ten_runtime on the path if the real one is absent."""
+    """Put the stand-in for ten_runtime on the path if there is no real one."""
     if importlib.util.find_spec("ten_runtime") is None:
         sys.path.insert(0, str(ROOT / "devkit"))
 

@@ -1,7 +1,7 @@
 """One session with Spatius: its state, the SDK, and its errors.
 
-`sdk` imports an SDK, and so does `opener`. Neither is imported here, so that the
-others can be used without one.
+`sdk` imports an SDK, and so does `opener`. Neither is imported here, so that
+the others can be used without one.
 """
 
 from .errors import Failure, SessionError

@@ -112,7 +112,7 @@ class Talk:
         self._excused = 0  # samples, up to the last verdict
 
     async def turn(self) -> None:
-        """The user says something, the agent answers, perhaps not to the end."""
+        """The user says something; the agent answers, perhaps in part."""
         rng, talk = self.rng, self._conversation
         for _ in range(rng.randrange(1, 4)):  # speech recognition's results
             await talk.flush()

@@ -103,7 +103,7 @@ def _contents(tree: Tree, path: Path) -> Contents:
 
 
 def _has_graphs(tree: Tree) -> bool:
-    """Return whether the file is there for graphs, of which it may have none."""
+    """Return whether the file is meant for graphs; it may have none."""
     return any(
         "predefined_graphs" in as_object(holder)
         for holder in (tree, tree.get("ten"), tree.get("_ten"))

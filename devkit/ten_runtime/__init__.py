@@ -8,8 +8,8 @@ unchanged under the real one.
 Offered, with the real names, modules and signatures: addons and their
 decorator, extensions and testers with coroutines and without, messages with
 their properties, properties with placeholders and manifest types, message
-schemas, logging, an App for testers. Where the real runtime ends its process, so does this
-one; only while a tester runs does its `run()` raise instead: HandlerFailed
+schemas, logging, an App for testers. Where the real runtime ends its process,
+so does this one; only while a tester runs does its `run()` raise instead: HandlerFailed
 for an exception that escapes a handler, ProcessAborted for a call that aborts
 (both in `ten_runtime._process`).
 

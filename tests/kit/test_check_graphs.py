@@ -149,12 +149,13 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "message misspelled": (
         lambda g: g.rename("data", "tts_audio_end", "tts_audio_ends"),
-        "connections[3].data[1]: avatar does not receive the data tts_audio_ends; did "
-        "you mean tts_audio_end?",
+        "connections[3].data[1]: avatar does not receive the data "
+        "tts_audio_ends; did you mean tts_audio_end?",
     ),
     "message of another kind": (
         lambda g: g.connect("tts", "cmd", "tts_audio_end", "avatar"),
-        "avatar does not receive the cmd tts_audio_end; tts_audio_end is of kind data",
+        "avatar does not receive the cmd tts_audio_end; tts_audio_end is of "
+        "kind data",
     ),
     "message that the avatar does not send": (
         lambda g: g.connect("avatar", "data", "metric", "message_collector"),
@@ -453,7 +454,8 @@ WARNINGS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     ),
     "message without effect": (
         lambda g: g.connect("main_control", "data", "tts_text_input", "avatar"),
-        "avatar does not receive the data tts_text_input; the connection has no effect",
+        "avatar does not receive the data tts_text_input; the connection has "
+        "no effect",
     ),
     "unknown property": (
         lambda g: g.avatar.update(parms={}),
@@ -826,8 +828,8 @@ def test_mistake_in_a_subgraph_names_its_file(tmp_path):
     assert "speech.json: nodes[2]: the node has no addon" in words
     assert "speech.json: nodes[0]: another node has the name agent" in words
     assert (
-        "speech.json: connections[0].cmd[0]: flush goes to speech_tss, which is not a node"
-        in words
+        "speech.json: connections[0].cmd[0]: flush goes to speech_tss, which is "
+        "not a node" in words
     )
 
 

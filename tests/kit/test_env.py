@@ -18,7 +18,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = (
-    "awk bash cat chmod cksum cp dirname grep id ln ls mkdir mv readlink rm sleep"
+    "awk bash cat chmod cksum cp dirname grep id ln ls mkdir mv readlink rm "
+    "sleep"
 ).split()
 
 FAKE_PYTHON = """#!/usr/bin/env bash

@@ -134,7 +134,7 @@ def test_configuration_never_prints_a_secret(params):
     ],
 )
 def test_secret_in_another_field_is_not_shown(name, wrap):
-    """A secret pasted into the wrong field too is masked where it is reported."""
+    """One that was pasted into the wrong field, too, is masked there."""
     for secret in (API_KEY, CERTIFICATE, AGORA_TOKEN):
         pasted = json.loads(json.dumps(wrap).replace("{}", secret))
         found = problems(**{"agora_token": AGORA_TOKEN, name: pasted})
@@ -271,7 +271,8 @@ def test_sentence_is_whole_for_any_secret(comment):
     params = {**GIVEN, "agora_token": f"007-abc-{comment}-{comment}"}
     found = problems(params, agora_uid=-1, region="US", telemetry="perhaps")
     assert found == [
-        "params.agora_uid: expected a whole number from 0 to 4294967295, got -1",
+        "params.agora_uid: expected a whole number from 0 to 4294967295, got "
+        "-1",
         "params.region: expected a region such as us-west or ap-northeast, got "
         "'US'",
         "params.telemetry: expected true or false, got 'perhaps'",
