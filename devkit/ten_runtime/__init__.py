@@ -9,9 +9,9 @@ Offered, with the real names, modules and signatures: addons and their
 decorator, extensions and testers with coroutines and without, messages with
 their properties, properties with placeholders and manifest types, message
 schemas, logging, an App for testers. Where the real runtime ends its process,
-so does this one; only while a tester runs does its `run()` raise instead: HandlerFailed
-for an exception that escapes a handler, ProcessAborted for a call that aborts
-(both in `ten_runtime._process`).
+so does this one; only while a tester runs does its `run()` raise instead:
+HandlerFailed for an exception that escapes a handler, ProcessAborted for a call
+that aborts (both in `ten_runtime._process`).
 
 Not offered: graphs (predefined ones; the commands that start and stop one,
 and the destinations set on messages, are accepted and lead nowhere), loading

@@ -58,8 +58,8 @@ class ExtensionHost:
     JSON text. `on_data`, `on_cmd`, `on_audio_frame` and `on_video_frame`
     take the extension's messages; a kind without a callback is not connected.
     They are called on the extensions' event loop and must not block; `on_cmd`
-    answers through `host.return_result`. `on_failure` gets the ProcessEnded where the
-    real process ends; without it this one ends, too.
+    answers through `host.return_result`. `on_failure` gets the ProcessEnded
+    where the real process ends; without it this one ends, too.
 
     All `send_*` may be called from any thread, in the order in which the
     extension is to get the messages.

@@ -828,8 +828,8 @@ def test_mistake_in_a_subgraph_names_its_file(tmp_path):
     assert "speech.json: nodes[2]: the node has no addon" in words
     assert "speech.json: nodes[0]: another node has the name agent" in words
     assert (
-        "speech.json: connections[0].cmd[0]: flush goes to speech_tss, which is "
-        "not a node" in words
+        "speech.json: connections[0].cmd[0]: flush goes to speech_tss, which "
+        "is not a node" in words
     )
 
 
