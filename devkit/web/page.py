@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from ..motion_server.host import Host, netloc
-from ..window.button import Button, Refused
+from ..window.button import answer, file_in, press
 from ..window.feed import Feed
 from ..window.performer import Performer
 
@@ -18,13 +19,6 @@ ADDRESS = "127.0.0.1"
 """A browser gives the microphone to pages of this machine."""
 
 MAX_ECHO_BYTES = 30 * 48000
-
-_TYPES = {
-    ".html": "text/html",
-    ".js": "text/javascript",
-    ".css": "text/css",
-    ".wasm": "application/wasm",
-}
 
 
 class WebPage:
@@ -41,7 +35,7 @@ class WebPage:
         performer: Performer,
         feed: Feed,
     ) -> None:
-        self._site = site.resolve()
+        self._site = site
         self._settings = settings
         self._performer = performer
         self._feed = feed
@@ -83,7 +77,7 @@ class WebPage:
             web.get("/demo/agent", self._get_agent),
             web.post("/demo/echo", self._echo),
             *(
-                web.post(f"/demo/{name}", _pressed(buttons[name]))
+                web.post(f"/demo/{name}", partial(press, button=buttons[name]))
                 for name in ("speak", "barge_in")
             ),
             web.get("/{path:.*}", self._get_file),
@@ -104,7 +98,7 @@ class WebPage:
             {
                 "state": session.state,
                 "error": session.problem,
-                "isSpeaking": session.is_speaking or session.is_heard,
+                "isSpeaking": session.is_busy,
             }
         )
 
@@ -120,33 +114,7 @@ class WebPage:
         if len(pcm) < 2:
             return web.json_response({"said": "Nothing was recorded."})
         speech = bytes(pcm[: len(pcm) // 2 * 2])
-        return await _answer(asyncio.to_thread(self._performer.speak, speech))
+        return await answer(asyncio.to_thread(self._performer.speak, speech))
 
     async def _get_file(self, request: web.Request) -> web.StreamResponse:
-        path = self._site / (request.match_info["path"] or "index.html")
-        path = path.resolve()
-        if not path.is_relative_to(self._site) or not path.is_file():
-            raise web.HTTPNotFound
-        kind = _TYPES.get(path.suffix, "application/octet-stream")
-        return web.FileResponse(
-            path, headers={"Content-Type": kind, "Cache-Control": "no-cache"}
-        )
-
-
-def _pressed(
-    button: Button,
-) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def press(request: web.Request) -> web.Response:
-        if request.content_type != "application/json":
-            # Any web page could send a form here, but not JSON.
-            return web.json_response({"said": "not JSON"}, status=415)
-        return await _answer(button())
-
-    return press
-
-
-async def _answer(work: Awaitable[str]) -> web.Response:
-    try:
-        return web.json_response({"said": await work})
-    except Refused as refused:
-        return web.json_response({"said": str(refused)})
+        return file_in(self._site, request.match_info["path"] or "index.html")

@@ -1,4 +1,4 @@
-"""The content of pages: the timeline's lines, the session, and sound.
+"""The content of pages: the timeline's lines, and the session's figures.
 
 The latest of it is kept for pages that are opened later.
 """
@@ -6,13 +6,13 @@ The latest of it is kept for pages that are opened later.
 import base64
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from .session import Session
 from .utterance import Utterance
 from .viewers import Viewer
-from .words import Kind
+from .words import Line
 
 MAX_ENTRIES = 300
 
@@ -27,16 +27,8 @@ class Entry:
     time_s: float
     """Seconds of the server's clock."""
 
-    kind: Kind
     who: Who
-    title: str
-    detail: str = ""
-    raw: str = ""
-    """The message itself, shown on demand."""
-
-    is_raw: bool = False
-    """All of the line is shown on demand only."""
-
+    line: Line
     utterance: Utterance | None = None
 
 
@@ -53,7 +45,7 @@ class Board:
     ) -> None:
         self.session = Session()
         self.clock = clock
-        self._now = now
+        self.now = now
         self._base_s = clock()
         self._viewers: set[Viewer] = set()
         self._entries: dict[int, Entry] = {}
@@ -71,11 +63,10 @@ class Board:
             {
                 "type": "hello",
                 **about,
-                "nowEpochS": self._now(),
-                "nowS": self.clock() - self._base_s,
+                "nowEpochS": self.now(),
                 "session": self.session.as_json(),
                 "entries": [
-                    self._entry_json(entry, with_peaks=True)
+                    self._as_json(entry, with_peaks=True)
                     for entry in self._entries.values()
                 ],
             }
@@ -87,72 +78,68 @@ class Board:
 
     def add(
         self,
-        kind: Kind,
         who: Who,
-        title: str,
-        detail: str = "",
+        line: Line,
         time_s: float | None = None,
-        **more: Any,
+        utterance: Utterance | None = None,
     ) -> Entry:
-        """Add a line, of now without `time_s`; `more` as Entry has it."""
+        """Add a line, of now without `time_s`."""
         self._entry_count += 1
         at_s = self.clock() if time_s is None else time_s
-        entry = Entry(self._entry_count, at_s, kind, who, title, detail, **more)
+        entry = Entry(self._entry_count, at_s, who, line, utterance)
         self._entries[entry.number] = entry
-        while len(self._entries) > MAX_ENTRIES:
+        if len(self._entries) > MAX_ENTRIES:
             del self._entries[next(iter(self._entries))]
         self.show_entry(entry)
         return entry
 
     def show_entry(self, entry: Entry) -> None:
         """Show a line that has changed."""
-        if self._viewers:
-            self.publish({"type": "entry", "entry": self._entry_json(entry)})
+        self.publish(lambda: {"type": "entry", "entry": self._as_json(entry)})
 
     def show_session(self) -> None:
         """Show the session, which has changed."""
-        if self._viewers:
-            self.publish({"type": "session", "session": self.session.as_json()})
+        self.publish(
+            lambda: {"type": "session", "session": self.session.as_json()}
+        )
 
     def silence(self) -> None:
         """Have pages stop playing."""
-        self.publish({"type": "silence"})
+        self.publish(lambda: {"type": "silence"})
 
     def play(self, utterance: Utterance, peaks: bytes, pcm: bytes) -> None:
         """Have pages draw and play an utterance's latest audio."""
+        self.publish(
+            lambda: {
+                "type": "sound",
+                "utterance": utterance.number,
+                "rate": utterance.sample_rate,
+                "peaks": _base64(peaks),
+                "pcm": _base64(pcm),
+            }
+        )
+
+    def publish(self, message: Callable[[], dict[str, Any]]) -> None:
+        """Send a message, which is made only if there is a page."""
         if self._viewers:
-            self.publish(
-                {
-                    "type": "sound",
-                    "utterance": utterance.number,
-                    "rate": utterance.sample_rate,
-                    "peaks": _base64(peaks),
-                    "pcm": _base64(pcm),
-                }
-            )
+            made = message()
+            for viewer in self._viewers:
+                viewer.put(made)
 
-    def publish(self, message: dict[str, Any]) -> None:
-        for viewer in self._viewers:
-            viewer.put(message)
-
-    def _entry_json(
+    def _as_json(
         self, entry: Entry, *, with_peaks: bool = False
     ) -> dict[str, Any]:
-        values: dict[str, Any] = {
+        values = asdict(entry.line)
+        values["isRaw"] = values.pop("is_raw")
+        values |= {
             "number": entry.number,
             "timeS": round(entry.time_s - self._base_s, 3),
-            "kind": entry.kind,
             "who": entry.who,
-            "title": entry.title,
-            "detail": entry.detail,
-            "raw": entry.raw,
-            "isRaw": entry.is_raw,
         }
-        utterance = entry.utterance
-        if utterance is not None:
-            values["utterance"] = utterance.as_json()
+        if entry.utterance is not None:
+            values["utterance"] = entry.utterance.as_json()
             if with_peaks:
-                values["utterance"]["peaks"] = _base64(utterance.peaks)
+                values["utterance"]["peaks"] = _base64(entry.utterance.peaks)
         return values
 
 

@@ -11,10 +11,13 @@ from typing import Any
 from ..motion_server import Connection, Event, Record, Request
 from . import words
 from .board import Board, Who
-from .session import Session
 from .speech import SpeechOnBoard
+from .utterance import Utterance
 from .viewers import Viewer
-from .words import Kind
+from .words import Kind, Line
+
+REFUSAL = "refused from the window"
+"""The detail of upgrades that a button has the service refuse."""
 
 _LINES: dict[str, tuple[Kind, Who, str]] = {
     "paused": ("fault", "service", "The port is closed"),
@@ -39,14 +42,14 @@ class Feed:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._clock, self._now = clock, now
         self._lock = threading.RLock()
         self._board = Board(clock, now)
         self._speech = SpeechOnBoard(self._board)
-        self._session = self._board.session
+        self.session = self._board.session
+        """The session's figures on the page."""
+
         self._has_reports = False
         self._record: Record | None = None
-        self._refusal = ""
         # Milliseconds lost of each turn, by the message that reports it.
         self._lost: dict[Any, dict[str, float]] = {}
         # When the latest connection ended, and whether it was lost.
@@ -76,33 +79,11 @@ class Feed:
 
     # Called by buttons.
 
-    @property
-    def session(self) -> Session:
-        """The session's figures on the page."""
-        return self._session
-
-    @property
-    def is_heard(self) -> bool:
-        """Whether an answer has begun to be heard, and has not ended."""
-        return self._session.is_heard
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether the extension has reported a fatal failure."""
-        return self._has_reports and self._session.state == "failed"
-
     def show(self, **values: Any) -> None:
         """Change the session's figures; the names are those of `Session`."""
         with self._lock:
             for name, value in values.items():
-                setattr(self._session, name, value)
-            self._board.show_session()
-
-    def plan_refusal(self, detail: str) -> None:
-        """Note that the next upgrade will be refused, with this detail."""
-        with self._lock:
-            self._refusal = detail
-            self._session.refusals_planned += 1
+                setattr(self.session, name, value)
             self._board.show_session()
 
     def start_over(self) -> None:
@@ -110,8 +91,9 @@ class Feed:
         with self._lock:
             self._ended_s = None
             self._was_lost = False
-            self._session.failure = ""
-            self._board.add("note", "extension", "The extension starts again")
+            self.session.failure = ""
+            line = Line("note", "The extension starts again")
+            self._board.add("extension", line)
 
     # Messages of the extension on the stage.
 
@@ -119,28 +101,20 @@ class Feed:
         self, time_s: float, name: str, payload: dict[str, Any]
     ) -> None:
         """Take a data message."""
-        said = words.report(name, payload)
         with self._lock:
             self._has_reports = True
-            self._board.add(
-                said.kind,
-                "extension",
-                said.title,
-                said.detail,
-                time_s,
-                raw=said.raw,
-                is_raw=said.is_raw,
-            )
+            line = words.report(name, payload)
+            self._board.add("extension", line, time_s)
             if name == "avatar_state":
-                self._session.state = str(payload.get("state", ""))
-                if self._session.state == "ready":
-                    self._session.problem = ""
+                self.session.state = str(payload.get("state", ""))
+                if self.session.state == "ready":
+                    self.session.problem = ""
             elif name == "error":
-                self._session.problem = str(payload.get("message", ""))
+                self.session.problem = str(payload.get("message", ""))
                 if payload.get("code", 0) < 0:
-                    self._session.failure = self._session.problem
+                    self.session.failure = self.session.problem
             elif name == "avatar_audio_start":
-                self._session.is_heard = True
+                self.session.is_heard = True
             elif name == "avatar_audio_end":
                 self._end_answer(time_s, payload)
             elif name == "metrics":
@@ -153,12 +127,12 @@ class Feed:
         """Take an audio frame; `sample_rate` in Hz."""
         with self._lock:
             self._speech.take_voice(turn, audio, sample_rate, time_s)
-            if not self._session.is_heard:
-                self._session.is_heard = True
+            if not self.session.is_heard:
+                self.session.is_heard = True
                 self._board.show_session()
 
     def _end_answer(self, time_s: float, payload: dict[str, Any]) -> None:
-        speech = self._session.speech
+        speech = self.session.speech
         heard_ms = payload.get("playback_position_ms", 0)
         total_ms = payload.get("request_total_audio_duration_ms", 0)
         speech["heardMs"] += heard_ms
@@ -166,18 +140,17 @@ class Feed:
             speech["cutMs"] += total_ms - heard_ms
         elif payload.get("reason") == 3:
             self._lose(payload, "end", total_ms - heard_ms)
-        self._session.is_heard = False
-        self._speech.answer_ended()
+        self.session.is_heard = False
+        self._speech.cut_off = None
         if self._speech.is_voice:
             is_cut = payload.get("reason") != 1
-            outcome = "interrupted" if is_cut else "ended"
-            self._speech.end_voice(outcome, time_s)
+            self._speech.end_voice("interrupted" if is_cut else "ended", time_s)
             if is_cut:
                 self._board.silence()
 
     def _count(self, payload: dict[str, Any]) -> None:
         metrics = payload.get("metrics", {})
-        self._session.speech["resumedMs"] += metrics.get("resent_ms", 0)
+        self.session.speech["resumedMs"] += metrics.get("resent_ms", 0)
         self._lose(payload, "metrics", metrics.get("lost_ms", 0))
 
     def _lose(
@@ -187,9 +160,9 @@ class Feed:
         audio may both report it."""
         turn = payload.get("metadata", {}).get("turn_id")
         reported = self._lost.setdefault(turn, {"metrics": 0, "end": 0})
-        self._session.speech["lostMs"] -= max(reported.values())
+        self.session.speech["lostMs"] -= max(reported.values())
         reported[source] += lost_ms
-        self._session.speech["lostMs"] += max(reported.values())
+        self.session.speech["lostMs"] += max(reported.values())
 
     # The record's listeners. The record's lock is held here, and never
     # asked for while only the feed's is.
@@ -210,7 +183,7 @@ class Feed:
     def _say(
         self, event: Event, kind: Kind, who: Who, title: str, detail: str = ""
     ) -> None:
-        self._board.add(kind, who, title, detail, event.time_s)
+        self._board.add(who, Line(kind, title, detail), event.time_s)
 
     def _take_audio(
         self, connection: Connection, request: Request, audio: bytes
@@ -224,13 +197,13 @@ class Feed:
             self._say(event, "loss", "service", title, event.detail)
 
     def _on_upgrade(self, event: Event, _: Connection | None) -> None:
-        session = self._session
-        if self._refusal and event.detail.endswith(self._refusal):
-            session.refusals_planned = max(0, session.refusals_planned - 1)
+        if event.detail.endswith(REFUSAL):
+            planned = self.session.refusals_planned - 1
+            self.session.refusals_planned = max(0, planned)
 
     def _on_opened(self, _: Event, connection: Connection) -> None:
         assert self._record is not None
-        session = self._session
+        session = self.session
         session.latest = connection
         session.is_stalled = False
         session.session_token_end = next(
@@ -254,47 +227,45 @@ class Feed:
         detail = words.publishing(connection.config)
         self._say(event, kind, "service", title, detail)
         self._was_lost = False
-        ago_s = self._clock() - event.time_s
-        self._session.live_since = self._now() - ago_s
+        ago_s = self._board.clock() - event.time_s
+        self.session.live_since = self._board.now() - ago_s
         self._infer("ready")
 
     def _on_end(self, event: Event, _: Connection | None) -> None:
-        self._speech.finish(
-            event.connection or 0, event.req_id, "ended", event.time_s
-        )
+        self._speech.finish(event.connection or 0, event.req_id, "ended")
 
     def _on_interrupt(self, event: Event, _: Connection | None) -> None:
-        utterance = self._speech.finish(
-            event.connection or 0, event.req_id, "interrupted", event.time_s
+        self.session.counts["interrupts"] += 1
+        utterance = self._interrupt(event)
+        stops = utterance and f"utterance {utterance.number} stops"
+        self._say(
+            event, "interrupt", "client", "Interrupt", stops or event.req_id
         )
-        self._session.counts["interrupts"] += 1
-        detail = event.req_id
-        if utterance is not None:
-            detail = f"utterance {utterance.number} stops"
-        self._say(event, "interrupt", "client", "Interrupt", detail)
-        self._board.silence()
 
     def _on_cut(self, event: Event, _: Connection | None) -> None:
-        self._speech.finish(
-            event.connection or 0, event.req_id, "interrupted", event.time_s
-        )
+        self._interrupt(event)
         title = "The service cuts the request"
         self._say(event, "interrupt", "service", title, event.detail)
+
+    def _interrupt(self, event: Event) -> Utterance | None:
         self._board.silence()
+        return self._speech.finish(
+            event.connection or 0, event.req_id, "interrupted"
+        )
 
     def _on_fault(self, event: Event, connection: Connection | None) -> None:
         title, detail = words.fault(event.detail)
         self._say(event, "fault", "service", title, detail)
         # Not from the connection: it has not been stalled yet.
         name = words.fault_name(event.detail)
-        if connection is not None and connection is self._session.latest:
+        if connection is not None and connection is self.session.latest:
             if name in ("Stall", "Silence", "BlackHole"):
-                self._session.is_stalled = True
+                self.session.is_stalled = True
             elif name in ("Resume", "Reset", "Close"):
-                self._session.is_stalled = False
+                self.session.is_stalled = False
 
     def _on_closed(self, event: Event, connection: Connection) -> None:
-        session = self._session
+        session = self.session
         closing = words.closing(connection)
         lost = words.was_lost(connection)
         self._say(
@@ -317,9 +288,9 @@ class Feed:
                 self._board.silence()
 
     def _on_violation(self, _: Event, __: Connection | None) -> None:
-        self._session.counts["violations"] += 1
+        self.session.counts["violations"] += 1
 
     def _infer(self, state: str) -> None:
         """Without an extension on the stage the connection tells the state."""
         if not self._has_reports:
-            self._session.state = state
+            self.session.state = state

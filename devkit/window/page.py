@@ -5,7 +5,7 @@ The server itself keeps pages from elsewhere away, see its guard.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,15 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from ..motion_server import MotionServer, wire
-from .button import Button, Refused
+from .button import Button, file_in, press
 from .faults import FaultButtons
 from .feed import Feed
 from .viewers import Viewer
 
 STATIC = Path(__file__).parent / "static"
 
-_TYPES = {
-    ".css": "text/css",
-    ".html": "text/html",
-    ".js": "text/javascript",
-}
-
 # No other page may frame this one and have its buttons clicked.
 _HEADERS = {
-    "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -69,9 +62,7 @@ class Window:
     def attach(self, server: MotionServer) -> None:
         """Show the events of this server, from its beginning."""
         self._server = server
-        faults = FaultButtons(server, self.feed)
-        for name, press in faults.buttons().items():
-            self._buttons[name] = _at_once(press)
+        self._buttons |= FaultButtons(server, self.feed).buttons()
         self.feed.show(
             has_signals=server.playback_signals is not None,
             preempts=server.preempts,
@@ -81,32 +72,19 @@ class Window:
     def put_on_stage(self, buttons: dict[str, Button]) -> None:
         """Add the buttons of an extension that is hosted here."""
         self._has_stage = True
-        self._buttons.update(buttons)
+        self._buttons |= buttons
 
     # Handlers.
 
     async def _get_file(self, request: web.Request) -> web.StreamResponse:
-        path = STATIC / request.match_info.get("name", "index.html")
-        if path.parent != STATIC or not path.is_file():
-            raise web.HTTPNotFound
-        kind = _TYPES.get(path.suffix, "application/octet-stream")
-        return web.FileResponse(
-            path, headers={**_HEADERS, "Content-Type": f"{kind}; charset=utf-8"}
-        )
+        name = request.match_info.get("name", "index.html")
+        return file_in(STATIC, name, _HEADERS)
 
     async def _press(self, request: web.Request) -> web.Response:
-        """POST /window/do/{button}, answered with a sentence about it."""
-        if request.content_type != "application/json":
-            # Any web page could send a form here, but not JSON.
-            return web.json_response({"said": "not JSON"}, status=415)
-        button = self._buttons.get(request.match_info["name"])
-        if button is None:
-            return web.json_response({"said": "no such button"}, status=404)
-        try:
-            return web.json_response({"said": await button(), "done": True})
-        except Refused as refused:
-            # No error status: browsers log those as faults of the page.
-            return web.json_response({"said": str(refused), "done": False})
+        """POST /window/do/{button}."""
+        return await press(
+            request, self._buttons.get(request.match_info["name"])
+        )
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
         """The websocket over which a page gets everything."""
@@ -147,10 +125,3 @@ class Window:
 def page_url(server: MotionServer) -> str:
     """Where the page of a running server is."""
     return f"{server.base_url}/"
-
-
-def _at_once(press: Callable[[], str]) -> Button:
-    async def button() -> str:
-        return press()
-
-    return button

@@ -69,7 +69,7 @@ class Performer:
         """Flush, as the agent does when the user begins to speak."""
         with self._lock:
             was_speaking = self._is_speaking()
-            was_heard = was_speaking or self._feed.is_heard
+            was_heard = was_speaking or self._feed.session.is_heard
             self._hush()
             try:
                 took_s = self._stage.flush()

@@ -61,22 +61,32 @@ class Session:
         )
     )
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the agent speaks, or is still heard."""
+        return self.is_speaking or self.is_heard
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the extension has reported a fatal failure."""
+        return self.state == "failed"
+
     def as_json(self) -> dict[str, Any]:
         """Return the session as JSON values, named as JavaScript has it."""
         values = {_camel(k): v for k, v in vars(self).items() if k != "latest"}
+        values |= {"isBusy": self.is_busy, "hasFailed": self.has_failed}
         latest = self.latest
-        values["isOpen"] = latest is not None and latest.closed_s is None
-        values["isLive"] = latest is not None and latest.live
-        values["isBusy"] = self.is_speaking or self.is_heard
-        values["hasFailed"] = self.state == "failed"
-        if latest is not None:
-            values |= {
-                "connection": latest.number,
-                "connectionId": latest.connection_id,
-                "avatarId": latest.avatar_id,
-                "sessionToken": latest.session_token,
-            }
-        if latest is not None and latest.config is not None:
+        if latest is None:
+            return values
+        values |= {
+            "isOpen": latest.closed_s is None,
+            "isLive": latest.live,
+            "connection": latest.number,
+            "connectionId": latest.connection_id,
+            "avatarId": latest.avatar_id,
+            "sessionToken": latest.session_token,
+        }
+        if latest.config is not None:
             values |= {
                 "channel": latest.config.channel,
                 "uid": latest.config.uid,

@@ -3,6 +3,7 @@
 from ..motion_server import Connection, Request
 from .board import Board, Entry
 from .utterance import Outcome, Utterance
+from .words import Line
 
 VOICE = 0
 """Stands in the place of a connection's number."""
@@ -14,10 +15,10 @@ class SpeechOnBoard:
     def __init__(self, board: Board) -> None:
         self._board = board
         # Connection number and request id -> its line.
-        self._lines: dict[tuple[int, str], Entry] = {}
-        # Number of the utterance that a lost connection has cut off, while
-        # its answer has not ended.
-        self._cut_off: int | None = None
+        self._lines: dict[tuple[int, str], tuple[Entry, Utterance]] = {}
+        self.cut_off: int | None = None
+        """Number of the utterance that a lost connection has cut off, while
+        its answer has not ended."""
 
     @property
     def is_voice(self) -> bool:
@@ -31,70 +32,55 @@ class SpeechOnBoard:
 
         Audio still read from a connection that has ended is not heard.
         """
-        if connection.closed_s is not None:
+        config = connection.config
+        if connection.closed_s is not None or config is None:
             return
         key = connection.number, request.req_id
-        entry = self._lines.get(key)
-        if entry is None:
-            config = connection.config
-            assert config is not None
-            entry = self._lines[key] = self._open(
-                connection.number,
-                request.req_id,
-                request.opened_s,
-                config.sample_rate,
-                is_pcm=config.audio_format == "pcm_s16le",
-            )
-        self._hear(entry, audio, request.last_audio_s)
+        if key not in self._lines:
+            is_pcm = config.audio_format == "pcm_s16le"
+            self._open(*key, request.opened_s, config.sample_rate, is_pcm)
+        self._hear(key, audio, request.last_audio_s)
 
     def take_voice(
         self, turn: str, audio: bytes, sample_rate: int, now_s: float
     ) -> None:
         """Take a frame that went to the voice; `sample_rate` in Hz."""
         key = VOICE, turn
-        entry = self._lines.get(key)
-        if entry is None:
+        if key not in self._lines:
             self.end_voice("ended", now_s)
-            entry = self._lines[key] = self._open(
-                VOICE, turn, now_s, sample_rate
-            )
-        self._hear(entry, audio, now_s)
+            self._open(*key, now_s, sample_rate)
+        self._hear(key, audio, now_s)
 
     def finish(
-        self, connection: int, req_id: str, outcome: Outcome, now_s: float
+        self, connection: int, req_id: str, outcome: Outcome
     ) -> Utterance | None:
-        """Note the outcome of an utterance."""
-        entry = self._lines.get((connection, req_id))
-        if entry is None or entry.utterance is None:
-            return None
-        entry.utterance.finish(outcome, now_s)
-        self._board.show_entry(entry)
-        return entry.utterance
+        """Note the outcome of an utterance, and return it."""
+        entry, utterance = self._lines.get((connection, req_id), (None, None))
+        if entry is not None and utterance is not None:
+            utterance.finish(outcome)
+            self._board.show_entry(entry)
+        return utterance
 
     def end_voice(self, outcome: Outcome, now_s: float) -> None:
         """Note the end of the voice's speech."""
-        for key in [key for key in self._lines if key[0] == VOICE]:
-            utterance = self.finish(*key, outcome, now_s)
-            del self._lines[key]
-            if utterance is not None:
-                speech = self._board.session.speech
-                speech["voiceMs"] += round(utterance.heard_ms(now_s))
+        for key in self._keys(VOICE):
+            self.finish(*key, outcome)
+            _, utterance = self._lines.pop(key)
+            speech = self._board.session.speech
+            speech["voiceMs"] += round(utterance.heard_ms(now_s))
 
     def end_connection(self, connection: int, now_s: float) -> None:
         """Note the audio that the end of a connection has cut off."""
-        for key in [key for key in self._lines if key[0] == connection]:
-            entry = self._lines.pop(key)
-            utterance = entry.utterance
-            assert utterance is not None
+        for key in self._keys(connection):
+            _, utterance = self._lines[key]
             if utterance.is_playing(now_s):
-                utterance.finish("lost", now_s)
-                self._board.show_entry(entry)
-                if self._cut_off is None:
-                    self._cut_off = utterance.number
+                self.finish(*key, "lost")
+                if self.cut_off is None:
+                    self.cut_off = utterance.number
+            del self._lines[key]
 
-    def answer_ended(self) -> None:
-        """No audio is left of the part cut off."""
-        self._cut_off = None
+    def _keys(self, connection: int) -> list[tuple[int, str]]:
+        return [key for key in self._lines if key[0] == connection]
 
     def _open(
         self,
@@ -102,50 +88,35 @@ class SpeechOnBoard:
         req_id: str,
         now_s: float,
         sample_rate: int,
-        *,
         is_pcm: bool = True,
-    ) -> Entry:
+    ) -> None:
         counts = self._board.session.counts
         counts["utterances"] += 1
-        utterance = Utterance(
-            int(counts["utterances"]),
-            connection,
-            req_id,
-            now_s,
-            sample_rate,
-            is_pcm,
-        )
-        title = f"Utterance {utterance.number}"
-        if self._cut_off is not None:
-            title += f", the rest of {self._cut_off}"
-            self._cut_off = None
-        entry = self._board.add(
-            "speech",
-            "client",
-            title,
-            time_s=now_s,
-            utterance=utterance,
-            raw=f"request {req_id}" if connection else f"turn {req_id}",
-        )
+        number = int(counts["utterances"])
+        utterance = Utterance(number, connection, sample_rate, is_pcm)
+        title = f"Utterance {number}"
+        if self.cut_off is not None:
+            title += f", the rest of {self.cut_off}"
+            self.cut_off = None
+        raw = f"request {req_id}" if connection else f"turn {req_id}"
+        line = Line("speech", title, raw=raw)
+        entry = self._board.add("client", line, now_s, utterance)
+        self._lines[connection, req_id] = entry, utterance
         self._board.show_session()
-        return entry
 
-    def _hear(self, entry: Entry, audio: bytes, now_s: float) -> None:
-        utterance = entry.utterance
-        assert utterance is not None
+    def _hear(self, key: tuple[int, str], audio: bytes, now_s: float) -> None:
+        entry, utterance = self._lines[key]
         heard = utterance.hear(audio, now_s)
         counts = self._board.session.counts
         counts["audioMs"] += len(heard.pcm) * 500 / utterance.sample_rate
         if heard.gap is not None:
             counts["gaps"] += 1
-            self._board.add(
-                "gap",
-                "client",
-                f"Gap of {heard.gap.length_s:.2f} s",
+            title = f"Gap of {heard.gap.length_s:.2f} s"
+            detail = (
                 f"in utterance {utterance.number}: its audio came slower "
-                "than real time",
-                now_s,
+                "than real time"
             )
+            self._board.add("client", Line("gap", title, detail), now_s)
             self._board.show_entry(entry)
             self._board.show_session()
         if heard.pcm:

@@ -43,31 +43,25 @@ class Heard:
 
 @dataclass
 class Utterance:
-    """All audio under one request id."""
+    """All audio under one request id; times are the server's clock."""
 
     number: int
     connection: int
     """Its number; 0: the voice."""
 
-    req_id: str
-    opened_s: float
-    """Seconds of the server's clock, as all times here."""
-
     sample_rate: int
     """Hz."""
 
-    is_pcm: bool
+    is_pcm: bool = True
     """False: Ogg Opus, which is counted, but neither drawn nor played."""
 
     audio_bytes: int = 0
     message_count: int = 0
-    last_audio_s: float = 0.0
     outcome: Outcome = "open"
-    over_s: float | None = None
     gaps: list[Gap] = field(default_factory=list)
     peaks: bytearray = field(default_factory=bytearray, repr=False)
+    # Of a sample, and of a peak, that is not complete yet.
     _odd_byte: bytes = b""
-    # Samples of a peak that is not complete yet.
     _tail: array = field(default_factory=lambda: array("h"), repr=False)
     # When a listener would run out of audio.
     _plays_until_s: float = float("-inf")
@@ -83,22 +77,19 @@ class Utterance:
         """Take one message's audio."""
         self.audio_bytes += len(audio)
         self.message_count += 1
-        self.last_audio_s = now_s
         if not self.is_pcm:
             return Heard(b"", b"", None)
         pcm = self._odd_byte + audio
         whole = len(pcm) // 2 * 2
-        self._odd_byte = pcm[whole:]
-        pcm = pcm[:whole]
+        pcm, self._odd_byte = pcm[:whole], pcm[whole:]
         gap = self._gap(now_s)
         self._plays_until_s += len(pcm) / 2 / self.sample_rate
         return Heard(pcm, self._add_peaks(pcm), gap)
 
-    def finish(self, outcome: Outcome, now_s: float) -> None:
+    def finish(self, outcome: Outcome) -> None:
         """Note its outcome; a cut outweighs its end."""
-        if self.over_s is None or outcome != "ended":
+        if self.outcome == "open" or outcome != "ended":
             self.outcome = outcome
-            self.over_s = now_s
 
     def heard_ms(self, now_s: float) -> float:
         """Return how much a listener without a lead has heard."""
@@ -121,10 +112,7 @@ class Utterance:
             "audioBytes": self.audio_bytes,
             "messages": self.message_count,
             "outcome": self.outcome,
-            "gaps": [
-                {"atMs": round(gap.at_ms), "lengthS": round(gap.length_s, 2)}
-                for gap in self.gaps
-            ],
+            "gaps": [{"atMs": round(gap.at_ms)} for gap in self.gaps],
         }
 
     def _gap(self, now_s: float) -> Gap | None:
@@ -139,17 +127,13 @@ class Utterance:
         return gap
 
     def _add_peaks(self, pcm: bytes) -> bytes:
-        samples = array("h")
-        samples.frombytes(pcm)
-        self._tail += samples
+        self._tail.frombytes(pcm)
         size = self.sample_rate * PEAK_MS // 1000
+        whole = len(self._tail) // size * size
         added = bytearray()
-        at = 0
-        while len(self._tail) - at >= size:
+        for at in range(0, whole, size):
             part = self._tail[at : at + size]
             added.append(min(255, max(max(part), -min(part)) >> 7))
-            at += size
-        del self._tail[:at]
-        room = MAX_PEAKS - len(self.peaks)
-        self.peaks += added[:room]
+        del self._tail[:whole]
+        self.peaks += added[: MAX_PEAKS - len(self.peaks)]
         return bytes(added)

@@ -7,8 +7,6 @@ state of that moment. The service never waits for any of them.
 import asyncio
 import contextlib
 import json
-import threading
-from collections import deque
 from typing import Any
 
 from aiohttp import web
@@ -27,38 +25,25 @@ class Viewer:
     ) -> None:
         self._websocket = websocket
         self._loop = loop
-        self._lock = threading.Lock()
-        self._waiting: deque[str] = deque()
+        self._waiting: asyncio.Queue[str] = asyncio.Queue()
         self._waiting_bytes = 0
-        self._woken = asyncio.Event()
+        self._is_too_slow = False
 
     def put(self, message: dict[str, Any]) -> None:
         """Queue a message; returns at once."""
-        text = json.dumps(message)
-        with self._lock:
-            if self._waiting_bytes > MAX_WAITING_BYTES:
-                return
-            self._waiting.append(text)
-            self._waiting_bytes += len(text)
         with contextlib.suppress(RuntimeError):  # the server has stopped
-            self._loop.call_soon_threadsafe(self._woken.set)
+            self._loop.call_soon_threadsafe(self._queue, json.dumps(message))
 
     async def serve(self) -> None:
         """Send the queued messages, until the page is gone or too slow."""
-        while True:
-            await self._woken.wait()
-            self._woken.clear()
-            while (text := self._next()) is not None:
-                await self._websocket.send_str(text)
-                if self._waiting_bytes > MAX_WAITING_BYTES:
-                    await self._websocket.close(message=b"too slow")
-                    return
+        while not self._is_too_slow:
+            text = await self._waiting.get()
+            await self._websocket.send_str(text)
+            self._waiting_bytes -= len(text)
+        await self._websocket.close(message=b"too slow")
 
-    def _next(self) -> str | None:
-        with self._lock:
-            if not self._waiting:
-                return None
-            text = self._waiting.popleft()
-            if self._waiting_bytes <= MAX_WAITING_BYTES:
-                self._waiting_bytes -= len(text)
-            return text
+    def _queue(self, text: str) -> None:
+        self._is_too_slow |= self._waiting_bytes > MAX_WAITING_BYTES
+        if not self._is_too_slow:
+            self._waiting.put_nowait(text)
+            self._waiting_bytes += len(text)

@@ -24,14 +24,17 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
-class Words:
-    """A report in words; see `board.Entry`."""
+class Line:
+    """The words of a line of the timeline."""
 
     kind: Kind
     title: str
     detail: str = ""
     raw: str = ""
+    """The message itself, shown on demand."""
+
     is_raw: bool = False
+    """All of the line is shown on demand only."""
 
 
 # Class of the fault -> title, and detail made of the fault's values.
@@ -74,7 +77,7 @@ def fault_name(detail: str) -> str:
 
 
 def fault(detail: str) -> tuple[str, str]:
-    """A fault's title and detail, from how the record writes it."""
+    """Return a fault's title and detail, from how the record writes it."""
     match = _FAULT.fullmatch(detail)
     if match is None or match[1] not in _FAULTS:
         if detail == "console: up again":
@@ -147,19 +150,19 @@ _ENDS: dict[int, tuple[Kind, str]] = {
 _SOURCES = {"service": "(as the service reports)", "estimate": "(estimated)"}
 
 
-def report(name: str, payload: dict[str, Any]) -> Words:
+def report(name: str, payload: dict[str, Any]) -> Line:
     """Return a message of the extension in words; only those named here are
     passed on."""
     if name == "avatar_state":
         state = payload.get("state", "?")
         raw = f"avatar_state: {state} ({payload.get('reason', '')})"
         if state in _STATES:
-            return Words(*_STATES[state], raw)
-        return Words("report", raw, is_raw=True)
+            return Line(*_STATES[state], raw)
+        return Line("report", raw, is_raw=True)
     if name == "error":
         code = payload.get("code", 0)
         vendor = payload.get("vendor_info", {}).get("code", "")
-        return Words(
+        return Line(
             "fatal" if code < 0 else "loss",
             "Fatal error" if code < 0 else "Problem reported",
             str(payload.get("message", "")),
@@ -167,16 +170,16 @@ def report(name: str, payload: dict[str, Any]) -> Words:
         )
     if name == "avatar_audio_start":
         request = payload.get("request_id", "")
-        return Words("report", name, f"request {request}", is_raw=True)
+        return Line("report", name, f"request {request}", is_raw=True)
     if name == "avatar_audio_end":
         return _answer_end(payload)
     if name == "connection_status_changed":
         current = payload.get("current", "?")
-        return Words("report", name, f"{current}", is_raw=True)
+        return Line("report", name, f"{current}", is_raw=True)
     # Zeros and noes would hide the other values.
     metrics = {k: v for k, v in payload.get("metrics", {}).items() if v}
     metrics.pop("connect_delay", None)  # connect_delay_ms, in TEN's words
-    return Words(
+    return Line(
         "metrics",
         name,
         ", ".join(_metric(*item) for item in metrics.items()),
@@ -184,13 +187,13 @@ def report(name: str, payload: dict[str, Any]) -> Words:
     )
 
 
-def _answer_end(payload: dict[str, Any]) -> Words:
+def _answer_end(payload: dict[str, Any]) -> Line:
     reason = payload.get("reason", 0)
     kind, how = _ENDS.get(reason, ("report", ""))
     heard_s = payload.get("playback_position_ms", 0) / 1000
     total_s = payload.get("request_total_audio_duration_ms", 0) / 1000
     source = _SOURCES.get(payload.get("source", ""), "")
-    return Words(
+    return Line(
         kind,
         f"Heard {heard_s:.1f} of {total_s:.1f} s",
         " ".join(filter(None, (how, source))),

@@ -134,13 +134,13 @@ def test_answers_are_counted_as_the_extension_reports_them() -> None:
     feed = Feed(clock=lambda: 0.0)
     for reason, heard_ms in ((1, 1000), (2, 400), (3, 300)):
         feed.take_report(0.0, "avatar_audio_start", {"request_id": "a"})
-        assert feed.is_heard
+        assert feed.session.is_heard
         end: dict[str, Any] = {"reason": reason}
         end["playback_position_ms"] = heard_ms
         end["request_total_audio_duration_ms"] = 1000
         end["metadata"] = {"turn_id": reason}
         feed.take_report(0.0, "avatar_audio_end", end)
-        assert not feed.is_heard
+        assert not feed.session.is_heard
     metrics = {"resent_ms": 20, "voice_ms": 30, "lost_ms": 650}
     metadata = {"turn_id": 3}
     feed.take_report(0.0, "metrics", {"metrics": metrics, "metadata": metadata})
@@ -248,7 +248,7 @@ def test_faults_are_in_words(fault: Any) -> None:
 
 
 def _utterance() -> Utterance:
-    return Utterance(1, 1, "req", 0.0, 24000, is_pcm=True)
+    return Utterance(1, 1, 24000)
 
 
 def test_audio_in_time_has_no_gap() -> None:
