@@ -77,7 +77,7 @@ class Walk:
 
     The listener hears the avatar `delay_s` after the write. The service's
     signals come `signal_delay_s` after the truth, twice where `doubled`;
-    None means that there are none.
+    None means that there are none. It answers a ping `answer_delay_s` later.
     """
 
     def set_out(
@@ -86,6 +86,7 @@ class Walk:
         delay_s: float,
         signal_delay_s: Optional[float],
         doubled: bool,
+        answer_delay_s: float = 0.0,
     ) -> None:
         self.limits = limits
         self.speech = Speech(sample_rate=RATE, limits=limits)
@@ -93,6 +94,9 @@ class Walk:
         self.delay_s = delay_s if limits.resume_rewind_s else 0.0
         self.signal_delay_s = signal_delay_s
         self.doubled = doubled
+        self.answer_delay_s = answer_delay_s
+        self.ping: Optional[tuple[float, Optional[Mark]]] = None
+        """The one that is not answered: when it will be, and its mark."""
         self.now = 100.0
         self.numbers = itertools.count()
         self.received = 0
@@ -193,7 +197,7 @@ class Walk:
         step, self.held = self.held, None
         assert step is not None
         if isinstance(step, Interrupt):
-            written(self.speech, self.now)
+            self.written()
             self.cut(self.avatar)
             self.request = None
             return
@@ -202,7 +206,7 @@ class Walk:
         if is_first:
             self.req_id = f"request-{next(self.req_ids)}"
             self.playing.add(self.req_id)
-        written(self.speech, self.now, self.req_id)
+        self.written(self.req_id)
         self.has_request = True
         if step.audio:
             numbers = numbers_of(step.audio)
@@ -217,6 +221,21 @@ class Walk:
             self.request = None
             self.signal(self.avatar.ends_at, "ended")
 
+    def written(self, req_id: str = ""):
+        if not self.answer_delay_s:
+            written(self.speech, self.now, req_id)
+            return
+        self.speech.written(self.now, req_id)
+        self.ask()
+
+    def ask(self):
+        """Send a ping if one is due, one at a time."""
+        mark = self.speech.mark()
+        is_due = mark is not None or self.now >= self.speech.ask_at
+        if self.answer_delay_s and self.connected and is_due and not self.ping:
+            self.speech.asked(self.now)
+            self.ping = self.now + self.answer_delay_s, mark
+
     def write_all(self, times):
         for _ in range(times):
             self.take()
@@ -228,6 +247,7 @@ class Walk:
         """The service answers no ping for so long, or never again: the
         listener hears it no more then."""
         self.speech.arrived(self.speech.mark(), self.now)
+        self.ping = None
         since, until = self.now, self.now + seconds
         self.sleep_until(since + 1.0)
         self.collect()
@@ -256,11 +276,14 @@ class Walk:
             first = said.first_here
             assert first is not None
             back_s = self.limits.resume_rewind_s + (self.signal_delay_s or 0)
+            # The latest ping went out before the answer to the one before.
+            back_s += 2 * self.answer_delay_s
             said.least = max(first, first + heard - round(back_s * RATE) - 1)
         for said in self.all:
             said.first_here = None
         self.speech.connection_lost(self.now)
         self.connected = self.has_request = False
+        self.ping = None
         self.playing.clear()
         self.request = None
 
@@ -333,6 +356,10 @@ class Walk:
         while True:
             due = [at for at, _, _ in self.signals]
             due.append(self.speech.due_at)
+            if self.ping:
+                due.append(self.ping[0])
+            elif self.answer_delay_s and self.connected:
+                due.append(self.speech.ask_at)
             if min(due) > until:
                 break
             self.now = max(self.now, min(due))
@@ -341,6 +368,10 @@ class Walk:
                     self.signals.remove(signal)
                     _, req_id, state = signal
                     self.speech.playback(req_id, state, None, "", self.now)
+            if self.ping and self.now >= self.ping[0]:
+                (_, mark), self.ping = self.ping, None
+                self.speech.arrived(mark, self.now)
+            self.ask()
             self.speech.tick(self.now)
             assert self.speech.due_at > self.now, "it stays due"
         self.now = until

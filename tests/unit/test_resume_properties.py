@@ -38,10 +38,13 @@ class ListenerMachine(Walk, RuleBasedStateMachine):
         delay_s=st.sampled_from([0.0, 0.25]),
         signal_delay_s=st.sampled_from([None, 0.0, 0.2]),
         doubled=st.booleans(),
+        answer_delay_s=st.sampled_from([0.0, 0.3, 0.9]),
         count=st.sampled_from([60, 120, 300]),
     )
-    def begin(self, limits, delay_s, signal_delay_s, doubled, count):
-        self.set_out(limits, delay_s, signal_delay_s, doubled)
+    def begin(
+        self, limits, delay_s, signal_delay_s, doubled, answer_delay_s, count
+    ):
+        self.set_out(limits, delay_s, signal_delay_s, doubled, answer_delay_s)
         self.request_id = "late"
         self.speak(count, True, False)
 
