@@ -6,7 +6,13 @@ import struct
 from dataclasses import dataclass, field
 from typing import Optional
 
-from spatius_avatar_python.speech import Interrupt, Limits, Speech, Turn
+from spatius_avatar_python.speech import (
+    Interrupt,
+    Limits,
+    Mark,
+    Speech,
+    Turn,
+)
 from spatius_avatar_python.speech.avatar_output import Send, Step
 from spatius_avatar_python.speech.events import AudioEnd, AudioStart, Summary
 from spatius_avatar_python.speech.voice_output import Say

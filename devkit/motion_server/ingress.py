@@ -365,6 +365,8 @@ class Ingress:
         if isinstance(fault, (Stall, BlackHole)):
             await client.act(fault)
             await client.until_reading()
+        if client.connection.closed_s is not None:
+            return False  # meanwhile
 
         limit = self._settings.limits.sessions
         if limit is not None and len(self._record.live_connections) >= limit:

@@ -42,6 +42,7 @@ from devkit.motion_server import (
     OnInterrupt,
     Quiet,
     Refuse,
+    Reset,
     ServerError,
     Silence,
     Slow,
@@ -303,6 +304,23 @@ async def test_a_session_may_never_be_confirmed():
         await asyncio.wait({opening})
         await client.session.close()
         await server.until(lambda r: r.connections[0].closed_s)
+        assert server.record.connections[0].confirmed_s is None
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_ends_in_a_slow_handshake():
+    """It is not confirmed any more."""
+    clock = ManualClock()
+    async with MotionServer(clock=clock) as server:
+        server.faults.handshake(Slow(4))
+        opening = asyncio.ensure_future(opened(server))
+        await server.until(
+            lambda r: any(event.kind == "configured" for event in r.events)
+        )
+        server.now(Reset())
+        clock.advance(4)
+        with pytest.raises(Exception, match="connectionClosed"):
+            await opening
         assert server.record.connections[0].confirmed_s is None
 
 
