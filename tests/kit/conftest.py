@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from browser import chromium
+from checking import Editor
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A Chromium for all tests of pages."""
     yield from chromium(tmp_path_factory.mktemp("chromium"))
+
+
+@pytest.fixture
+def editor(tmp_path: Path) -> Editor:
+    """A correct graph, to put one mistake into."""
+    return Editor(tmp_path)
 
 
 @pytest.fixture

@@ -14,78 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent import APP_ID, CERTIFICATE, VARIABLES
+from agent import APP_ID, CERTIFICATE
 from agora_token_builder import RtcTokenBuilder
-from typer.testing import CliRunner, Result
+from checking import ALL_WIRED, ENVIRONMENT, ROOT, check, graph, write
 
-from devkit.commands.check import app
 from devkit.graph.product import sdk
 from devkit.motion_server import Close, MotionServer, OnEnd, Refuse
-
-ROOT = Path(__file__).resolve().parents[2]
-
-# Nothing of the caller's own environment may decide.
-ENVIRONMENT: dict[str, str | None] = {
-    **VARIABLES,
-    "AGORA_TOKEN": None,
-    "COLUMNS": "80",
-}
-
-Tree = dict[str, Any]
-
-
-def check(
-    path: Path, *arguments: str, **environment: str | None
-) -> tuple[int, str]:
-    """Run the command; return its exit code and its words."""
-    result: Result = CliRunner().invoke(
-        app, [str(path), *arguments], env={**ENVIRONMENT, **environment}
-    )
-    if result.exception is not None:
-        assert isinstance(result.exception, SystemExit), result.exception
-    # Lines are broken to fit the terminal.
-    return result.exit_code, re.sub(r"\s+", " ", result.output)
-
-
-def write(folder: Path, tree: Any) -> Path:
-    """Write a property.json and return its path."""
-    path = folder / "property.json"
-    path.write_text(tree if isinstance(tree, str) else json.dumps(tree))
-    return path
-
-
-def graph(node_property: Tree, connections: Any = None, *others: Tree) -> Tree:
-    """Return a graph with a TTS, the avatar and `others` as its nodes."""
-    if connections is None:
-        connections = [ALL_WIRED]
-    avatar = {
-        "type": "extension",
-        "name": "avatar",
-        "addon": "spatius_avatar_python",
-        "property": {"channel": "", **node_property},
-    }
-    tts = {"type": "extension", "name": "tts", "addon": "some_tts_python"}
-    return {"nodes": [avatar, tts, *others], "connections": list(connections)}
-
-
-def wired_from(source: str, **names: list[str]) -> Tree:
-    """Return a connection that sends the messages of each kind to avatar."""
-    return {
-        "extension": source,
-        **{
-            kind: [{"names": wanted, "dest": [{"extension": "avatar"}]}]
-            for kind, wanted in names.items()
-        },
-    }
-
-
-ALL_WIRED = wired_from(
-    "tts",
-    cmd=["flush"],
-    data=["tts_audio_start", "tts_audio_end"],
-    audio_frame=["pcm_frame"],
-)
-
 
 # Valid files
 
@@ -189,13 +123,6 @@ def test_missing_file_is_said(tmp_path):
     assert "does not exist" in words
 
 
-def test_broken_json_is_said_with_line_and_column(tmp_path):
-    """Where the JSON breaks stands in the message."""
-    code, words = check(write(tmp_path, '{"params": {\n  "a": ]}}'))
-    assert code == 2
-    assert "line 2, column 8" in words
-
-
 def test_graph_without_the_avatar_is_said_with_its_addons(tmp_path):
     """Who looks for a node sees which addons there are."""
     path = write(tmp_path, {"nodes": [{"name": "x", "addon": "some_tts"}]})
@@ -264,15 +191,6 @@ def test_unset_variable_without_default_is_said_to_end_the_process(tmp_path):
     assert code == 1
     assert "the environment variable MY_KEY is not set" in words
     assert "1 error," in words
-
-
-def test_null_is_said_to_make_ten_ignore_the_file(tmp_path):
-    """A null anywhere is a problem of the whole file, with its path."""
-    tree = graph({"params": {"region": None}})
-    code, words = check(write(tmp_path, tree))
-    assert code == 1
-    assert "nodes[0].property.params.region: null" in words
-    assert "ignores a whole property.json" in words
 
 
 # Where values come from
@@ -351,22 +269,6 @@ def test_end_of_a_given_token_is_read():
 # The graph around the node
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        ("data", "tts_audio_end"),
-        ("cmd", "flush"),
-    ],
-)
-def test_missing_wire_is_a_warning(kind, name, tmp_path):
-    """A message that is not wired is reported, and the exit code stays 0."""
-    wiring = {key: value for key, value in ALL_WIRED.items() if key != kind}
-    code, words = check(write(tmp_path, graph({}, [wiring])))
-    assert code == 0
-    assert f"{name} is not wired to avatar" in words
-    assert words.strip().endswith("0 errors, 1 warning")
-
-
 def test_wires_written_from_the_avatar_are_seen(tmp_path):
     """A connection may name the source in place of the destination."""
     source = [{"extension": "tts"}]
@@ -389,15 +291,6 @@ def test_malformed_connections_are_errors_each(tmp_path):
     assert "connections[0].data[0]: expected an object, got a number" in words
     assert "connections[0].data[1].dest[0]: expected an object" in words
     assert "connections[1]: expected an object, got text" in words
-
-
-def test_missing_channel_of_the_node_is_a_warning(tmp_path):
-    """The agent server fills in only a channel that the node has."""
-    tree = graph({})
-    del tree["nodes"][0]["property"]["channel"]
-    code, words = check(write(tmp_path, tree))
-    assert code == 0
-    assert 'add "channel": ""' in words
 
 
 # A real session

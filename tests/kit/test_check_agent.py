@@ -5,53 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
-from test_check_graphs import Editor, judge
+from checking import Editor, check, write
 
 NAMES_THE_AVATAR = 'await _send_cmd(self.ten_env, "flush", "avatar")\n'
 SAID = "0 errors, 1 warning"
-
-
-def stock() -> Editor:
-    """Return a graph whose agent is the stock one."""
-    editor = Editor()
-    editor.node("main_control").update(addon="main_python")
-    return editor
-
-
-def write_agent(folder: Path, text: str) -> Path:
-    """Write the stock agent's file into an app's folder."""
-    agent = folder / "ten_packages/extension/main_python/extension.py"
-    agent.parent.mkdir(parents=True)
-    agent.write_text(text)
-    return agent
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"# {NAMES_THE_AVATAR}",
-        f"    #{NAMES_THE_AVATAR}",
-        f"await stop()  # {NAMES_THE_AVATAR}",
-    ],
-)
-def test_line_in_a_comment_sends_no_flush(text, tmp_path):
-    """The agent's code is read."""
-    write_agent(tmp_path, text)
-    assert SAID in judge(tmp_path, stock().tree)[1]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"# was: agora_rtc\n        {NAMES_THE_AVATAR}",
-        'send(\n    "flush",\n    "avatar",\n)\n',
-        f"{NAMES_THE_AVATAR.rstrip()}  # the avatar, too\n",
-    ],
-)
-def test_line_beside_a_comment_sends_it(text, tmp_path):
-    """Only the text behind the sign is a comment."""
-    write_agent(tmp_path, text)
-    assert "No problems." in judge(tmp_path, stock().tree)[1]
 
 
 BY_NAME = 'await _send_cmd(self.ten_env, "flush", "agora_rtc")\n'
@@ -64,24 +21,51 @@ STOCK = (
 
 
 def with_agent(folder: Path, addon: str, name: str, text: str) -> Editor:
-    """Return a graph with this agent, whose source lies beside it."""
+    """Return a graph with this agent, whose source is beside it."""
     source = folder / "ten_packages/extension" / addon / name
     source.parent.mkdir(parents=True)
     source.write_text(text)
-    editor = Editor()
+    editor = Editor(folder)
     editor.node("main_control").update(addon=addon)
     return editor
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"# {NAMES_THE_AVATAR}",
+        f"    #{NAMES_THE_AVATAR}",
+        f"await stop()  # {NAMES_THE_AVATAR}",
+    ],
+)
+def test_line_in_a_comment_sends_no_flush(text, tmp_path):
+    """The agent's code is read."""
+    editor = with_agent(tmp_path, "main_python", "extension.py", text)
+    assert SAID in editor.check()[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"# was: agora_rtc\n        {NAMES_THE_AVATAR}",
+        'send(\n    "flush",\n    "avatar",\n)\n',
+        f"{NAMES_THE_AVATAR.rstrip()}  # the avatar, too\n",
+    ],
+)
+def test_line_beside_a_comment_sends_it(text, tmp_path):
+    """Only the text behind the sign is a comment."""
+    editor = with_agent(tmp_path, "main_python", "extension.py", text)
+    assert editor.is_fine()
+
+
 @pytest.mark.parametrize("addon", STOCK)
 @pytest.mark.parametrize("is_wired", [True, False])
-def test_stock_agents_send_flush_by_name(addon, is_wired, tmp_path):
+def test_stock_agents_send_flush_by_name(addon, is_wired, editor):
     """TEN's own ones are known where their source is not at hand."""
-    editor = Editor()
     editor.node("main_control").update(addon=addon)
     if not is_wired:
         editor.to_avatar.pop("cmd")
-    code, words = judge(tmp_path, editor.tree)
+    code, words = editor.check()
     assert code == 0
     assert (
         f"TEN's stock {addon} sends flush to agora_rtc by name, bypassing"
@@ -157,7 +141,7 @@ def test_source_of_any_language_says_where_flush_goes(
 ):
     """It is read if it lies beside the graph, for any addon."""
     editor = with_agent(tmp_path, "my_main", name, text.format("agora_rtc"))
-    code, words = judge(tmp_path, editor.tree)
+    code, words = check(write(tmp_path, editor.tree))
     assert code == 0
     assert (
         "my_main, as its source beside the graph says, sends flush to "
@@ -167,9 +151,7 @@ def test_source_of_any_language_says_where_flush_goes(
     both = f"{text.format('agora_rtc')}\n{text.format('avatar')}"
     if "onstants" in request.node.name:
         both = text.format("avatar")
-    with_agent(tmp_path / "both", "my_main", name, both)
-    code, words = judge(tmp_path / "both", editor.tree)
-    assert words.strip().endswith("No problems."), words
+    assert with_agent(tmp_path / "both", "my_main", name, both).is_fine()
 
 
 @pytest.mark.parametrize(
@@ -194,7 +176,7 @@ def test_flush_without_a_receiver_follows_the_wires(name, text, more, tmp_path):
     """Beside one that names its receiver, too."""
     text = f"{text}\n{more if name.endswith('py') else ''}"
     editor = with_agent(tmp_path, "main_python", name, text)
-    words = judge(tmp_path, editor.tree)[1]
+    words = check(write(tmp_path, editor.tree))[1]
     assert words.strip().endswith("No problems."), words
 
 
@@ -202,7 +184,7 @@ def test_list_of_messages_names_no_receiver(tmp_path):
     """It only looks like one."""
     text = 'if name in ("flush", "on_user_joined"):\n    pass\n'
     editor = with_agent(tmp_path, "my_main", "extension.py", text)
-    words = judge(tmp_path, editor.tree)[1]
+    words = check(write(tmp_path, editor.tree))[1]
     assert words.strip().endswith("No problems."), words
 
 
@@ -211,7 +193,7 @@ def test_agent_that_names_the_avatar_needs_no_wire(tmp_path):
     text = BY_NAME + NAMES_THE_AVATAR
     editor = with_agent(tmp_path, "main_python", "extension.py", text)
     editor.to_avatar.pop("cmd")
-    words = judge(tmp_path, editor.tree)[1]
+    words = check(write(tmp_path, editor.tree))[1]
     assert words.strip().endswith("No problems."), words
 
 
@@ -222,7 +204,7 @@ def test_code_that_is_not_the_agents_own_is_not_read(name, tmp_path):
     """Its tests may send messages that it never sends."""
     text = 'sendCmd(env, "flush", "avatar")'
     editor = with_agent(tmp_path, "main_python", name, text)
-    assert SAID in judge(tmp_path, editor.tree)[1]
+    assert SAID in check(write(tmp_path, editor.tree))[1]
 
 
 @pytest.mark.parametrize("layout", ["manifest", "repository"])
@@ -241,19 +223,21 @@ def test_agent_in_a_folder_of_the_repository_is_found(layout, tmp_path):
         ]
         manifest = {"type": "app", "dependencies": dependencies}
         (app / "manifest.json").write_text(json.dumps(manifest))
-    assert "my_main, as its source" in judge(app, editor.tree)[1]
+    assert "my_main, as its source" in check(write(app, editor.tree))[1]
 
 
 @pytest.mark.parametrize("at", ["file", "folder"])
 def test_agent_that_cannot_be_read_is_taken_as_it_is_shipped(at, tmp_path):
     """The warning has advice."""
-    agent = write_agent(tmp_path, NAMES_THE_AVATAR)
+    addon, name = "main_python", "extension.py"
+    editor = with_agent(tmp_path, addon, name, NAMES_THE_AVATAR)
+    agent = tmp_path / "ten_packages/extension" / addon / name
     locked = agent if at == "file" else agent.parent
     locked.chmod(0)
     try:
         if os.geteuid() == 0:
             pytest.skip("root reads what it may not")
-        code, words = judge(tmp_path, stock().tree)
+        code, words = editor.check()
     finally:
         locked.chmod(0o700)
     assert code == 0, words
@@ -262,10 +246,10 @@ def test_agent_that_cannot_be_read_is_taken_as_it_is_shipped(at, tmp_path):
 
 def test_agent_of_a_graph_in_a_subfolder_is_the_apps(tmp_path):
     """Extensions are in the app's folder, wherever its graphs are."""
-    write_agent(tmp_path, NAMES_THE_AVATAR)
+    text = NAMES_THE_AVATAR
+    editor = with_agent(tmp_path, "main_python", "extension.py", text)
     (tmp_path / "graphs").mkdir()
-    (tmp_path / "graphs/g.json").write_text(json.dumps(stock().graph))
+    (tmp_path / "graphs/g.json").write_text(json.dumps(editor.graph))
     entry = {"name": "g", "graph": {"import_uri": "graphs/g.json"}}
-    code, words = judge(tmp_path, {"ten": {"predefined_graphs": [entry]}})
-    assert code == 0, words
-    assert words.strip().endswith("No problems."), words
+    editor.tree = {"ten": {"predefined_graphs": [entry]}}
+    assert editor.is_fine()

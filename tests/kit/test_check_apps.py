@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from test_check import Tree, check, graph, write
+from checking import Tree, check, graph, write
 
 SAME_UID = "all have the uid 2000 in the channel room"
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_check import check, graph, write
+from checking import check, graph, write
 
 
 def check_dump(

@@ -1,19 +1,7 @@
 """bin/check on names and values that were meant for others."""
 
-from pathlib import Path
-
 import pytest
-from test_check import ENVIRONMENT, ROOT, Tree, check
-from test_check_graphs import Editor, judge
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def judge_editor(editor: Editor, **environment: str | None) -> tuple[int, str]:
-    return judge(Path.cwd(), editor.tree, **environment)
+from checking import ENVIRONMENT, ROOT, Tree, check
 
 
 @pytest.mark.parametrize(
@@ -41,11 +29,10 @@ def judge_editor(editor: Editor, **environment: str | None) -> tuple[int, str]:
         ("idle_disconnect", "idle_disconnect_s"),
     ],
 )
-def test_name_of_another_extension_suggests_the_right_one(name, meant):
+def test_name_of_another_extension_suggests_the_right_one(name, meant, editor):
     """Under params and beside it, with none of its value shown."""
-    editor = Editor()
     editor.params[name] = editor.avatar[name] = "hush-hush"
-    code, words = judge_editor(editor)
+    code, words = editor.check()
     assert code == 0
     question = f"not used; did you mean {meant}?"
     assert f" params.{name}: unknown, {question}" in words
@@ -54,20 +41,18 @@ def test_name_of_another_extension_suggests_the_right_one(name, meant):
     assert words.strip().endswith("0 errors, 2 warnings")
 
 
-def test_name_without_resemblance_is_only_unknown():
+def test_name_without_resemblance_is_only_unknown(editor):
     """A guess would lead nowhere."""
-    editor = Editor()
     editor.params["mood"] = "cheerful"
-    _, words = judge_editor(editor)
+    _, words = editor.check()
     assert "params.mood: unknown, not used" in words
     assert "did you mean" not in words
 
 
-def test_missing_value_under_another_name_is_found():
+def test_missing_value_under_another_name_is_found(editor):
     """The error and its explanation stand together."""
-    editor = Editor()
     editor.params.update(spatius_api_key="", api_key="hush-hush")
-    code, words = judge_editor(editor)
+    code, words = editor.check()
     assert code == 1
     assert "params.spatius_api_key: required" in words
     assert "params.api_key: unknown, not used; did you mean spatius_" in words
@@ -75,11 +60,10 @@ def test_missing_value_under_another_name_is_found():
     assert words.strip().endswith("1 error, 1 warning")
 
 
-def test_params_within_params_is_one_error():
+def test_params_within_params_is_one_error(editor):
     """None of its values would be used."""
-    editor = Editor()
     editor.params["params"] = {"sample_rate": 16000}
-    code, words = judge_editor(editor)
+    code, words = editor.check()
     assert code == 1
     assert "params.params: not read; its values belong directly under" in words
     assert words.strip().endswith("1 error, 0 warnings")
@@ -137,24 +121,20 @@ def test_channel_may_have_any_name(name):
     assert code == 0, words
 
 
-def test_example_as_the_rtc_nodes_app_id_is_an_error():
+def test_example_as_the_rtc_nodes_app_id_is_an_error(editor):
     """The agent would join no channel."""
-    editor = Editor()
-    code, words = judge_editor(editor, AGORA_APP_ID="your_agora_app_id_here")
+    code, words = editor.check(AGORA_APP_ID="your_agora_app_id_here")
     assert code == 1
     assert "agora_rtc.app_id: an example from a document" in words
     assert "params.agora_appid: an example from a document" in words
     assert words.strip().endswith("2 errors, 0 warnings")
 
 
-def test_example_as_another_nodes_key_is_a_warning():
+def test_example_as_another_nodes_key_is_a_warning(editor):
     """That node would not work; a text for people may read like one."""
-    editor = Editor()
     llm = editor.node("llm")["property"]
     llm.update(api_key="${env:OPENAI_API_KEY}", greeting="Your turn here")
-    code, words = judge_editor(
-        editor, OPENAI_API_KEY="your_openai_api_key_here"
-    )
+    code, words = editor.check(OPENAI_API_KEY="your_openai_api_key_here")
     assert code == 0
     assert "llm.api_key: an example from a document" in words
     assert words.strip().endswith("0 errors, 1 warning")
@@ -192,11 +172,10 @@ def test_value_in_quotes_is_one_error(variable, path):
         ("eu-central", "known regions us-west, ap-northeast, cn-beijing"),
     ],
 )
-def test_unknown_region_is_a_warning(region, said):
+def test_unknown_region_is_a_warning(region, said, editor):
     """With the nearest name; a new one may be right."""
-    editor = Editor()
     editor.params["region"] = region
-    code, words = judge_editor(editor)
+    code, words = editor.check()
     assert code == 0
     assert f"params.region: {region} is none of the known regions" in words
     assert said in words
@@ -216,12 +195,10 @@ def test_unknown_region_is_a_warning(region, said):
         },
     ],
 )
-def test_region_that_is_known_or_not_used_is_fine(params: Tree):
+def test_region_that_is_known_or_not_used_is_fine(params: Tree, editor):
     """URLs override a region."""
-    editor = Editor()
     editor.params.update(params)
-    words = judge_editor(editor)[1]
-    assert words.strip().endswith("No problems."), words
+    assert editor.is_fine()
 
 
 @pytest.mark.parametrize("uid", ["4294967296", "-5", "99999999999"])

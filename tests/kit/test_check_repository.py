@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_check import Tree, check
-from test_check_graphs import Editor
+from checking import Editor, Tree, check
 
 PATH = "../../../ten_packages/extension"
 
@@ -19,7 +18,7 @@ class Repository:
         self.agents = self.root / "agents"
         self.app = self.agents / "examples/voice-assistant/tenapp"
         self.app.mkdir(parents=True)
-        self.editor = Editor()
+        self.editor = Editor(self.app)
         self.manifest: Tree = {
             "type": "app",
             "name": "agent_demo",

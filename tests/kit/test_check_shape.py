@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_check_graphs import Editor, judge
+from checking import Editor
 
 TTS_TO_LLM = {"name": "x", "dest": [{"extension": "llm"}]}
 
@@ -97,23 +97,21 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
 
 
 @pytest.mark.parametrize(("edit", "said"), ERRORS.values(), ids=ERRORS)
-def test_form_that_ten_does_not_read_is_one_error(edit, said, tmp_path):
+def test_form_that_ten_does_not_read_is_one_error(edit, said, editor):
     """With its place, and with the name probably meant."""
-    editor = Editor()
     edit(editor)
-    code, words = judge(tmp_path, editor.tree)
+    code, words = editor.check()
     assert code == 1, words
     assert said in words.replace("ten.predefined_graphs[0].", "")
     assert words.strip().endswith("1 error, 0 warnings"), words
 
 
-def test_name_of_a_message_is_like_no_kind_of_message(tmp_path):
+def test_name_of_a_message_is_like_no_kind_of_message(editor):
     """A kind that merely ends like it would be wrong advice."""
-    editor = Editor()
     editor.graph["connections"].append(
         {"extension": "tts", "pcm_frame": [TTS_TO_LLM]}
     )
-    code, words = judge(tmp_path, editor.tree)
+    code, words = editor.check()
     assert code == 1
     assert "connections[4]: pcm_frame is not read" in words
     assert "did you mean" not in words
@@ -129,22 +127,18 @@ def test_name_of_a_message_is_like_no_kind_of_message(tmp_path):
         lambda g: g.to_avatar.update(notes=["to", "the avatar"]),
     ],
 )
-def test_key_that_says_something_to_people_only_is_fine(edit, tmp_path):
+def test_key_that_says_something_to_people_only_is_fine(edit, editor):
     """TEN ignores it, and nothing of the agent depends on it."""
-    editor = Editor()
     edit(editor)
-    code, words = judge(tmp_path, editor.tree)
-    assert code == 0, words
-    assert words.strip().endswith("No problems.")
+    assert editor.is_fine()
 
 
-def test_avatar_that_takes_its_own_voice_only_is_told_from_whom(tmp_path):
+def test_avatar_that_takes_its_own_voice_only_is_told_from_whom(editor):
     """Its audio to agora_rtc is not audible twice."""
-    editor = Editor()
     editor.take_from("audio_frame", "pcm_frame", "avatar")
     editor.connect("avatar", "audio_frame", "pcm_frame", "agora_rtc")
     editor.connect("avatar", "cmd", "flush", "agora_rtc")
-    code, words = judge(tmp_path, editor.tree)
+    code, words = editor.check()
     assert code == 1
     assert "avatar takes pcm_frame from itself" in words
     assert "Wire the audio_frame pcm_frame of the TTS to it" in words
@@ -153,20 +147,18 @@ def test_avatar_that_takes_its_own_voice_only_is_told_from_whom(tmp_path):
 
 
 @pytest.mark.parametrize("addon", ["spatius_avatar", "spatius_avatar_pyhton"])
-def test_addon_like_the_avatars_is_named(addon, tmp_path):
+def test_addon_like_the_avatars_is_named(addon, editor):
     """Its node is most probably the one to check."""
-    editor = Editor()
     editor.node("avatar")["addon"] = addon
-    code, words = judge(tmp_path, editor.tree)
+    code, words = editor.check()
     assert code == 2
     assert f"is {addon} a misspelling of it?" in words
 
 
-def test_other_avatars_are_no_misspelling(tmp_path):
+def test_other_avatars_are_no_misspelling(editor):
     """Nothing but their kind is alike."""
-    editor = Editor()
     for addon in ("heygen_avatar_python", "anam_avatar_python", 5):
         editor.node("avatar")["addon"] = addon
-        code, words = judge(tmp_path, editor.tree)
+        code, words = editor.check()
         assert code == 2
         assert "misspelling" not in words

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checking import GRAPHS, Tree, check
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_check import Tree, check
-from test_check_graphs import GRAPHS
 
 # The variables of an operator who followed TEN's README and this package's.
 ENVIRONMENT = {

@@ -6,7 +6,7 @@ import pytest
 from access_tokens import built_007, rtc_service
 from agent import APP_ID, CERTIFICATE
 from agora_token_builder.AccessToken import AccessToken
-from test_check import ROOT, check, graph, write
+from checking import ROOT, check, graph, write
 
 DAMAGED = "params.agora_token: cannot be read: it is cut or damaged"
 OTHER_CHANNEL = "token for the channel in params.agora_channel, got one for"
