@@ -144,7 +144,7 @@ class Playout:
             or request.utterance is not utterance
             or request.is_complete
         ):
-            if request is None and not self.is_in_doubt:
+            if request is None:
                 self._proved_at = now
             base = utterance.position - size
             request = Request(utterance, req_id, base, begins_at, begins_at)

@@ -31,6 +31,7 @@ def test_a_frame_waits_until_it_is_full(speaking):
 def test_what_the_voice_said_is_counted_and_reported(speaking):
     """One start, one end, and `voice_ms`."""
     speaking.speak(1000, turn=TURN, request_id="tts")
+    speaking.wait(0.7)
     speaking.say()
     speaking.wait(5.0)
     assert [start.request_id for start in speaking.starts] == ["tts"]
@@ -39,6 +40,7 @@ def test_what_the_voice_said_is_counted_and_reported(speaking):
     summary = speaking.summary()
     assert (summary.voice_ms, summary.sent_ms) == (1000, 0)
     assert summary.voice_heard_ms == 1000
+    assert summary.first_audio_delay_ms == pytest.approx(700)
 
 
 def test_an_id_that_comes_after_the_start_does_not_part_start_and_end(speaking):
