@@ -128,6 +128,24 @@ async def test_a_ping_before_an_end_says_nothing_about_it(stage):
     await stage.finish()
 
 
+async def test_an_end_that_is_proved_waits_for_no_later_ping():
+    """Such as one behind the next utterance."""
+    stage = await ready()
+    stage.speak(pcm(1000), FIRST)
+    stage.speech_ends(FIRST)
+    await settle()
+    await stage.clock.advance(1.1)
+    stage.service.answers_pings = False
+    stage.speak(pcm(1000), SECOND)
+    await settle()
+    pings = stage.session.pings
+    await stage.clock.advance(END_MARGIN_S - 0.1 + 0.01)
+    assert stage.session.pings == pings + 1
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["reason"] == 1
+    await stage.finish()
+
+
 async def test_what_has_not_arrived_is_said_again():
     """After the service has not answered for so long that it is given up."""
     stage = await silent(**RESUMED)
