@@ -162,7 +162,7 @@ class Console:
                 session_token=number,
             )
 
-        fault = self._faults.next_console() or self.outage
+        fault = self._faults.next("console") or self.outage
         if fault is not None:
             self._record.fault(f"console: {fault}")
         if isinstance(fault, Refuse):

@@ -128,12 +128,8 @@ class Control:
                 connection=connection,
                 times=times,
             )
-        elif at == "console":
-            server.faults.console(fault, times=times)
-        elif at == "upgrade":
-            server.faults.upgrade(fault, times=times)
         else:
-            server.faults.handshake(fault, times=times)
+            getattr(server.faults, at)(fault, times=times)
 
     def _reopen(self) -> None:
         with contextlib.suppress(RuntimeError):  # stopped meanwhile

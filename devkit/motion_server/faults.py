@@ -16,6 +16,7 @@ the client's own secrets, so a test can find out whether the client leaks
 secrets that a server echoes. The record keeps the text with the placeholder.
 """
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -164,6 +165,7 @@ class Animate:
 
 
 HttpFault = Refuse | Malformed | Hang | Slow | Unreachable
+UpgradeFault = Refuse | Hang | Slow
 HandshakeFault = Hang | Slow | ServerError | Close | Reset | Stall | BlackHole
 RuntimeFault = (
     ServerError
@@ -268,40 +270,55 @@ class _RuntimePlan(_Plan):
         return before < self.trigger.count <= before + step
 
 
+# Point -> faults that may be planned for it.
+ALLOWED: dict[str, tuple[Any, ...]] = {
+    "console": get_args(HttpFault),
+    "upgrade": get_args(UpgradeFault),
+    "handshake": get_args(HandshakeFault),
+    "runtime": get_args(RuntimeFault),
+}
+# "server_error" -> ServerError, and so on.
+FAULTS_BY_NAME: dict[str, Any] = {
+    re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower(): kind
+    for kinds in ALLOWED.values()
+    for kind in kinds
+}
+TRIGGERS_BY_NAME: dict[str, Any] = {
+    "audio_messages": lambda count: AudioMessages(int(count)),
+    "audio_bytes": lambda count: AudioBytes(int(count)),
+    "quiet_s": lambda duration_s: Quiet(float(duration_s)),
+    "end": OnEnd,
+    "interrupt": OnInterrupt,
+    "confirm": OnConfirm,
+}
+
+
 class Faults:
     """The plans of a server. Every method may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._console: list[_Plan] = []
-        self._upgrade: list[_Plan] = []
-        self._handshake: list[_Plan] = []
-        self._runtime: list[_RuntimePlan] = []
+        self._plans: dict[str, list[Any]] = {point: [] for point in ALLOWED}
+        self._runtime: list[_RuntimePlan] = self._plans["runtime"]
 
     def __repr__(self) -> str:
         with self._lock:
-            return (
-                f"<Faults console={len(self._console)} "
-                f"upgrade={len(self._upgrade)} "
-                f"handshake={len(self._handshake)} "
-                f"runtime={len(self._runtime)}>"
-            )
+            counts = [f"{at}={len(its)}" for at, its in self._plans.items()]
+            return f"<Faults {' '.join(counts)}>"
 
     def console(self, fault: HttpFault, *, times: int | None = 1) -> None:
         """Plan a fault for the next token requests; times=None: all."""
-        self._add(self._console, _Plan(fault, times))
+        self._add("console", _Plan(fault, times))
 
-    def upgrade(
-        self, fault: Refuse | Hang | Slow, *, times: int | None = 1
-    ) -> None:
+    def upgrade(self, fault: UpgradeFault, *, times: int | None = 1) -> None:
         """Plan a fault for the next websocket upgrades."""
-        self._add(self._upgrade, _Plan(fault, times))
+        self._add("upgrade", _Plan(fault, times))
 
     def handshake(
         self, fault: HandshakeFault, *, times: int | None = 1
     ) -> None:
         """Plan a fault for the next sessions, once they are configured."""
-        self._add(self._handshake, _Plan(fault, times))
+        self._add("handshake", _Plan(fault, times))
 
     def runtime(
         self,
@@ -318,27 +335,25 @@ class Faults:
         is counted from the making of the plan, by each plan and for each
         connection on its own; a count is met once per connection.
         """
-        self._add(self._runtime, _RuntimePlan(fault, times, after, connection))
+        self._add("runtime", _RuntimePlan(fault, times, after, connection))
 
     def clear(self) -> None:
         """Remove every plan. Faults that have acted stay as they are."""
         with self._lock:
-            for plans in (
-                self._console,
-                self._upgrade,
-                self._handshake,
-                self._runtime,
-            ):
+            for plans in self._plans.values():
                 plans.clear()
 
-    def next_console(self) -> HttpFault | None:
-        return self._next(self._console)
-
-    def next_upgrade(self) -> Refuse | Hang | Slow | None:
-        return self._next(self._upgrade)
-
-    def next_handshake(self) -> HandshakeFault | None:
-        return self._next(self._handshake)
+    def next(self, point: str) -> Any:
+        """Take the fault that is due at a point other than "runtime"; None if
+        there is none."""
+        with self._lock:
+            plans = self._plans[point]
+            if not plans:
+                return None
+            fault = plans[0].use()
+            if plans[0].used_up:
+                del plans[0]
+            return fault
 
     def quiet_waits_s(self, connection: int) -> set[float]:
         """Return for which silences of a connection a fault is planned."""
@@ -366,69 +381,15 @@ class Faults:
                 for plan in self._runtime
                 if plan.meets(connection, event)
             ]
-            # In place: `_add` may hold this very list already.
+            # In place: `_plans` holds this list, too.
             self._runtime[:] = [p for p in self._runtime if not p.used_up]
             return faults
 
-    def _add(self, plans: list[Any], plan: _Plan) -> None:
+    def _add(self, point: str, plan: _Plan) -> None:
         if plan.times is not None and plan.times < 1:
             raise ValueError("times must be 1 or more, or None for always")
         with self._lock:
-            plans.append(plan)
-
-    def _next(self, plans: list[_Plan]) -> Any:
-        with self._lock:
-            if not plans:
-                return None
-            fault = plans[0].use()
-            if plans[0].used_up:
-                del plans[0]
-            return fault
-
-
-FAULTS_BY_NAME: dict[str, Any] = {
-    "refuse": Refuse,
-    "malformed": Malformed,
-    "hang": Hang,
-    "slow": Slow,
-    "unreachable": Unreachable,
-    "server_error": ServerError,
-    "close": Close,
-    "reset": Reset,
-    "stall": Stall,
-    "black_hole": BlackHole,
-    "resume": Resume,
-    "silence": Silence,
-    "slow_reader": SlowReader,
-    "stop_playback": StopPlayback,
-    "animate": Animate,
-}
-TRIGGERS_BY_NAME: dict[str, Any] = {
-    "audio_messages": lambda count: AudioMessages(int(count)),
-    "audio_bytes": lambda count: AudioBytes(int(count)),
-    "quiet_s": lambda duration_s: Quiet(float(duration_s)),
-    "end": OnEnd,
-    "interrupt": OnInterrupt,
-    "confirm": OnConfirm,
-}
-# Point -> faults that may be planned for it.
-ALLOWED: dict[str, tuple[type, ...]] = {
-    "console": (Refuse, Malformed, Hang, Slow, Unreachable),
-    "upgrade": (Refuse, Hang, Slow),
-    "handshake": (Hang, Slow, ServerError, Close, Reset, Stall, BlackHole),
-    "runtime": (
-        ServerError,
-        Close,
-        Reset,
-        Stall,
-        BlackHole,
-        Resume,
-        Silence,
-        SlowReader,
-        StopPlayback,
-        Animate,
-    ),
-}
+            self._plans[point].append(plan)
 
 
 def fault_from_json(point: str, spec: Mapping[str, Any]) -> Fault:

@@ -180,7 +180,7 @@ class Ingress:
                 session_token=number,
             )
 
-        fault = self._faults.next_upgrade()
+        fault = self._faults.next("upgrade")
         if isinstance(fault, Refuse):
             answered(fault.status, fault.detail)
             api_key = "" if token is None else token.api_key
@@ -340,7 +340,7 @@ class Ingress:
             return False
         self._record.configured(client.connection, config)
 
-        fault = self._faults.next_handshake()
+        fault = self._faults.next("handshake")
         if isinstance(fault, (Close, Reset)):
             await client.act(fault)
             return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal
 
 from .model import (
     AudioNotKept,
@@ -26,14 +26,8 @@ from .rules import judge_audio, judge_interrupt, judge_size
 from .timeline import Timeline
 from .views import connection_json, pcm_rate, write_wav
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
-
-T = TypeVar("T")
-
-
-class Record:
+class Record(Timeline):
     """Everything that happened on a server.
 
     `clock` gives seconds; `keep_audio=False` is for long runs: audio is
@@ -44,13 +38,12 @@ class Record:
     def __init__(
         self, clock: Callable[[], float], *, keep_audio: bool = True
     ) -> None:
+        super().__init__(clock())
         self.keep_audio = keep_audio
         self._clock = clock
-        self._timeline = Timeline(clock())
         self._connection_count = 0
         # The session tokens that have opened a connection.
         self._used_tokens: set[int] = set()
-        self._lock = self._timeline.lock
         self._audio_listeners: list[
             Callable[[Connection, Request, bytes], None]
         ] = []
@@ -63,7 +56,7 @@ class Record:
         self.notes: list[str] = []
 
     def __repr__(self) -> str:
-        with self._lock:
+        with self.lock:
             return (
                 f"<{type(self).__name__} connections={len(self.connections)} "
                 f"requests={len(self.requests)} "
@@ -72,43 +65,34 @@ class Record:
             )
 
     @property
-    def started_s(self) -> float:
-        """The server's clock when the record began."""
-        return self._timeline.started_s
-
-    @property
-    def events(self) -> list[Event]:
-        return self._timeline.events
-
-    @property
     def requests(self) -> list[Request]:
         """All requests, by connection, each in the order of opening."""
-        with self._lock:
+        with self.lock:
             return [r for c in self.connections for r in c.requests]
 
     @property
     def interrupts(self) -> list[Interrupt]:
         """All interrupts, by connection."""
-        with self._lock:
+        with self.lock:
             return [i for c in self.connections for i in c.interrupts]
 
     @property
     def credits(self) -> int:
         """The price of all sessions so far, in Spatius credits."""
-        with self._lock:
+        with self.lock:
             now_s = self._clock()
             return sum(c.credits(now_s) for c in self.connections)
 
     @property
     def live_connections(self) -> list[Connection]:
         """Sessions that are confirmed and not closed."""
-        with self._lock:
+        with self.lock:
             return [c for c in self.connections if c.live]
 
     @property
     def tokens_issued(self) -> int:
         """How many session tokens the console has handed out."""
-        with self._lock:
+        with self.lock:
             return sum(
                 one.session_token is not None for one in self.token_requests
             )
@@ -116,7 +100,7 @@ class Record:
     @property
     def token_connections(self) -> dict[int, list[int]]:
         """Session token -> numbers of the connections that it opened."""
-        with self._lock:
+        with self.lock:
             opened: dict[int, list[int]] = {}
             for one in self.connections:
                 opened.setdefault(one.session_token, []).append(one.number)
@@ -124,7 +108,7 @@ class Record:
 
     def connection(self, number: int) -> Connection:
         """The connection with this number. Raises KeyError."""
-        with self._lock:
+        with self.lock:
             for connection in self.connections:
                 if connection.number == number:
                     return connection
@@ -135,7 +119,7 @@ class Record:
 
         Of one connection, or of all of them. Raises AudioNotKept, KeyError.
         """
-        with self._lock:
+        with self.lock:
             messages = [
                 message
                 for one in self._chosen(connection)
@@ -155,20 +139,9 @@ class Record:
         Raises AudioNotKept, KeyError, and ValueError when the audio is not
         PCM of one sample rate.
         """
-        with self._lock:
+        with self.lock:
             rate = pcm_rate(self._chosen(connection))
         write_wav(path, self.received(connection), rate)
-
-    def on_event(
-        self, listener: Callable[[Event], None], *, past: bool = False
-    ) -> None:
-        """Call `listener` with each event from now on.
-
-        It is called on the server's thread and must not block; audio events
-        come too when they are not kept. `past`: at once with each event so
-        far, on this thread.
-        """
-        self._timeline.on_event(listener, past=past)
 
     def on_audio(
         self, listener: Callable[[Connection, Request, bytes], None]
@@ -178,34 +151,12 @@ class Record:
         Kept or not, before the event of the same message, on the server's
         thread; it must not block.
         """
-        with self._lock:
+        with self.lock:
             self._audio_listeners.append(listener)
-
-    def wait_for(
-        self, predicate: Callable[[Self], T], timeout_s: float = 30.0
-    ) -> T:
-        """Block until `predicate(record)` is true, and return its value.
-
-        It is evaluated after every event; a LookupError of its own counts as
-        "not yet", so `lambda r: r.requests[0].closed` is a fine predicate.
-        Raises WaitTimeout, which shows the timeline. Not for the server's own
-        thread.
-        """
-        return self._timeline.wait_for(lambda: predicate(self), timeout_s)
-
-    async def until(
-        self, predicate: Callable[[Self], T], timeout_s: float = 30.0
-    ) -> T:
-        """Wait as `wait_for` does, on any event loop. Raises WaitTimeout."""
-        return await self._timeline.until(lambda: predicate(self), timeout_s)
-
-    def timeline(self) -> str:
-        """The events as text, one line each, runs of audio in one line."""
-        return self._timeline.text()
 
     def as_json(self, *, events: bool = True) -> dict[str, Any]:
         """The record as JSON values, without audio and without secrets."""
-        with self._lock:
+        with self.lock:
             answer: dict[str, Any] = {
                 "started_s": self.started_s,
                 "now_s": self._clock(),
@@ -223,14 +174,15 @@ class Record:
 
     def clear(self) -> None:
         """Forget the past. Open connections stay, without their requests."""
-        with self._lock:
-            self._timeline.clear(self._clock())
+        with self.lock:
+            self.started_s = self._clock()
             self.connections = [
                 c for c in self.connections if c.closed_s is None
             ]
             for connection in self.connections:
                 connection.clear()
             for past in (
+                self.events,
                 self.token_requests,
                 self.upgrades,
                 self.violations,
@@ -250,7 +202,7 @@ class Record:
 
     def token_answered(self, status: int | None, **details: Any) -> None:
         """Note a token request; `details` are the fields of TokenRequest."""
-        with self._lock:
+        with self.lock:
             request = TokenRequest(self._clock(), status, **details)
             self.token_requests.append(request)
             number = request.session_token
@@ -269,7 +221,7 @@ class Record:
         """
         if number is None:
             return
-        with self._lock:
+        with self.lock:
             if number in self._used_tokens:
                 self.violation(
                     f"session token #{number} was used for another connection"
@@ -279,7 +231,7 @@ class Record:
         self, status: int | None, detail: str = "", **details: Any
     ) -> None:
         """Note an upgrade that did not succeed (yet)."""
-        with self._lock:
+        with self.lock:
             upgrade = Upgrade(self._clock(), status, detail=detail, **details)
             self.upgrades.append(upgrade)
             text = f"status {status or 'none'}"
@@ -289,7 +241,7 @@ class Record:
         self, *, app_id: str, avatar_id: str, session_token: int
     ) -> Connection:
         """Note a successful upgrade."""
-        with self._lock:
+        with self.lock:
             self._used_tokens.add(session_token)
             self._connection_count += 1
             number, now_s = self._connection_count, self._clock()
@@ -303,7 +255,7 @@ class Record:
             return connection
 
     def configured(self, connection: Connection, config: SessionConfig) -> None:
-        with self._lock:
+        with self.lock:
             connection.config = config
             self._add_event(
                 "configured",
@@ -322,7 +274,7 @@ class Record:
 
         Agora kicks out the older of two publishers with one uid.
         """
-        with self._lock:
+        with self.lock:
             config = connection.config
             assert config is not None
             for other in self.live_connections:
@@ -353,7 +305,7 @@ class Record:
         playback_delay_s: float = 0.0,
     ) -> None:
         """Note one audio message; a new request plays with this delay."""
-        with self._lock:
+        with self.lock:
             now_s = self._clock()
             number = connection.number
             request = connection.request(req_id)
@@ -368,7 +320,7 @@ class Record:
                 connection.add_audio(request, message, keep=self.keep_audio)
                 for listener in self._audio_listeners:
                     listener(connection, request, audio)
-            self._timeline.add(
+            self.publish(
                 Event(now_s, "audio", number, req_id, "", len(audio)),
                 keep=self.keep_audio,
             )
@@ -383,7 +335,7 @@ class Record:
 
     def interrupt(self, connection: Connection, req_id: str) -> None:
         """Note an interrupt."""
-        with self._lock:
+        with self.lock:
             now_s = self._clock()
             number = connection.number
             request = connection.request(req_id)
@@ -418,7 +370,7 @@ class Record:
         reason: str = "",
     ) -> None:
         """Note the end of a connection; only the first one counts."""
-        with self._lock:
+        with self.lock:
             if connection.closed_s is not None:
                 return
             connection.closed_s = self._clock()
@@ -435,13 +387,13 @@ class Record:
         self, sentence: str, connection: int | None = None, req_id: str = ""
     ) -> None:
         """Note that the client broke a rule of the protocol."""
-        with self._lock:
+        with self.lock:
             self.violations.append(sentence)
             self._add_event("violation", connection, req_id, sentence)
 
     def stalled(self, connection: Connection, stalled: bool) -> None:
         """Note whether the server reads from the connection."""
-        with self._lock:
+        with self.lock:
             connection.stalled = stalled
             if stalled and connection.confirmed_s is None:
                 connection.was_held = True
@@ -453,6 +405,4 @@ class Record:
         req_id: str = "",
         detail: str = "",
     ) -> None:
-        self._timeline.add(
-            Event(self._clock(), kind, connection, req_id, detail)
-        )
+        self.publish(Event(self._clock(), kind, connection, req_id, detail))

@@ -7,7 +7,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from aiohttp import web
 
@@ -28,6 +28,23 @@ T = TypeVar("T")
 
 CONSOLE_PATH = "/v1/console"
 INGRESS_PATH = "/v2/driveningress"
+
+
+class ServiceSetting(Generic[T]):
+    """One of a server's ServiceSettings, as an attribute that may be set."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, server: MotionServer, owner: type | None = None) -> T:
+        return getattr(server._settings, self._name)
+
+    def __set__(self, server: MotionServer, value: T | None) -> None:
+        """Set it, and hold open sessions to it; None for the default."""
+        if value is None:
+            value = getattr(ServiceSettings, self._name)
+        setattr(server._settings, self._name, value)
+        server._apply_settings()
 
 
 class MotionServer:
@@ -58,6 +75,19 @@ class MotionServer:
     epoch seconds that tokens are held against. `record`, `faults` and the
     settings of a running server may be used from any thread.
     """
+
+    playback_signals = ServiceSetting["PlaybackSignals | None"]()
+    """How playback is reported to clients; None: not."""
+    capabilities = ServiceSetting["tuple[str, ...]"]()
+    """Capabilities that the next handshakes declare."""
+    idle_timeout_s = ServiceSetting["float | None"]()
+    """Sessions without audio for so long are ended; None: never."""
+    limits = ServiceSetting["PlanLimits"]()
+    """The plan's limits, for open sessions as well."""
+    preempts = ServiceSetting["bool"]()
+    """Whether a request cuts the one that plays."""
+    playback_delay_s = ServiceSetting["float"]()
+    """How much later the next requests are played."""
 
     def __init__(
         self,
@@ -236,62 +266,6 @@ class MotionServer:
     def console_up(self) -> None:
         """Let the console answer again. From any thread."""
         self._http.call(lambda: self._set_console(None))
-
-    @property
-    def playback_signals(self) -> PlaybackSignals | None:
-        """How playback is reported to clients; None: not. May be set."""
-        return self._settings.playback_signals
-
-    @playback_signals.setter
-    def playback_signals(self, signals: PlaybackSignals | None) -> None:
-        self._settings.playback_signals = signals
-
-    @property
-    def capabilities(self) -> tuple[str, ...]:
-        """Capabilities that the next handshakes declare. May be set."""
-        return self._settings.capabilities
-
-    @capabilities.setter
-    def capabilities(self, capabilities: tuple[str, ...]) -> None:
-        self._settings.capabilities = capabilities
-
-    @property
-    def idle_timeout_s(self) -> float | None:
-        """Sessions without audio for so long are ended. May be set."""
-        return self._settings.idle_timeout_s
-
-    @idle_timeout_s.setter
-    def idle_timeout_s(self, timeout_s: float | None) -> None:
-        self._settings.idle_timeout_s = timeout_s
-        self._apply_settings()
-
-    @property
-    def limits(self) -> PlanLimits:
-        """The plan's limits, for open sessions as well. May be set."""
-        return self._settings.limits
-
-    @limits.setter
-    def limits(self, limits: PlanLimits | None) -> None:
-        self._settings.limits = limits or PlanLimits()
-        self._apply_settings()
-
-    @property
-    def preempts(self) -> bool:
-        """Whether a request cuts the one that plays. May be set."""
-        return self._settings.preempts
-
-    @preempts.setter
-    def preempts(self, preempts: bool) -> None:
-        self._settings.preempts = bool(preempts)
-
-    @property
-    def playback_delay_s(self) -> float:
-        """How much later the next requests are played. May be set."""
-        return self._settings.playback_delay_s
-
-    @playback_delay_s.setter
-    def playback_delay_s(self, delay_s: float | None) -> None:
-        self._settings.playback_delay_s = delay_s or 0.0
 
     def now(self, fault: RuntimeFault, connection: int | None = None) -> None:
         """Let a fault act now, on one open connection or on all of them.

@@ -1,12 +1,17 @@
 """The events of a Motion Server, for readers on any thread and event loop."""
 
+from __future__ import annotations
+
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .model import Event
 from .views import timeline_text
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 T = TypeVar("T")
 
@@ -18,7 +23,7 @@ class WaitTimeout(AssertionError):
 class Timeline:
     """Keeps events, passes them on, and wakes the tasks that wait for one.
 
-    `lock` guards the state that the events report, too: a reader that holds
+    Readers may be on any thread. `lock` guards the state that the events report, too: a reader that holds
     it sees whole events.
     """
 
@@ -32,7 +37,7 @@ class Timeline:
         self._waiters: set[tuple[asyncio.AbstractEventLoop, Any]] = set()
         self._listeners: list[Callable[[Event], None]] = []
 
-    def add(self, event: Event, *, keep: bool = True) -> None:
+    def publish(self, event: Event, *, keep: bool = True) -> None:
         """Publish an event; `keep` False: it is not put into `events`."""
         with self.lock:
             if keep:
@@ -54,7 +59,9 @@ class Timeline:
     ) -> None:
         """Call `listener` with each event from now on.
 
-        `past`: at once with each event so far, on this thread.
+        It is called on the server's thread and must not block; audio events
+        come too when they are not kept. `past`: at once with each event so
+        far, on this thread.
         """
         with self.lock:
             if past:
@@ -62,18 +69,28 @@ class Timeline:
                     listener(event)
             self._listeners.append(listener)
 
-    def wait_for(self, condition: Callable[[], T], timeout_s: float) -> T:
-        """Block until `condition()` is true. Raises WaitTimeout."""
+    def wait_for(
+        self, predicate: Callable[[Self], T], timeout_s: float = 30.0
+    ) -> T:
+        """Block until `predicate(self)` is true, and return its value.
+
+        It is evaluated after every event; a LookupError of its own counts as
+        "not yet", so `lambda r: r.requests[0].closed` is a fine predicate.
+        Raises WaitTimeout, which shows the timeline. Not for the server's own
+        thread.
+        """
         with self.lock:
             value = self._changed.wait_for(
-                lambda: _evaluate(condition), timeout_s
+                lambda: self._evaluate(predicate), timeout_s
             )
             if not value:
                 raise self._timed_out(timeout_s)
             return value
 
-    async def until(self, condition: Callable[[], T], timeout_s: float) -> T:
-        """Wait until `condition()` is true. Raises WaitTimeout."""
+    async def until(
+        self, predicate: Callable[[Self], T], timeout_s: float = 30.0
+    ) -> T:
+        """Wait as `wait_for` does, on any event loop. Raises WaitTimeout."""
         woken = asyncio.Event()
         waiter = (asyncio.get_running_loop(), woken)
         with self.lock:
@@ -83,7 +100,7 @@ class Timeline:
             while True:
                 woken.clear()
                 with self.lock:
-                    value = _evaluate(condition)
+                    value = self._evaluate(predicate)
                 if value:
                     return value
                 await woken.wait()
@@ -96,25 +113,18 @@ class Timeline:
             with self.lock:
                 self._waiters.discard(waiter)
 
-    def text(self) -> str:
-        """The events, one line each; runs of audio in one line."""
+    def timeline(self) -> str:
+        """The events as text, one line each, runs of audio in one line."""
         with self.lock:
             return timeline_text(self.events, self.started_s)
 
-    def clear(self, started_s: float) -> None:
-        """Forget all events; times count from `started_s` on."""
-        with self.lock:
-            self.started_s = started_s
-            self.events.clear()
-
     def _timed_out(self, timeout_s: float) -> WaitTimeout:
         return WaitTimeout(
-            f"did not happen within {timeout_s} s; this did:\n{self.text()}"
+            f"did not happen within {timeout_s} s; this did:\n{self.timeline()}"
         )
 
-
-def _evaluate(condition: Callable[[], T]) -> T | None:
-    try:
-        return condition()
-    except LookupError:
-        return None
+    def _evaluate(self, predicate: Callable[[Self], T]) -> T | None:
+        try:
+            return predicate(self)
+        except LookupError:
+            return None
