@@ -147,7 +147,7 @@ class Page:
                 raise AssertionError(
                     f"not met: {what}\n{self.driver.page_source}"
                 )
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def until_state(self, name: str) -> None:
         self.until(lambda: self.state() == name, f"is {name}")
@@ -197,8 +197,9 @@ class Page:
                     == width
                 )
                 assert self.js(STICKING_OUT) == []
-                low = [one for one in contrasts(self.driver) if one[1] < 4.5]
-                assert low == []
+                if width == SIZES[0][0]:  # colors are the same in each
+                    found = contrasts(self.driver)
+                    assert [one for one in found if one[1] < 4.5] == []
                 if SCREENSHOTS:
                     folder = Path(SCREENSHOTS)
                     folder.mkdir(parents=True, exist_ok=True)
@@ -404,26 +405,20 @@ def test_sound_that_the_browser_blocks_needs_a_click(page: Page) -> None:
 
 
 @needs_chromium
-@pytest.mark.parametrize(
-    ("failure", "said"),
-    [
-        ("NotAllowedError: Permission denied", "allow it beside the address"),
+def test_microphone_that_cannot_be_used_is_explained(page: Page) -> None:
+    """The button stays off, and works the next time."""
+    page.enter()
+    for failure, said in (
         ("NotFoundError: none", "no microphone"),
         ("NotReadableError: busy", "Another program"),
         ("Error: broken", "cannot be used: broken"),
-    ],
-)
-def test_microphone_that_cannot_be_used_is_explained(
-    page: Page, failure: str, said: str
-) -> None:
-    """The button stays off, and works the next time."""
-    page.enter()
-    page.js("fake.failures.startPublishing = [arguments[0]]", failure)
-    page.element("microphone").click()
-    page.until(lambda: said in page.text("problem"), "the reason")
-    assert page.text("microphone") == "Turn the microphone on"
-    if "Permission" in failure:
-        page.look_at("microphone-refused")
+        ("NotAllowedError: Permission denied", "allow it beside the address"),
+    ):
+        page.js("fake.failures.startPublishing = [arguments[0]]", failure)
+        page.element("microphone").click()
+        page.until(lambda said=said: said in page.text("problem"), said)
+        assert page.text("microphone") == "Turn the microphone on"
+    page.look_at("microphone-refused")
     page.element("microphone").click()
     page.until(lambda: page.text("microphone").endswith("off"), "it is on")
     assert not page.element("problem").is_displayed()
