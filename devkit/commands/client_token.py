@@ -21,8 +21,8 @@ from ..graph import (
     resolve,
     with_source,
 )
-from ..graph.channel import avatars_beside, rtc_nodes_beside, rtc_nodes_in
 from ..graph.env_file import read_env_file
+from ..graph.neighbors import avatars_beside, rtc_nodes_beside, rtc_nodes_in
 from ..graph.product import config, token
 from ..graph.product import params as rules
 from ..graph.resolve import uid_of

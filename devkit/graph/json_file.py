@@ -109,8 +109,11 @@ def read_text(path: Path) -> str:
     except FileNotFoundError:
         raise FileError(f"{path} does not exist") from None
     except IsADirectoryError:
+        file = path / "property.json"
+        known = f"{file}, or a graph file" if file.is_file() else "a file in it"
         raise FileError(
-            f"{path} is a folder; name the property.json or graph file in it"
+            f"{path} is a folder; expected a property.json or a graph file: "
+            f"name {known}"
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -1,8 +1,9 @@
-"""Checks a node against the nodes beside it: RTC, TTS, other avatars."""
+"""The nodes beside an avatar, RTC, TTS, other avatars, and their checks."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
-from .channel import avatars_beside, rtc_nodes_beside, rtc_nodes_in
 from .findings import Findings
 from .model import RTC_ADDON
 from .product import params, properties
@@ -10,6 +11,7 @@ from .rates import rates_of
 from .resolve import (
     Resolved,
     expand,
+    resolve,
     shell_variable_of,
     taken_literally,
     uid_of,
@@ -19,6 +21,43 @@ from .tree import Tree, leaves
 
 _CREDENTIAL = re.compile(r"(key|token|secret|app_?id|certificate)[^.]*$")
 _CHANNEL_PATHS = ("channel", "params.agora_channel")
+
+
+def avatars_beside(resolved: Resolved) -> Iterator[Resolved]:
+    """Yield each other avatar in the channel of a node's avatar."""
+    node, graph = resolved.node, resolved.node.graph
+    assert graph is not None
+    for other in graph.extensions:
+        if other.addon == node.addon and other.name != node.name:
+            theirs = resolve(other, resolved.environ)
+            if theirs.channel == resolved.channel:
+                yield theirs
+
+
+def rtc_nodes_beside(resolved: Resolved) -> dict[str, Tree]:
+    """Return the properties of the graph's RTC nodes by name, filled in."""
+    graph = resolved.node.graph
+    if graph is None:
+        return {}
+    return {
+        node.name: expand(node.property, resolved.environ, {})
+        for node in graph.extensions
+        if node.addon == RTC_ADDON
+    }
+
+
+def rtc_nodes_in(channel: Any, rtc_nodes: dict[str, Tree]) -> list[str]:
+    """Return the RTC nodes that join `channel`, or else those that may.
+
+    Without a channel an RTC node, or the avatar, gets one when a session
+    starts.
+    """
+    if not channel:
+        return list(rtc_nodes)
+    joined = {name: node.get("channel") for name, node in rtc_nodes.items()}
+    return [name for name in joined if joined[name] == channel] or [
+        name for name in joined if not joined[name]
+    ]
 
 
 def check_neighbors(resolved: Resolved, rates_hz: tuple[int, ...]) -> Findings:

@@ -8,7 +8,6 @@ from typing import Any
 
 from .. import package
 from . import product
-from .dump_folder import check_dump_folder
 from .findings import Findings
 from .json_file import read_json
 from .model import Node
@@ -21,7 +20,7 @@ from .resolve import (
     resolve,
     with_source,
 )
-from .values import check_values
+from .values import check_dump_folder, check_values
 from .wiring import check_wiring, presence
 
 SEE_BELOW = "see below"

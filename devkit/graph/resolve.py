@@ -192,12 +192,13 @@ def with_source(problem: str, resolved: Resolved) -> str:
 
 def variable_of(value: Any) -> str:
     """Return the environment variable that a placeholder names, or ""."""
-    found = (
-        properties.PLACEHOLDER.fullmatch(value)
-        if isinstance(value, str)
-        else None
-    )
-    return found.group(1) if found else ""
+    found = _placeholder(value)
+    return found[1] if found else ""
+
+
+def _placeholder(value: Any) -> re.Match[str] | None:
+    is_text = isinstance(value, str)
+    return properties.PLACEHOLDER.fullmatch(value) if is_text else None
 
 
 def shell_variable_of(value: Any) -> str:
@@ -243,11 +244,7 @@ def expand(
             expand(item, environ, unset, f"{path}[{index}]")
             for index, item in enumerate(value)
         ]
-    found = (
-        properties.PLACEHOLDER.fullmatch(value)
-        if isinstance(value, str)
-        else None
-    )
+    found = _placeholder(value)
     if found is None:
         return value
     variable, default = found.groups()
