@@ -106,3 +106,10 @@ def test_injected_callables_are_few() -> None:
     """Each is for an event from outside, or makes the SDK's sessions."""
     assert service_run().injected == INJECTED
     assert len(INJECTED) <= 4
+
+
+def test_circles_are_found():
+    """Also a long one, and not the modules around it."""
+    calls = {"a": {"b"}, "b": {"c"}, "c": {"d", "x"}, "d": {"b"}}
+    assert circle_in(calls) == {"b", "c", "d"}
+    assert circle_in({"a": {"b", "c"}, "b": {"c"}}) == set()

@@ -2,27 +2,20 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from agent import properties
-from spatius_avatar_python import config, token
-from spatius_avatar_python.clock import SystemClock
-from spatius_avatar_python.session.errors import Failure, SessionError
-from spatius_avatar_python.session.opener import opener
+from opener_stage import DEADLINE_S, NOW_S, RATE_HZ, OpenerStage
+from spatius_avatar_python import token
+from spatius_avatar_python.session.errors import SessionError
 from spatius_avatar_python.session.session import (
     PingAnswered,
     PlaybackSignal,
     ServiceError,
-    Session,
-    SessionEvent,
-    SessionState,
 )
 
 from devkit.motion_server import (
     Close,
-    MotionServer,
     PlaybackSignals,
     Refuse,
     ServerError,
@@ -30,69 +23,6 @@ from devkit.motion_server import (
 from devkit.motion_server.proxy import DelayingProxy
 
 pytestmark = [pytest.mark.wire, pytest.mark.asyncio]
-
-NOW_S = SystemClock.epoch()
-RATE_HZ = 24000
-DEADLINE_S = 30.0
-
-
-class MovedClock(SystemClock):
-    """The machine's clock, with a date that a test moves."""
-
-    ahead_s = 0.0
-
-    def epoch(self) -> float:
-        return NOW_S + self.ahead_s
-
-
-class OpenerStage:
-    """An opener for `server`, and the sessions that it makes."""
-
-    def __init__(self, server: MotionServer, **changed: Any) -> None:
-        self.clock = MovedClock()
-        self.secrets: list[str] = []
-        tree = properties(server, **changed)
-        self.params = config.load(tree, NOW_S).params
-        self._events: list[SessionEvent] = []
-        self._woken = asyncio.Event()
-        self._open_session = opener(
-            self.params, self.clock, self.secrets.extend
-        )
-
-    def session(self) -> Session:
-        return self._open_session(self._woken.set, RATE_HZ)
-
-    async def ready(self) -> Session:
-        session = self.session()
-        session.open()
-        await self.until(lambda: session.state is not SessionState.OPENING)
-        assert session.is_ready, session.loss
-        return session
-
-    async def lost(self, session: Session) -> Failure:
-        await self.until(lambda: session.state is SessionState.LOST)
-        assert session.loss is not None
-        return session.loss
-
-    async def closed(self, session: Session) -> None:
-        session.close()
-        await self.until(lambda: session.state is SessionState.CLOSED)
-
-    async def event(self, session: Session) -> SessionEvent:
-        """Return the next event."""
-
-        def has_one() -> bool:
-            self._events += session.take_events()
-            return bool(self._events)
-
-        await self.until(has_one)
-        return self._events.pop(0)
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait to be woken until it holds."""
-        while not holds():
-            await asyncio.wait_for(self._woken.wait(), DEADLINE_S)
-            self._woken.clear()
 
 
 async def test_each_session_has_tokens_of_its_own(motion_server):

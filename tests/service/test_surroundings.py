@@ -6,29 +6,21 @@ Through the real SDK; each test starts the servers that it needs.
 import asyncio
 import importlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Optional
 from urllib.parse import urlsplit
 
 import pytest
-from agent import properties
-from spatius_avatar_python import config
-from spatius_avatar_python.clock import SystemClock
+from opener_stage import RATE_HZ, OpenerStage
 from spatius_avatar_python.session import sdk
-from spatius_avatar_python.session.errors import Failure
-from spatius_avatar_python.session.opener import opener
 from spatius_avatar_python.session.session import (
     ServiceError,
-    Session,
-    SessionState,
 )
 
 pytestmark = [pytest.mark.wire, pytest.mark.asyncio]
 
 NAME = sdk.package().partition(" ")[0]
-RATE_HZ = 24000
-DEADLINE_S = 30.0
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "socks_proxy", "no_proxy")
 
 
@@ -99,41 +91,6 @@ def answer(status: str, body: Any = "", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + data
 
 
-class Attempt:
-    """A session that is opened with `params`, and its outcome."""
-
-    def __init__(self, server: Any, **changed: Any) -> None:
-        tree = properties(server, **changed)
-        self.params = config.load(tree, SystemClock.epoch()).params
-        self._woken = asyncio.Event()
-        self.open_session = opener(
-            self.params, SystemClock(), lambda secrets: None
-        )
-
-    async def opened(self) -> Session:
-        session = self.open_session(self._woken.set, RATE_HZ)
-        session.open()
-        await self._until(lambda: session.state is not SessionState.OPENING)
-        return session
-
-    async def closed(self, session: Session) -> None:
-        session.close()
-        await self._until(lambda: session.state is SessionState.CLOSED)
-
-    async def failure(self) -> Failure:
-        """Return why the session cannot be opened."""
-        session = await self.opened()
-        failure = session.loss
-        await self.closed(session)
-        assert failure is not None
-        return failure
-
-    async def _until(self, holds: Callable[[], bool]) -> None:
-        while not holds():
-            await asyncio.wait_for(self._woken.wait(), DEADLINE_S)
-            self._woken.clear()
-
-
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch):
     """The machine's own proxies are not tested."""
@@ -153,9 +110,8 @@ async def test_console_and_ingress_go_through_the_proxy(
     proxy = Server(None)
     async with proxy.running() as url:
         monkeypatch.setenv(variable, url)
-        attempt = Attempt(motion_server)
-        session = await attempt.opened()
-        assert session.is_ready, session.loss
+        attempt = OpenerStage(motion_server)
+        session = await attempt.ready()
         assert await session.send(bytes(480), True)
         await attempt.closed(session)
     console, ingress = proxy.targets
@@ -171,9 +127,8 @@ async def test_host_of_no_proxy_is_reached_directly(motion_server, monkeypatch):
     async with proxy.running() as url:
         monkeypatch.setenv("HTTP_PROXY", url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        attempt = Attempt(motion_server)
-        session = await attempt.opened()
-        assert session.is_ready, session.loss
+        attempt = OpenerStage(motion_server)
+        session = await attempt.ready()
         await attempt.closed(session)
     assert proxy.targets == []
 
@@ -184,16 +139,15 @@ async def test_proxy_that_fails_on_the_way_to_the_ingress_is_named(
 ):
     """By its variable; for the console's see test_operator.py."""
     proxy = Server(answer("407 Proxy Authentication Required"))
-    attempt = Attempt(motion_server)
-    session = attempt.open_session(attempt._woken.set, RATE_HZ)
+    attempt = OpenerStage(motion_server)
+    session = attempt.session()
     session.prepare()
-    await attempt._until(lambda: session.has_token)
+    await attempt.until(lambda: session.has_token)
     async with proxy.running() as url:
         monkeypatch.setenv(
             "HTTP_PROXY", "http://127.0.0.1:9" if is_down else url
         )
-        session.open()
-        await attempt._until(lambda: session.state is not SessionState.OPENING)
+        await attempt.opened(session)
         failure = session.loss
         assert failure is not None
         assert session.has_token == is_down
@@ -211,7 +165,7 @@ async def test_wait_that_the_console_asks_for(motion_server):
     """`Retry-After` of an answer that refuses."""
     server = Server(answer("429 Too Many Requests", {}, "Retry-After: 40"))
     async with server.running() as url:
-        attempt = Attempt(motion_server, console_endpoint_url=url)
+        attempt = OpenerStage(motion_server, console_endpoint_url=url)
         failure = await attempt.failure()
     assert failure.retry_slowly
     assert failure.retry_after_s == 40.0
@@ -229,7 +183,7 @@ def nearest_region(monkeypatch):
     return importlib.import_module("spatius.bootstrap")
 
 
-class Regional(Attempt):
+class Regional(OpenerStage):
     """An attempt that is given no region and no endpoints."""
 
     def __init__(self, server: Any) -> None:
@@ -239,7 +193,7 @@ class Regional(Attempt):
 
     async def asked_in(self) -> tuple[str, list[Any]]:
         """Return the region of a session, and the reports."""
-        session = self.open_session(self._woken.set, RATE_HZ)
+        session = self.session()
         problem = await session._sdk.preload()
         events = [problem] if problem else []
         return session._sdk.new_session(RATE_HZ).config.region, events
@@ -291,11 +245,11 @@ async def test_problem_with_the_region_is_an_event(
     """The session goes on with the default."""
     attempt = Regional(motion_server)
     monkeypatch.setattr(nearest_region, "BOOTSTRAP_URL", "http://127.0.0.1:9")
-    session = attempt.open_session(attempt._woken.set, RATE_HZ)
-    local = Attempt(motion_server).open_session(print, RATE_HZ)._sdk
+    session = attempt.session()
+    local = OpenerStage(motion_server).session()._sdk
     session._sdk.new_session = local.new_session
     session.open()
-    await attempt._until(lambda: session.is_ready)
+    await attempt.until(lambda: session.is_ready)
     [event] = session.take_events()
     assert isinstance(event, ServiceError)
     assert event.failure.code == "regionUnknown"
