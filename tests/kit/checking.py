@@ -14,6 +14,8 @@ from devkit.commands.check import app
 ROOT = Path(__file__).resolve().parents[2]
 GRAPHS = Path(__file__).parent / "graphs"
 OTHER_ID = "f" * 32
+X_TO_LLM = {"name": "x", "dest": [{"extension": "llm"}]}
+"""An entry that wires the message x to the LLM node."""
 
 # Nothing of the caller's own environment may decide.
 ENVIRONMENT: dict[str, str | None] = {
@@ -114,6 +116,15 @@ class Editor:
                 section.setdefault(kind, []).append(flow)
                 return
         self.graph["connections"].append({"extension": source, kind: [flow]})
+
+    def section(self, **connection: Any) -> None:
+        """Add an entry to the graph's connections."""
+        self.graph["connections"].append(connection)
+
+    def flow(self, **entry: Any) -> None:
+        """Add a connection from the TTS to the LLM node with this entry."""
+        entry = {"dest": X_TO_LLM["dest"], **entry}
+        self.section(extension="tts", data=[entry])
 
     def take_from(self, kind: str, message: str, source: str) -> None:
         """Let the avatar have `message` from another node."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from agent import APP_ID, CERTIFICATE
-from checking import GRAPHS, OTHER_ID, Editor, Tree, check, write
+from checking import GRAPHS, OTHER_ID, X_TO_LLM, Editor, Tree, check, write
 
 CORRECT = sorted(GRAPHS.glob("*.json"))
 
@@ -67,12 +67,7 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
         "message_collector?",
     ),
     "connection of no addon": (
-        lambda g: g.graph["connections"].append(
-            {
-                "addon": "no_such_addon",
-                "data": [{"name": "x", "dest": [{"extension": "llm"}]}],
-            }
-        ),
+        lambda g: g.section(addon="no_such_addon", data=[X_TO_LLM]),
         "x comes from no_such_addon, which is not a node of this graph: "
         "agora_rtc, streamid_adapter, deepgram_asr_python, ",
     ),
@@ -128,12 +123,7 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
         "pcm_frame of avatar goes to llm, which listens to the user",
     ),
     "section twice": (
-        lambda g: g.graph["connections"].append(
-            {
-                "extension": "main_control",
-                "data": [{"name": "x", "dest": [{"extension": "llm"}]}],
-            }
-        ),
+        lambda g: g.section(extension="main_control", data=[X_TO_LLM]),
         "connections[4]: main_control has a section already, "
         "ten.predefined_graphs[0].connections[0]; TEN's check of graphs "
         "refuses two: merge them",
@@ -241,38 +231,29 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
         "nodes[8]: expected an object, got text",
     ),
     "kind of message misspelled": (
-        lambda g: g.graph["connections"].append(
-            {"extension": "tts", "audio_frames": []}
-        ),
+        lambda g: g.section(extension="tts", audio_frames=[]),
         "connections[4]: audio_frames is not read; did you mean audio_frame?",
     ),
     "dest misspelled": (
-        lambda g: g.graph["connections"].append(
-            {
-                "extension": "tts",
-                "data": [{"name": "x", "dests": [{"extension": "llm"}]}],
-            }
+        lambda g: g.section(
+            extension="tts",
+            data=[{"name": "x", "dests": [{"extension": "llm"}]}],
         ),
         "connections[4].data[0]: dests is not read; did you mean dest?",
     ),
     "dest that is no list": (
-        lambda g: g.graph["connections"].append(
-            {
-                "extension": "tts",
-                "data": [{"name": "x", "dest": {"extension": "llm"}}],
-            }
+        lambda g: g.section(
+            extension="tts", data=[{"name": "x", "dest": {"extension": "llm"}}]
         ),
         "connections[4].data[0].dest: expected a list, got an object",
     ),
     "connection to nowhere": (
-        lambda g: g.graph["connections"].append(
-            {"extension": "tts", "data": [{"name": "x"}]}
-        ),
+        lambda g: g.section(extension="tts", data=[{"name": "x"}]),
         "connections[4].data[0]: neither dest nor source",
     ),
     "message without a name": (
-        lambda g: g.graph["connections"].append(
-            {"extension": "tts", "data": [{"dest": [{"extension": "llm"}]}]}
+        lambda g: g.section(
+            extension="tts", data=[{"dest": [{"extension": "llm"}]}]
         ),
         "connections[4].data[0]: expected either a name or names",
     ),

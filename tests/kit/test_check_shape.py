@@ -4,18 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from checking import Editor
-
-TTS_TO_LLM = {"name": "x", "dest": [{"extension": "llm"}]}
-
-
-def flow(g: Editor, **entry: Any) -> None:
-    """Add a connection from the TTS to the LLM node with this entry."""
-    dest = [{"extension": "llm"}]
-    g.graph["connections"].append(
-        {"extension": "tts", "data": [{"dest": dest, **entry}]}
-    )
-
+from checking import X_TO_LLM, Editor
 
 ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
     "params beside property": (
@@ -35,49 +24,41 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
         "nodes[4]: properties is not read; did you mean property?",
     ),
     "name that is no text": (
-        lambda g: flow(g, name=5),
+        lambda g: g.flow(name=5),
         "connections[4].data[0].name: expected the name of a message",
     ),
     "name that is empty": (
-        lambda g: flow(g, name=""),
+        lambda g: g.flow(name=""),
         "connections[4].data[0].name: expected the name of a message",
     ),
     "names that are no list": (
-        lambda g: flow(g, names="x"),
+        lambda g: g.flow(names="x"),
         "connections[4].data[0].names: expected a list of message names",
     ),
     "names without one": (
-        lambda g: flow(g, names=[]),
+        lambda g: g.flow(names=[]),
         "connections[4].data[0].names: expected a list of message names",
     ),
     "names with a number": (
-        lambda g: flow(g, names=["x", 5]),
+        lambda g: g.flow(names=["x", 5]),
         "connections[4].data[0].names: expected a list of message names",
     ),
     "command in place of cmd": (
-        lambda g: g.graph["connections"].append(
-            {"extension": "tts", "command": [TTS_TO_LLM]}
-        ),
+        lambda g: g.section(extension="tts", command=[X_TO_LLM]),
         "connections[4]: command is not read; did you mean cmd?",
     ),
     "audio in place of audio_frame": (
-        lambda g: g.graph["connections"].append(
-            {"extension": "tts", "audio": [TTS_TO_LLM]}
-        ),
+        lambda g: g.section(extension="tts", audio=[X_TO_LLM]),
         "connections[4]: audio is not read; did you mean audio_frame?",
     ),
     "messages of no kind": (
-        lambda g: g.graph["connections"].append(
-            {"extension": "tts", "x": [TTS_TO_LLM]}
-        ),
+        lambda g: g.section(extension="tts", x=[X_TO_LLM]),
         "connections[4]: x is not read",
     ),
     "destination in place of dest": (
-        lambda g: g.graph["connections"].append(
-            {
-                "extension": "tts",
-                "data": [{"name": "x", "destination": TTS_TO_LLM["dest"]}],
-            }
+        lambda g: g.section(
+            extension="tts",
+            data=[{"name": "x", "destination": [{"extension": "llm"}]}],
         ),
         "connections[4].data[0]: destination is not read; did you mean dest?",
     ),
@@ -87,9 +68,7 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
         "Remove the connection",
     ),
     "addon of a connection misspelled": (
-        lambda g: g.graph["connections"].append(
-            {"addon": "cartesia_tss", "data": [TTS_TO_LLM]}
-        ),
+        lambda g: g.section(addon="cartesia_tss", data=[X_TO_LLM]),
         "connections[4].data[0]: x comes from cartesia_tss, which is not a "
         "node of this graph; did you mean cartesia_tts?",
     ),
@@ -108,9 +87,7 @@ def test_form_that_ten_does_not_read_is_one_error(edit, said, editor):
 
 def test_name_of_a_message_is_like_no_kind_of_message(editor):
     """A kind that merely ends like it would be wrong advice."""
-    editor.graph["connections"].append(
-        {"extension": "tts", "pcm_frame": [TTS_TO_LLM]}
-    )
+    editor.section(extension="tts", pcm_frame=[X_TO_LLM])
     code, words = editor.check()
     assert code == 1
     assert "connections[4]: pcm_frame is not read" in words
