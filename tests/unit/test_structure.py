@@ -261,6 +261,41 @@ def test_questions_change_nothing():
     assert found == {}
 
 
+def test_contributing_names_each_file():
+    """In its first table: by folder, and by name."""
+    table = (ROOT / "CONTRIBUTING.md").read_text().split("| folder |")[0]
+    found, room = set(), ""
+    for row in re.findall(r"^\| (.*?) \|", table, re.MULTILINE):
+        names = re.findall(r"`([\w/]+)(?:\.py)?`", row)
+        if row.startswith("**"):
+            room = names[0].rstrip("/")
+            continue
+        for name in names:
+            inside = f"{room}.{name}"
+            found.add(inside if inside in FILES else name)
+    fronts = {module for module in FILES if is_package(module)}
+    assert found == set(FILES) - fronts
+
+
+def test_contributing_names_functions_that_exist():
+    """Behind the name of their file, in the table of behaviors."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    table = text.split("| behavior |")[1].split("\n\n")[0]
+    missing, count = [], 0
+    for row in table.splitlines():
+        path = None
+        for name in re.findall(r"`([^`]+)`", row.split("|", 2)[-1]):
+            if "." in name:
+                path = ROOT / name
+                assert path.exists(), name
+            elif path is not None and re.fullmatch(r"\w+", name):
+                count += 1
+                pattern = rf"(def|class) {name}\b|^ *[\w.\"]*{name}\b.*[=:]"
+                if not re.search(pattern, path.read_text(), re.MULTILINE):
+                    missing.append((path.name, name))
+    assert (missing, count > 40) == ([], True)
+
+
 @pytest.mark.parametrize("name", ["avatar", "config", "messages.payloads"])
 def test_import_loads_no_sdk_and_no_ten_runtime(name):
     """Only the extension needs them."""
