@@ -66,6 +66,9 @@ REPEAT_LIMIT_MS = 800
 DOUBT_MS = 1000
 """The interval of pings: speech after the latest answer is in doubt."""
 
+LONG_S = 22.0
+"""Longer than the extension waits for an answer."""
+
 MAX_STALL_S = 0.2
 TOLERANCE_MS = 1.0
 MINUTE_S = 60.0
@@ -225,6 +228,14 @@ def _black_hole(talk: Talk) -> float:
     return for_s + MAX_STALL_S
 
 
+def _long_black_hole(talk: Talk) -> float:
+    """The connection is given up, though the listener hears it on: that
+    speech is said again."""
+    talk.repeat_limit_ms = REPEAT_LIMIT_MS + DOUBT_MS + 1000 * LONG_S
+    talk.server.now(BlackHole(LONG_S))
+    return LONG_S + MAX_STALL_S
+
+
 def _host_vanishes(talk: Talk) -> None:
     """Speech ends at once, and the connection is lost much later."""
     talk.repeat_limit_ms = REPEAT_LIMIT_MS + DOUBT_MS
@@ -248,6 +259,7 @@ _FAULTS: dict[str, Callable[[Talk], float | None]] = {
         Stall(for_s=talk.rng.uniform(0.02, MAX_STALL_S))
     ),
     "black hole": _black_hole,
+    "black hole for 22 s": _long_black_hole,
     "host vanishes": _host_vanishes,
     "non-fatal error (server_error)": _now(
         ServerError(13, "driven server request failed")
