@@ -38,6 +38,15 @@ REQUIRED: dict[str, Any] = {
     "agora_channel": "room",
     "agora_uid": 1001,
 }
+CREDENTIALS = (
+    "spatius_api_key",
+    "spatius_app_id",
+    "spatius_avatar_id",
+    "agora_appid",
+    "agora_appcert",
+    "agora_token",
+)
+
 GIVEN = {**REQUIRED, "agora_token": AGORA_TOKEN, "agora_appcert": ""}
 NOTHING: dict[str, Any] = {}
 OWN_SERVICE = {

@@ -32,12 +32,12 @@ from spatius_avatar_python.settings.params import SECRETS, Params
 @pytest.mark.parametrize(
     "name", [name for name in Params.model_fields if "url" not in name]
 )
-@pytest.mark.parametrize("text", ["${env:SOME_NAME}", "x-${env:SOME_NAME}-y"])
-def test_placeholder_that_was_not_expanded(name, text):
+def test_placeholder_that_was_not_expanded(name):
     """A placeholder within a text stays one: the problem says so."""
-    problem = only(problems(**{name: text}))
-    assert problem.startswith(f"params.{name}: ")
-    assert "unexpanded placeholder ${env:SOME_NAME}" in problem
+    for text in ("${env:SOME_NAME}", "x-${env:SOME_NAME}-y"):
+        problem = only(problems(**{name: text}))
+        assert problem.startswith(f"params.{name}: ")
+        assert "unexpanded placeholder ${env:SOME_NAME}" in problem
 
 
 @pytest.mark.parametrize("name", ["channel", "dump", "dump_path"])
