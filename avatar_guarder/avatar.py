@@ -18,9 +18,10 @@ from typing import Any
 
 from . import cases
 from .graph import START_LIMIT_S, Graph, Payload, Played, Script, play
-from .hearing import Hearing
+from .hearing import ENCODED, Hearing
 from .loader import read_object
 from .vendor import Vendor, ask, prepare
+from .verdicts import NOT_TESTABLE
 
 EMPTY = "guard_empty"
 """The addon of an extension that does nothing."""
@@ -242,7 +243,15 @@ class Avatar:
         return play(addon or self.addon, tree, graph, timeout_s)
 
     def hearing(self, rate_hz: int) -> Hearing:
-        """Return the comparison of received speech with sent speech."""
+        """Return the comparison of received speech with sent speech.
+
+        Raises NotImplementedError where the fake does not decode it.
+        """
+        if self.vendor_hz == ENCODED:
+            raise NotImplementedError(
+                f"{NOT_TESTABLE}: the vendor receives encoded speech, which "
+                "its fake does not decode"
+            )
         return Hearing(rate_hz, self.vendor_hz or rate_hz)
 
     @contextlib.contextmanager

@@ -42,6 +42,9 @@ TEN_FILES = (
 )
 """Cases of TEN's other guarders, which may lie in the same folder."""
 
+SUFFIXES = (".json", ".jsn", ".jsonc", ".json5")
+"""Of the files that may have been meant as cases."""
+
 RATES = ("sample_rate", "input_audio_sample_rate", "input_sample_rate")
 DEFAULT_RATE_HZ = 24000
 
@@ -69,18 +72,33 @@ def check_folder(folder: Path) -> None:
     """Read each case. Raises `Unusable`, also for a misspelt name."""
     if not folder.is_dir():
         raise Unusable(f"{folder} is no folder")
-    known = [name for names in FILES.values() for name in names]
-    for path in sorted(folder.glob("*.json")):
-        if path.name in known:
-            tree = read_object(path)
+    for names in FILES.values():
+        for path in (folder / name for name in names):
+            tree = read_object(path) if path.is_file() else {}
             if not isinstance(tree.get("params", {}), dict):
                 raise Unusable(f"{path}: params is no JSON object")
-        elif path.name not in TEN_FILES:
-            near = difflib.get_close_matches(path.name, known, 1, 0.8)
-            if near:
-                raise Unusable(
-                    f"{path} is the file of no case; {near[0]} would be one"
-                )
+    stems = [Path(name).stem for names in FILES.values() for name in names]
+    for path in unused_files(folder):
+        near = difflib.get_close_matches(path.stem.lower(), stems, 1, 0.8)
+        if near:
+            raise Unusable(
+                f"{path} is the file of no case; {near[0]}.json would be one"
+            )
+
+
+def unused_files(folder: Path) -> list[Path]:
+    """Return the files that look like cases, and are none."""
+    known = {*TEN_FILES, *(name for names in FILES.values() for name in names)}
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file()
+        and path.name not in known
+        and (
+            path.suffix.lower() in SUFFIXES
+            or (not path.suffix and path.name.lower().startswith("property"))
+        )
+    )
 
 
 def values(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -163,7 +163,12 @@ def _test(options: argparse.Namespace, own: runner.Subject | None) -> int:
         options.html.write_text(report.as_html(about, verdicts))
     for verdict in verdicts:
         if verdict.rule == "loads" and verdict.outcome == runner.BROKEN:
-            raise loader.Unusable(verdict.how)
+            hangs = verdict.how.startswith("did not end")
+            raise loader.Unusable(
+                f"the import of {subject.folder} {verdict.how}"
+                if hangs
+                else verdict.how
+            )
     print_table(about, verdicts, subject)
     broken = any(verdict.outcome == runner.BROKEN for verdict in verdicts)
     return BROKEN if broken else KEPT
@@ -250,6 +255,11 @@ def print_table(
         print(_line(_cut(f"\n{outcome}: {how}", columns), sys.stdout, "2"))
         print(textwrap.fill(", ".join(rules), columns, **INDENT))
     print()
+    unused = (
+        cases.unused_files(subject.config_dir) if subject.config_dir else []
+    )
+    if names := ", ".join(path.name for path in unused):
+        print(f"Files of no case, which were not used: {names}.")
     if subject.config_dir is None:
         print("The extension ran without a configuration: see --config.")
     if subject.vendor == "none":

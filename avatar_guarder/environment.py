@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -105,4 +105,17 @@ def _is_met(line: str) -> bool:
         version = importlib.metadata.version(wanted.name)
     except (InvalidRequirement, importlib.metadata.PackageNotFoundError):
         return False
-    return wanted.specifier.contains(version, prereleases=True)
+    return wanted.specifier.contains(version, prereleases=True) and all(
+        _is_met(line.partition(";")[0])
+        for line in importlib.metadata.requires(wanted.name) or []
+        if _is_of_extras(line, wanted.extras)
+    )
+
+
+def _is_of_extras(line: str, extras: Collection[str]) -> bool:
+    """Whether a line of a package's metadata is for one of these extras."""
+    marker = Requirement(line).marker
+    return marker is not None and any(
+        marker.evaluate({"extra": extra}) and "extra" in str(marker)
+        for extra in extras
+    )

@@ -14,6 +14,10 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+ENCODED = -1
+"""In place of a rate: the speech arrives encoded."""
+CONTAINERS = {b"OggS": "Ogg", b"ID3": "MP3", b"fLaC": "FLAC", b"RIFF": "WAV"}
+
 RATES_HZ = (8000, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 SLACK_S = 0.06
 SLACK_PART = 0.03
@@ -71,7 +75,12 @@ class Hearing:
 
 
 def rate_of(heard: bytes, pcm: bytes, said_hz: int) -> int:
-    """Return the rate that `heard` has if it is `pcm`, 0 if it is not."""
+    """Return the rate that `heard` has if it is `pcm`, 0 if it is not.
+
+    `ENCODED` where it begins as a container of encoded audio does.
+    """
+    if heard.startswith(tuple(CONTAINERS)):
+        return ENCODED
     if heard == pcm:
         return said_hz
     rate = said_hz * len(heard) / max(1, len(pcm))

@@ -202,10 +202,7 @@ class Isolation:
 
     def _find_inapplicable(self) -> dict[str, str]:
         """Return why rules do not apply, by their names."""
-        try:
-            avatar = describe(self._config)
-        except Unusable:
-            return {}  # the test that loads the extension says why
+        avatar = describe(self._config)
         reasons = {
             name: rule.inapplicable(avatar) for name, rule in RULES.items()
         }
@@ -512,9 +509,10 @@ class Isolation:
 
     def _log(self, item: pytest.Item) -> None:
         """Report the result of a test to pytest."""
-        if self._asked and rule_of(item) not in self._asked:
-            return
         progress = self._progress[key_of(item)]
+        is_asked = not self._asked or rule_of(item) in self._asked
+        if not is_asked and progress.outcome() != BROKEN:
+            return
         reports = self._reports.get(item.nodeid, [])
         if progress.untestable:
             reason = f"{NOT_TESTABLE}: {progress.how()}"
@@ -554,17 +552,10 @@ def folder_of(config: pytest.Config) -> Path:
     """Return the folder of the extension that the options name."""
     option: Any = config.getoption
     given: Path | None = option("--folder")
-    if given is None:
-        given = Path("ten_packages/extension", option("--extension_name"))
-    return Path(config.invocation_params.dir, given).resolve()
-
-
-def config_dir_of(config: pytest.Config) -> Path | None:
-    """Return the folder of the configurations."""
-    given: Any = config.getoption("--config_dir")
-    return (
-        Path(config.invocation_params.dir, given).resolve() if given else None
-    )
+    if given is not None:
+        return given
+    installed = Path("ten_packages/extension", option("--extension_name"))
+    return Path(config.invocation_params.dir, installed).resolve()
 
 
 def describe(config: pytest.Config) -> Avatar:
@@ -573,7 +564,7 @@ def describe(config: pytest.Config) -> Avatar:
     Raises `Unusable`.
     """
     option: Any = config.getoption
-    folder, config_dir = folder_of(config), config_dir_of(config)
+    folder, config_dir = folder_of(config), option("--config_dir")
     manifest = read_manifest(folder)
     if config_dir is not None:
         cases.check_folder(config_dir)

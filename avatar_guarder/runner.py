@@ -149,6 +149,8 @@ def environment(subject: Subject) -> dict[str, str]:
         for part in values.get("PYTHONPATH", "").split(os.pathsep)
         if part and Path(part).resolve() != SUITE.parent
     )
+    if subject.python != sys.executable:
+        values.pop("TEN_STAND_IN_LOOP", None)  # uvloop may be missing there
     # Plugins of the environment are none of ours, and take their time.
     values["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     return {**values, **subject.environment}

@@ -60,7 +60,9 @@ class Vendor(Protocol):
         """Return the audio of each utterance so far, decoded to s16le.
 
         Half a sample at the end of a message is lost, as it is where each
-        message is decoded by itself.
+        message is decoded by itself. Of encoded speech a fake that does not
+        decode it returns the bytes: the rules that compare speech are not
+        testable then.
         """
         ...
 

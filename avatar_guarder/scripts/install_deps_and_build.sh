@@ -22,5 +22,5 @@ tman -y install
 python=${PYTHON:-python3}
 "$python" -m pip install 'pytest>=8' 'aiohttp>=3.9'
 for file in ten_packages/*/*/requirements.txt; do
-  [ -f "$file" ] && "$python" -m pip install -r "$file"
+  if [ -f "$file" ]; then "$python" -m pip install -r "$file"; fi
 done

@@ -8,7 +8,7 @@
 import importlib.util
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,13 +35,17 @@ from avatar_guarder.avatar import Avatar, Stream  # noqa: E402
 from avatar_guarder.hearing import Hearing  # noqa: E402
 from avatar_guarder.isolation import Isolation, rule_of  # noqa: E402
 from avatar_guarder.rules import RULES  # noqa: E402
-from avatar_guarder.vendor import Vendor, load_vendor  # noqa: E402
+from avatar_guarder.vendor import Vendor  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     add = parser.addoption
     add("--extension_name", help="The addon's name.")
-    add("--config_dir", help="A folder with one property_<case>.json a case.")
+    add(
+        "--config_dir",
+        type=Path,
+        help="A folder with one property_<case>.json a case.",
+    )
     add("--folder", type=Path, help="Import the extension from this folder.")
     add("--ten-packages", type=Path, help="The ten_packages of a TEN app.")
     add(
@@ -61,19 +65,34 @@ def pytest_configure(config: pytest.Config) -> None:
             "PYTHONPATH"
         )
     config.pluginmanager.register(Isolation(config), "isolation")
-    vendor: Any = config.getoption("--vendor")
     if not config.getoption("--extension_name"):
         raise pytest.UsageError("--extension_name is missing")
-    if vendor != "none":
-        try:
-            load_vendor(vendor)
-        except loader.Unusable as error:
-            raise pytest.UsageError(str(error)) from None
+    # Each test runs in a folder of its own.
+    options: Any = config.option
+    for name in ("config_dir", "folder", "ten_packages"):
+        given = getattr(options, name)
+        if given is not None:
+            setattr(options, name, Path(given).resolve())
+    if options.vendor.endswith(".py"):
+        options.vendor = str(Path(options.vendor).resolve())
+    try:
+        isolation.describe(config)
+    except loader.Unusable as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
+def pytest_pyfunc_call() -> Any:
     """Skip a test that needs a missing feature of the vendor's fake."""
+    return (yield from _skip_what_is_missing())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup() -> Any:
+    return (yield from _skip_what_is_missing())
+
+
+def _skip_what_is_missing() -> Generator[None, Any, Any]:
     try:
         return (yield)
     except NotImplementedError as error:

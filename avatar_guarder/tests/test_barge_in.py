@@ -70,9 +70,7 @@ def test_interrupt_once(avatar: Avatar, vendor: Vendor) -> None:
 
 
 @pytest.mark.rule("interrupts_after_the_end")
-def test_interrupt_after_the_end(
-    avatar: Avatar, vendor: Vendor, hearing: Hearing
-) -> None:
+def test_interrupt_after_the_end(avatar: Avatar, vendor: Vendor) -> None:
     """All was sent at once; the listener has heard a tenth of it."""
     vendor.interrupts()
 

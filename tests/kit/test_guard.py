@@ -200,6 +200,9 @@ def test_requirements_that_are_met_need_no_environment(tmp_path: Path) -> None:
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("# comment\npytest>=1\nno-such-package>=1\n")
     assert environment.unmet(requirements) == ["no-such-package>=1"]
+    with_extra = "pytest[dev]>=1"  # its extra requires more than itself
+    requirements.write_text(with_extra)
+    assert environment.unmet(requirements) == [with_extra]
     requirements.write_text("pytest>=1\nwheel; python_version < '3'\n")
     assert environment.python_for("x", tmp_path, "none") == sys.executable
 
@@ -290,6 +293,14 @@ def test_rules_that_do_not_apply_are_no_error(ending: runner.Subject) -> None:
             ),
             ["--config", "."],
             "the file of no case; property_basic.json would be one",
+        ),
+        (
+            lambda f: (
+                write_extension(f),
+                (f / "Property_Invalid.JSON").write_text("{}"),
+            ),
+            ["--config", "."],
+            "the file of no case; property_invalid.json would be one",
         ),
         (
             write_extension,
@@ -405,6 +416,20 @@ def test_a_shape_is_judged_as_the_honest_one_is(
     assert {v.rule: v.how for v in verdicts if v.outcome != runner.KEPT} == {}
 
 
+def test_encoded_speech_is_not_compared(tmp_path: Path) -> None:
+    """The rules about it are not testable; the others are."""
+    verdicts = runner.run(
+        shape_of("encoded", tmp_path),
+        ["sends_speech_unchanged", "ends_each_utterance", "drops_stale_speech"],
+    )
+    assert outcomes(verdicts) == {
+        "sends_speech_unchanged": runner.NOT_TESTABLE,
+        "ends_each_utterance": runner.KEPT,
+        "drops_stale_speech": runner.NOT_TESTABLE,
+    }
+    assert "encoded speech" in verdicts[0].how
+
+
 @pytest.mark.takes_s(10)
 def test_one_defect_has_one_verdict(tmp_path: Path) -> None:
     """A raise in on_start breaks that one rule."""
@@ -487,6 +512,10 @@ def test_base_classes_are_found_beside_the_extension(tmp_path: Path) -> None:
     for folder in (inside, outside):
         folder.mkdir(parents=True)
         write_extension(folder, init)
+    (base.parents[1] / "requirements.txt").write_text("pytest>=1")
+    assert environment.requirements_of(inside, packages) == [
+        base.parents[1] / "requirements.txt"
+    ]
     rule = ("--rule", "answers_unknown_commands")
     code, text = guard(outside, *rule)
     assert code == UNUSABLE
@@ -546,7 +575,9 @@ def test_pytest_survives_a_worker_that_dies(ending: runner.Subject) -> None:
         text=True,
         check=False,
     )
-    assert "1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "1 failed, 1 passed, 1 skipped" in done.stdout, (
+        done.stdout + done.stderr
+    )
 
 
 # Documents

@@ -9,6 +9,7 @@ Each is made where AVATAR_MUTANT names it, and keeps what the honest one keeps.
 """
 
 import asyncio
+import zlib
 from array import array
 from typing import Any
 
@@ -47,6 +48,17 @@ class Resampling(Player):
                 for at in range(int(len(samples) / step))
             ]
             message["audio"] = array("h", kept).tobytes().hex()
+        super().write(**message)
+
+
+@breaks("encoded")
+class Encoded(Player):
+    """It sends pages of a container."""
+
+    def write(self, **message: Any) -> None:
+        if "audio" in message:
+            page = zlib.compress(bytes.fromhex(message["audio"]))
+            message["audio"] = (b"OggS" + page).hex()
         super().write(**message)
 
 
