@@ -36,13 +36,13 @@ def test_walk(triggers: list[Trigger]):
 
 
 @pytest.mark.parametrize("state", AvatarState)
-@pytest.mark.parametrize("trigger", Trigger)
-def test_each_event_in_each_state(state: AvatarState, trigger: Trigger):
+def test_each_event_in_each_state(state: AvatarState):
     """It is in the table, or illegal and named with the state."""
     row = TRANSITIONS[state]
-    if trigger in row:
-        assert after(state, trigger) is row[trigger]
-    else:
+    for trigger in Trigger:
+        if trigger in row:
+            assert after(state, trigger) is row[trigger]
+            continue
         with pytest.raises(IllegalTransition) as raised:
             after(state, trigger)
         assert str(raised.value) == f"{trigger.name} in the state {state.name}"
