@@ -284,7 +284,7 @@ class Supervisor:
             return "renewal", now
         until = renew_at if now < renew_at else poll_at
         if speech.next_sample_rate not in (None, session.sample_rate):
-            if speech.is_settled and speech.is_silent:
+            if speech.is_silent:
                 return "renewal", now
             until = min(until, poll_at)
         if plan.idle_disconnect_s:

@@ -22,13 +22,14 @@ _PLAIN = frozenset(
 )
 
 
-def _caller_option(skip: int) -> dict[str, Any]:
-    """Return the argument that has a log line name its caller's caller, none
+def _log_option() -> dict[str, Any]:
+    """Return the argument that has a log line name the caller of `log`, none
     if the runtime has no such option."""
     for name in ("LogOption", "TenLogOption"):
         option = getattr(ten_runtime, name, None)
         if option is not None:
-            return {"option": option(skip=skip)}
+            # TEN's own frames are two; ours is the third.
+            return {"option": option(skip=3)}
     return {}
 
 
@@ -52,8 +53,7 @@ class Outbox:
     def __init__(self, ten_env: AsyncTenEnv) -> None:
         self._ten_env = ten_env
         self._redact = Redactor()
-        # TEN's own frames are two; ours is the third.
-        self._log_option = _caller_option(skip=3)
+        self._log_option = _log_option()
         # TEN takes messages from on_start on; till then they are kept here.
         self._kept: list[tuple[str, payloads.Payload]] | None = []
         self._sending: set[asyncio.Task[Any]] = set()

@@ -5,14 +5,8 @@ the others can be used without one.
 """
 
 from .errors import Failure, SessionError
-from .session import (
-    OpenSession,
-    PingAnswered,
-    PlaybackSignal,
-    ServiceError,
-    Session,
-    SessionState,
-)
+from .session import OpenSession, Session
+from .state import PingAnswered, PlaybackSignal, ServiceError, SessionState
 
 __all__ = [
     "Failure",

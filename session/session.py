@@ -1,18 +1,25 @@
 """One session with Spatius, from its tokens to its close, through any SDK.
 
-A session's state changes in this file only: an enum, a table of the legal
-transitions, and one method that makes them.
+Its states and their transitions stand in `state.py`.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from enum import Enum
-from typing import Any, NamedTuple, Optional, Protocol, Union
+from typing import Any, Optional, Protocol
 
 from ..clock import Clock, Timer, wait_until
 from ..messages import redact
 from ..transitions import IllegalTransition, check
 from .errors import ConnectionEnded, Failure, SessionError
+from .state import (
+    PLAYBACK_STATES,
+    TRANSITIONS,
+    PingAnswered,
+    PlaybackSignal,
+    ServiceError,
+    SessionEvent,
+    SessionState,
+)
 
 CONSOLE_DEADLINE_S = 10.0
 """For the session token; avatarkit waits 300 s for a silent console."""
@@ -44,88 +51,8 @@ STALL_LIMIT_S = 30.0
 """How long one call may wait for the socket. The SDK's own keepalive cannot
 notice a dead peer while the socket's buffer is full."""
 
-PLAYBACK_STATES = ("playing", "paused", "ended", "interrupted")
-
-
-class SessionState(Enum):
-    """The state of a session."""
-
-    NEW = "new"
-    PREPARING = "preparing"
-    """`prepare` is in progress."""
-    PREPARED = "prepared"
-    """It has its token, and no connection."""
-    OPENING = "opening"
-    """`open` is in progress, with the console call if it has no token."""
-    READY = "ready"
-    RETIRED = "retired"
-    """No more audio is written; the audio sent so far may still play."""
-    LOST = "lost"
-    """It cannot be used any more; `loss` says why."""
-    CLOSING = "closing"
-    CLOSED = "closed"
-
-
-TRANSITIONS: dict[SessionState, frozenset[SessionState]] = {
-    SessionState.NEW: frozenset(
-        {SessionState.PREPARING, SessionState.OPENING, SessionState.CLOSING}
-    ),
-    SessionState.PREPARING: frozenset(
-        {SessionState.PREPARED, SessionState.LOST, SessionState.CLOSING}
-    ),
-    SessionState.PREPARED: frozenset(
-        {SessionState.OPENING, SessionState.CLOSING}
-    ),
-    SessionState.OPENING: frozenset(
-        {
-            SessionState.READY,
-            SessionState.PREPARED,
-            SessionState.LOST,
-            SessionState.CLOSING,
-        }
-    ),
-    SessionState.READY: frozenset(
-        {SessionState.RETIRED, SessionState.LOST, SessionState.CLOSING}
-    ),
-    SessionState.RETIRED: frozenset({SessionState.LOST, SessionState.CLOSING}),
-    SessionState.LOST: frozenset({SessionState.CLOSING}),
-    SessionState.CLOSING: frozenset({SessionState.CLOSED}),
-    SessionState.CLOSED: frozenset(),
-}
-"""The states that may follow each state."""
-
 _CONNECTED = (SessionState.READY, SessionState.RETIRED)
 _ENDED = (SessionState.CLOSING, SessionState.CLOSED)
-
-
-class PlaybackSignal(NamedTuple):
-    """The service's report of the playback of one request."""
-
-    req_id: str
-    state: str
-    """One of `PLAYBACK_STATES`."""
-    played_ms: Optional[float]
-    """None if the service does not say."""
-    reason: str = ""
-    """Why playback was interrupted, in the service's words."""
-    at_s: float = 0.0
-    """When it came, in monotonic seconds."""
-
-
-class PingAnswered(NamedTuple):
-    """The service has received all that was sent before the latest ping."""
-
-    at_s: float
-
-
-class ServiceError(NamedTuple):
-    """A non-fatal error of the service: the session goes on."""
-
-    failure: Failure
-    at_s: float
-
-
-SessionEvent = Union[PlaybackSignal, PingAnswered, ServiceError]
 
 
 class Sdk(Protocol):

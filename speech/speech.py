@@ -259,12 +259,6 @@ class Speech:
         """Whether the service holds a request that has not ended."""
         return self._avatar.in_request
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether the service holds no open request and no step is due or in
-        progress but one that begins a request."""
-        return self._avatar.is_settled
-
     def next(self, now: float) -> Optional[Step]:
         """Return the writer's next step, None if there is none now."""
         return self._avatar.next(now)
@@ -399,8 +393,9 @@ class Speech:
 
     @property
     def is_silent(self) -> bool:
-        """Whether all that the avatar was sent has been heard."""
-        return not self._avatar.playout.requests
+        """Whether all that the avatar was sent has been heard, and no request
+        is open."""
+        return self._avatar.is_silent
 
     @property
     def silent_since(self) -> float:

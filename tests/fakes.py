@@ -11,7 +11,8 @@ from types import SimpleNamespace
 from typing import Any, Optional, TypeVar, Union
 
 from spatius_avatar_python.session.errors import Failure, SessionError
-from spatius_avatar_python.session.session import Session, SessionState
+from spatius_avatar_python.session.session import Session
+from spatius_avatar_python.session.state import SessionState
 from spatius_avatar_python.speech import Turn
 
 Result = TypeVar("Result")

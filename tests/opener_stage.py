@@ -9,11 +9,8 @@ from spatius_avatar_python import config
 from spatius_avatar_python.clock import SystemClock
 from spatius_avatar_python.session.errors import Failure
 from spatius_avatar_python.session.opener import opener
-from spatius_avatar_python.session.session import (
-    Session,
-    SessionEvent,
-    SessionState,
-)
+from spatius_avatar_python.session.session import Session
+from spatius_avatar_python.session.state import SessionEvent, SessionState
 
 from devkit.motion_server import MotionServer
 

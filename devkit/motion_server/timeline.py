@@ -23,8 +23,8 @@ class WaitTimeout(AssertionError):
 class Timeline:
     """Keeps events, passes them on, and wakes the tasks that wait for one.
 
-    Readers may be on any thread. `lock` guards the state that the events report, too: a reader that holds
-    it sees whole events.
+    Readers may be on any thread. `lock` guards the state that the events
+    report, too: a reader that holds it sees whole events.
     """
 
     def __init__(self, started_s: float) -> None:

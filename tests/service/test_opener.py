@@ -8,7 +8,7 @@ import pytest
 from opener_stage import DEADLINE_S, NOW_S, RATE_HZ, OpenerStage
 from spatius_avatar_python import token
 from spatius_avatar_python.session.errors import SessionError
-from spatius_avatar_python.session.session import (
+from spatius_avatar_python.session.state import (
     PingAnswered,
     PlaybackSignal,
     ServiceError,

@@ -19,11 +19,8 @@ from spatius_avatar_python.session.errors import (
     failure_of,
 )
 from spatius_avatar_python.session.opener import opener
-from spatius_avatar_python.session.session import (
-    PlaybackSignal,
-    Session,
-    SessionState,
-)
+from spatius_avatar_python.session.session import Session
+from spatius_avatar_python.session.state import PlaybackSignal, SessionState
 from spatius_avatar_python.settings.params import Params
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers

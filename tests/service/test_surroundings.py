@@ -14,9 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from opener_stage import RATE_HZ, OpenerStage
 from spatius_avatar_python.session import sdk
-from spatius_avatar_python.session.session import (
-    ServiceError,
-)
+from spatius_avatar_python.session.state import ServiceError
 
 pytestmark = [pytest.mark.wire, pytest.mark.asyncio]
 

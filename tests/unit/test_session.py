@@ -36,12 +36,14 @@ from spatius_avatar_python.session.session import (
     CONSOLE_DEADLINE_S,
     PEER_CLOSE_S,
     STALL_LIMIT_S,
-    TRANSITIONS,
     UPGRADE_DEADLINE_S,
+    Session,
+)
+from spatius_avatar_python.session.state import (
+    TRANSITIONS,
     PingAnswered,
     PlaybackSignal,
     ServiceError,
-    Session,
     SessionEvent,
     SessionState,
 )

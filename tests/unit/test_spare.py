@@ -4,11 +4,8 @@ import pytest
 from fakes import FakeClock, FakeService, settle
 from spatius_avatar_python.avatar.retry import SPARE_RETRY_S, Spare
 from spatius_avatar_python.session.errors import Failure
-from spatius_avatar_python.session.session import (
-    CLOSE_DEADLINE_S,
-    Session,
-    SessionState,
-)
+from spatius_avatar_python.session.session import CLOSE_DEADLINE_S, Session
+from spatius_avatar_python.session.state import SessionState
 
 MAX_AGE_S = 60.0
 RATE_HZ = 24000
