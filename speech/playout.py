@@ -118,7 +118,7 @@ class Playout:
         """When the ping went out that is not answered."""
         self._was_there_at = float("inf")
         """When the latest ping went out that was answered: the service was
-        there after it. inf as long as none was sent."""
+        there after it. inf as long as none was."""
         self._doubted_at: Optional[float] = None
         """Since when no audio counts as heard, None without a doubt."""
 
@@ -199,8 +199,6 @@ class Playout:
         """The service is to answer: nothing has been heard to its end before
         a ping is answered that went out at that end, or later."""
         self._asked_at = now
-        if self._was_there_at == float("inf"):
-            self._was_there_at = float("-inf")
 
     def arrived(self, mark: Optional[Mark], now: float) -> None:
         """The service has answered: it has all that had been written at
@@ -224,8 +222,7 @@ class Playout:
     def doubt(self) -> None:
         """The service does not answer: since its latest answer nothing
         counts as heard, until there is another."""
-        if not self.is_in_doubt:
-            self._doubted_at = self._proved_at
+        self._doubted_at = self._proved_at
 
     # Signals
 

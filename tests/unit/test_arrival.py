@@ -110,8 +110,7 @@ async def test_speech_ends_when_the_service_was_there_at_its_end():
 
 async def test_a_ping_before_an_end_says_nothing_about_it(stage):
     """The service may have vanished right behind its answer."""
-    stage.speak(pcm(1300), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 1300)
     await settle()
     await stage.clock.advance(1.2)
     stage.service.answers_pings = False
@@ -125,14 +124,12 @@ async def test_a_ping_before_an_end_says_nothing_about_it(stage):
     await stage.clock.advance(0.0)
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["reason"] == 1
-    await stage.finish()
 
 
 async def test_an_end_that_is_proved_waits_for_no_later_ping():
     """Such as one behind the next utterance."""
     stage = await ready()
-    stage.speak(pcm(1000), FIRST)
-    stage.speech_ends(FIRST)
+    say(stage, 1000)
     await settle()
     await stage.clock.advance(1.1)
     stage.service.answers_pings = False
@@ -143,7 +140,6 @@ async def test_an_end_that_is_proved_waits_for_no_later_ping():
     assert stage.session.pings == pings + 1
     (end,) = stage.outbox.payloads("avatar_audio_end")
     assert end["reason"] == 1
-    await stage.finish()
 
 
 async def test_what_has_not_arrived_is_said_again():
@@ -216,7 +212,6 @@ async def test_nothing_counts_as_heard_before_the_first_answer(
     (end,) = stage.outbox.payloads("avatar_audio_end")
     position_ms = 400 if is_answered else 0
     assert end["playback_position_ms"] == pytest.approx(position_ms, abs=2)
-    await stage.finish()
 
 
 async def test_answers_that_come_late_lose_no_connection():
@@ -433,15 +428,18 @@ async def test_an_answer_does_not_cover_audio_after_its_ping():
 
 
 async def test_an_answer_does_not_cover_audio_after_a_flush():
-    """Its ping was sent before."""
-    stage = await asked()
+    """Its ping was sent before: all of that audio is said again."""
+    stage = await asked(**RESUMED)
     stage.flush()
     say(stage, 1000, SECOND)
+    await settle()
     await stage.clock.advance(0.0)
     stage.session.answer()
-    await stage.clock.advance(10.0)
-    assert len(stage.outbox.payloads("avatar_audio_start")) == 2
-    assert len(stage.outbox.payloads("avatar_audio_end")) == 1
+    await stage.clock.advance(0.8)
+    await stage.lose(LOST)
+    stage.service.answers_pings = True
+    await stage.clock.advance(1.0)
+    assert len(stage.session.received) == 1000 * BYTES_PER_MS
 
 
 async def test_an_answer_is_for_all_that_was_written_before_its_ping():
