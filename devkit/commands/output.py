@@ -1,6 +1,7 @@
 """The output of commands: files, tried before they begin, and text."""
 
 import errno
+import logging
 import os
 import sys
 import textwrap
@@ -100,6 +101,14 @@ def print_columns(
             shown.rstrip()
             shown.append("\n")
     console.print(shown, end="", soft_wrap=True)
+
+
+def keep_logs_out() -> None:
+    """Keep the libraries' log and warnings off the terminal: the report says
+    it in its own words."""
+    # Without a handler Python prints warnings.
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.captureWarnings(True)
 
 
 def run(app: typer.Typer, name: str) -> NoReturn:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import re
 import time
@@ -18,6 +17,7 @@ from rich.text import Text
 from .. import loopback
 from ..graph.product import clock, failures, opener, redact, sdk
 from ..graph.report import NodeReport
+from .output import keep_logs_out
 
 SILENCE_S = 1.0
 MESSAGE_S = 0.1
@@ -29,14 +29,6 @@ AUTO_RATE_HZ = 24000
 
 
 _OF_THE_NETWORK = ("connectionFailed", "proxyRefused", "proxyFailed")
-
-
-def keep_logs_out() -> None:
-    """Keep the libraries' log and warnings off the terminal: the report says
-    it in its own words."""
-    # Without a handler Python prints warnings.
-    logging.getLogger().addHandler(logging.NullHandler())
-    logging.captureWarnings(True)
 
 
 async def connect(console: Console, report: NodeReport) -> bool:

@@ -79,106 +79,98 @@ def read(path: Path) -> Contents:
     tree = read_json(path)
     if not isinstance(tree, dict):
         raise FileError(f"{path} holds {kind(tree)}; expected a JSON object")
+    reader = _Reader(path, tree)
     try:
-        return _contents(tree, path)
+        return reader.contents()
     except FileError as error:
         # A key that appears twice may be the reason.
-        raise FileError("\n".join((str(error), *defects(tree)))) from None
+        raise FileError("\n".join((str(error), *reader.defects))) from None
 
 
-def _contents(tree: Tree, path: Path) -> Contents:
-    found, unread = defects(tree), []
-    graphs = list(_graphs_of(tree, path, found, unread))
-    if graphs or _has_graphs(tree):
-        for file in sorted(set(_files_of(graphs)) - {path}):
-            found += [f"{file}: {text}" for text in defects(read_json(file))]
-        return Contents(path, None, graphs, found, unread)
-    if not any(name in tree for name in _OWN_PROPERTIES):
-        raise FileError(
-            f"{path} is neither of these: an extension's property.json (with "
-            "params), a TEN app's property.json (with "
-            "ten.predefined_graphs), a graph file (with nodes)"
-        )
-    return Contents(path, tree, [], found, [])
+class _Reader:
+    """Reads a file that was given, and the graphs that it imports."""
 
+    def __init__(self, path: Path, tree: Tree) -> None:
+        self.path = path
+        self.tree = tree
+        self.defects = defects(tree)
+        self.unread: list[str] = []
 
-def _has_graphs(tree: Tree) -> bool:
-    """Return whether the file is meant for graphs; it may have none."""
-    return any(
-        "predefined_graphs" in as_object(holder)
-        for holder in (tree, tree.get("ten"), tree.get("_ten"))
-    ) or ("nodes" in tree or "graph" in tree)
-
-
-def _graphs_of(
-    tree: Tree, file: Path, found: list[str], unread: list[str]
-) -> Iterator[Graph]:
-    """Yield the graphs; add to `found` and `unread` as `Contents` has them."""
-    if "_ten" in tree:
-        found.append(
-            "_ten: TEN 0.11 reads this section under the name ten only; "
-            + ("move it there" if "ten" in tree else "rename it")
-        )
-    for key in ("ten", "_ten"):
-        inner = as_object(tree.get(key))
-        if "predefined_graphs" in inner:
-            yield from _predefined(inner, f"{key}.", file, found, unread)
-            return
-    if "predefined_graphs" in tree:
-        yield from _predefined(tree, "", file, found, unread)
-    elif "nodes" in tree or "graph" in tree:
-        yield from _graph_of(tree, str(tree.get("name", "")), "", file, unread)
-
-
-def _predefined(
-    inner: Tree, prefix: str, file: Path, found: list[str], unread: list[str]
-) -> Iterator[Graph]:
-    entries = inner["predefined_graphs"]
-    if not isinstance(entries, list):
-        raise FileError(
-            f"{file}: {prefix}predefined_graphs holds {kind(entries)}; "
-            "expected a list"
-        )
-    for index, entry in enumerate(entries):
-        path = f"{prefix}predefined_graphs[{index}]"
-        if not isinstance(entry, dict):
-            found.append(f"{path}: expected an object, got {kind(entry)}")
-            continue
-        if not isinstance(entry.get("auto_start", False), bool):
-            unread.append(
-                f"{path}.auto_start: expected true or false, got "
-                f"{kind(entry['auto_start'])}"
+    def contents(self) -> Contents:
+        graphs = self._graphs()
+        if graphs is not None:
+            for file in sorted(set(_files_of(graphs)) - {self.path}):
+                found = defects(read_json(file))
+                self.defects += [f"{file}: {text}" for text in found]
+        elif not any(name in self.tree for name in _OWN_PROPERTIES):
+            raise FileError(
+                f"{self.path} is neither of these: an extension's "
+                "property.json (with params), a TEN app's property.json (with "
+                "ten.predefined_graphs), a graph file (with nodes)"
             )
-        name = str(entry.get("name", index))
-        for graph in _graph_of(entry, name, path, file, unread):
-            yield replace(graph, auto_start=entry.get("auto_start") is True)
+        own = self.tree if graphs is None else None
+        return Contents(self.path, own, graphs or [], self.defects, self.unread)
 
-
-def _graph_of(
-    tree: Tree, name: str, path: str, file: Path, unread: list[str]
-) -> Iterator[Graph]:
-    inner, origin, files = tree, "", (file,)
-    if isinstance(tree.get("graph"), dict):
-        inner, path = tree["graph"], joined(path, "graph")
-    imported = inner.get("import_uri") or tree.get("import_uri")
-    if isinstance(imported, str) and "nodes" not in inner:
-        if _is_elsewhere(imported):
-            unread.append(
-                f"{file} imports {imported}, which is not on this machine and "
-                "was not checked; check the graph's own file"
+    def _graphs(self) -> list[Graph] | None:
+        """Return the graphs, None if the file is there for none."""
+        tree = self.tree
+        if "_ten" in tree:
+            self.defects.append(
+                "_ten: TEN 0.11 reads this section under the name ten only; "
+                + ("move it there" if "ten" in tree else "rename it")
             )
-            return
-        inner, own_file = _imported(imported, file)
-        path, origin, files = "", f"{own_file.name}: ", (file, own_file)
-    yield _loaded(inner, name, path, origin, files)
+        for prefix in ("ten.", "_ten.", ""):
+            inner = as_object(tree.get(prefix[:-1])) if prefix else tree
+            if "predefined_graphs" in inner:
+                return list(self._predefined(inner, prefix))
+        if "nodes" in tree or "graph" in tree:
+            return list(self._graph(tree, str(tree.get("name", "")), ""))
+        return None
+
+    def _predefined(self, inner: Tree, prefix: str) -> Iterator[Graph]:
+        entries = inner["predefined_graphs"]
+        if not isinstance(entries, list):
+            raise FileError(
+                f"{self.path}: {prefix}predefined_graphs holds "
+                f"{kind(entries)}; expected a list"
+            )
+        for index, entry in enumerate(entries):
+            path = f"{prefix}predefined_graphs[{index}]"
+            if not isinstance(entry, dict):
+                self.defects.append(
+                    f"{path}: expected an object, got {kind(entry)}"
+                )
+                continue
+            auto_start = entry.get("auto_start", False)
+            if not isinstance(auto_start, bool):
+                self.unread.append(
+                    f"{path}.auto_start: expected true or false, got "
+                    f"{kind(auto_start)}"
+                )
+            for graph in self._graph(
+                entry, str(entry.get("name", index)), path
+            ):
+                yield replace(graph, auto_start=auto_start is True)
+
+    def _graph(self, tree: Tree, name: str, path: str) -> Iterator[Graph]:
+        inner, origin, files = tree, "", (self.path,)
+        if isinstance(tree.get("graph"), dict):
+            inner, path = tree["graph"], joined(path, "graph")
+        imported = inner.get("import_uri") or tree.get("import_uri")
+        if isinstance(imported, str) and "nodes" not in inner:
+            if _is_elsewhere(imported):
+                self.unread.append(
+                    f"{self.path} imports {imported}, which is not on this "
+                    "machine and was not checked; check the graph's own file"
+                )
+                return
+            inner, file = _imported(imported, self.path)
+            path, origin, files = "", f"{file.name}: ", (self.path, file)
+        yield _loaded(inner, name, path, origin, files)
 
 
 def _loaded(
-    tree: Tree,
-    name: str,
-    path: str,
-    origin: str,
-    files: tuple[Path, ...],
+    tree: Tree, name: str, path: str, origin: str, files: tuple[Path, ...]
 ) -> Graph:
     """Return the graph in `tree` with its subgraphs.
 
@@ -204,12 +196,9 @@ def _loaded(
         if inner_file in files:
             raise FileError(f"{inner_file} imports itself as a subgraph")
         own_name = str(node.get("name"))
+        inner_origin, inner_files = f"{inner_file.name}: ", (*files, inner_file)
         subgraphs[own_name] = _loaded(
-            inner,
-            own_name,
-            "",
-            f"{inner_file.name}: ",
-            (*files, inner_file),
+            inner, own_name, "", inner_origin, inner_files
         )
     return Graph(name, path, tree, file, files[0].parent, subgraphs, origin)
 

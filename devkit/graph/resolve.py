@@ -8,7 +8,7 @@ here, with all others.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 from .. import package
@@ -51,8 +51,6 @@ class Resolved:
     problems: dict[str, str] = field(default_factory=dict)
     """By dotted path: the values that end TEN's process, or are taken
     literally."""
-    usual: dict[str, str] = field(default_factory=dict)
-    """By dotted path: the environment variable in the package's own file."""
 
     @cached_property
     def given(self) -> Any:
@@ -100,11 +98,6 @@ def resolve(node: Node, environ: Mapping[str, str]) -> Resolved:
     base = _base_properties()
     merged = own if node.graph is None else merge(base, own)
     resolved = Resolved(node, environ)
-    resolved.usual = {
-        path: variable
-        for path, value in leaves(base)
-        if (variable := variable_of(value))
-    }
     given = {path for path, _ in leaves(own)}
     for path, value in leaves(merged):
         is_own = node.graph is not None and path in given
@@ -124,9 +117,7 @@ def resolve(node: Node, environ: Mapping[str, str]) -> Resolved:
             "placeholder has no default: TEN ends the whole process before "
             f"the agent starts; set it, or write ${{env:{variable}|}}"
         )
-    manifest = read_json(package.ROOT / "manifest.json")
-    schema = Schemas(manifest.get("api")).properties
-    for path, reason in _mismatches(schema, resolved.tree):
+    for path, reason in _mismatches(_schema(), resolved.tree):
         resolved.problems.setdefault(
             path,
             f"the value {reason} in manifest.json: TEN aborts the whole "
@@ -255,6 +246,14 @@ def expand(
     return text
 
 
+@cache
+def _schema() -> Tree:
+    """Return the types of the properties in the package's manifest.json."""
+    manifest = read_json(package.ROOT / "manifest.json")
+    return Schemas(manifest.get("api")).properties
+
+
+@cache
 def _base_properties() -> Tree:
     """Return the package's property.json, {} where TEN would ignore it."""
     tree = as_object(read_json(package.ROOT / "property.json"))
@@ -264,7 +263,7 @@ def _base_properties() -> Tree:
 def _source(path: str, resolved: Resolved) -> str:
     """Return where the value at `path` comes from, or would come from."""
     origin = resolved.origins.get(path)
-    usual = resolved.usual.get(path, "")
+    usual = variable_of(dict(leaves(_base_properties())).get(path))
     value = resolved.at(path)
     if origin is not None and origin.variable:
         if not origin.is_set and not properties.is_missing(value):

@@ -525,7 +525,7 @@ def test_connect_shows_our_words_only():
     )
     script = (
         f"import logging, sys, warnings\n{speak}"
-        "from devkit.commands import probe\nprobe.keep_logs_out()\n"
+        "from devkit.commands.output import keep_logs_out\nkeep_logs_out()\n"
         f"print('kept out:', file=sys.stderr)\n{speak}"
     )
     errors = subprocess.run(

@@ -29,7 +29,7 @@ EXPORTED = {
 }
 # One for each part that reads the environment.
 TESTS = (
-    "tests/unit/test_config.py",
+    "tests/unit/test_config.py::test_required_values_arrive",
     "tests/kit/test_check_tokens.py::test_token_for_this_channel_and_uid_is_fine",
     "tests/service/test_end_to_end.py::test_a_given_token_is_used_verbatim",
 )

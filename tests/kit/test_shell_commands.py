@@ -169,7 +169,7 @@ def test_both_tokens_live_in_one_process():
         "-c",
         "import inspect, token\n"
         "from devkit import package\n"
-        "package.load()\n"
+        "package.find()\n"
         "from spatius_avatar_python import token as ours\n"
         "assert callable(ours.sign) and token is not ours\n"
         "assert token.tok_name",
