@@ -324,7 +324,7 @@ class Playout:
 
     def renew(self) -> None:
         """There will be another connection, which is not in doubt."""
-        self._doubted_at = self._asked_at = None
+        self._doubted_at = None
 
     def position(
         self, request: Request, at: float, rewind_s: float = 0.0
