@@ -8,7 +8,6 @@ failure in it fails the test.
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Optional, Protocol
 
@@ -26,6 +25,7 @@ from ten_runtime import (
 )
 
 from devkit.harness.messages import audio_frame, data_with_json, tts_data
+from devkit.harness.reports import Payload, Reports
 from devkit.harness.rig import Rig
 from devkit.motion_server import MotionServer
 from devkit.motion_server.judge import unique_pcm
@@ -73,7 +73,6 @@ PATIENT = {"end_of_speech_timeout_ms": 0, "fallback_after_ms": 0}
 the pause between two frames, or a wait for the avatar, may be longer than the
 defaults."""
 
-Payload = dict[str, Any]
 Script = Callable[["Agent"], Awaitable[None]]
 
 
@@ -117,15 +116,12 @@ class Env(Protocol):
 class Agent:
     """A script's connection to the extension."""
 
-    def __init__(self, env: Env) -> None:
-        self.reports: list[tuple[str, Payload]] = []
-        """The data that the extension sent so far, as (name, payload)."""
+    def __init__(self, env: Env, reports: Reports | None = None) -> None:
+        self.reports = Reports() if reports is None else reports
         self.audio_frames: list[AudioFrame] = []
         """The audio frames that it sent so far."""
         self.cmds: list[str] = []
         """The names of the commands that it sent so far, answered with OK."""
-        self.changed = asyncio.Event()
-        """Set with each report."""
         self._env = env
 
     async def say(
@@ -181,33 +177,18 @@ class Agent:
         timeout_s: float = 30.0,
     ) -> Payload:
         """Wait for a report, from now or from before, and return it."""
-        until = time.monotonic() + timeout_s
-        while True:
-            for payload in self.sent(name):
-                if where(payload):
-                    return payload
-            self.changed.clear()
-            left_s = until - time.monotonic()
-            try:
-                await asyncio.wait_for(self.changed.wait(), left_s)
-            except asyncio.TimeoutError:
-                raise AssertionError(
-                    f"no such {name} within {timeout_s} s: {self.reports}"
-                ) from None
+
+        def found() -> list[Payload]:
+            return list(filter(where, self.sent(name)))
+
+        await self.reports.until(found, timeout_s, f"no such {name}")
+        return found()[0]
 
     async def state(self, state: str, timeout_s: float = 30.0) -> Payload:
         """Wait until the avatar's latest state is `state`."""
-        until = time.monotonic() + timeout_s
-        while not self.states or self.states[-1] != state:
-            self.changed.clear()
-            try:
-                await asyncio.wait_for(
-                    self.changed.wait(), until - time.monotonic()
-                )
-            except asyncio.TimeoutError:
-                raise AssertionError(
-                    f"never {state} within {timeout_s} s: {self.reports}"
-                ) from None
+        await self.reports.until(
+            lambda: self.states[-1:] == [state], timeout_s, f"never {state}"
+        )
         return self.sent("avatar_state")[-1]
 
     async def been(self, state: str, times: int = 1) -> None:
@@ -218,11 +199,11 @@ class Agent:
 
     def sent(self, name: str) -> list[Payload]:
         """Return the reports of this name so far."""
-        return [payload for kind, payload in self.reports if kind == name]
+        return self.reports.sent(name)
 
     @property
     def states(self) -> list[str]:
-        return [payload["state"] for payload in self.sent("avatar_state")]
+        return self.reports.states
 
     @property
     def errors(self) -> list[int]:
@@ -266,8 +247,7 @@ class _Tester(AsyncExtensionTester):
         agent = self._agent_of(ten_env)
         text, _ = data.get_property_to_json(None)
         outgoing.append(text)
-        agent.reports.append((data.get_name(), json.loads(text)))
-        agent.changed.set()
+        agent.reports.add(data.get_name(), json.loads(text))
 
     async def on_audio_frame(
         self, ten_env: AsyncTenEnvTester, audio_frame: AudioFrame
@@ -317,8 +297,7 @@ async def play_here(
 ) -> Agent:
     """Like `play`, on this loop, with the extension's time handed in."""
     rig = Rig(_patient(node_property), clock)
-    agent = Agent(_RigEnv(rig))
-    agent.reports, agent.changed = rig.env.reports, rig.env.changed
+    agent = Agent(_RigEnv(rig), rig.env.reports)
     await rig.start()
     try:
         await script(agent)

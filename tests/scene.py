@@ -69,7 +69,7 @@ class Scene:
 
     def sent(self, name: str) -> list[Any]:
         """Return the data of this name that was sent, without the name."""
-        return [one for kind, one in self.rig.env.reports if kind == name]
+        return self.rig.env.reports.sent(name)
 
     @property
     def ends(self) -> list[tuple[str, int]]:

@@ -5,10 +5,8 @@ many extensions, or another time than the machine's: random walks, renewals,
 the soak.
 """
 
-import asyncio
 import functools
 import json
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -32,8 +30,7 @@ from ten_runtime import (  # noqa: E402
 )
 
 from .messages import data_with_json  # noqa: E402
-
-Payload = dict[str, Any]
+from .reports import Payload, Reports  # noqa: E402
 
 
 class LogEntry(NamedTuple):
@@ -61,8 +58,7 @@ class RigEnv:
     ) -> None:
         self.voice_wired = voice_wired
         self.flush_wired = flush_wired
-        self.reports: list[tuple[str, Payload]] = []
-        """The data sent so far, as (name, payload)."""
+        self.reports = Reports()
         self.on_report: Callable[[str, Payload], None] = lambda *_: None
         """Gets each of them as well, when it is sent."""
         self.audio_frames: list[AudioFrame] = []
@@ -76,8 +72,6 @@ class RigEnv:
         """Gets each of them; by default it is kept."""
         self.lines: list[LogEntry] = []
         self.keeps_lines = True
-        self.changed = asyncio.Event()
-        """Set with each report."""
         self.renewals = 0
         self.last_result: Any = None
         self._properties = properties
@@ -97,10 +91,9 @@ class RigEnv:
     ) -> None:
         text, _ = data.get_property_to_json(None)
         name, payload = data.get_name(), json.loads(text)
-        self.reports.append((name, payload))
         self.on_report(name, payload)
         self.renewals += payload.get("reason") == "renewed"
-        self.changed.set()
+        self.reports.add(name, payload)
 
     async def send_audio_frame(
         self, audio_frame: AudioFrame, options: SendOptions | None = None
@@ -199,30 +192,17 @@ class Rig:
 
     @property
     def states(self) -> list[str]:
-        return [
-            payload["state"]
-            for name, payload in self.env.reports
-            if name == "avatar_state"
-        ]
+        return self.env.reports.states
 
     @property
     def errors(self) -> list[Payload]:
-        return [
-            payload for name, payload in self.env.reports if name == "error"
-        ]
+        return self.env.reports.sent("error")
 
     async def state(self, state: str, timeout_s: float = 30.0) -> None:
         """Wait until the avatar is in `state`, or raise AssertionError."""
-        until = time.monotonic() + timeout_s
-        while self.extension.avatar is None or (
-            self.extension.avatar.state != state
-        ):
-            self.env.changed.clear()
-            try:
-                await asyncio.wait_for(
-                    self.env.changed.wait(), until - time.monotonic()
-                )
-            except asyncio.TimeoutError:
-                raise AssertionError(
-                    f"not {state} within {timeout_s} s: {self.env.reports}"
-                ) from None
+
+        def is_reached() -> bool:
+            avatar = self.extension.avatar
+            return avatar is not None and avatar.state == state
+
+        await self.env.reports.until(is_reached, timeout_s, f"not {state}")

@@ -320,11 +320,7 @@ async def test_a_flush_during_an_outage_far_away(
         await asyncio.sleep(0.1)
         saying.cancel()
         await rig.stop()
-        (end,) = [
-            payload
-            for name, payload in rig.env.reports
-            if name == "avatar_audio_end"
-        ]
+        (end,) = rig.env.reports.sent("avatar_audio_end")
         ahead_ms = end["playback_position_ms"] - talk.verdict().heard_by(
             "1", at
         )

@@ -61,12 +61,9 @@ async def test_a_session_is_renewed_before_it_ends() -> None:
         assert server.record.received(2) == speech(200)
         assert rig.errors == []
         assert rig.states == ["connecting", "ready", "connecting", "ready"]
-        reasons = [
-            payload["reason"]
-            for name, payload in rig.env.reports
-            if name == "avatar_state"
-        ]
-        assert reasons[1:] == ["connected", "renewal", "renewed"]
+        states = rig.env.reports.sent("avatar_state")
+        reasons = [state["reason"] for state in states[1:]]
+        assert reasons == ["connected", "renewal", "renewed"]
         assert server.record.violations == []
 
 

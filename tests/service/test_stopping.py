@@ -134,9 +134,12 @@ async def test_last_reports_precede_the_close(
         await rig.state("ready")
         await rig.send_frame(audio_frame(speech(3000), 1))
         await server.until(lambda record: record.requests)
-        while "avatar_audio_start" not in dict(rig.env.reports):
-            rig.env.changed.clear()
-            await asyncio.wait_for(rig.env.changed.wait(), WAIT_S)
+        reports = rig.env.reports
+        await reports.until(
+            lambda: reports.sent("avatar_audio_start"),
+            WAIT_S,
+            "nothing audible",
+        )
         rig.env.reports.clear()
         stopping = asyncio.ensure_future(rig.stop())
         await asyncio.sleep(0)  # the handler has begun
