@@ -25,7 +25,7 @@ from ten_runtime import (
 )
 
 from devkit.harness.messages import audio_frame, data_with_json, tts_data
-from devkit.harness.reports import Payload, Reports
+from devkit.harness.reports import Payload, ReportLog
 from devkit.harness.rig import Rig
 from devkit.motion_server import MotionServer
 from devkit.motion_server.judge import unique_pcm
@@ -116,8 +116,8 @@ class Env(Protocol):
 class Agent:
     """A script's connection to the extension."""
 
-    def __init__(self, env: Env, reports: Reports | None = None) -> None:
-        self.reports = Reports() if reports is None else reports
+    def __init__(self, env: Env, reports: ReportLog | None = None) -> None:
+        self.reports = ReportLog() if reports is None else reports
         self.audio_frames: list[AudioFrame] = []
         """The audio frames that it sent so far."""
         self.cmds: list[str] = []

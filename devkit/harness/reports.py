@@ -7,7 +7,7 @@ from typing import Any
 Payload = dict[str, Any]
 
 
-class Reports(list[tuple[str, Payload]]):
+class ReportLog(list[tuple[str, Payload]]):
     """The data that an extension has sent so far, as (name, payload)."""
 
     def __init__(self) -> None:

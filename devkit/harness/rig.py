@@ -30,7 +30,7 @@ from ten_runtime import (  # noqa: E402
 )
 
 from .messages import data_with_json  # noqa: E402
-from .reports import Payload, Reports  # noqa: E402
+from .reports import Payload, ReportLog  # noqa: E402
 
 
 class LogEntry(NamedTuple):
@@ -58,7 +58,7 @@ class RigEnv:
     ) -> None:
         self.voice_wired = voice_wired
         self.flush_wired = flush_wired
-        self.reports = Reports()
+        self.reports = ReportLog()
         self.on_report: Callable[[str, Payload], None] = lambda *_: None
         """Gets each of them as well, when it is sent."""
         self.audio_frames: list[AudioFrame] = []
