@@ -70,7 +70,7 @@ class AgoraToken:
         return float(min(ends)) if ends else None
 
 
-class _Reader:
+class _TokenReader:
     """Takes integers and strings off the front of a token's bytes."""
 
     def __init__(self, data: bytes) -> None:
@@ -108,12 +108,12 @@ def parse_token(text: str) -> AgoraToken:
         content = base64.b64decode(
             text[len(VERSION) + APP_ID_LENGTH :], validate=True
         )
-        outer = _Reader(content)
+        outer = _TokenReader(content)
         signature = outer.string()
         channel_crc = outer.uint32()
         uid_crc = outer.uint32()
         message = outer.string()
-        inner = _Reader(message)
+        inner = _TokenReader(message)
         inner.uint32()  # salt
         inner.uint32()  # ts: signed along, but no end of anything
         privileges = {
