@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from spatius_avatar_python.messages import redact as redact_module
 from spatius_avatar_python.messages.redact import (
     ALLOWLIST,
     MASK,
     MAX_RECENT,
-    MAX_RECENT_SIZE,
     PIECE,
     Redactor,
     bare_url,
@@ -168,14 +168,16 @@ def token(number: int, size: int) -> str:
     return "".join(rng.choices(string.ascii_letters, k=size))
 
 
-def test_long_secrets_do_not_pile_up():
+def test_long_secrets_do_not_pile_up(monkeypatch):
     """The fewer are kept, the longer they are; the latest always is."""
+    most = 1000
+    monkeypatch.setattr(redact_module, "MAX_RECENT_SIZE", most)
     redact = Redactor([SECRET])
     for number in range(4):
-        redact.add_recent(token(number, MAX_RECENT_SIZE * 2 // 5))
+        redact.add_recent(token(number, most * 2 // 5))
     assert redact(token(3, 20)) == redact(token(2, 20)) == MASK
     assert redact(token(1, 20)) == token(1, 20)
-    redact.add_recent(token(4, MAX_RECENT_SIZE + 1))
+    redact.add_recent(token(4, most + 1))
     assert redact(token(4, 20)) == MASK
     assert redact(token(3, 20)) == token(3, 20)
     assert redact(SECRET) == MASK
