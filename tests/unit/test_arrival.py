@@ -1,5 +1,7 @@
 """Arrival of audio at the service, as far as its answers to pings say."""
 
+from typing import Any
+
 import pytest
 from avatar_stage import (
     BYTES_PER_MS,
@@ -45,6 +47,14 @@ async def asked(**limits: float) -> AvatarStage:
     await settle()
     assert stage.session.pings == pings + 1
     return stage
+
+
+async def cut(stage: AvatarStage) -> dict[str, Any]:
+    """Flush; return the only end of playback."""
+    stage.flush()
+    await stage.clock.advance(0.0)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    return end
 
 
 async def test_nothing_is_asked_while_nothing_is_written(stage):
@@ -187,9 +197,7 @@ async def test_an_answer_is_missed_after_a_second(
     stage = await asked()
     stage.speak(pcm(8900), FIRST)
     await stage.clock.advance(after_s)
-    stage.flush()
-    await stage.clock.advance(0.0)
-    (end,) = stage.outbox.payloads("avatar_audio_end")
+    end = await cut(stage)
     assert end["playback_position_ms"] == position_ms
 
 
@@ -280,9 +288,7 @@ async def test_an_answer_ends_the_doubt():
     stage.service.answers_pings = True
     stage.session.answer()
     await stage.clock.advance(3.0)
-    stage.flush()
-    await stage.clock.advance(0.0)
-    (end,) = stage.outbox.payloads("avatar_audio_end")
+    end = await cut(stage)
     # 1 s had arrived in time, the rest plays from then on.
     assert end["playback_position_ms"] == pytest.approx(4000, abs=20)
 
@@ -421,9 +427,7 @@ async def test_an_answer_does_not_cover_audio_after_its_ping():
     await stage.clock.advance(0.0)
     stage.session.answer()
     await stage.clock.advance(10.0)
-    stage.flush()
-    await stage.clock.advance(0.0)
-    (end,) = stage.outbox.payloads("avatar_audio_end")
+    end = await cut(stage)
     assert end["playback_position_ms"] == 500  # at the answer
 
 
@@ -527,8 +531,6 @@ async def test_a_position_is_the_truth_while_pings_are_not_answered():
     stage.session.play("request-1.0", "playing", 2500.0)
     stage.session.answer()
     await stage.clock.advance(5.0)
-    stage.flush()
-    await stage.clock.advance(0.0)
-    (end,) = stage.outbox.payloads("avatar_audio_end")
+    end = await cut(stage)
     assert end["playback_position_ms"] == 2500
     assert end["source"] == "service"
