@@ -55,39 +55,6 @@ async def test_an_idle_timeout_of_the_service_is_no_outage() -> None:
         assert status == "connected"
 
 
-@pytest.mark.parametrize("by", ["tts_audio_start", "frame", "trigger_connect"])
-@virtually
-async def test_what_wakes_it(by: str) -> None:
-    """A beginning of speech, a frame, or an explicit wish; no attempt before.
-    The delay of the first audio counts from the first message of the TTS."""
-    async with scene(node={"auto_connect": False}) as on:
-        await asleep(on)
-        await asyncio.sleep(60)
-        assert on.server.record.token_requests == []
-        assert on.rig.states == ["asleep"]
-        if by == "tts_audio_start":
-            await on.talk.start(1)
-        elif by == "trigger_connect":
-            await on.rig.send_data("trigger_connect")
-        if by != "frame":
-            await on.rig.state("ready")
-            await asyncio.sleep(2)
-        await on.talk.say(1, 1000)
-        await on.talk.end(1)
-        await on.silence()
-        on.whole()
-        (metrics,) = [
-            one["metrics"]
-            for one in on.sent("metrics")
-            if "first_audio_delay_ms" in one["metrics"]
-        ]
-        waited_ms = 2000 if by == "tts_audio_start" else 0
-        assert metrics["first_audio_delay_ms"] == pytest.approx(
-            waited_ms, abs=100
-        )
-        assert on.rig.errors == []
-
-
 @virtually
 async def test_idle_disconnect_counts_from_the_last_word() -> None:
     """The session is closed so long after the last audio was heard, by the

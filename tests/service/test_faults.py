@@ -262,27 +262,6 @@ def test_a_service_error_does_not_end_the_session(
     assert agent.errors == [1000]
 
 
-def test_an_error_before_the_close_is_one_outage(
-    motion_server: MotionServer,
-) -> None:
-    """At most two errors however many frames come while it lasts."""
-    motion_server.faults.runtime(
-        ServerError(13, "internal"), after=AudioMessages(20)
-    )
-    motion_server.faults.runtime(Close(1011), after=AudioMessages(20))
-
-    async def script(agent: Agent) -> None:
-        await agent.state("ready")
-        motion_server.faults.console(Refuse(503), times=1)
-        await agent.say(speech(2000), 1, pace_s=0.002)
-        await agent.end(1)
-        await agent.been("ready", 2)
-
-    agent = play(script, properties(motion_server))
-    assert 1 <= len(agent.errors) <= 2
-    assert set(agent.errors) == {1000}
-
-
 @virtually
 async def test_a_service_that_comes_and_goes_is_one_outage() -> None:
     """It reports errors and closes, again and again; speech overflows

@@ -400,47 +400,6 @@ async def test_a_peer_that_answers_late_is_not_lost() -> None:
 
 
 @virtually
-async def test_a_flush_while_late_speech_plays() -> None:
-    """The avatar falls silent, though by its length the speech had ended."""
-    async with scene() as on:
-        await on.rig.state("ready")
-        on.server.now(Stall(for_s=8))
-        await on.talk.utter(1, 3000)
-        await asyncio.sleep(9)
-        await on.talk.flush()
-        await on.silence()
-        (request,) = on.server.record.requests
-        assert request.interrupted_at_s is not None
-        (end,) = on.sent("avatar_audio_end")
-        assert end["reason"] == 2
-        assert end["playback_position_ms"] == pytest.approx(1000, abs=300)
-
-
-@virtually
-async def test_a_flush_during_the_outage() -> None:
-    """Nothing of the flushed answer is heard after it, and the next answer is
-    whole."""
-    async with scene() as on:
-        await on.talk.utter(1, 8000)
-        await on.talk.utter(2, 2000)
-        await asyncio.sleep(2)
-        on.server.console_down()
-        on.server.faults.upgrade(Refuse(503), times=2)
-        await lose(on, Reset())
-        await asyncio.sleep(0.5)
-        await on.talk.flush()
-        on.server.console_up()
-        await on.talk.utter(3, 1000)
-        await on.silence()
-        verdict = on.whole()
-        assert verdict.repeats == []
-        assert on.ends == [("tts-1", 2), ("tts-3", 1)]
-        (cut,) = [e for e in on.sent("avatar_audio_end") if e["reason"] == 2]
-        assert 1900 < cut["playback_position_ms"] < 2100
-        assert on.rig.totals.lost == 0
-
-
-@virtually
 async def test_a_loss_while_the_tts_still_speaks() -> None:
     """New audio queues behind the resumed audio; the first audio of all is
     there within a moment of the loss."""

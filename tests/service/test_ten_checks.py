@@ -189,28 +189,3 @@ def test_unreachable_service_is_tried_again(
 
 def attempts(agent: Agent) -> list[Any]:
     return list(filter(is_attempt, agent.sent("connection_status_changed")))
-
-
-def test_lost_connection_is_reported_and_made_anew(
-    motion_server: MotionServer,
-) -> None:
-    """connected, disconnected with a code, connecting, connected."""
-
-    async def script(agent: Agent) -> None:
-        await agent.state("ready")
-        motion_server.now(Close(1011))
-        await agent.been("ready", 2)
-
-    agent = play(script, properties(motion_server))
-    statuses = agent.sent("connection_status_changed")
-    assert [one["current"] for one in statuses[:5]] == [
-        "connecting",
-        "connected",
-        "disconnected",
-        "connecting",
-        "connected",
-    ]
-    lost = statuses[2]
-    assert (lost["code"], lost["message"]) == (1000, "lost")
-    assert lost["vendor_info"]["code"] == "1011"
-    assert lost["module"] == "avatar"
