@@ -20,7 +20,7 @@ from . import cases
 from .graph import START_LIMIT_S, Graph, Payload, Played, Script, play
 from .hearing import ENCODED, Hearing
 from .loader import read_object
-from .vendor import Vendor, ask, prepare
+from .vendor import Vendor, ask, prepare, total
 from .verdicts import NOT_TESTABLE
 
 EMPTY = "guard_empty"
@@ -239,7 +239,7 @@ class Avatar:
             graph.stop_wait_s = 0.5  # that has its verdict
         vendor = self.vendor
         if vendor is not None:
-            graph.progress = lambda: sum(map(len, vendor.received()))
+            graph.progress = lambda: total(vendor)
         return play(addon or self.addon, tree, graph, timeout_s)
 
     def hearing(self, rate_hz: int) -> Hearing:

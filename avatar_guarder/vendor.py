@@ -96,6 +96,11 @@ def ask(vendor: Any, name: str, *arguments: Any) -> Any:
     return method(*arguments)
 
 
+def total(vendor: Vendor) -> int:
+    """Return how many bytes of speech a fake has received."""
+    return sum(map(len, vendor.received()))
+
+
 def prepare(vendor: Vendor, package: ModuleType) -> None:
     """Let a fake patch the extension's package, if it does so."""
     method = getattr(vendor, "prepare", None)

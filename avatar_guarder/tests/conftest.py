@@ -6,6 +6,7 @@
 """Options, the running app, and the extension under test."""
 
 import importlib.util
+import inspect
 import sys
 import threading
 from collections.abc import Generator, Iterator
@@ -32,6 +33,7 @@ from avatar_guarder import (  # noqa: E402
     worker,
 )
 from avatar_guarder.avatar import Avatar, Stream  # noqa: E402
+from avatar_guarder.graph import Graph  # noqa: E402
 from avatar_guarder.hearing import Hearing  # noqa: E402
 from avatar_guarder.isolation import Isolation, rule_of  # noqa: E402
 from avatar_guarder.rules import RULES  # noqa: E402
@@ -85,6 +87,32 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_pyfunc_call() -> Any:
     """Skip a test that needs a missing feature of the vendor's fake."""
     return (yield from _skip_what_is_missing())
+
+
+@pytest.hookimpl(tryfirst=True, specname="pytest_pyfunc_call")
+def pytest_play_test(pyfuncitem: pytest.Function) -> bool | None:
+    """Play an async test as the script of its graph.
+
+    The rule's marker has the options of `Avatar.play`. In tier 2 the test
+    begins when the vendor has confirmed a session, unless it begins early.
+    """
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return None
+    values = {
+        name: pyfuncitem.funcargs[name]
+        for name in inspect.signature(test).parameters
+    }
+    avatar: Any = values["graph"]
+    options = next(pyfuncitem.iter_markers("rule")).kwargs
+
+    async def script(graph: Graph) -> None:
+        if avatar.vendor is not None and not options.get("early"):
+            await graph.until(avatar.vendor.confirmed, "no session", 10)
+        await test(**{**values, "graph": graph})
+
+    avatar.play(script, **options)
+    return True
 
 
 @pytest.hookimpl(wrapper=True)
@@ -185,6 +213,12 @@ def avatar(
         return
     with avatar_alone.with_vendor():
         yield avatar_alone
+
+
+@pytest.fixture
+def graph(avatar: Avatar) -> Avatar:
+    """The graph around the avatar, which `pytest_play_test` puts in place."""
+    return avatar
 
 
 @pytest.fixture

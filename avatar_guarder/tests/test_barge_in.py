@@ -9,23 +9,17 @@ import asyncio
 
 import pytest
 
-from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, Late, speech
 from avatar_guarder.hearing import Hearing
-from avatar_guarder.vendor import Vendor
+from avatar_guarder.vendor import Vendor, total
 
 SNIPPET_BYTES = 200
 LONG_OVER_S = 4.5
 """By then a short utterance has been heard to its end."""
 
 
-def total(vendor: Vendor) -> int:
-    return sum(map(len, vendor.received()))
-
-
 async def in_speech(graph: Graph, vendor: Vendor, turn_id: int = 1) -> None:
     """Have the vendor receive the begin of an utterance that goes on."""
-    await graph.until(vendor.confirmed, "no session", 10)
     await graph.begin(turn_id)
     await graph.say(speech(1500, graph.rate_hz, turn_id), turn_id)
     await graph.until(lambda: total(vendor), "the vendor received no speech")
@@ -33,66 +27,53 @@ async def in_speech(graph: Graph, vendor: Vendor, turn_id: int = 1) -> None:
 
 
 @pytest.mark.rule("interrupts_speech")
-def test_interrupt(avatar: Avatar, vendor: Vendor) -> None:
+async def test_interrupt(graph: Graph, vendor: Vendor) -> None:
     vendor.interrupts()
-
-    async def script(graph: Graph) -> None:
-        await in_speech(graph, vendor)
-        await graph.flush()
-        await graph.until(vendor.interrupts, "flush led to no interrupt", 2)
-
-    avatar.play(script)
+    await in_speech(graph, vendor)
+    await graph.flush()
+    await graph.until(vendor.interrupts, "flush led to no interrupt", 2)
 
 
 @pytest.mark.rule("interrupts_once")
-def test_interrupt_once(avatar: Avatar, vendor: Vendor) -> None:
+async def test_interrupt_once(graph: Graph, vendor: Vendor) -> None:
     vendor.interrupts()
-
-    async def script(graph: Graph) -> None:
-        await in_speech(graph, vendor)
-        before = len(vendor.interrupts())
-        for _ in range(4):
-            await graph.flush()
-        await graph.until(
-            lambda: len(vendor.interrupts()) > before,
-            "flush led to no interrupt",
-        )
-        await graph.until_quiet(lambda: len(vendor.interrupts()))
+    await in_speech(graph, vendor)
+    before = len(vendor.interrupts())
+    for _ in range(4):
         await graph.flush()
-        await graph.until_quiet(lambda: len(vendor.interrupts()))
-        count = len(vendor.interrupts()) - before
-        if count != 1:
-            raise Broken(f"5 flushes led to {count} interrupts")
-        if vendor.interrupts()[-1] not in (0, -1):
-            raise Broken(f"the interrupts name {vendor.interrupts()}")
-
-    avatar.play(script)
+    await graph.until(
+        lambda: len(vendor.interrupts()) > before,
+        "flush led to no interrupt",
+    )
+    await graph.until_quiet(lambda: len(vendor.interrupts()))
+    await graph.flush()
+    await graph.until_quiet(lambda: len(vendor.interrupts()))
+    count = len(vendor.interrupts()) - before
+    if count != 1:
+        raise Broken(f"5 flushes led to {count} interrupts")
+    if vendor.interrupts()[-1] not in (0, -1):
+        raise Broken(f"the interrupts name {vendor.interrupts()}")
 
 
 @pytest.mark.rule("interrupts_after_the_end")
-def test_interrupt_after_the_end(avatar: Avatar, vendor: Vendor) -> None:
+async def test_interrupt_after_the_end(graph: Graph, vendor: Vendor) -> None:
     """All was sent at once; the listener has heard a tenth of it."""
     vendor.interrupts()
-
-    async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session", 10)
-        pcm = speech(4000, graph.rate_hz)
-        before = len(vendor.interrupts())
-        await graph.utter(pcm)
-        await graph.until(lambda: total(vendor), "no speech came")
-        await graph.until_quiet(lambda: total(vendor), 0.2, 1)
-        try:
-            await graph.until_quiet(lambda: len(vendor.ends()), 0.1, 0.5)
-        except NotImplementedError:
-            pass
-        await graph.flush()
-        await graph.until(
-            lambda: len(vendor.interrupts()) > before,
-            "a flush behind the end of speech led to no interrupt",
-            2,
-        )
-
-    avatar.play(script)
+    pcm = speech(4000, graph.rate_hz)
+    before = len(vendor.interrupts())
+    await graph.utter(pcm)
+    await graph.until(lambda: total(vendor), "no speech came")
+    await graph.until_quiet(lambda: total(vendor), 0.2, 1)
+    try:
+        await graph.until_quiet(lambda: len(vendor.ends()), 0.1, 0.5)
+    except NotImplementedError:
+        pass
+    await graph.flush()
+    await graph.until(
+        lambda: len(vendor.interrupts()) > before,
+        "a flush behind the end of speech led to no interrupt",
+        2,
+    )
 
 
 async def flush_idly(graph: Graph, vendor: Vendor, when: str) -> None:
@@ -106,35 +87,26 @@ async def flush_idly(graph: Graph, vendor: Vendor, when: str) -> None:
 
 
 @pytest.mark.rule("interrupts_nothing_when_idle")
-def test_idle(avatar: Avatar, vendor: Vendor) -> None:
+async def test_idle(graph: Graph, vendor: Vendor) -> None:
     vendor.interrupts()
-
-    async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session", 10)
-        await flush_idly(graph, vendor, "before any speech")
-        await graph.utter(speech(200, graph.rate_hz))
-        await graph.until(lambda: total(vendor), "no speech came")
-        await asyncio.sleep(LONG_OVER_S)
-        await flush_idly(graph, vendor, "long after speech")
-
-    avatar.play(script)
+    await flush_idly(graph, vendor, "before any speech")
+    await graph.utter(speech(200, graph.rate_hz))
+    await graph.until(lambda: total(vendor), "no speech came")
+    await asyncio.sleep(LONG_OVER_S)
+    await flush_idly(graph, vendor, "long after speech")
 
 
 @pytest.mark.rule("interrupts_on_cut_speech")
-def test_cut_speech(avatar: Avatar, vendor: Vendor) -> None:
+async def test_cut_speech(graph: Graph, vendor: Vendor) -> None:
     vendor.interrupts()
-
-    async def script(graph: Graph) -> None:
-        await in_speech(graph, vendor)
-        before = len(vendor.interrupts())
-        await graph.end(reason=2, name="tts_audio_end")
-        await graph.until(
-            lambda: len(vendor.interrupts()) > before,
-            "an end with reason 2 led to no interrupt",
-            2,
-        )
-
-    avatar.play(script)
+    await in_speech(graph, vendor)
+    before = len(vendor.interrupts())
+    await graph.end(reason=2, name="tts_audio_end")
+    await graph.until(
+        lambda: len(vendor.interrupts()) > before,
+        "an end with reason 2 led to no interrupt",
+        2,
+    )
 
 
 async def answer(
@@ -166,46 +138,43 @@ async def answer(
 
 
 @pytest.mark.rule("drops_stale_speech")
-def test_stale_speech(avatar: Avatar, vendor: Vendor, hearing: Hearing) -> None:
-    async def script(graph: Graph) -> None:
-        await in_speech(graph, vendor)
-        await graph.flush()
-        await graph.until_quiet(lambda: total(vendor), 0.1, 0.5)
-        before = total(vendor)
-        late = speech(500, graph.rate_hz, seed=9)
-        await graph.say(late, turn_id=1)
-        await asyncio.sleep(0.5)
-        await graph.until_quiet(lambda: total(vendor), 0.2, 1)
-        # A little was on its way at the flush.
-        if total(vendor) - before > hearing.size(late) * 0.3:
+async def test_stale_speech(
+    graph: Graph, vendor: Vendor, hearing: Hearing
+) -> None:
+    await in_speech(graph, vendor)
+    await graph.flush()
+    await graph.until_quiet(lambda: total(vendor), 0.1, 0.5)
+    before = total(vendor)
+    late = speech(500, graph.rate_hz, seed=9)
+    await graph.say(late, turn_id=1)
+    await asyncio.sleep(0.5)
+    await graph.until_quiet(lambda: total(vendor), 0.2, 1)
+    # A little was on its way at the flush.
+    if total(vendor) - before > hearing.size(late) * 0.3:
+        raise Broken("frames of the flushed turn reached the vendor")
+    if not hearing.resampled:
+        received = b"".join(vendor.received())
+        if any(
+            late[at : at + SNIPPET_BYTES] in received
+            for at in range(0, len(late), 480)
+        ):
             raise Broken("frames of the flushed turn reached the vendor")
-        if not hearing.resampled:
-            received = b"".join(vendor.received())
-            if any(
-                late[at : at + SNIPPET_BYTES] in received
-                for at in range(0, len(late), 480)
-            ):
-                raise Broken("frames of the flushed turn reached the vendor")
-
-    avatar.play(script)
 
 
 @pytest.mark.rule("keeps_the_next_answer")
-def test_next_answer(avatar: Avatar, vendor: Vendor, hearing: Hearing) -> None:
-    async def script(graph: Graph) -> None:
-        await in_speech(graph, vendor)
-        await graph.flush()
-        await answer(graph, vendor, hearing)
-
-    avatar.play(script)
+async def test_next_answer(
+    graph: Graph, vendor: Vendor, hearing: Hearing
+) -> None:
+    await in_speech(graph, vendor)
+    await graph.flush()
+    await answer(graph, vendor, hearing)
 
 
 @pytest.mark.rule("speaks_a_flushed_turn_again")
-def test_flushed_turn(avatar: Avatar, vendor: Vendor, hearing: Hearing) -> None:
-    async def script(graph: Graph) -> None:
-        await in_speech(graph, vendor)
-        await graph.flush()
-        await graph.end(reason=2)
-        await answer(graph, vendor, hearing, 1, "request-1-again")
-
-    avatar.play(script)
+async def test_flushed_turn(
+    graph: Graph, vendor: Vendor, hearing: Hearing
+) -> None:
+    await in_speech(graph, vendor)
+    await graph.flush()
+    await graph.end(reason=2)
+    await answer(graph, vendor, hearing, 1, "request-1-again")

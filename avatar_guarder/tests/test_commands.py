@@ -13,7 +13,7 @@ import pytest
 
 from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, Late, speech
-from avatar_guarder.vendor import Vendor
+from avatar_guarder.vendor import Vendor, total
 
 FLUSH_LIMIT_S = 0.1
 FLUSHES = 5
@@ -38,15 +38,12 @@ def set_downstream(graph: Graph, avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("answers_unknown_commands")
-def test_unknown_command(avatar: Avatar) -> None:
-    async def script(graph: Graph) -> None:
-        from ten_runtime import StatusCode
+async def test_unknown_command(graph: Graph) -> None:
+    from ten_runtime import StatusCode
 
-        result = await graph.ask("guard_unknown_command", 2)
-        if result.get_status_code() != StatusCode.OK:
-            raise Broken("an unknown command was answered with an error")
-
-    avatar.play(script)
+    result = await graph.ask("guard_unknown_command", 2)
+    if result.get_status_code() != StatusCode.OK:
+        raise Broken("an unknown command was answered with an error")
 
 
 def flush_promptly(avatar: Avatar, case: str = "basic") -> None:
@@ -74,80 +71,63 @@ def test_flush_when_failed(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("answers_many_flushes")
-def test_many_flushes(avatar: Avatar) -> None:
-    async def script(graph: Graph) -> None:
-        set_downstream(graph, avatar)
-        began = time.monotonic()
-        await asyncio.gather(*(graph.flush() for _ in range(MANY_FLUSHES)))
-        took_s = time.monotonic() - began
-        if took_s > MANY_FLUSHES_LIMIT_S:
-            raise Late(f"{MANY_FLUSHES} flushes took {took_s:.1f} s")
-
-    avatar.play(script)
+async def test_many_flushes(graph: Graph, avatar: Avatar) -> None:
+    set_downstream(graph, avatar)
+    began = time.monotonic()
+    await asyncio.gather(*(graph.flush() for _ in range(MANY_FLUSHES)))
+    took_s = time.monotonic() - began
+    if took_s > MANY_FLUSHES_LIMIT_S:
+        raise Late(f"{MANY_FLUSHES} flushes took {took_s:.1f} s")
 
 
 @pytest.mark.rule("passes_flush_on")
-def test_flush_goes_on(avatar: Avatar) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.say(speech(50, graph.rate_hz))
-        await graph.flush()
-        await graph.until(
-            lambda: "flush" in graph.commands, "no flush came downstream", 2
-        )
-
-    avatar.play(script)
+async def test_flush_goes_on(graph: Graph) -> None:
+    await graph.say(speech(50, graph.rate_hz))
+    await graph.flush()
+    await graph.until(
+        lambda: "flush" in graph.commands, "no flush came downstream", 2
+    )
 
 
 @pytest.mark.rule(WAITS)
-def test_silent_downstream(avatar: Avatar) -> None:
-    async def script(graph: Graph) -> None:
-        graph.answers_commands = False
-        await graph.say(speech(50, graph.rate_hz))
-        try:
-            await graph.flush(1.0)
-        except Late:
-            raise Late(
-                "the result of flush waits for the node downstream"
-            ) from None
-
-    avatar.play(script)
+async def test_silent_downstream(graph: Graph) -> None:
+    graph.answers_commands = False
+    await graph.say(speech(50, graph.rate_hz))
+    try:
+        await graph.flush(1.0)
+    except Late:
+        raise Late(
+            "the result of flush waits for the node downstream"
+        ) from None
 
 
 @pytest.mark.rule("answers_flush_when_connected")
-def test_flush_when_connected(avatar: Avatar, vendor: Vendor) -> None:
-    async def script(graph: Graph) -> None:
-        set_downstream(graph, avatar)
-        await graph.until(vendor.confirmed, "no session", 10)
-        took_s = []
-        for turn_id in range(1, FLUSHES + 1):
-            before = sum(map(len, vendor.received()))
-            await graph.say(speech(500, graph.rate_hz, turn_id), turn_id)
-            await graph.until(
-                lambda before=before: sum(map(len, vendor.received())) > before,
-                "the vendor did not receive the speech",
-            )
-            await graph.until_quiet(
-                lambda: sum(map(len, vendor.received())), 0.05, 0.5
-            )
-            took_s.append(await graph.flush())
-        check_median(took_s)
-
-    avatar.play(script)
+async def test_flush_when_connected(
+    graph: Graph, avatar: Avatar, vendor: Vendor
+) -> None:
+    set_downstream(graph, avatar)
+    took_s = []
+    for turn_id in range(1, FLUSHES + 1):
+        before = total(vendor)
+        await graph.say(speech(500, graph.rate_hz, turn_id), turn_id)
+        await graph.until(
+            lambda before=before: total(vendor) > before,
+            "the vendor did not receive the speech",
+        )
+        await graph.until_quiet(lambda: total(vendor), 0.05, 0.5)
+        took_s.append(await graph.flush())
+    check_median(took_s)
 
 
 @pytest.mark.rule("answers_flush_when_stalled")
-def test_flush_when_stalled(avatar: Avatar, vendor: Vendor) -> None:
-    async def script(graph: Graph) -> None:
-        set_downstream(graph, avatar)
-        await graph.until(vendor.confirmed, "no session", 10)
-        vendor.fault("stall")
-        took_s = []
-        for turn_id in range(1, FLUSHES + 1):
-            await graph.say(
-                speech(30_000, graph.rate_hz), turn_id, frame_ms=100
-            )
-            await asyncio.sleep(0.2)  # so that the buffers are full
-            took_s.append(await graph.flush())
-        check_median(took_s)
-
-    avatar.play(script)
+async def test_flush_when_stalled(
+    graph: Graph, avatar: Avatar, vendor: Vendor
+) -> None:
+    set_downstream(graph, avatar)
+    vendor.fault("stall")
+    took_s = []
+    for turn_id in range(1, FLUSHES + 1):
+        await graph.say(speech(30_000, graph.rate_hz), turn_id, frame_ms=100)
+        await asyncio.sleep(0.2)  # so that the buffers are full
+        took_s.append(await graph.flush())
+    check_median(took_s)

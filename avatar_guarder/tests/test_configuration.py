@@ -58,18 +58,15 @@ def test_invalid_params(avatar: Avatar) -> None:
     check_fatal_error(avatar, "wrong_value", names)
 
 
-@pytest.mark.rule("reports_outages_sparingly")
-def test_outage(avatar: Avatar) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.until_error(NON_FATAL)
-        await asyncio.sleep(2)  # some attempts, whose errors would come
-        count = len(graph.errors(NON_FATAL))
-        if count > MAX_ERRORS:
-            raise Broken(f"{count} errors {NON_FATAL} came in 2 s")
-        if graph.errors(FATAL, CONFIGURATION):
-            raise Broken("a fatal error came")
-
-    avatar.play(script, early=True)
+@pytest.mark.rule("reports_outages_sparingly", early=True)
+async def test_outage(graph: Graph) -> None:
+    await graph.until_error(NON_FATAL)
+    await asyncio.sleep(2)  # some attempts, whose errors would come
+    count = len(graph.errors(NON_FATAL))
+    if count > MAX_ERRORS:
+        raise Broken(f"{count} errors {NON_FATAL} came in 2 s")
+    if graph.errors(FATAL, CONFIGURATION):
+        raise Broken("a fatal error came")
 
 
 def check_texts(payload: dict[str, Any], *names: str) -> None:
@@ -95,37 +92,31 @@ def check_vendor_metadata(payload: dict[str, Any]) -> None:
         raise Broken(f"metadata.vendor_metadata is no object: {details!r}")
 
 
-@pytest.mark.rule("shapes_errors")
-def test_error(avatar: Avatar) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.until(lambda: graph.sent("error"), "no error came", 5)
-        for error in graph.sent("error"):
-            check_texts(error, "id", "module", "message")
-            check_vendor_info(error)
-            check_texts(error["vendor_info"], "vendor", "code", "message")
-            check_vendor_metadata(error)
-            if not error["module"] or not error["message"]:
-                raise Broken("module or message is empty")
-            if not isinstance(error.get("code"), int):
-                raise Broken(f"code is no integer: {error.get('code')!r}")
-
-    avatar.play(script, "missing", early=True)
+@pytest.mark.rule("shapes_errors", case="missing", early=True)
+async def test_error(graph: Graph) -> None:
+    await graph.until(lambda: graph.sent("error"), "no error came", 5)
+    for error in graph.sent("error"):
+        check_texts(error, "id", "module", "message")
+        check_vendor_info(error)
+        check_texts(error["vendor_info"], "vendor", "code", "message")
+        check_vendor_metadata(error)
+        if not error["module"] or not error["message"]:
+            raise Broken("module or message is empty")
+        if not isinstance(error.get("code"), int):
+            raise Broken(f"code is no integer: {error.get('code')!r}")
 
 
-@pytest.mark.rule("shapes_connection_status")
-def test_connection_status(avatar: Avatar) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.until(lambda: graph.sent(STATUS), f"no {STATUS} came", 5)
-        await asyncio.sleep(1)
-        for status in graph.sent(STATUS):
-            check_texts(status, "id", "module", "current", "last")
-            check_vendor_info(status)
-            if status["current"] not in STATUSES:
-                raise Broken(f"current is {status['current']!r}")
-            if status["current"] == status["last"]:
-                raise Broken(f"no change: {status['current']!r} twice")
-
-    avatar.play(script, early=True)
+@pytest.mark.rule("shapes_connection_status", early=True)
+async def test_connection_status(graph: Graph) -> None:
+    await graph.until(lambda: graph.sent(STATUS), f"no {STATUS} came", 5)
+    await asyncio.sleep(1)
+    for status in graph.sent(STATUS):
+        check_texts(status, "id", "module", "current", "last")
+        check_vendor_info(status)
+        if status["current"] not in STATUSES:
+            raise Broken(f"current is {status['current']!r}")
+        if status["current"] == status["last"]:
+            raise Broken(f"no change: {status['current']!r} twice")
 
 
 @pytest.mark.rule("reports_each_attempt")
@@ -153,21 +144,17 @@ def test_attempts(avatar: Avatar) -> None:
 
 
 @pytest.mark.rule("shapes_metrics")
-def test_metrics(avatar: Avatar, vendor: Vendor) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session", 10)
-        await graph.utter(speech(200, graph.rate_hz))
-        await graph.until(lambda: graph.sent("metrics"), "no metrics came")
-        await graph.until_quiet(lambda: len(graph.messages))
-        for metrics in graph.sent("metrics"):
-            check_texts(metrics, "id", "module", "vendor")
-            values = metrics.get("metrics")
-            if not isinstance(values, dict) or not values:
-                raise Broken(f"metrics holds no values: {values!r}")
-            for name, value in values.items():
-                if not isinstance(value, (int, float)):
-                    raise Broken(f"{name} is no number: {value!r}")
-            if not isinstance(metrics.get("metadata"), dict):
-                raise Broken("metadata is no object")
-
-    avatar.play(script)
+async def test_metrics(graph: Graph, vendor: Vendor) -> None:
+    await graph.utter(speech(200, graph.rate_hz))
+    await graph.until(lambda: graph.sent("metrics"), "no metrics came")
+    await graph.until_quiet(lambda: len(graph.messages))
+    for metrics in graph.sent("metrics"):
+        check_texts(metrics, "id", "module", "vendor")
+        values = metrics.get("metrics")
+        if not isinstance(values, dict) or not values:
+            raise Broken(f"metrics holds no values: {values!r}")
+        for name, value in values.items():
+            if not isinstance(value, (int, float)):
+                raise Broken(f"{name} is no number: {value!r}")
+        if not isinstance(metrics.get("metadata"), dict):
+            raise Broken("metadata is no object")

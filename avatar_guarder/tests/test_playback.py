@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, Payload, speech
 from avatar_guarder.vendor import Vendor
 
@@ -47,57 +46,45 @@ def check_pairs(graph: Graph, count: int) -> list[Payload]:
 
 
 @pytest.mark.rule("pairs_playback_events")
-def test_pairs(avatar: Avatar, vendor: Vendor) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session", 10)
-        for turn_id in (1, 2):
-            await graph.utter(speech(300, graph.rate_hz, turn_id), turn_id)
-        await graph.until(lambda: len(graph.sent(END)) >= 2, f"no two {END}", 5)
-        await graph.until_quiet(lambda: len(events(graph)))
-        for turn_id, end in enumerate(check_pairs(graph, 2), 1):
-            if end.get("request_id") != f"request-{turn_id}":
-                raise Broken(f"request_id is {end.get('request_id')!r}")
-            if end.get("reason") != FINISHED:
-                raise Broken(f"the reason is {end.get('reason')}, expected 1")
-            if abs(position_ms(end) - 300) > 20:
-                raise Broken(f"{position_ms(end)} of 300 ms were heard")
-
-    avatar.play(script)
+async def test_pairs(graph: Graph) -> None:
+    for turn_id in (1, 2):
+        await graph.utter(speech(300, graph.rate_hz, turn_id), turn_id)
+    await graph.until(lambda: len(graph.sent(END)) >= 2, f"no two {END}", 5)
+    await graph.until_quiet(lambda: len(events(graph)))
+    for turn_id, end in enumerate(check_pairs(graph, 2), 1):
+        if end.get("request_id") != f"request-{turn_id}":
+            raise Broken(f"request_id is {end.get('request_id')!r}")
+        if end.get("reason") != FINISHED:
+            raise Broken(f"the reason is {end.get('reason')}, expected 1")
+        if abs(position_ms(end) - 300) > 20:
+            raise Broken(f"{position_ms(end)} of 300 ms were heard")
 
 
 @pytest.mark.rule("reports_cut_playback")
-def test_cut(avatar: Avatar, vendor: Vendor) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session", 10)
-        await graph.utter(speech(3000, graph.rate_hz))
-        await graph.until(lambda: graph.sent(START), f"no {START}")
-        began = time.monotonic()
-        await asyncio.sleep(0.4)
-        await graph.flush()
-        elapsed_ms = (time.monotonic() - began) * 1000
-        await graph.until(lambda: graph.sent(END), f"no {END}", 2)
-        await graph.until_quiet(lambda: len(events(graph)))
-        (end,) = check_pairs(graph, 1)
-        if end.get("reason") != CUT:
-            raise Broken(f"the reason is {end.get('reason')}, expected 2")
-        if abs(position_ms(end) - elapsed_ms) > SLACK_MS:
-            raise Broken(
-                f"the position is {position_ms(end):.0f} ms, "
-                f"{elapsed_ms:.0f} ms after the start"
-            )
-
-    avatar.play(script)
+async def test_cut(graph: Graph) -> None:
+    await graph.utter(speech(3000, graph.rate_hz))
+    await graph.until(lambda: graph.sent(START), f"no {START}")
+    began = time.monotonic()
+    await asyncio.sleep(0.4)
+    await graph.flush()
+    elapsed_ms = (time.monotonic() - began) * 1000
+    await graph.until(lambda: graph.sent(END), f"no {END}", 2)
+    await graph.until_quiet(lambda: len(events(graph)))
+    (end,) = check_pairs(graph, 1)
+    if end.get("reason") != CUT:
+        raise Broken(f"the reason is {end.get('reason')}, expected 2")
+    if abs(position_ms(end) - elapsed_ms) > SLACK_MS:
+        raise Broken(
+            f"the position is {position_ms(end):.0f} ms, "
+            f"{elapsed_ms:.0f} ms after the start"
+        )
 
 
 @pytest.mark.rule("ends_playback_after_loss")
-def test_loss(avatar: Avatar, vendor: Vendor) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session", 10)
-        await graph.utter(speech(1000, graph.rate_hz))
-        await graph.until(lambda: graph.sent(START), f"no {START}")
-        vendor.fault("reset")
-        await graph.until(lambda: graph.sent(END), f"no {END}", 10)
-        await graph.until_quiet(lambda: len(events(graph)), 1.2)
-        check_pairs(graph, 1)
-
-    avatar.play(script)
+async def test_loss(graph: Graph, vendor: Vendor) -> None:
+    await graph.utter(speech(1000, graph.rate_hz))
+    await graph.until(lambda: graph.sent(START), f"no {START}")
+    vendor.fault("reset")
+    await graph.until(lambda: graph.sent(END), f"no {END}", 10)
+    await graph.until_quiet(lambda: len(events(graph)), 1.2)
+    check_pairs(graph, 1)

@@ -47,21 +47,17 @@ async def check_utterance(
 
 @pytest.mark.rule("reconnects_after_loss")
 @pytest.mark.parametrize("fault", ["reset", "close", "leave"])
-def test_loss(
-    avatar: Avatar, vendor: Vendor, hearing: Hearing, fault: str
+async def test_loss(
+    graph: Graph, vendor: Vendor, hearing: Hearing, fault: str
 ) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session", 10)
-        await check_utterance(graph, vendor, hearing, 1)
-        vendor.fault(fault)
-        await graph.until(
-            lambda: vendor.confirmed() >= 2,
-            f"no new session after {fault!r}",
-            RECONNECT_LIMIT_S,
-        )
-        await check_utterance(graph, vendor, hearing, 2)
-
-    avatar.play(script)
+    await check_utterance(graph, vendor, hearing, 1)
+    vendor.fault(fault)
+    await graph.until(
+        lambda: vendor.confirmed() >= 2,
+        f"no new session after {fault!r}",
+        RECONNECT_LIMIT_S,
+    )
+    await check_utterance(graph, vendor, hearing, 2)
 
 
 @pytest.mark.rule("keeps_trying_when_refused")
@@ -78,84 +74,68 @@ def test_refusals(avatar: Avatar, vendor: Vendor, hearing: Hearing) -> None:
 
 
 @pytest.mark.rule("gives_up_without_credits")
-def test_credits(avatar: Avatar, vendor: Vendor) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session", 10)
-        vendor.fault("credits")
-        await graph.until_error(FATAL, why="exhausted credits: ")
-        count = await graph.until_quiet(lambda: len(graph.errors(FATAL)), 0.5)
-        if count != 1:
-            raise Broken(f"{count} errors {FATAL} came")
-
-    avatar.play(script)
+async def test_credits(graph: Graph, vendor: Vendor) -> None:
+    vendor.fault("credits")
+    await graph.until_error(FATAL, why="exhausted credits: ")
+    count = await graph.until_quiet(lambda: len(graph.errors(FATAL)), 0.5)
+    if count != 1:
+        raise Broken(f"{count} errors {FATAL} came")
 
 
-@pytest.mark.rule("reports_wrong_credentials")
-def test_wrong_credentials(avatar: Avatar, vendor: Vendor) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.until_error(
-            FATAL, CONFIGURATION, why="wrong credentials: ", limit_s=10
-        )
-
-    avatar.play(script, "invalid", early=True)
+@pytest.mark.rule("reports_wrong_credentials", case="invalid", early=True)
+async def test_wrong_credentials(graph: Graph) -> None:
+    await graph.until_error(
+        FATAL, CONFIGURATION, why="wrong credentials: ", limit_s=10
+    )
 
 
-@pytest.mark.rule("renews_before_expiry")
-def test_renewal(avatar: Avatar, vendor: Vendor, hearing: Hearing) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session", 10)
-        await graph.until(
-            lambda: vendor.confirmed() >= 2,
-            "no renewal",
-            RENEWAL_LIMIT_S,
-            poll_s=0.1,
-        )
-        await check_utterance(graph, vendor, hearing, 1)
-        if graph.sent("error"):
-            message = graph.sent("error")[0].get("message")
-            raise Broken(f"the renewal led to an error: {message}")
-
-    avatar.play(script, "renewal", timeout_s=RENEWAL_LIMIT_S + 15)
+@pytest.mark.rule(
+    "renews_before_expiry", case="renewal", timeout_s=RENEWAL_LIMIT_S + 15
+)
+async def test_renewal(graph: Graph, vendor: Vendor, hearing: Hearing) -> None:
+    await graph.until(
+        lambda: vendor.confirmed() >= 2,
+        "no renewal",
+        RENEWAL_LIMIT_S,
+        poll_s=0.1,
+    )
+    await check_utterance(graph, vendor, hearing, 1)
+    if graph.sent("error"):
+        message = graph.sent("error")[0].get("message")
+        raise Broken(f"the renewal led to an error: {message}")
 
 
-@pytest.mark.rule("renews_without_losing_speech")
-def test_renewal_in_speech(
-    avatar: Avatar, vendor: Vendor, hearing: Hearing
+@pytest.mark.rule("renews_without_losing_speech", case="renewal", timeout_s=110)
+async def test_renewal_in_speech(
+    graph: Graph, vendor: Vendor, hearing: Hearing
 ) -> None:
     """One utterance in real time, until the session is another one.
 
     An avatar may wait for its end to renew, or repeat a little of it.
     """
+    said: list[bytes] = []
+    await graph.begin()
+    began_s, left = time.monotonic(), PARTS_AFTER_RENEWAL
+    while left and len(said) * PART_S < SPEECH_LIMIT_S:
+        said.append(speech(1000 * PART_S, graph.rate_hz, len(said)))
+        await graph.say(said[-1])
+        due_s = began_s + len(said) * PART_S
+        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+        left -= vendor.confirmed() >= 2
+    await graph.end()
+    await graph.until(
+        lambda: vendor.confirmed() >= 2, "no renewal after speech", 15
+    )
 
-    async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session", 10)
-        said: list[bytes] = []
-        await graph.begin()
-        began_s, left = time.monotonic(), PARTS_AFTER_RENEWAL
-        while left and len(said) * PART_S < SPEECH_LIMIT_S:
-            said.append(speech(1000 * PART_S, graph.rate_hz, len(said)))
-            await graph.say(said[-1])
-            due_s = began_s + len(said) * PART_S
-            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-            left -= vendor.confirmed() >= 2
-        await graph.end()
-        await graph.until(
-            lambda: vendor.confirmed() >= 2, "no renewal after speech", 15
-        )
+    def lost_ms() -> int:
+        return missing_ms(hearing, vendor.received(), b"".join(said))
 
-        def lost_ms() -> int:
-            return missing_ms(hearing, vendor.received(), b"".join(said))
-
-        try:
-            await graph.until(
-                lambda: lost_ms() <= LOST_LIMIT_MS, "", poll_s=0.2
-            )
-        except Late:
-            raise Broken(
-                f"{lost_ms()} ms of {len(said) * PART_S:.1f} s are missing"
-            ) from None
-
-    avatar.play(script, "renewal", timeout_s=110)
+    try:
+        await graph.until(lambda: lost_ms() <= LOST_LIMIT_MS, "", poll_s=0.2)
+    except Late:
+        raise Broken(
+            f"{lost_ms()} ms of {len(said) * PART_S:.1f} s are missing"
+        ) from None
 
 
 def missing_ms(hearing: Hearing, received: list[bytes], pcm: bytes) -> int:

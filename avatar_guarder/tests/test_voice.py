@@ -11,7 +11,7 @@ import pytest
 
 from avatar_guarder.avatar import Avatar
 from avatar_guarder.graph import Broken, Graph, speech
-from avatar_guarder.vendor import Vendor
+from avatar_guarder.vendor import Vendor, total
 
 VOICE_LIMIT_S = 4
 
@@ -47,58 +47,43 @@ def test_unreachable(avatar: Avatar) -> None:
     avatar.play(speak_by_voice)
 
 
-@pytest.mark.rule("silences_the_voice")
-def test_flush(avatar: Avatar) -> None:
-    async def script(graph: Graph) -> None:
-        # Speech that waits for the avatar at the flush is not spoken.
-        await graph.begin(1)
-        await graph.say(speech(300, graph.rate_hz, 1), 1)
-        await graph.flush()
-        await asyncio.sleep(0.2)
-        before = spoken(graph)
-        await asyncio.sleep(VOICE_LIMIT_S)
-        if spoken(graph) > before:
-            raise Broken("speech that waited at a flush came out by voice")
-        # Speech by the voice ends with the flush.
-        await graph.begin(2)
-        await graph.say(speech(300, graph.rate_hz, 2), 2)
-        await graph.until(
-            lambda: spoken(graph) > before, "no voice", VOICE_LIMIT_S
-        )
-        await graph.flush()
-        await graph.until_quiet(lambda: spoken(graph), 0.2)
-        before = spoken(graph)
-        await graph.say(speech(600, graph.rate_hz, 3), 2)
-        await asyncio.sleep(1)
-        if spoken(graph) > before:
-            raise Broken("frames of the flushed turn came out by voice")
-        await speak_by_voice(graph, 3)
-
-    avatar.play(script, timeout_s=30)
+@pytest.mark.rule("silences_the_voice", timeout_s=30)
+async def test_flush(graph: Graph, avatar: Avatar) -> None:
+    # Speech that waits for the avatar at the flush is not spoken.
+    await graph.begin(1)
+    await graph.say(speech(300, graph.rate_hz, 1), 1)
+    await graph.flush()
+    await asyncio.sleep(0.2)
+    before = spoken(graph)
+    await asyncio.sleep(VOICE_LIMIT_S)
+    if spoken(graph) > before:
+        raise Broken("speech that waited at a flush came out by voice")
+    # Speech by the voice ends with the flush.
+    await graph.begin(2)
+    await graph.say(speech(300, graph.rate_hz, 2), 2)
+    await graph.until(lambda: spoken(graph) > before, "no voice", VOICE_LIMIT_S)
+    await graph.flush()
+    await graph.until_quiet(lambda: spoken(graph), 0.2)
+    before = spoken(graph)
+    await graph.say(speech(600, graph.rate_hz, 3), 2)
+    await asyncio.sleep(1)
+    if spoken(graph) > before:
+        raise Broken("frames of the flushed turn came out by voice")
+    await speak_by_voice(graph, 3)
 
 
 @pytest.mark.rule("speaks_without_credits")
-def test_without_credits(avatar: Avatar, vendor: Vendor) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session", 10)
-        vendor.fault("credits")
-        await graph.until(
-            lambda: graph.sent("error"), "exhausted credits led to no error"
-        )
-        await speak_by_voice(graph)
-
-    avatar.play(script)
+async def test_without_credits(graph: Graph, vendor: Vendor) -> None:
+    vendor.fault("credits")
+    await graph.until(
+        lambda: graph.sent("error"), "exhausted credits led to no error"
+    )
+    await speak_by_voice(graph)
 
 
 @pytest.mark.rule("keeps_voice_silent_when_ready")
-def test_ready(avatar: Avatar, vendor: Vendor) -> None:
-    async def script(graph: Graph) -> None:
-        await graph.until(vendor.confirmed, "no session", 10)
-        await graph.utter(speech(300, graph.rate_hz))
-        await graph.until(
-            lambda: sum(map(len, vendor.received())), "no speech came"
-        )
-        if await graph.until_quiet(lambda: len(graph.voice), 0.5):
-            raise Broken("pcm_frames come out while the avatar speaks")
-
-    avatar.play(script)
+async def test_ready(graph: Graph, avatar: Avatar, vendor: Vendor) -> None:
+    await graph.utter(speech(300, graph.rate_hz))
+    await graph.until(lambda: total(vendor), "no speech came")
+    if await graph.until_quiet(lambda: len(graph.voice), 0.5):
+        raise Broken("pcm_frames come out while the avatar speaks")
