@@ -124,7 +124,7 @@ async def test_a_ping_before_an_end_says_nothing_about_it(stage):
     await settle()
     await stage.clock.advance(1.2)
     stage.service.answers_pings = False
-    await stage.clock.advance(0.4)
+    await stage.clock.advance(0.6)
     pings = stage.session.pings
     stage.session.answer()  # to the ping at 1.25 s
     await stage.clock.advance(0.9)
@@ -220,6 +220,35 @@ async def test_nothing_counts_as_heard_before_the_first_answer(
     (end,) = stage.outbox.payloads("avatar_audio_end")
     position_ms = 400 if is_answered else 0
     assert end["playback_position_ms"] == pytest.approx(position_ms, abs=2)
+
+
+async def test_a_signal_says_that_it_is_heard_before_the_first_answer():
+    """The service has it: it plays."""
+    stage = await ready()
+    stage.service.answers_pings = False
+    stage.speak(pcm(1000), FIRST)
+    await settle()
+    await stage.clock.advance(0.2)
+    stage.session.play("request-1.0", "playing")
+    await stage.clock.advance(0.3)
+    stage.flush()
+    await settle()
+    await stage.clock.advance(0.0)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["playback_position_ms"] == pytest.approx(300, abs=2)
+
+
+async def test_a_flush_behind_an_end_that_has_not_arrived():
+    """That utterance is cut, and was not heard to its end."""
+    stage = await silent()
+    say(stage, 100)
+    await settle()
+    await stage.clock.advance(0.95)
+    stage.flush()
+    await settle()
+    await stage.clock.advance(0.0)
+    (end,) = stage.outbox.payloads("avatar_audio_end")
+    assert end["reason"] == 2
 
 
 async def test_answers_that_come_late_lose_no_connection():
