@@ -340,7 +340,8 @@ def test_booleans(given, value):
 
 @pytest.mark.parametrize("wrong", ["maybe", 2, 1, 0, 1.0])
 def test_boolean_is_neither(wrong):
-    """A value that is neither true nor false is refused, and shown."""
+    """A value that is neither true nor false is refused, and shown; a list or
+    an object is none, either."""
     assert only(problems(telemetry=wrong)) == (
         f"params.telemetry: expected true or false, got {wrong!r}"
     )
@@ -348,13 +349,9 @@ def test_boolean_is_neither(wrong):
         assert only(problems(top={name: wrong})) == (
             f"{name}: expected true or false, got {wrong!r}"
         )
-
-
-@pytest.mark.parametrize("wrong", [[True], {}, {"a": True}])
-def test_boolean_is_of_another_type(wrong):
-    """Nor is a list or an object a boolean."""
-    problem = only(problems(telemetry=wrong))
-    assert problem.startswith("params.telemetry: expected true or false, got ")
+    for other in ([True], {}, {"a": True}):
+        problem = only(problems(telemetry=other))
+        assert problem.startswith("params.telemetry: expected true or false")
 
 
 @pytest.mark.parametrize(
