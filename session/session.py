@@ -330,7 +330,7 @@ class Session:
         if not self._has_token:
             await self._get_token()
         connection_id = await self._within(
-            self._start(), self._start_deadlines()
+            self._start(), UPGRADE_DEADLINE_S, _NO_UPGRADE
         )
         # Before the loop runs on: the connection may be closed again at once.
         self._connection = getattr(self._session, "_connection", None)
@@ -356,8 +356,9 @@ class Session:
             transport_frames=self._on_frames,
             on_playback_state=self._on_playback_state,
         )
-        until = self.began_at + CONSOLE_DEADLINE_S + OWN_TIMEOUT_S
-        await self._within(self._session.init(), lambda: (until, _NO_CONSOLE))
+        await self._within(
+            self._session.init(), CONSOLE_DEADLINE_S, _NO_CONSOLE
+        )
         self._has_token = True
         token = getattr(self._session, "_session_token", None)
         if token:
@@ -374,42 +375,24 @@ class Session:
                 raise
         raise refusal
 
-    def _start_deadlines(self) -> Callable[[], tuple[float, Failure]]:
-        """Return a function that returns the deadline of the current step of
-        a start, and the failure of one that exceeds it."""
-        upgrade_at = (
-            self._clock.monotonic() + UPGRADE_DEADLINE_S + OWN_TIMEOUT_S
-        )
-        confirmation_at: Optional[float] = None
-
-        def deadline() -> tuple[float, Failure]:
-            nonlocal confirmation_at
-            if (
-                confirmation_at is None
-                and getattr(self._session, "_connection", None) is not None
-            ):
-                confirmation_at = (
-                    self._clock.monotonic() + CONFIRMATION_DEADLINE_S
-                )
-            if confirmation_at is None:
-                return upgrade_at, _NO_UPGRADE
-            return confirmation_at, _NO_CONFIRMATION
-
-        return deadline
-
     async def _within(
-        self,
-        call: Coroutine[Any, Any, Any],
-        deadline: Callable[[], tuple[float, Failure]],
+        self, call: Coroutine[Any, Any, Any], limit_s: float, failure: Failure
     ) -> Any:
-        """Await a call of the SDK, not beyond its deadline."""
+        """Await a call of the SDK, not beyond its deadline; raises `failure`
+        then. Once its websocket is upgraded, the confirmation has another."""
         step = self._step = asyncio.ensure_future(call)
         step.add_done_callback(_retrieve_exception)
+        until = self._clock.monotonic() + limit_s + OWN_TIMEOUT_S
         late: Optional[Failure] = None
+        is_upgraded = False
         try:
             while not step.done() and late is None:
-                until, failure = deadline()
                 now = self._clock.monotonic()
+                connection = getattr(self._session, "_connection", None)
+                if connection is not None and not is_upgraded:
+                    is_upgraded = True
+                    until = now + CONFIRMATION_DEADLINE_S
+                    failure = _NO_CONFIRMATION
                 if now >= until:
                     late = failure
                 else:
