@@ -178,7 +178,7 @@ def _mistake(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
         (words for said, words in _IN_WORDS.items() if said in error.msg),
         f"not JSON: {error.msg}",
     )
-    if " string" in error.msg or error.msg.startswith("Invalid"):
+    if error.msg.startswith("Invalid"):  # within text
         return error.pos, words
     # Python's own position is that of a comma or of the text behind it,
     # depending on its version.

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from agent import APP_ID, CERTIFICATE
 from agora_token_builder import RtcTokenBuilder
-from checking import ALL_WIRED, ENVIRONMENT, ROOT, check, graph, write
+from checking import ALL_WIRED, ENVIRONMENT, ROOT, Tree, check, graph, write
 
 from devkit.graph.product import sdk
 from devkit.motion_server import Close, MotionServer, OnEnd, Refuse
@@ -58,8 +58,12 @@ def test_every_form_of_a_graph_is_read(tmp_path, wrap):
         (lambda inner: {"_ten": inner}, "rename it"),
         (lambda inner: {"_ten": inner, "ten": {"log": {}}}, "move it there"),
         (lambda inner: {"_ten": {}, "ten": inner}, "move it there"),
+        (
+            lambda inner: {"_ten": {"predefined_graphs": []}, "ten": inner},
+            "move it there",
+        ),
     ],
-    ids=["alone", "beside an empty ten", "beside ten"],
+    ids=["alone", "beside an empty ten", "beside ten", "with another graph"],
 )
 def test_section_of_older_runtimes_is_an_error(wrap, advice, tmp_path):
     """TEN 0.11 would find no graph in _ten; its content is checked."""
@@ -207,19 +211,20 @@ def test_origin_of_each_value_is_shown(tmp_path):
 
 
 def test_omitted_value_is_shown_as_default(tmp_path):
-    """A missing value has config.py's default."""
-    params = {
+    """A missing value has config.py's default, beside broken ones, too."""
+    params: Tree = {
         "spatius_api_key": "k",
         "spatius_app_id": "a",
         "spatius_avatar_id": "b",
         "agora_appid": APP_ID,
         "agora_appcert": CERTIFICATE,
         "agora_channel": "c",
-        "agora_uid": 1,
     }
-    code, words = check(write(tmp_path, {"params": params}))
-    assert code == 0
-    assert "sample_rate 24000 default" in words
+    for uid, expected in ((1, 0), ("x", 1)):
+        params["agora_uid"] = uid
+        code, words = check(write(tmp_path, {"params": params}))
+        assert code == expected
+        assert "sample_rate 24000 default" in words
 
 
 @pytest.mark.parametrize(

@@ -596,6 +596,7 @@ def test_mistake_in_an_imported_graph_names_its_file(tmp_path, editor):
         (b'{"a" 1}', "line 1, column 6: expected a colon"),
         (b'{"a": "b}', "line 1, column 7: this text has no closing quote"),
         (b'{"a": "b\n"}', "line 1, column 9: a line break or a tab"),
+        (b'{"a": "b,\n}"}', "line 1, column 10: a line break or a tab"),
         (b'{"a": "C:\\Users"}', "line 1, column 10: a single backslash"),
         (b"{'params': 1}", "line 1, column 2: a single quote"),
         (b'{"params": 1 "a": 2}', "line 1, column 14: expected a comma"),

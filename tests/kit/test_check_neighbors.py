@@ -142,6 +142,15 @@ def test_empty_channel_is_left_to_the_agent_server(channel, editor):
     assert "params.sample_rate: expected one of" in words
 
 
+def test_channel_of_an_unset_variable_is_an_error(editor):
+    """TEN ends its process before the agent server could name one."""
+    editor.avatar["channel"] = "${env:NO_ROOM}"
+    code, words = editor.check(AGORA_CHANNEL=None)
+    assert code == 1
+    assert "channel: the environment variable NO_ROOM is not set" in words
+    assert words.strip().endswith("2 errors, 0 warnings")
+
+
 def test_no_session_is_opened_without_a_channel(editor):
     """The option that names one is said."""
     editor.avatar["channel"] = ""

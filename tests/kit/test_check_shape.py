@@ -23,6 +23,10 @@ ERRORS: dict[str, tuple[Callable[[Editor], Any], str]] = {
         ),
         "nodes[4]: properties is not read; did you mean property?",
     ),
+    "name misspelled": (
+        lambda g: g.flow(nmae="x"),
+        "connections[4].data[0]: nmae is not read; did you mean name?",
+    ),
     "name that is no text": (
         lambda g: g.flow(name=5),
         "connections[4].data[0].name: expected the name of a message",

@@ -32,7 +32,7 @@ if not getattr(pytest.importorskip("ten_runtime"), "IS_STAND_IN", False):
 
 from devkit.commands import demo
 from devkit.commands.acts import Check, Played, resumed
-from devkit.commands.output import print_whole
+from devkit.commands.output import print_columns, print_whole
 from devkit.commands.timeline import TimelinePrinter
 from devkit.credentials import CREDENTIALS
 from devkit.harness.speech_file import SpeechFileError, read_speech
@@ -326,6 +326,21 @@ def test_a_table_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
     table.add_row("x" * 150, "y" * 90)
     print_whole(Console(width=80), table)
     assert f"{'x' * 150}  {'y' * 90}" in capsys.readouterr().out
+
+
+def test_columns_are_wrapped_to_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The widest is, in its own place; a word longer than it is divided."""
+    texts = ("one two three four", "z" * 25)
+    rows = [[(name, ""), (text, "dim")] for name, text in zip("ab", texts)]
+    print_columns(Console(width=20), rows)
+    assert capsys.readouterr().out.splitlines() == [
+        "a  one two three",
+        "   four",
+        f"b  {'z' * 17}",
+        f"   {'z' * 8}",
+    ]
 
 
 def test_a_host_that_is_none_is_explained() -> None:
