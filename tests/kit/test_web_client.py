@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import contrasts, needs_chromium
+from browser import contrasts
 
 from devkit.commands.client_token import sign
 from devkit.credentials import APP_ID, CERTIFICATE, CREDENTIALS
@@ -251,7 +251,6 @@ def test_client_fits_the_declarations(site: Path) -> None:
 # Each state
 
 
-@needs_chromium
 def test_empty_form_is_shown(page: Page) -> None:
     """And its missing values are named at the click."""
     assert page.element("settings").is_displayed()
@@ -265,7 +264,6 @@ def test_empty_form_is_shown(page: Page) -> None:
     assert page.calls() == []
 
 
-@needs_chromium
 def test_loading_and_joining_are_shown(page: Page) -> None:
     """How much of the avatar is here, and that the channel is joined."""
     page.js("fake.pending.add('load')")
@@ -287,7 +285,6 @@ def test_loading_and_joining_are_shown(page: Page) -> None:
     assert page.state() == "idle"
 
 
-@needs_chromium
 def test_avatar_that_is_there_is_shown(page: Page) -> None:
     """It joins with the form's values, and keeps no data."""
     page.enter()
@@ -306,7 +303,6 @@ def test_avatar_that_is_there_is_shown(page: Page) -> None:
     assert page.state() == "idle" and "reconnect" not in page.calls()
 
 
-@needs_chromium
 def test_avatar_that_never_joins_is_explained(page: Page) -> None:
     """After 10 s, with the causes to check; it may still come."""
     page.js("fake.users = [{uid: 1234, hasVideo: false}]")  # the agent
@@ -327,7 +323,6 @@ def test_avatar_that_never_joins_is_explained(page: Page) -> None:
     assert not page.element("causes").is_displayed()
 
 
-@needs_chromium
 def test_avatar_that_leaves_is_waited_for(page: Page) -> None:
     """Its ten seconds begin anew."""
     page.enter()
@@ -339,7 +334,6 @@ def test_avatar_that_leaves_is_waited_for(page: Page) -> None:
     assert page.state() == "waiting"  # somebody else
 
 
-@needs_chromium
 def test_stalled_stream_is_joined_again(page: Page) -> None:
     """One attempt at a time, until one succeeds."""
     page.enter()
@@ -355,7 +349,6 @@ def test_stalled_stream_is_joined_again(page: Page) -> None:
     assert page.calls()[4:] == ["reconnect", "reconnect"]
 
 
-@needs_chromium
 def test_lost_channel_is_joined_again(page: Page) -> None:
     """As a stream that has stalled."""
     page.enter()
@@ -366,7 +359,6 @@ def test_lost_channel_is_joined_again(page: Page) -> None:
     assert page.calls()[4:] == ["reconnect"]
 
 
-@needs_chromium
 def test_token_that_expires_is_explained(page: Page) -> None:
     """Nobody signs another one here: it says how to get one."""
     page.enter()
@@ -378,7 +370,6 @@ def test_token_that_expires_is_explained(page: Page) -> None:
     page.look_at("expired")
 
 
-@needs_chromium
 def test_channel_that_cannot_be_joined_says_why(page: Page) -> None:
     """The view is gone, and the next click tries again."""
     page.js("fake.failures.connect = ['Error: invalid token']")
@@ -393,7 +384,6 @@ def test_channel_that_cannot_be_joined_says_why(page: Page) -> None:
     page.until_state("live")
 
 
-@needs_chromium
 def test_sound_that_the_browser_blocks_needs_a_click(page: Page) -> None:
     """A button asks for it, and goes with the click."""
     page.enter()
@@ -404,7 +394,6 @@ def test_sound_that_the_browser_blocks_needs_a_click(page: Page) -> None:
     assert not page.element("sound").is_displayed()
 
 
-@needs_chromium
 def test_microphone_that_cannot_be_used_is_explained(page: Page) -> None:
     """The button stays off, and works the next time."""
     page.enter()
@@ -427,7 +416,6 @@ def test_microphone_that_cannot_be_used_is_explained(page: Page) -> None:
     assert page.calls()[-1] == "stopPublishing"
 
 
-@needs_chromium
 def test_problem_of_the_player_changes_no_state(page: Page) -> None:
     """It is shown beside the avatar."""
     page.enter()
@@ -436,7 +424,6 @@ def test_problem_of_the_player_changes_no_state(page: Page) -> None:
     assert page.state() == "live"
 
 
-@needs_chromium
 def test_client_takes_the_output_of_client_token(page: Page) -> None:
     """It reads that very JSON."""
     (node,) = read(CLIENT.parent / "wav-player/property.json").nodes(
@@ -482,7 +469,6 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@needs_chromium
 def test_face_speaks_after_one_click(
     driver: Any, site: Path, credentials: None
 ) -> None:
@@ -539,7 +525,6 @@ def test_face_speaks_after_one_click(
         driver.get("about:blank")
 
 
-@needs_chromium
 def test_page_shows_the_state_of_the_extension(
     driver: Any, site: Path, credentials: None
 ) -> None:
@@ -563,7 +548,6 @@ def test_page_shows_the_state_of_the_extension(
     driver.get("about:blank")
 
 
-@needs_chromium
 def test_new_token_is_taken_when_the_former_one_has_expired(
     driver: Any, site: Path, credentials: None
 ) -> None:
@@ -613,7 +597,6 @@ def client_with_packages(folder: Path, site: Path, *names: str) -> Path:
     return client
 
 
-@needs_chromium
 def test_built_page_runs(
     driver: Any, tmp_path: Path, site: Path, url: str
 ) -> None:

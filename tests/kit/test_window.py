@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import contrasts, needs_chromium
+from browser import contrasts
 
 from devkit.harness.speech_file import read_speech
 from devkit.motion_server import (
@@ -35,10 +35,6 @@ try:
     from devkit.window.performer import Performer, report_to, voice_to
 except ImportError:  # the real runtime has no host outside an app
     stages = None
-
-needs_stage = pytest.mark.skipif(
-    stages is None, reason="needs the stand-in for ten_runtime"
-)
 
 LIMIT_S = 60.0
 CUT = 2  # reason of an avatar_audio_end
@@ -185,7 +181,8 @@ def _secrets(server: MotionServer) -> list[str]:
 @contextlib.contextmanager
 def _staged() -> Iterator[tuple[Any, Window]]:
     """The extension on a stage with a window, and an agent."""
-    assert stages is not None
+    if stages is None:
+        pytest.skip("needs the stand-in for ten_runtime")
     window = Window("bin/demo --window")
     with stages.open_stage(
         on_report=lambda report: report_to(window.feed, report),
@@ -230,8 +227,6 @@ def page(driver: Any) -> Iterator[Page]:
         driver.get("about:blank")
 
 
-@needs_chromium
-@needs_stage
 def test_mouth_follows_the_sound_and_rests_when_cut(page: Page) -> None:
     """Sound and mouth move together, stop at once on a barge-in, and the face
     speaks all the same where the sound is turned off."""
@@ -280,8 +275,6 @@ def test_mouth_follows_the_sound_and_rests_when_cut(page: Page) -> None:
     assert sound.text == "Turn sound on"
 
 
-@needs_chromium
-@needs_stage
 def test_dropped_and_refused_connections_are_shown(page: Page) -> None:
     """The page shows the loss, the refusal and the recovery."""
     record = page.stage.server.record
@@ -304,8 +297,6 @@ def test_dropped_and_refused_connections_are_shown(page: Page) -> None:
     assert abs(int(price[1]) - record.credits) <= 1  # it is a moment older
 
 
-@needs_chromium
-@needs_stage
 def test_text_is_readable_in_light_and_dark(page: Page) -> None:
     """Its contrast is that of WCAG AA, for each color the page has."""
     page.press("speak")
@@ -329,8 +320,6 @@ def test_text_is_readable_in_light_and_dark(page: Page) -> None:
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
-@needs_chromium
-@needs_stage
 def test_stall_shows_as_a_gap(page: Page) -> None:
     """A stalled service is named, and late audio is a gap."""
     page.press("speak")
@@ -359,8 +348,6 @@ def test_stall_shows_as_a_gap(page: Page) -> None:
     assert float(heard_s[1]) <= float(playing_s[1]) + 0.2
 
 
-@needs_chromium
-@needs_stage
 def test_black_hole_lasts_until_resume(page: Page) -> None:
     """The connection seems healthy meanwhile, and is used again afterwards."""
     assert "loses all packets" in page.press("black_hole")
@@ -376,8 +363,6 @@ def test_black_hole_lasts_until_resume(page: Page) -> None:
     assert connection.closed_s is None
 
 
-@needs_chromium
-@needs_stage
 def test_credits_end_the_extension_and_it_starts_again(page: Page) -> None:
     """A final failure is shown as such, and the way out is offered."""
     assert "4001" in page.press("exhaust")
@@ -413,8 +398,6 @@ def test_credits_end_the_extension_and_it_starts_again(page: Page) -> None:
     assert len(page.stage.server.record.live_connections) == 1
 
 
-@needs_chromium
-@needs_stage
 def test_late_page_shows_the_past_and_raw_reports_on_demand(
     page: Page,
 ) -> None:
@@ -445,8 +428,6 @@ def test_late_page_shows_the_past_and_raw_reports_on_demand(
     assert "stand-in" in stand_in.text
 
 
-@needs_chromium
-@needs_stage
 def test_timeline_follows_until_it_is_scrolled_back(page: Page) -> None:
     """A reader is left alone, and sees how much is new."""
     follow = page.driver.find_element("id", "follow")
@@ -473,8 +454,6 @@ def test_timeline_follows_until_it_is_scrolled_back(page: Page) -> None:
     )
 
 
-@needs_chromium
-@needs_stage
 def test_speech_resumes_on_the_next_connection(page: Page) -> None:
     """The rest is said again, and the page says how much."""
     for speed in (5, 20):
@@ -502,8 +481,6 @@ def test_speech_resumes_on_the_next_connection(page: Page) -> None:
     assert page.figure("Lost") == 0
 
 
-@needs_chromium
-@needs_stage
 def test_idle_avatar_sleeps_until_it_is_to_speak(page: Page) -> None:
     """A session that the service ends as idle is no problem."""
     page.press("idle_timeout")
@@ -518,8 +495,6 @@ def test_idle_avatar_sleeps_until_it_is_to_speak(page: Page) -> None:
     assert "Problem reported" not in " ".join(page.timeline())
 
 
-@needs_chromium
-@needs_stage
 def test_buttons_work_from_the_keyboard(page: Page) -> None:
     """Focus can be seen, and stays on a button that was pressed: also on one
     that can do nothing meanwhile, whose key does nothing."""
@@ -553,8 +528,6 @@ def test_buttons_work_from_the_keyboard(page: Page) -> None:
     assert page.driver.execute_script(focused) == "drop"
 
 
-@needs_chromium
-@needs_stage
 def test_switches_show_their_settings(page: Page) -> None:
     """Each by its label or by its pressed state: a screen reader would read
     out the opposite of both."""
@@ -607,8 +580,6 @@ def test_switches_show_their_settings(page: Page) -> None:
     assert names - page.enabled() == {"barge_in"}
 
 
-@needs_chromium
-@needs_stage
 def test_page_says_how_to_start_its_service_again(driver: Any) -> None:
     """The command, with the port at which the page looks for it."""
     with _staged() as (stage, _):
@@ -623,8 +594,6 @@ def test_page_says_how_to_start_its_service_again(driver: Any) -> None:
     driver.get_log("browser")
 
 
-@needs_chromium
-@needs_stage
 def test_fits_every_width(page: Page) -> None:
     """Nothing sticks out, and no button's text does."""
     shown = "return document.documentElement.scrollWidth"
@@ -648,7 +617,6 @@ def test_fits_every_width(page: Page) -> None:
         page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-@needs_chromium
 def test_without_a_stage_the_page_shows_where_to_point_a_graph(
     driver: Any, motion_server: MotionServer
 ) -> None:
@@ -770,7 +738,7 @@ def test_foreign_pages_are_refused() -> None:
         ("devkit.commands.motion_server", "--quiet"),
     ],
 )
-@needs_stage
+@pytest.mark.skipif(stages is None, reason="needs the stand-in for ten_runtime")
 def test_command_serves_the_page_until_ctrl_c(command: tuple[str, ...]) -> None:
     """The page is there, its parts too, and Ctrl-C ends with 0."""
     process = subprocess.Popen(

@@ -20,8 +20,8 @@ const model = {
   heard: REST, // the sound of this moment
   lengthMs: 0, // of the utterance that is heard
   isVoice: false,
-  // Until where the latest utterance was played, and how much was since the
-  // service last reported what was heard.
+  // The position in the latest utterance, and the audio that was played since
+  // the service's latest figures.
   played: { utterance: 0, atMs: 0, heardMs: 0, voiceMs: 0 },
 };
 const face = new Face(find("face"));
