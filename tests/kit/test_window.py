@@ -108,11 +108,11 @@ class Page:
     def mouth_follows_sound(self) -> bool:
         """Sample sound and mouth for a while; return whether they move
         together, at the lag that suits best."""
-        samples = self.sample(2)
+        samples = self.sample(1.2)
         _, level, mouth = zip(*samples)
         lags = range(-6, 7)
         # A busy machine draws too few frames now and then.
-        return len(samples) > 30 and 0.6 < max(
+        return len(samples) > 20 and 0.6 < max(
             statistics.correlation(
                 level[6 + lag : len(level) - 6 + lag], mouth[6:-6]
             )
