@@ -3,9 +3,10 @@
 import asyncio
 import concurrent.futures
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from ._log import TenEnvBase
 from ._messages import (
@@ -19,7 +20,7 @@ from ._messages import (
 )
 from ._process import wait_without_limit
 from ._properties import Schemas, mismatch_in_object
-from ._tree import PropertyTree, check_float, check_int, check_str
+from ._tree import PropertyAccess, PropertyTree
 from ._values import (
     SendOptions,
     TenError,
@@ -30,6 +31,7 @@ from ._values import (
 )
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 CmdOutcome = tuple[CmdResult | None, TenError | None]
 ResultHandler = Callable[
@@ -90,7 +92,7 @@ class StepsDone:
         )
 
 
-class TenEnv(StepsDone, TenEnvBase):
+class TenEnv(PropertyAccess, StepsDone, TenEnvBase):
     """The environment of a synchronous extension, an addon or an App.
 
     Calls do not wait: a handler that is passed with a message is called on
@@ -151,49 +153,13 @@ class TenEnv(StepsDone, TenEnvBase):
     ) -> TenError | None:
         return self._send(result, error_handler)
 
-    def init_property_from_json(self, json_str: str) -> TenError | None:
+    def init_property_from_json(self, json_str: str) -> _TenError | None:
         return self.set_property_from_json("", json_str)
 
-    def get_property_to_json(
-        self, path: str | None = None
-    ) -> tuple[str, TenError | None]:
-        return self._get(lambda tree: tree.to_json(path), "")
-
-    def set_property_from_json(
-        self, path: str, json_str: str
-    ) -> TenError | None:
-        text = check_str(json_str)
-        return self._set(lambda tree: tree.set_from_json(path, text))
-
-    def get_property_int(self, path: str) -> tuple[int, TenError | None]:
-        return self._get(lambda tree: tree.get_int(path), 0)
-
-    def set_property_int(self, path: str, value: int) -> TenError | None:
-        number = check_int(value)
-        return self._set(lambda tree: tree.set(path, number))
-
-    def get_property_string(self, path: str) -> tuple[str, TenError | None]:
-        return self._get(lambda tree: tree.get_string(path), "")
-
-    def set_property_string(self, path: str, value: str) -> TenError | None:
-        text = check_str(value)
-        return self._set(lambda tree: tree.set(path, text))
-
-    def get_property_bool(self, path: str) -> tuple[bool, TenError | None]:
-        return self._get(lambda tree: tree.get_bool(path), False)
-
-    def set_property_bool(self, path: str, value: bool) -> TenError | None:
-        return self._set(lambda tree: tree.set(path, bool(value)))
-
-    def get_property_float(self, path: str) -> tuple[float, TenError | None]:
-        return self._get(lambda tree: tree.get_float(path), 0.0)
-
-    def set_property_float(self, path: str, value: float) -> TenError | None:
-        number = check_float(value)
-        return self._set(lambda tree: tree.set(path, number))
-
     def is_property_exist(self, path: str) -> tuple[bool, TenError | None]:
-        return self._get(lambda tree: (tree.exists(path), None), False)
+        if self._closed:
+            return False, closed()
+        return self._properties.exists(path), None
 
     def _log_error(self) -> TenError | None:
         return closed() if self._closed else None
@@ -221,23 +187,17 @@ class TenEnv(StepsDone, TenEnvBase):
         host.on_loop(emit)
         return None
 
-    def _get(
-        self,
-        read: Callable[[PropertyTree], tuple[_T, _TenError | None]],
-        default: _T,
-    ) -> tuple[_T, TenError | None]:
+    def _read(self, getter: str, path: str | None) -> Any:
         if self._closed:
-            return default, closed()
-        value, error = read(self._properties)
+            return _DEFAULTS[getter], closed()
+        value, error = getattr(self._properties, getter)(path)
         return value, as_ten_error(error)
 
-    def _set(
-        self, write: Callable[[PropertyTree], _TenError | None]
-    ) -> TenError | None:
+    def _write(self, setter: str, path: str | None, value: Any) -> Any:
         if self._closed:
             return closed()
         changed = self._properties.copy()
-        error = write(changed)
+        error = getattr(changed, setter)(path, value)
         if error is not None:
             return as_ten_error(error)
         if self._host is not None:
@@ -248,6 +208,31 @@ class TenEnv(StepsDone, TenEnvBase):
                 return TenError.create(code, reason)
         self._properties.root = changed.root
         return None
+
+
+_DEFAULTS: dict[str, Any] = {
+    "to_json": "",
+    "get_int": 0,
+    "get_string": "",
+    "get_bool": False,
+    "get_float": 0.0,
+}
+"""The value of each getter once the env is closed."""
+
+
+def _yielding(
+    method: Callable[Concatenate[Any, _P], _T],
+) -> Callable[Concatenate[Any, _P], Coroutine[Any, Any, _T]]:
+    """Return the method of an AsyncTenEnv that does the same as a TenEnv's."""
+
+    @functools.wraps(method)
+    async def call(env: Any, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        # The real one asks another thread, and so always yields.
+        if not env._closed:
+            await asyncio.sleep(0)
+        return method(env._sync, *args, **kwargs)
+
+    return call
 
 
 class AsyncTenEnv(TenEnvBase):
@@ -305,61 +290,18 @@ class AsyncTenEnv(TenEnvBase):
         """Give the final result; those before it are not offered."""
         yield await self.send_cmd(cmd)
 
-    async def get_property_to_json(
-        self, path: str | None = None
-    ) -> tuple[str, TenError | None]:
-        return await self._soon(self._sync.get_property_to_json, path)
-
-    async def set_property_from_json(
-        self, path: str, json_str: str
-    ) -> TenError | None:
-        return await self._soon(
-            self._sync.set_property_from_json, path, json_str
-        )
-
-    async def get_property_int(self, path: str) -> tuple[int, TenError | None]:
-        return await self._soon(self._sync.get_property_int, path)
-
-    async def set_property_int(self, path: str, value: int) -> TenError | None:
-        return await self._soon(self._sync.set_property_int, path, value)
-
-    async def get_property_string(
-        self, path: str
-    ) -> tuple[str, TenError | None]:
-        return await self._soon(self._sync.get_property_string, path)
-
-    async def set_property_string(
-        self, path: str, value: str
-    ) -> TenError | None:
-        return await self._soon(self._sync.set_property_string, path, value)
-
-    async def get_property_bool(
-        self, path: str
-    ) -> tuple[bool, TenError | None]:
-        return await self._soon(self._sync.get_property_bool, path)
-
-    async def set_property_bool(
-        self, path: str, value: bool
-    ) -> TenError | None:
-        return await self._soon(self._sync.set_property_bool, path, value)
-
-    async def get_property_float(
-        self, path: str
-    ) -> tuple[float, TenError | None]:
-        return await self._soon(self._sync.get_property_float, path)
-
-    async def set_property_float(
-        self, path: str, value: float
-    ) -> TenError | None:
-        return await self._soon(self._sync.set_property_float, path, value)
-
-    async def is_property_exist(
-        self, path: str
-    ) -> tuple[bool, TenError | None]:
-        return await self._soon(self._sync.is_property_exist, path)
-
-    async def init_property_from_json(self, json_str: str) -> TenError | None:
-        return await self._soon(self._sync.init_property_from_json, json_str)
+    get_property_to_json = _yielding(TenEnv.get_property_to_json)
+    set_property_from_json = _yielding(TenEnv.set_property_from_json)
+    get_property_int = _yielding(TenEnv.get_property_int)
+    set_property_int = _yielding(TenEnv.set_property_int)
+    get_property_string = _yielding(TenEnv.get_property_string)
+    set_property_string = _yielding(TenEnv.set_property_string)
+    get_property_bool = _yielding(TenEnv.get_property_bool)
+    set_property_bool = _yielding(TenEnv.set_property_bool)
+    get_property_float = _yielding(TenEnv.get_property_float)
+    set_property_float = _yielding(TenEnv.set_property_float)
+    is_property_exist = _yielding(TenEnv.is_property_exist)
+    init_property_from_json = _yielding(TenEnv.init_property_from_json)
 
     async def _send(
         self, msg: Msg, options: SendOptions | None
@@ -371,9 +313,3 @@ class AsyncTenEnv(TenEnvBase):
             return None
         await asyncio.sleep(0)
         return error
-
-    async def _soon(self, call: Callable[..., _T], *args: Any) -> _T:
-        # The real one asks another thread, and so always yields.
-        if not self._closed:
-            await asyncio.sleep(0)
-        return call(*args)

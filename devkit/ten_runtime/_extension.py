@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -125,32 +125,22 @@ class OnThread:
         self._ten_env = ten_env
         self._thread = ThreadPoolExecutor(1, f"ten-{name}", prepare)
 
-    async def on_configure(self, _: object) -> None:
-        await self._step("on_configure")
+    def __getattr__(self, method: str) -> Callable[..., Coroutine]:
+        """Return a method of the target as the host calls it."""
+        if not method.startswith("on_"):
+            raise AttributeError(method)
 
-    async def on_init(self, _: object) -> None:
-        await self._step("on_init")
+        async def run(_: object, *messages: Msg) -> None:
+            await asyncio.wrap_future(
+                self._thread.submit(
+                    getattr(self._target, method), self._ten_env, *messages
+                )
+            )
+            if not messages:  # a step of its life
+                done = self._ten_env._done_with(method)
+                await asyncio.wrap_future(done)
 
-    async def on_start(self, _: object) -> None:
-        await self._step("on_start")
-
-    async def on_stop(self, _: object) -> None:
-        await self._step("on_stop")
-
-    async def on_deinit(self, _: object) -> None:
-        await self._step("on_deinit")
-
-    async def on_cmd(self, _: object, msg: Msg) -> None:
-        await self._run("on_cmd", msg)
-
-    async def on_data(self, _: object, msg: Msg) -> None:
-        await self._run("on_data", msg)
-
-    async def on_audio_frame(self, _: object, msg: Msg) -> None:
-        await self._run("on_audio_frame", msg)
-
-    async def on_video_frame(self, _: object, msg: Msg) -> None:
-        await self._run("on_video_frame", msg)
+        return run
 
     def call(
         self,
@@ -170,13 +160,3 @@ class OnThread:
 
     def close(self) -> None:
         self._thread.shutdown(wait=False)
-
-    async def _step(self, step: str) -> None:
-        await self._run(step)
-        await asyncio.wrap_future(self._ten_env._done_with(step))
-
-    async def _run(self, name: str, *args: Any) -> None:
-        method = getattr(self._target, name)
-        await asyncio.wrap_future(
-            self._thread.submit(method, self._ten_env, *args)
-        )

@@ -7,7 +7,9 @@ done with it, sending it again as well, ends the process.
 """
 
 import operator
+from collections.abc import Callable
 from enum import IntEnum
+from functools import partial
 from typing import Any, TypeVar
 
 from ._contents import (
@@ -19,12 +21,13 @@ from ._contents import (
     VideoContent,
 )
 from ._process import _abort
-from ._tree import PropertyTree, check_float, check_int, check_str
+from ._tree import PropertyAccess, PropertyTree, check_str
 from ._values import Loc, _TenError
 
 # The content of a fresh buffer: its memory is not zeroed in TEN.
 _UNSET_BYTE = b"\xa5"
 
+_T = TypeVar("_T")
 _M = TypeVar("_M", bound="Msg")
 _F = TypeVar("_F", bound="AudioFrame")
 _D = TypeVar("_D", bound="Data")
@@ -54,12 +57,11 @@ class PixelFmt(IntEnum):
     NV12 = 8
 
 
-class Msg:
+class Msg(PropertyAccess):
     """The base of all messages: a name, a source, a tree of properties.
 
-    Getters give `(value, None)` or `(default, error)` and convert nothing;
-    setters give None or an error, which is no instance of TenError. Both
-    raise ValueError on a consumed message.
+    The errors of its properties are no instances of TenError. Getters and
+    setters raise ValueError on a consumed message.
     """
 
     __slots__ = ("_content",)
@@ -90,46 +92,6 @@ class Msg:
         self._tree()  # as the other setters: ValueError after a send
         return None
 
-    def get_property_to_json(
-        self, path: str | None = None
-    ) -> tuple[str, _TenError | None]:
-        """JSON at a dotted path (None or "": all), indented by 4.
-
-        Not for messages of other nodes: it ends the process where an integer
-        above 2**63 - 1 or an object with the same key twice is to be written.
-        """
-        return self._tree().to_json(path)
-
-    def set_property_from_json(
-        self, path: str | None, json_str: str
-    ) -> _TenError | None:
-        """Set the value at `path`; None replaces the whole tree."""
-        return self._tree().set_from_json(path, check_str(json_str))
-
-    def get_property_int(self, path: str) -> tuple[int, _TenError | None]:
-        return self._tree().get_int(path)
-
-    def set_property_int(self, path: str, value: int) -> _TenError | None:
-        return self._tree().set(path, check_int(value))
-
-    def get_property_string(self, path: str) -> tuple[str, _TenError | None]:
-        return self._tree().get_string(path)
-
-    def set_property_string(self, path: str, value: str) -> _TenError | None:
-        return self._tree().set(path, check_str(value))
-
-    def get_property_bool(self, path: str) -> tuple[bool, _TenError | None]:
-        return self._tree().get_bool(path)
-
-    def set_property_bool(self, path: str, value: bool) -> _TenError | None:
-        return self._tree().set(path, bool(value))
-
-    def get_property_float(self, path: str) -> tuple[float, _TenError | None]:
-        return self._tree().get_float(path)
-
-    def set_property_float(self, path: str, value: float) -> _TenError | None:
-        return self._tree().set(path, check_float(value))
-
     def get_property_buf(self, path: str) -> tuple[bytearray, _TenError | None]:
         return self._tree().get_buf(path)
 
@@ -138,6 +100,12 @@ class Msg:
     ) -> _TenError | None:
         """Not to be followed by get_property_to_json: TypeError here."""
         return self._tree().set(path, bytes(value))
+
+    def _read(self, getter: str, path: str | None) -> Any:
+        return getattr(self._tree(), getter)(path)
+
+    def _write(self, setter: str, path: str | None, value: Any) -> Any:
+        return getattr(self._tree(), setter)(path, value)
 
     def _tree(self) -> PropertyTree:
         content = self._content
@@ -296,6 +264,24 @@ class CmdResult(Msg):
         return self._content.final
 
 
+def _field(
+    name: str, convert: Callable[[Any], _T]
+) -> tuple[Callable[[Any], _T], Callable[[Any, _T], None]]:
+    """Return the getter and the setter of a field of a frame."""
+
+    def get(self: Msg) -> _T:
+        return getattr(self._content, name)
+
+    def set_to(self: Msg, value: _T) -> None:
+        setattr(self._content, name, convert(value))
+
+    return get, set_to
+
+
+_number = partial(_field, convert=operator.index)
+_flag = partial(_field, convert=bool)
+
+
 class _Buffered(Msg):
     __slots__ = ()
 
@@ -344,7 +330,10 @@ class Data(_Buffered):
 
 
 class AudioFrame(_Buffered):
-    """A piece of PCM audio. Numbers start at 0; setters take int only."""
+    """A piece of PCM audio. Numbers start at 0; setters take int only.
+
+    The `data_fmt` is an AudioFrameDataFmt's value; interleaved if never set.
+    """
 
     __slots__ = ()
 
@@ -363,58 +352,23 @@ class AudioFrame(_Buffered):
         """A copy of the samples. SystemError if none were allocated."""
         return _buffer_of(self._content)
 
-    def get_sample_rate(self) -> int:
-        """Samples per second and channel."""
-        return self._content.sample_rate
-
-    def set_sample_rate(self, sample_rate: int) -> None:
-        self._content.sample_rate = operator.index(sample_rate)
-
-    def get_bytes_per_sample(self) -> int:
-        return self._content.bytes_per_sample
-
-    def set_bytes_per_sample(self, bytes_per_sample: int) -> None:
-        self._content.bytes_per_sample = operator.index(bytes_per_sample)
-
-    def get_number_of_channels(self) -> int:
-        return self._content.number_of_channels
-
-    def set_number_of_channels(self, number_of_channels: int) -> None:
-        self._content.number_of_channels = operator.index(number_of_channels)
-
-    def get_samples_per_channel(self) -> int:
-        return self._content.samples_per_channel
-
-    def set_samples_per_channel(self, samples_per_channel: int) -> None:
-        self._content.samples_per_channel = operator.index(samples_per_channel)
-
-    def get_timestamp(self) -> int:
-        return self._content.timestamp
-
-    def set_timestamp(self, timestamp: int) -> None:
-        self._content.timestamp = operator.index(timestamp)
-
-    def get_data_fmt(self) -> int:
-        """An AudioFrameDataFmt's value; interleaved if never set."""
-        return self._content.data_fmt
-
-    def set_data_fmt(self, data_fmt: int) -> None:
-        self._content.data_fmt = operator.index(data_fmt)
-
-    def get_line_size(self) -> int:
-        return self._content.line_size
-
-    def set_line_size(self, line_size: int) -> None:
-        self._content.line_size = operator.index(line_size)
-
-    def is_eof(self) -> bool:
-        return self._content.eof
-
-    def set_eof(self, is_eof: bool) -> None:
-        self._content.eof = bool(is_eof)
+    get_sample_rate, set_sample_rate = _number("sample_rate")
+    get_bytes_per_sample, set_bytes_per_sample = _number("bytes_per_sample")
+    get_number_of_channels, set_number_of_channels = _number(
+        "number_of_channels"
+    )
+    get_samples_per_channel, set_samples_per_channel = _number(
+        "samples_per_channel"
+    )
+    get_timestamp, set_timestamp = _number("timestamp")
+    get_data_fmt, set_data_fmt = _number("data_fmt")
+    get_line_size, set_line_size = _number("line_size")
+    is_eof, set_eof = _flag("eof")
 
 
 class VideoFrame(_Buffered):
+    """A picture. The `pixel_fmt` is a PixelFmt's value; RGBA if never set."""
+
     __slots__ = ()
 
     handler = "on_video_frame"
@@ -432,36 +386,11 @@ class VideoFrame(_Buffered):
         """A copy of the pixels. SystemError if none were allocated."""
         return _buffer_of(self._content)
 
-    def get_width(self) -> int:
-        return self._content.width
-
-    def set_width(self, width: int) -> None:
-        self._content.width = operator.index(width)
-
-    def get_height(self) -> int:
-        return self._content.height
-
-    def set_height(self, height: int) -> None:
-        self._content.height = operator.index(height)
-
-    def get_timestamp(self) -> int:
-        return self._content.timestamp
-
-    def set_timestamp(self, timestamp: int) -> None:
-        self._content.timestamp = operator.index(timestamp)
-
-    def get_pixel_fmt(self) -> int:
-        """A PixelFmt's value; RGBA if never set."""
-        return self._content.pixel_fmt
-
-    def set_pixel_fmt(self, pixel_fmt: int) -> None:
-        self._content.pixel_fmt = operator.index(pixel_fmt)
-
-    def is_eof(self) -> bool:
-        return self._content.eof
-
-    def set_eof(self, is_eof: bool) -> None:
-        self._content.eof = bool(is_eof)
+    get_width, set_width = _number("width")
+    get_height, set_height = _number("height")
+    get_timestamp, set_timestamp = _number("timestamp")
+    get_pixel_fmt, set_pixel_fmt = _number("pixel_fmt")
+    is_eof, set_eof = _flag("eof")
 
 
 def _buffer_of(content: Any) -> bytearray:

@@ -173,6 +173,64 @@ class PropertyTree:
         return (node, True) if steps else (None, False)
 
 
+class PropertyAccess:
+    """The typed access to properties that messages and envs share.
+
+    Getters give `(value, None)` or `(default, error)` and convert nothing;
+    setters give None or an error.
+    """
+
+    __slots__ = ()
+
+    def get_property_to_json(
+        self, path: str | None = None
+    ) -> tuple[str, _TenError | None]:
+        """JSON at a dotted path (None or "": all), indented by 4.
+
+        Not for messages of other nodes: it ends the process where an integer
+        above 2**63 - 1 or an object with the same key twice is to be written.
+        """
+        return self._read("to_json", path)
+
+    def set_property_from_json(
+        self, path: str | None, json_str: str
+    ) -> _TenError | None:
+        """Set the value at `path`; None replaces the whole tree."""
+        return self._write("set_from_json", path, check_str(json_str))
+
+    def get_property_int(self, path: str) -> tuple[int, _TenError | None]:
+        return self._read("get_int", path)
+
+    def set_property_int(self, path: str, value: int) -> _TenError | None:
+        return self._write("set", path, check_int(value))
+
+    def get_property_string(self, path: str) -> tuple[str, _TenError | None]:
+        return self._read("get_string", path)
+
+    def set_property_string(self, path: str, value: str) -> _TenError | None:
+        return self._write("set", path, check_str(value))
+
+    def get_property_bool(self, path: str) -> tuple[bool, _TenError | None]:
+        return self._read("get_bool", path)
+
+    def set_property_bool(self, path: str, value: bool) -> _TenError | None:
+        return self._write("set", path, bool(value))
+
+    def get_property_float(self, path: str) -> tuple[float, _TenError | None]:
+        return self._read("get_float", path)
+
+    def set_property_float(self, path: str, value: float) -> _TenError | None:
+        return self._write("set", path, check_float(value))
+
+    def _read(self, getter: str, path: str | None) -> Any:
+        """Call a getter of the PropertyTree."""
+        raise NotImplementedError
+
+    def _write(self, setter: str, path: str | None, value: Any) -> Any:
+        """Call a setter of the PropertyTree with a value that was checked."""
+        raise NotImplementedError
+
+
 def check_int(value: Any) -> int:
     """`value` as the C core takes it. ValueError if it is no int64."""
     if not isinstance(value, int) or not INT64_MIN <= value <= INT64_MAX:
