@@ -64,16 +64,13 @@ class Given(NamedTuple):
     def malformed(self) -> Iterator[tuple[str, str]]:
         """Yield path and problem of each value that was not filled in, or
         that has quotes or a comment around it."""
-        for name, value in self.params.items():
+        paths = {name: self.path(name) for name in self.params}
+        paths |= {name: name for name in self.top}
+        for name, value in (*self.params.items(), *self.top.items()):
             if problem := _placeholder_problem(value) or _paste_problem(
                 name, value
             ):
-                yield self.path(name), problem
-        for name, value in self.top.items():
-            if problem := _placeholder_problem(value) or _paste_problem(
-                name, value
-            ):
-                yield name, problem
+                yield paths[name], problem
         extra = self.params.get("extra_params")
         if isinstance(extra, Mapping):
             for name, value in extra.items():
