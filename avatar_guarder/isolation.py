@@ -8,8 +8,8 @@
 An extension may end its process, hang in it, or leave something behind in it.
 So this process loads neither an extension nor the runtime: it forks one for
 each test, several at a time, and gathers what they report. A rule whose
-baseline is broken is not run, and a break that only a busy machine may have
-caused is confirmed by a second run.
+baseline is broken is not run, and a break is confirmed by a second run, since
+a busy machine may have caused it.
 """
 
 import contextlib
@@ -40,7 +40,6 @@ from .verdicts import (
     BROKEN,
     ENDED,
     KEPT,
-    LATE,
     NOT_APPLICABLE,
     NOT_TESTABLE,
     Break,
@@ -170,7 +169,6 @@ class Isolation:
             error = call.excinfo.value
             found = {"how": one_line(error), "kind": "", "cause": ""}
             if isinstance(error, Late):
-                found["kind"] = LATE
                 gaps_s = [life.longest_gap_s() for life in worker.LIVES]
                 if max(gaps_s, default=0.0) > GAP_LIMIT_S:
                     found["cause"] = LOOP_RULE
@@ -411,9 +409,9 @@ class Isolation:
         self._preload(job.folder / "libraries")
         self._reports[job.item.nodeid] = reports
         if failure is not None:
-            is_late = failure.kind == LATE and not hangs
+            is_certain = hangs or job.repeats or failure.kind == ENDED
             is_own = job.key[0] == job.rule  # a mutant that is to break it
-            if is_late and not job.repeats and not is_own:
+            if not is_certain and not is_own:
                 self._repeat(job, waiting)
             else:
                 progress.breaks.append(failure)

@@ -17,8 +17,8 @@ NOT_TESTABLE, NOT_APPLICABLE = "not testable", "not applicable"
 OUTCOMES = (BROKEN, KEPT, NOT_TESTABLE, NOT_APPLICABLE)
 """In the order in which a report shows them."""
 
-LATE, ENDED = "late", "ended"
-"""Kinds of a break: a time limit has passed; the worker has ended."""
+ENDED = "ended"
+"""The kind of a break that has ended the worker."""
 
 _COLORS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
@@ -45,7 +45,7 @@ class Break:
 
     how: str
     kind: str = ""
-    """`LATE`, `ENDED` or ""."""
+    """`ENDED` or ""."""
     cause: str = ""
     """The same for two workers that ended at the same line."""
     detail: str = ""
@@ -77,7 +77,7 @@ def break_of_hang(limit_s: float, stream: Path, folder: Path) -> Break:
     return Break(
         f"did not end within {limit_s:g} s"
         + (f": it hangs at {place}" if place else ": the extension hangs"),
-        LATE,
+        "",
         place,
         text[-DETAIL_CHARS:],
     )
