@@ -147,28 +147,23 @@ async def test_session_that_cannot_be_made_is_retried():
     assert stage.avatar.state == "ready"
 
 
-async def test_fatal_failure_of_opening_ends_all_attempts():
-    """One error -1000, state failed, and no further attempt."""
+@pytest.mark.parametrize("is_open", [False, True])
+async def test_fatal_failure_ends_all_attempts(is_open):
+    """One error -1000, state failed, and no further attempt; also where it
+    ends a session that speaks, as exhausted credits do."""
     stage = set_up()
-    stage.service.openings += [BAD_KEY]
+    if not is_open:
+        stage.service.openings += [BAD_KEY]
     stage.speak(pcm(100), FIRST)
     await stage.start()
+    if is_open:
+        stage.session.on_failure(BAD_KEY)
     await stage.clock.advance(1000.0)
     assert stage.outbox.error_codes == [reports.FATAL]
-    assert stage.outbox.states == ["connecting", "failed"]
+    ready_once = ["ready"] if is_open else []
+    assert stage.outbox.states == ["connecting", *ready_once, "failed"]
     assert len(stage.service.sessions) == 1
     assert not stage.session.is_live
-
-
-async def test_fatal_failure_of_a_session_ends_all_attempts(stage):
-    """Exhausted credits end it while the avatar speaks."""
-    stage.speak(pcm(100), FIRST)
-    await settle()
-    stage.session.on_failure(BAD_KEY)
-    await stage.clock.advance(1000.0)
-    assert stage.outbox.error_codes == [reports.FATAL]
-    assert stage.outbox.states == ["connecting", "ready", "failed"]
-    assert len(stage.service.sessions) == 1
 
 
 async def test_fatal_failure_after_an_outage():
