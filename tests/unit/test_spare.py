@@ -70,42 +70,24 @@ async def test_new_spare_replaces_the_old_one(made):
     assert made.spare.take(RATE_HZ) is second
 
 
-async def test_spare_that_is_too_old_is_discarded(made):
-    """Too little of its lifetime is left."""
+@pytest.mark.parametrize(
+    "why", ["too old", "of another rate", "refused", "not prepared yet"]
+)
+async def test_spare_that_is_of_no_use_is_discarded(made, why):
+    """Too little of its lifetime is left, a session takes one rate, it has no
+    token, or its console is slow: the attempt takes the long way."""
+    rate_hz = 16000 if why == "of another rate" else RATE_HZ
+    if why == "refused":
+        made.service.preparations.append(REFUSED)
+    elif why == "not prepared yet":
+        made.service.preparations.append("hold")
     session = await made.make()
-    await made.clock.advance(MAX_AGE_S)
-    assert not made.spare.has_token_since(0.0, RATE_HZ)
-    assert made.spare.take(RATE_HZ) is None
+    if why == "too old":
+        await made.clock.advance(MAX_AGE_S)
+    assert not made.spare.has_token_since(0.0, rate_hz)
+    assert made.spare.take(rate_hz) is None
     await settle()
     assert session.state is SessionState.CLOSED
-
-
-async def test_spare_of_another_rate_is_discarded(made):
-    """A session takes one rate."""
-    session = await made.make()
-    assert not made.spare.has_token_since(0.0, 16000)
-    assert made.spare.take(16000) is None
-    await settle()
-    assert session.state is SessionState.CLOSED
-
-
-async def test_refused_spare_is_discarded(made):
-    """The attempt takes the long way."""
-    made.service.preparations.append(REFUSED)
-    session = await made.make()
-    assert not made.spare.has_token_since(0.0, RATE_HZ)
-    assert made.spare.take(RATE_HZ) is None
-    await settle()
-    assert session.state is SessionState.CLOSED
-
-
-async def test_spare_that_is_not_prepared_yet_is_discarded(made):
-    """Its console may be slow; the call is cancelled."""
-    made.service.preparations.append("hold")
-    await made.make()
-    assert not made.spare.has_token_since(0.0, RATE_HZ)
-    assert made.spare.take(RATE_HZ) is None
-    await settle()
     assert made.service.session.closes == 1
     assert made.service.violations == []
 
