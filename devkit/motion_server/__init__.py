@@ -4,7 +4,7 @@ It speaks the real protocol to the real SDK, records all that a client does,
 and fails on demand.
 """
 
-from .clock import Clock, ScaledClock
+from .clock import Clock
 from .faults import (
     Animate,
     AudioBytes,
@@ -72,7 +72,6 @@ __all__ = [
     "Request",
     "Reset",
     "Resume",
-    "ScaledClock",
     "ServerError",
     "SessionConfig",
     "Silence",

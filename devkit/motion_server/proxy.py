@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from .clock import Clock, ScaledClock, sleep
+from .clock import Clock, MachineClock, sleep
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -42,7 +42,7 @@ class DelayingProxy:
         self.port = 0
         self.delay_ms = delay_ms
         self._target_port = target_port
-        self._clock = ScaledClock() if clock is None else clock
+        self._clock = MachineClock() if clock is None else clock
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 

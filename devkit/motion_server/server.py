@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from aiohttp import web
 
-from .clock import Clock, ScaledClock
+from .clock import Clock, MachineClock
 from .console import SPATIALREAL_TOKEN_PATH, TOKEN_PATH, Console, SessionTokens
 from .control import Control
 from .faults import Faults, HttpFault, RuntimeFault, Unreachable
@@ -71,9 +71,9 @@ class MotionServer:
     let the newer one wait. It plays `playback_delay_s` later than it receives,
     and answers a ping `pong_delay_s` later.
     `clock` gives the record's seconds and times playback, idle sessions and
-    slow answers; `ScaledClock(20)` runs them 20 times as fast. `now` gives the
-    epoch seconds that tokens are held against. `record`, `faults` and the
-    settings of a running server may be used from any thread.
+    slow answers. `now` gives the epoch seconds that tokens are held against.
+    `record`, `faults` and the settings of a running server may be used from any
+    thread.
     """
 
     playback_signals = ServiceSetting["PlaybackSignals | None"]()
@@ -118,7 +118,7 @@ class MotionServer:
         self.port = port
         # The port of `console_url`.
         self.console_port = port if console_port is None else console_port
-        self.clock = ScaledClock() if clock is None else clock
+        self.clock = MachineClock() if clock is None else clock
         self.record = Record(self.clock.monotonic, keep_audio=keep_audio)
         self.faults = Faults()
         self._settings = ServiceSettings(

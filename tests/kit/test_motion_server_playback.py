@@ -5,14 +5,15 @@ from typing import Any
 
 import aiohttp
 import pytest
+from scene import virtually
 from sdk_client import FRAME, Client, ManualClock, opened, sdk
 
+from devkit.harness.virtual_time import VirtualClock
 from devkit.motion_server import (
     MotionServer,
     PlanLimits,
     PlaybackSignals,
     Reset,
-    ScaledClock,
     StopPlayback,
     wire,
 )
@@ -24,8 +25,6 @@ from devkit.motion_server.record import Record
 
 RATE = 24000
 SECOND = bytes(RATE * 2)
-# Times as fast as real time.
-SPEED = 50
 
 only_with_states = pytest.mark.skipif(
     not wire.knows_playback_state,
@@ -80,8 +79,10 @@ class Viewer:
 def serve(
     signals: PlaybackSignals | None = None, **options: Any
 ) -> MotionServer:
+    """Return a server for a test in virtual time."""
+    clock = VirtualClock()
     return MotionServer(
-        clock=ScaledClock(SPEED), playback_signals=signals, **options
+        clock=clock, now=clock.epoch, playback_signals=signals, **options
     )
 
 
@@ -162,7 +163,7 @@ def test_audio_that_the_service_cuts_stays_cut():
 # On the wire.
 
 
-@pytest.mark.asyncio
+@virtually
 async def test_playback_is_not_reported_by_default():
     """Half of the deployments send nothing; it may be switched on."""
     async with serve() as server:
@@ -181,7 +182,7 @@ async def test_playback_is_not_reported_by_default():
         await client.session.close()
 
 
-@pytest.mark.asyncio
+@virtually
 async def test_the_end_comes_when_it_has_been_played():
     """In the clock's time, from the first byte."""
     async with serve(PlaybackSignals()) as server:
@@ -228,7 +229,7 @@ async def test_an_interrupted_request_gets_no_end():
         await client.session.close()
 
 
-@pytest.mark.asyncio
+@virtually
 async def test_signals_may_be_late():
     """By so much of the clock's time, and in their order."""
     async with serve(PlaybackSignals(late_ms=2000)) as server:
@@ -287,7 +288,7 @@ def test_late_signals_keep_their_order():
     assert client.ends == [False, True]
 
 
-@pytest.mark.asyncio
+@virtually
 async def test_signals_may_come_twice():
     """An `end` as well."""
     async with serve(PlaybackSignals(doubled=True)) as server:
@@ -300,7 +301,7 @@ async def test_signals_may_come_twice():
         await client.session.close()
 
 
-@pytest.mark.asyncio
+@virtually
 async def test_signals_may_be_of_foreign_requests():
     """Behind each true one."""
     async with serve(PlaybackSignals(foreign=True)) as server:
@@ -313,7 +314,7 @@ async def test_signals_may_be_of_foreign_requests():
         await client.session.close()
 
 
-@pytest.mark.asyncio
+@virtually
 async def test_signals_may_be_of_an_older_connection():
     """With its id and its latest request's."""
     async with serve() as server:
@@ -351,7 +352,7 @@ async def test_a_lost_connection_ends_playback():
         assert "playback" not in {e.kind for e in server.record.events}
 
 
-@pytest.mark.asyncio
+@virtually
 async def test_capabilities_do_no_harm():
     """A handshake that declares some is a handshake for each SDK."""
     async with serve(
@@ -617,7 +618,7 @@ async def test_settings_can_be_changed_over_http():
 # The listener.
 
 
-@pytest.mark.asyncio
+@virtually
 async def test_a_listener_follows_the_service():
     """Audio that a lost session had not played is missing, unless said
     again."""
@@ -628,7 +629,7 @@ async def test_a_listener_follows_the_service():
         first = await opened(server)
         await first.say(speech[: RATE * 4], end=True)
         await server.until(lambda r: r.requests[0].closed)
-        await asyncio.sleep(1 / SPEED)
+        await asyncio.sleep(1)
         server.now(Reset())
         await first.until(lambda: first.closes)
         second = await opened(server)
