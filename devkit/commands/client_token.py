@@ -34,7 +34,7 @@ REFUSED, UNUSABLE = 1, 2
 class TokenRefused(Exception):
     """No token is signed; `reasons` say why, one sentence each."""
 
-    def __init__(self, reasons: list[str]) -> None:
+    def __init__(self, *reasons: str) -> None:
         self.reasons = reasons
         super().__init__("; ".join(reasons))
 
@@ -112,7 +112,7 @@ def main(
                 f"{file} has several avatars ({names}); name one with --node"
             )
         if contents.defects:
-            raise TokenRefused(contents.defects)
+            raise TokenRefused(*contents.defects)
         answer = sign(nodes[0], uid, minutes, time.time())
     except (FileError, TokenRefused) as error:
         is_refused = isinstance(error, TokenRefused)
@@ -138,18 +138,15 @@ def sign(
     resolved = resolve(node, os.environ)
     if resolved.is_channel_open:
         raise TokenRefused(
-            [
-                "channel: empty, so that TEN's agent server fills in that of "
-                "each session. Name the session's with --channel NAME"
-            ]
+            "channel: empty, so that TEN's agent server fills in that of "
+            "each session. Name the session's with --channel NAME"
         )
     _leave_out_spatius(resolved)
     try:
         loaded = configure(resolved, now_s)
     except config.ConfigError as error:
-        raise TokenRefused(
-            [with_source(problem, resolved) for problem in error.problems]
-        ) from error
+        problems = [with_source(one, resolved) for one in error.problems]
+        raise TokenRefused(*problems) from error
     params = loaded.params
     _refuse_uid(params, uid)
     _refuse_uid_of_others(resolved, uid)
@@ -203,18 +200,14 @@ def _refuse_uid(params: Any, uid: int) -> None:
     if not 1 <= uid <= rules.MAX_UID:
         reason = "a token for uid 0 would let anybody in as anybody. "
         raise TokenRefused(
-            [
-                f"--uid {uid}: {'' if uid else reason}Expected a whole "
-                f"number from 1 to {rules.MAX_UID}"
-            ]
+            f"--uid {uid}: {'' if uid else reason}Expected a whole "
+            f"number from 1 to {rules.MAX_UID}"
         )
     if uid == params.agora_uid:
         raise TokenRefused(
-            [
-                f"--uid {uid} is the avatar's own (params.agora_uid): two "
-                "participants with one uid kick each other out of the "
-                "channel. Choose another one"
-            ]
+            f"--uid {uid} is the avatar's own (params.agora_uid): two "
+            "participants with one uid kick each other out of the "
+            "channel. Choose another one"
         )
 
 
@@ -225,32 +218,26 @@ def _refuse_uid_of_others(resolved: Resolved, uid: int) -> None:
     for other in avatars_beside(resolved):
         if other.uid == str(uid):
             raise TokenRefused(
-                [
-                    f"--uid {uid} is that of the avatar {other.node.name}. "
-                    "Choose another one"
-                ]
+                f"--uid {uid} is that of the avatar {other.node.name}. "
+                "Choose another one"
             )
     rtc_nodes = rtc_nodes_beside(resolved)
     for rtc in rtc_nodes_in(resolved.channel, rtc_nodes):
         if uid_of(rtc_nodes[rtc].get("stream_id")) == str(uid):
             raise TokenRefused(
-                [
-                    f"--uid {uid} is the agent's own (stream_id of {rtc}). "
-                    "Choose another one"
-                ]
+                f"--uid {uid} is the agent's own (stream_id of {rtc}). "
+                "Choose another one"
             )
 
 
 def _certificate(params: Any) -> str:
     if params.agora_appcert is None:
         raise TokenRefused(
-            [
-                "params.agora_appcert: needed to sign a token for a client, "
-                "and not set. The given params.agora_token is the avatar's "
-                "and lets no other uid in, unless whoever made it signed it "
-                "for uid 0, that is for any uid. Set AGORA_APP_CERTIFICATE, "
-                "or have the same backend make a token for the client's uid"
-            ]
+            "params.agora_appcert: needed to sign a token for a client, "
+            "and not set. The given params.agora_token is the avatar's "
+            "and lets no other uid in, unless whoever made it signed it "
+            "for uid 0, that is for any uid. Set AGORA_APP_CERTIFICATE, "
+            "or have the same backend make a token for the client's uid"
         )
     certificate = params.agora_appcert.get_secret_value()
     # With a given token config.py lets these pass, because it signs nothing.
@@ -264,7 +251,7 @@ def _certificate(params: Any) -> str:
         if not re.fullmatch("[0-9a-fA-F]{32}", value)
     ]
     if reasons:
-        raise TokenRefused(reasons)
+        raise TokenRefused(*reasons)
     return certificate
 
 
