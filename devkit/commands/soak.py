@@ -106,7 +106,7 @@ class Talk:
         self.server = server
         self.clock = clock
         self.rng = random.Random(seed)
-        self.repeat_limit_ms = REPEAT_LIMIT_MS
+        self.repeat_limit_ms: float = REPEAT_LIMIT_MS
         self._rig = rig
         self._conversation = Conversation(rig, server, clock, seed=seed)
         self._conversation.flush_latency_s = MAX_STALL_S
