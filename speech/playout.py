@@ -372,10 +372,7 @@ class Playout:
     def is_playing_out(self, now: float) -> bool:
         """Return whether audio is still to be heard, by the estimate."""
         return bool(self.requests) and (
-            now < self._ends_at + END_MARGIN_S
-            or self.ask_at < float("inf")
-            or self.is_in_doubt
-            or self.mark() is not None
+            now < self._ends_at + END_MARGIN_S or self.ask_at < float("inf")
         )
 
     def ahead_s(self, now: float) -> float:
@@ -391,10 +388,8 @@ class Playout:
         margin_s = PLAYBACK_MARGIN_S
         if self._is_end_known:
             margin_s = SIGNALLED_MARGIN_S
-        return (
-            now < self._ends_at + margin_s
-            or self.mark() is not None
-            or (self.is_in_doubt and bool(self.requests))
+        return now < self._ends_at + margin_s or (
+            self.is_in_doubt and bool(self.requests)
         )
 
     def may_be_audible(self, now: float) -> bool:

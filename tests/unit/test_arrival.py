@@ -222,6 +222,18 @@ async def test_nothing_counts_as_heard_before_the_first_answer(
     assert end["playback_position_ms"] == pytest.approx(position_ms, abs=2)
 
 
+async def test_a_new_connection_is_not_in_doubt():
+    """Its speech is reported before its first answer."""
+    stage = await ready(**RESUMED)
+    await stage.lose(LOST)
+    await stage.clock.advance(1.0)
+    assert len(stage.service.sessions) == 2
+    stage.service.answers_pings = False
+    say(stage, 1000)
+    await settle()
+    assert stage.outbox.payloads("avatar_audio_start")
+
+
 async def test_a_signal_says_that_it_is_heard_before_the_first_answer():
     """The service has it: it plays."""
     stage = await ready()
