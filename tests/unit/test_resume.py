@@ -28,14 +28,6 @@ def test_it_goes_on_where_the_listener_was(speaking):
     assert speaking.speech.totals.resent == 6500 * BYTES_PER_MS // 2
 
 
-def test_without_a_rewind_it_goes_on_at_the_sample():
-    """No audio that the estimate takes for heard is said again."""
-    speaking = Speaking(rewind_s=0.0)
-    audio = speaking.speak(8000)
-    lost_at(speaking, 2.0)
-    assert audio_of(speaking.write("second")) == audio[2000 * BYTES_PER_MS :]
-
-
 def test_the_rewind_does_not_reach_before_the_begin(speaking):
     """An utterance that has just begun is said from its first byte."""
     audio = speaking.speak(8000)

@@ -27,14 +27,6 @@ TIMEOUT_S = Limits().end_timeout_s
 # Rule 1: order, and whole samples
 
 
-def test_order_is_kept(speech):
-    """Frames leave in the order in which they came."""
-    frames = [pcm(10), pcm(250), pcm(1), pcm(20)]
-    for frame in frames:
-        speech.frame(frame, 0.0)
-    assert audio_of(write(speech)) == b"".join(frames)
-
-
 def test_utterances_keep_their_order(speech):
     """A second utterance waits for the end of the first."""
     first, second = pcm(30), pcm(30)
@@ -55,14 +47,6 @@ def test_odd_byte_waits_for_the_next_frame(speech):
     assert speech.totals.sent == len(audio) // 2
 
 
-def test_odd_frames_go_on_and_on(speech):
-    """Frames of odd lengths in a row lose and repeat no byte."""
-    audio = pcm(100)
-    for start in range(0, len(audio), 75):
-        speech.frame(audio[start : start + 75], 0.0)
-    assert audio_of(write(speech)) == audio
-
-
 @pytest.mark.parametrize("cut", ["flush", "close", "give_up"])
 def test_a_sample_that_is_cut_in_half_counts(cut, speech):
     """Its other half comes when no output takes it any more."""
@@ -72,14 +56,6 @@ def test_a_sample_that_is_cut_in_half_counts(cut, speech):
     speech.frame(audio[101:], 0.0, FIRST)
     assert speech.totals.received == len(audio) // 2
     check_sum(speech)
-
-
-def test_frames_of_one_byte_make_samples(speech):
-    """Two frames of half a sample each are one sample."""
-    speech.frame(b"\x01", 0.0)
-    assert speech.next(0.0) is None
-    speech.frame(b"\x02", 0.0)
-    assert audio_of(write(speech)) == b"\x01\x02"
 
 
 def test_odd_byte_does_not_reach_the_next_utterance(speech):
@@ -157,14 +133,6 @@ def test_half_a_sample_is_no_speech(speech):
     assert speech.is_idle(0.0)
 
 
-def test_empty_frame_opens_nothing(speech):
-    """A frame without audio is no speech."""
-    speech.frame(b"", 0.0)
-    speech.end(0.0)
-    assert write(speech) == []
-    assert speech.is_idle(0.0)
-
-
 def test_no_step_is_handed_out_twice(speech):
     """A second step before the first is settled is a mistake."""
     speech.frame(pcm(10), 0.0)
@@ -191,15 +159,6 @@ def test_late_end_closes_the_request(speech):
     speech.frame(audio, 0.0)
     assert write(speech) == [Send(audio, False)]
     speech.end(0.0)
-    assert write(speech) == [Send(b"", True)]
-
-
-def test_end_while_the_last_audio_is_being_written(speech):
-    """An end that comes during the call is sent after it."""
-    speech.frame(pcm(20), 0.0)
-    speech.next(0.0)
-    speech.end(0.0)
-    written(speech, 0.0)
     assert write(speech) == [Send(b"", True)]
 
 
@@ -329,14 +288,6 @@ def test_small_frames_that_wait_are_joined(speech):
     assert audio_of(steps) == b"".join(frames)
 
 
-def test_frame_leaves_at_once(speech):
-    """With nothing waiting a frame is a message as it is."""
-    for _ in range(3):
-        frame = pcm(10)
-        speech.frame(frame, 0.0)
-        assert write(speech) == [Send(frame, False)]
-
-
 def test_single_frame_is_not_copied(speech):
     """The usual message is the frame itself."""
     frame = pcm(10)
@@ -391,24 +342,6 @@ def test_empty_frame_is_no_new_audio():
     speech.frame(pcm(20), 0.0)
     speech.frame(b"", 1.0)
     assert speech.due_at == 1.5
-
-
-def test_end_that_comes_after_the_timeout_counts_not(speech):
-    """A late end of an utterance that has timed out is not sent."""
-    speech.frame(pcm(20), 0.0)
-    speech.tick(1.5)
-    assert ends_of(write(speech)) == 1
-    speech.end(1.6)
-    assert write(speech) == []
-
-
-def test_frame_of_another_turn_opens_its_own(speech):
-    """A turn that begins ends the one before."""
-    first, second = pcm(20), pcm(20)
-    speech.frame(first, 0.0, FIRST)
-    speech.frame(second, 0.0, SECOND)
-    speech.end(0.0, SECOND)
-    assert write(speech) == [Send(first, True), Send(second, True)]
 
 
 def test_frame_without_turn_belongs_to_the_open_one(speech):

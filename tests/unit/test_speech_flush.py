@@ -32,22 +32,6 @@ from speech_steps import (
 # Rule 4: flush
 
 
-def test_flush_with_nothing_sends_nothing(speech):
-    """A flush without speech is not seen on the wire, nor reported."""
-    speech.flush(0.0)
-    assert write(speech) == []
-    assert speech.take_events() == []
-
-
-def test_flush_of_waiting_speech_sends_no_interrupt(speech):
-    """Audio never sent is dropped without an interrupt."""
-    speech.frame(pcm(500), 0.0)
-    speech.flush(0.0)
-    assert write(speech) == []
-    assert speech.totals.flushed == 500 * BYTES_PER_MS // 2
-    assert speech.is_idle(0.0)
-
-
 def test_flush_of_a_message_in_flight_interrupts_it(speech):
     """Audio that the writer is just sending will have to be interrupted."""
     speech.frame(pcm(300), 0.0)
@@ -69,14 +53,6 @@ def test_flush_of_a_message_in_flight_that_is_lost(speech):
     assert speech.totals.flushed == 300 * BYTES_PER_MS // 2
     [summary] = summaries_of(speech)
     assert (summary.sent_ms, summary.flushed_ms) == (0, 300)
-
-
-def test_flush_of_an_open_request_interrupts_it(speech):
-    """Audio sent and not ended is interrupted."""
-    speech.frame(pcm(20), 0.0)
-    write(speech)
-    speech.flush(30.0)
-    assert write(speech, 30.0) == [Interrupt()]
 
 
 @pytest.mark.parametrize(
@@ -130,38 +106,6 @@ def test_flush_during_the_interrupt_adds_none(speech):
     written(speech, 0.0)
     assert write(speech) == []
     assert speech.totals.flushed == 40 * BYTES_PER_MS // 2
-
-
-def test_next_answer_goes_behind_the_interrupt(speech):
-    """Speech after a flush waits for the interrupt."""
-    speech.frame(pcm(20), 0.0, FIRST)
-    write(speech)
-    speech.flush(0.0)
-    audio = pcm(20)
-    speech.frame(audio, 0.0, SECOND)
-    assert write(speech) == [Interrupt(), Send(audio, False)]
-
-
-def test_flush_of_the_next_answer_interrupts_again(speech):
-    """An interrupt that is out does not serve for later audio."""
-    speech.frame(pcm(20), 0.0, FIRST)
-    write(speech)
-    speech.flush(0.0)
-    speech.frame(pcm(20), 0.0, SECOND)
-    write(speech)
-    speech.flush(0.0)
-    assert write(speech) == [Interrupt()]
-
-
-def test_flush_drops_every_utterance_that_waits(speech):
-    """All of the queue goes, not only its first utterance."""
-    for turn in (FIRST, SECOND, THIRD):
-        speech.frame(pcm(100), 0.0, turn)
-        speech.end(0.0, turn)
-    speech.flush(0.0)
-    assert write(speech) == []
-    assert speech.totals.flushed == 300 * BYTES_PER_MS // 2
-    assert speech.waiting_s == 0
 
 
 # Rule 5: stale audio
@@ -328,14 +272,6 @@ def test_repeated_flushes_do_not_prolong_the_wait(speech):
     audio = pcm(20)
     speech.frame(audio, STALE_LIMIT_S)
     assert audio_of(write(speech, STALE_LIMIT_S)) == audio
-
-
-def test_flush_before_the_connection_makes_audio_stale_too(speech):
-    """Speech never sent can have late frames as well."""
-    speech.frame(pcm(20), 0.0)
-    speech.flush(0.0)
-    speech.frame(pcm(20), 0.1)
-    assert write(speech) == []
 
 
 def test_next_answer_without_any_id_loses_nothing(speech):

@@ -150,15 +150,6 @@ def test_bound_holds_for_audio_that_the_writer_puts_back():
     assert audio_of(write(speech))[: len(first)] == first
 
 
-def test_bound_that_is_reached_exactly_refuses_nothing():
-    """The last sample that there is room for is taken."""
-    speech = make(max_buffered_s=1.0)
-    speech.frame(pcm(1000), 0.0)
-    assert speech.totals.refused == 0
-    speech.tick(100.0)
-    assert overflows_of(speech) == []
-
-
 @pytest.mark.parametrize(
     ("max_buffered_s", "ms"), [(60.0, 90_000), (2.0, 5000), (0.1, 150_000)]
 )
@@ -254,38 +245,6 @@ def test_a_call_that_waits_for_long_has_the_bound():
 # Rule 8: accounting
 
 
-def test_every_sample_is_accounted_for():
-    """Received is sent, flushed, refused or waiting, at each moment."""
-    speech = make(max_buffered_s=0.5)
-    speech.frame(pcm(300) + b"\x00", 0.0, FIRST)
-    check_sum(speech)
-    speech.next(0.0)
-    check_sum(speech)
-    speech.frame(b"\x00" + pcm(400), 0.0, FIRST)
-    check_sum(speech)
-    written(speech, 0.0)
-    speech.flush(0.0)
-    check_sum(speech)
-    speech.frame(pcm(20), 0.0, FIRST)
-    speech.frame(pcm(200), 0.0, SECOND)
-    check_sum(speech)
-    write(speech)
-    totals = speech.totals
-    assert totals.received == (700 + 220) * BYTES_PER_MS // 2 + 1
-    assert totals.sent == 300 * BYTES_PER_MS // 2
-    assert totals.waiting == 0
-
-
-def test_stale_halves_of_samples_add_up(speech):
-    """Odd frames that come too late are counted to the sample."""
-    speech.frame(pcm(20), 0.0, FIRST)
-    speech.flush(0.0)
-    for _ in range(4):
-        speech.frame(b"\x00" * 101, 0.0, FIRST)
-    check_sum(speech)
-    assert speech.totals.flushed == 20 * BYTES_PER_MS // 2 + 202
-
-
 def test_close_drops_all_and_takes_no_more(speech):
     """Without an avatar to come, speech is dropped and counted."""
     speech.frame(pcm(100), 0.0)
@@ -331,18 +290,6 @@ def test_unwritten_message_goes_first_on_the_next_connection(speech):
     steps = write(speech)
     assert audio_of(steps) == audio[MESSAGE_MS * BYTES_PER_MS :]
     assert ends_of(steps) == 1
-
-
-def test_unwritten_message_keeps_its_place_before_new_frames(speech):
-    """Frames that came during the call go behind the returned audio."""
-    frames = [pcm(20), pcm(20), pcm(20)]
-    speech.frame(frames[0], 0.0)
-    speech.next(0.0)
-    speech.frame(frames[1], 0.0)
-    speech.failed()
-    speech.connection_lost(0.0)
-    speech.frame(frames[2], 0.0)
-    assert write(speech) == [Send(b"".join(frames), False)]
 
 
 def test_unwritten_end_makes_no_request_of_its_own(speech):
@@ -405,15 +352,6 @@ def test_interrupt_that_is_lost_is_not_repeated(speech):
     assert write(speech) == [Send(audio, False)]
 
 
-def test_flushed_turn_is_stale_on_a_new_connection_too(speech):
-    """A flush is remembered beyond the connection."""
-    speech.frame(pcm(20), 0.0, FIRST)
-    speech.flush(0.0)
-    speech.connection_lost(0.0)
-    speech.frame(pcm(20), 0.0, FIRST)
-    assert write(speech) == []
-
-
 # Summaries
 
 
@@ -439,18 +377,6 @@ def test_summary_comes_when_it_has_been_heard(speech):
             interrupted=False,
         )
     ]
-
-
-def test_summary_of_a_flushed_utterance(speech):
-    """The audio sent and the audio dropped add up to the audio received."""
-    speech.frame(pcm(500), 0.0, FIRST)
-    speech.next(0.0)
-    written(speech, 0.0)
-    speech.flush(0.0)
-    [summary] = summaries_of(speech)
-    assert summary.interrupted
-    assert (summary.audio_ms, summary.sent_ms) == (500, 100)
-    assert (summary.flushed_ms, summary.refused_ms) == (400, 0)
 
 
 def test_summary_of_a_message_in_flight_waits_for_it(speech):
