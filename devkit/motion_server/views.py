@@ -3,6 +3,7 @@
 import os
 import wave
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 from .model import Connection, Event
@@ -60,39 +61,24 @@ def _lines(events: Sequence[Event], started_s: float) -> Iterator[str]:
 
 def connection_json(connection: Connection) -> dict[str, Any]:
     """A connection as JSON values, without audio and without secrets."""
-    config = None
-    if connection.config is not None:
-        config = dict(vars(connection.config))
-        del config["agora_token"]
+    config = connection.config
     return {
-        "number": connection.number,
-        "app_id": connection.app_id,
-        "avatar_id": connection.avatar_id,
-        "session_token": connection.session_token,
-        "connection_id": connection.connection_id,
-        "config": config,
-        "opened_s": connection.opened_s,
-        "confirmed_s": connection.confirmed_s,
-        "closed_s": connection.closed_s,
-        "close_code": connection.close_code,
-        "close_reason": connection.close_reason,
-        "closed_by": connection.closed_by,
-        "audio_bytes": connection.audio_bytes,
-        "message_count": connection.message_count,
+        **_shown(connection),
+        "config": None if config is None else _shown(config),
         "requests": [
-            {
-                "req_id": request.req_id,
-                "opened_s": request.opened_s,
-                "last_audio_s": request.last_audio_s,
-                "ended_at_s": request.ended_at_s,
-                "interrupted_at_s": request.interrupted_at_s,
-                "audio_bytes": request.audio_bytes,
-                "message_count": request.message_count,
-                "sha256": request.sha256,
-            }
+            {**_shown(request), "sha256": request.sha256}
             for request in connection.requests
         ],
         "interrupts": [vars(i) for i in connection.interrupts],
+    }
+
+
+def _shown(one: Any) -> dict[str, Any]:
+    """The fields that a dataclass shows in its repr."""
+    return {
+        field.name: getattr(one, field.name)
+        for field in fields(one)
+        if field.repr
     }
 
 
