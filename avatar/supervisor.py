@@ -376,6 +376,8 @@ class Supervisor:
         # From the loss on: closing takes its part of the wait.
         self._retry_at = now + self._backoff.next_s(failure, session.was_ready)
         if failure.idle:
+            if session.was_ready:
+                self._outage = None  # it ended as any session does
             self._sleep_reason = failure.code
             return None
         if failure.fatal:

@@ -46,6 +46,22 @@ async def test_service_that_ends_an_idle_session_is_no_outage(stage):
     assert stage.session.closes == 1
 
 
+async def test_a_session_that_ends_idle_has_ended_the_outage(stage):
+    """However short it was: the next outage is another, with its own error."""
+    await stage.lose(LOST)
+    await stage.clock.advance(1.0)
+    await stage.lose(IDLE)
+    await stage.clock.advance(1000.0)
+    stage.service.openings += [LOST]
+    stage.speak(pcm(20), FIRST)
+    await settle()
+    await stage.clock.advance(MAX_BACKOFF_S)
+    assert stage.avatar.state == "ready"
+    assert [error["message"] for error in stage.outbox.errors] == [
+        LOST.message
+    ] * 2
+
+
 async def test_first_frame_wakes_it():
     """Without a wait; it is spoken."""
     stage = await asleep()
