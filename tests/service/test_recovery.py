@@ -38,6 +38,9 @@ from devkit.motion_server import (
 )
 from devkit.motion_server.proxy import DelayingProxy
 
+INEXACT_MS = 50
+"""By how much a kernel that delivers late may change a time."""
+
 LOSSES = [Reset(), Close(1000), Close(1001), Close(1012), Close(4002)]
 
 
@@ -198,7 +201,7 @@ async def test_a_peer_that_vanishes(after_s: float, speed: float) -> None:
         received_ms = min(8000.0, 1000 * after_s * speed + MESSAGE_MS)
         is_written = received_ms == 8000
         pause_s = PLAYING_INTERVAL_S if is_written else PING_INTERVAL_S
-        known_ms = 1000 * (after_s - pause_s) - REWIND_MS
+        known_ms = 1000 * (after_s - pause_s) - REWIND_MS - INEXACT_MS
         on.whole(max_repeat_ms=received_ms - max(0.0, known_ms))
         assert on.ends == [("tts-1", 1)]
         assert on.rig.totals.lost == 0
@@ -280,7 +283,8 @@ async def test_the_position_after_a_stall(
         if known_ms > 1000 * (at_s + 2.6):
             unknown_ms = 0.0  # the service had more than it could play
         behind_ms = min(unknown_ms, 1000 * (2.6 + PING_INTERVAL_S))
-        assert -behind_ms - 1 <= position_ms - heard_ms <= 1
+        ahead_ms = position_ms - heard_ms
+        assert -behind_ms - INEXACT_MS <= ahead_ms <= INEXACT_MS
         saying.cancel()
 
 
@@ -326,7 +330,7 @@ async def test_a_flush_during_an_outage_far_away(
         )
         # A reset is noticed one way later, a host that vanishes is not.
         most_ms = 60 if fault == Reset() else 60 + 338
-        assert ahead_ms <= (most_ms + 5 if after_s > 0.06 else 0)
+        assert ahead_ms <= (most_ms + INEXACT_MS if after_s > 0.06 else 0)
 
 
 @pytest.mark.parametrize("voice_wired", [False, True])
