@@ -124,38 +124,3 @@ def assert_reads(error: Any, code: str, phase: str) -> None:
     assert error.phase == phase
     if wire.sdk_name != "spatialreal":
         assert error.code.value == code
-
-
-class ManualClock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self._now_s = 0.0
-        self._timers: list[ManualTimer] = []
-
-    def monotonic(self) -> float:
-        return self._now_s
-
-    def call_at(
-        self, when: float, callback: Callable[[], None]
-    ) -> "ManualTimer":
-        timer = ManualTimer(self._timers, when, callback)
-        self._timers.append(timer)
-        return timer
-
-    def advance(self, duration_s: float) -> None:
-        self._now_s += duration_s
-        for timer in [t for t in self._timers if t.when <= self._now_s]:
-            timer.cancel()
-            timer.callback()
-
-
-class ManualTimer:
-    def __init__(
-        self, timers: "list[ManualTimer]", when: float, callback: Any
-    ) -> None:
-        self.when, self.callback, self._timers = when, callback, timers
-
-    def cancel(self) -> None:
-        if self in self._timers:
-            self._timers.remove(self)

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from fakes import FakeClock
 from sdk_client import (
     AGORA_APP_ID,
     CERTIFICATE,
@@ -20,7 +21,6 @@ from sdk_client import (
     FRAME,
     SAMPLE_RATE,
     Client,
-    ManualClock,
     assert_reads,
     epoch_s,
     failure,
@@ -310,7 +310,7 @@ async def test_a_session_may_never_be_confirmed():
 @pytest.mark.asyncio
 async def test_a_connection_that_ends_in_a_slow_handshake():
     """It is not confirmed any more."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with MotionServer(clock=clock) as server:
         server.faults.handshake(Slow(4))
         opening = asyncio.ensure_future(opened(server))
@@ -318,7 +318,7 @@ async def test_a_connection_that_ends_in_a_slow_handshake():
             lambda r: any(event.kind == "configured" for event in r.events)
         )
         server.now(Reset())
-        clock.advance(4)
+        await clock.advance(4)
         with pytest.raises(Exception, match="connectionClosed"):
             await opening
         assert server.record.connections[0].confirmed_s is None
@@ -497,7 +497,7 @@ def test_triggers_that_are_none_are_refused(spec: Any):
 @pytest.mark.asyncio
 async def test_the_port_can_be_closed_for_a_while_over_http():
     """A port closed over HTTP opens again by itself."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with (
         MotionServer(clock=clock) as server,
         aiohttp.ClientSession() as http,
@@ -508,7 +508,7 @@ async def test_the_port_can_be_closed_for_a_while_over_http():
         ) as answer:
             assert answer.status == 200
         assert (await failure(server)).code.value == "connectionFailed"
-        clock.advance(60)
+        await clock.advance(60)
         await server.until(
             lambda r: [e.kind for e in r.events].count("listening") == 2
         )

@@ -4,12 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from fakes import FakeClock
 from scene import virtually
 from sdk_client import (
     FRAME,
     SAMPLE_RATE,
     Client,
-    ManualClock,
     assert_reads,
     failure,
     opened,
@@ -202,14 +202,14 @@ async def test_a_stall_blocks_the_client_until_it_is_over():
 @pytest.mark.asyncio
 async def test_a_stall_may_be_over_by_itself():
     """Stall(for_s) reads on after its time."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with MotionServer(clock=clock) as server:
         client = await opened(server)
         server.now(Stall(for_s=60))
         await client.say(FRAME)
         await asyncio.sleep(0.05)
         assert server.record.received() == b""
-        clock.advance(60)
+        await clock.advance(60)
         await server.until(lambda r: r.received() == FRAME)
         await client.session.close()
 
@@ -271,14 +271,14 @@ async def is_pending(*futures: Any) -> bool:
 @pytest.mark.asyncio
 async def test_pings_may_be_answered_late():
     """And only they: audio is received at once."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with MotionServer(clock=clock, pong_delay_s=0.9) as server:
         client = await opened(server)
         await client.say(FRAME)
         pong = await client.session._connection.ping()
         await server.until(lambda r: r.received() == FRAME)
         assert await is_pending(pong)
-        clock.advance(0.9)
+        await clock.advance(0.9)
         await asyncio.wait_for(pong, 30)
         await client.session.close()
 
@@ -288,7 +288,7 @@ async def test_pings_may_be_answered_late():
 @pytest.mark.parametrize("for_s", [5, 22, None])
 async def test_a_black_hole_takes_both_directions(for_s: float | None):
     """No message, no pong and no reply passes; all arrives afterwards."""
-    clock = ManualClock()
+    clock = FakeClock()
     frames: list[bytes] = []
     async with MotionServer(clock=clock) as server:
         client = await opened(
@@ -300,13 +300,13 @@ async def test_a_black_hole_takes_both_directions(for_s: float | None):
         await client.say(FRAME, end=True)
         pong = await client.session._connection.ping()
         server.now(Animate())
-        clock.advance((for_s or 3600) - 0.1)
+        await clock.advance((for_s or 3600) - 0.1)
         assert await is_pending(pong)
         assert server.record.received() == FRAME
         assert (frames, client.errors, client.closes) == ([], [], 0)
         if for_s is None:
             server.now(Resume())
-        clock.advance(0.1)
+        await clock.advance(0.1)
         await asyncio.wait_for(pong, 30)
         await server.until(lambda r: r.requests[0].closed)
         assert server.record.received() == FRAME * 2
@@ -323,7 +323,7 @@ async def test_a_black_hole_takes_both_directions(for_s: float | None):
 async def test_a_close_is_lost_in_a_black_hole(fault: Any):
     """The service has closed; the client learns of it when packets pass, if
     they ever do."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with MotionServer(clock=clock) as server:
         client = await opened(server)
         server.now(fault)
@@ -332,7 +332,7 @@ async def test_a_close_is_lost_in_a_black_hole(fault: Any):
         closed = asyncio.ensure_future(client.until(lambda: client.closes))
         assert await is_pending(closed)
         assert client.session._connection.state is State.OPEN
-        clock.advance(5)
+        await clock.advance(5)
         if fault == BlackHole(for_s=5):
             await closed
             assert client.errors[0].close_code == 1011
@@ -372,14 +372,14 @@ async def test_playback_ends_with_the_host_only(
 ):
     """Behind a dead network the service plays the audio it has; a host that
     vanishes never comes back."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with MotionServer(clock=clock) as server:
         listener = Listener(SAMPLE_RATE)
         listener.follow(server.record)
         client = await opened(server)
         await client.say(bytes(3 * SAMPLE_RATE * 2), end=True)
         await server.until(lambda r: r.requests[0].closed)
-        clock.advance(1)
+        await clock.advance(1)
         server.now(BlackHole(host_vanishes=host_vanishes))
         durations_s = [one.end_s - one.start_s for one in listener.audible()]
         assert durations_s == [pytest.approx(heard_s)]
@@ -397,7 +397,7 @@ def test_a_host_does_not_vanish_for_a_while():
 @pytest.mark.asyncio
 async def test_a_fault_strikes_some_time_after_the_last_message():
     """Each message begins the wait anew."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with MotionServer(clock=clock) as server:
         client = await opened(server)
         server.faults.runtime(BlackHole(), after=Quiet(1.5))
@@ -407,9 +407,9 @@ async def test_a_fault_strikes_some_time_after_the_last_message():
                 lambda r, n=count: len(r.received()) == n * len(FRAME)
             )
             await (await client.session._connection.ping())
-            clock.advance(1)
+            await clock.advance(1)
             assert not server.record.connections[0].stalled
-        clock.advance(0.5)
+        await clock.advance(0.5)
         assert server.record.connections[0].stalled
 
 
@@ -436,14 +436,14 @@ async def test_a_fault_strikes_right_behind_the_confirmation(fault: Any):
 )
 async def test_a_handshake_may_be_held_up(fault: Any):
     """The confirmation comes when the fault has ended."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with MotionServer(clock=clock) as server:
         server.faults.handshake(fault)
         client = Client(server)
         opening = asyncio.ensure_future(client.open())
         await server.until(lambda r: r.connections and r.connections[0].stalled)
         assert await is_pending(opening)
-        clock.advance(5)
+        await clock.advance(5)
         await asyncio.wait_for(opening, 30)
         assert server.record.live_connections
         await client.session.close()
@@ -485,7 +485,7 @@ async def test_a_ping_that_waits_behind_a_reset_is_dropped(
     caplog: pytest.LogCaptureFixture,
 ):
     """Its answer finds no connection, which is no error of the server."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with MotionServer(clock=clock) as server:
         client = await opened(server)
         server.now(SlowReader(bytes_per_s=len(FRAME)))
@@ -493,7 +493,7 @@ async def test_a_ping_that_waits_behind_a_reset_is_dropped(
         await server.until(lambda r: r.received())
         assert await is_pending(await client.session._connection.ping())
         server.now(Reset())
-        clock.advance(1)
+        await clock.advance(1)
         await client.until(lambda: client.closes)
     assert caplog.text == ""
 
@@ -519,13 +519,13 @@ async def test_a_server_may_echo_secrets():
 @pytest.mark.asyncio
 async def test_an_idle_session_is_ended():
     """The client gets the service's words, then a close."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with MotionServer(idle_timeout_s=60, clock=clock) as server:
         client = await opened(server)
-        clock.advance(59)
+        await clock.advance(59)
         await (await client.session._connection.ping())
         assert server.record.live_connections
-        clock.advance(1)
+        await clock.advance(1)
         await client.until(lambda: client.closes)
         (error,) = client.errors
         assert error.server_detail == "no audio input for 60s"
@@ -537,28 +537,28 @@ async def test_an_idle_session_is_ended():
 @pytest.mark.asyncio
 async def test_audio_keeps_a_session_awake():
     """The time counts from the last message."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with MotionServer(idle_timeout_s=60, clock=clock) as server:
         client = await opened(server)
         for count in range(1, 4):
-            clock.advance(50)
+            await clock.advance(50)
             await client.say(FRAME)
             await server.until(
                 lambda r, n=count: len(r.received()) == n * len(FRAME)
             )
         assert server.record.live_connections
-        clock.advance(60)
+        await clock.advance(60)
         await client.until(lambda: client.closes)
 
 
 @pytest.mark.asyncio
 async def test_the_idle_timeout_may_be_changed():
     """For sessions that are open, in either direction."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with MotionServer(idle_timeout_s=60, clock=clock) as server:
         client = await opened(server)
         server.idle_timeout_s = None
-        clock.advance(3600)
+        await clock.advance(3600)
         assert server.record.live_connections
         server.idle_timeout_s = 60
         await client.until(lambda: client.closes)
@@ -571,15 +571,15 @@ async def test_the_idle_timeout_may_be_changed():
 @pytest.mark.asyncio
 async def test_a_session_ends_when_its_time_is_up():
     """Speaking or not, for any expiry that the client asked for."""
-    clock = ManualClock()
+    clock = FakeClock()
     limits = PlanLimits(session_minutes=10)
     async with MotionServer(clock=clock, limits=limits) as server:
         client = await opened(server, life_s=3600)
-        clock.advance(599)
+        await clock.advance(599)
         await client.say(FRAME)
         await server.until(lambda r: r.received())
         assert server.record.live_connections
-        clock.advance(1)
+        await clock.advance(1)
         await client.until(lambda: client.errors)
         assert client.errors[0].close_code == 4002
         assert client.errors[0].close_reason == (
@@ -588,17 +588,17 @@ async def test_a_session_ends_when_its_time_is_up():
         assert server.record.credits == 100
         server.limits = PlanLimits()
         await opened(server)
-        clock.advance(3600)
+        await clock.advance(3600)
         assert server.record.live_connections
 
 
 @pytest.mark.asyncio
 async def test_the_time_limit_may_be_changed():
     """A session that has lasted longer already ends at once."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with MotionServer(clock=clock) as server:
         client = await opened(server)
-        clock.advance(700)
+        await clock.advance(700)
         server.limits = PlanLimits(session_minutes=10)
         await client.until(lambda: client.errors)
         assert client.errors[0].close_code == 4002
@@ -626,16 +626,16 @@ async def test_only_so_many_sessions_are_live_at_once(refuses_tokens: bool):
 @pytest.mark.asyncio
 async def test_connected_time_costs_credits():
     """10 a minute and at least 1 for each session; a failed one is free."""
-    clock = ManualClock()
+    clock = FakeClock()
     async with MotionServer(clock=clock) as server:
         client = await opened(server)
         assert server.record.credits == 1
-        clock.advance(6.1)
+        await clock.advance(6.1)
         assert server.record.credits == 2
         await client.session.close()
         await server.until(lambda r: not r.live_connections)
         server.faults.handshake(Close(1011))
         await failure(server)
         await opened(server)
-        clock.advance(60)
+        await clock.advance(60)
         assert server.record.credits == 2 + 10

@@ -5,8 +5,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from fakes import FakeClock
 from scene import virtually
-from sdk_client import FRAME, Client, ManualClock, opened, sdk
+from sdk_client import FRAME, Client, opened, sdk
 
 from devkit.harness.virtual_time import VirtualClock
 from devkit.motion_server import (
@@ -254,7 +255,7 @@ class Signals:
         self.ends.append(wire.parse(data).server_response_animation.end)
 
 
-class HastyClock(ManualClock):
+class HastyClock(FakeClock):
     """Keeps callbacks, to be called in any order."""
 
     def __init__(self) -> None:
@@ -266,7 +267,7 @@ class HastyClock(ManualClock):
         return super().call_at(when, lambda: None)
 
 
-def test_late_signals_keep_their_order():
+async def test_late_signals_keep_their_order():
     """Whichever of two timers goes off first."""
     client, clock = Signals(), HastyClock()
     config = SessionConfig(
@@ -281,7 +282,7 @@ def test_late_signals_keep_their_order():
         states=False,
     )
     reporter.audio("a", 2, False)
-    clock.advance(1)
+    await clock.advance(1)
     reporter.audio("a", 0, True)
     for late in reversed(clock.callbacks):
         late()
@@ -337,7 +338,7 @@ async def test_signals_may_be_of_an_older_connection():
 @pytest.mark.asyncio
 async def test_a_lost_connection_ends_playback():
     """Nothing is sent for it any more, late signals included."""
-    clock = ManualClock()
+    clock = FakeClock(0)
     async with MotionServer(
         clock=clock, playback_signals=PlaybackSignals(late_ms=100)
     ) as server:
@@ -347,7 +348,7 @@ async def test_a_lost_connection_ends_playback():
         await server.until(lambda r: r.requests[0].closed)
         await client.session.close()
         await server.until(lambda r: r.connections[0].closed_s is not None)
-        clock.advance(2)
+        await clock.advance(2)
         assert viewer.signals == []
         assert "playback" not in {e.kind for e in server.record.events}
 
@@ -373,7 +374,7 @@ async def test_capabilities_do_no_harm():
 @pytest.mark.asyncio
 async def test_playback_states_have_the_position():
     """Of begin, progress, end and interrupt."""
-    clock = ManualClock()
+    clock = FakeClock(0)
     async with MotionServer(
         clock=clock,
         playback_signals=PlaybackSignals(progress_ms=400),
@@ -384,7 +385,7 @@ async def test_playback_states_have_the_position():
         first = await client.say(SECOND, end=True)
         await viewer.until(1)
         for count in (2, 3, 4):
-            clock.advance(0.4)
+            await clock.advance(0.4)
             await viewer.until(count)
         second = await client.say(SECOND, end=True)
         await viewer.until(5)
@@ -420,10 +421,10 @@ async def say_two(server: MotionServer, client: Client) -> tuple[str, str]:
     """Say 2 s, and 1 s of them later again 2 s, to their ends."""
     first = await client.say(SECOND, SECOND, end=True)
     await server.until(lambda r: r.requests[0].closed)
-    server.clock.advance(1)  # type: ignore[attr-defined]
+    await server.clock.advance(1)  # type: ignore[attr-defined]
     second = await client.say(SECOND, SECOND, end=True)
     await server.until(lambda r: r.requests[1].closed)
-    server.clock.advance(2)  # type: ignore[attr-defined]
+    await server.clock.advance(2)  # type: ignore[attr-defined]
     return first, second
 
 
@@ -434,7 +435,7 @@ async def test_a_newer_request_waits_or_supersedes(preempts: bool):
     """It waits by default; where the service preempts, the rest of the older
     one is never heard, and its `end` never sent."""
     async with MotionServer(
-        clock=ManualClock(),
+        clock=FakeClock(0),
         playback_signals=PlaybackSignals(),
         preempts=preempts,
     ) as server:
@@ -461,7 +462,7 @@ async def test_a_newer_request_waits_or_supersedes(preempts: bool):
 async def test_a_superseded_request_has_its_reason_and_position():
     """INTERRUPTED, preempted, with the part that was heard."""
     async with MotionServer(
-        clock=ManualClock(),
+        clock=FakeClock(0),
         playback_signals=PlaybackSignals(),
         capabilities=("playback_state",),
         preempts=True,
@@ -485,7 +486,7 @@ async def test_a_superseded_request_has_its_reason_and_position():
 @pytest.mark.asyncio
 async def test_requests_that_wait_are_superseded_as_well():
     """By the newest; the service may begin to preempt at any time."""
-    async with MotionServer(clock=ManualClock()) as server:
+    async with MotionServer(clock=FakeClock(0)) as server:
         client = await opened(server)
         for _ in range(2):
             await client.say(SECOND, end=True)
@@ -494,7 +495,7 @@ async def test_requests_that_wait_are_superseded_as_well():
         server.preempts = True
         last = await client.say(SECOND, end=True)
         await server.until(lambda r: len(r.requests) == 3)
-        server.clock.advance(5)  # type: ignore[attr-defined]
+        await server.clock.advance(5)  # type: ignore[attr-defined]
         assert heard_ms(server) == {last: pytest.approx(1000)}
         await client.session.close()
 
@@ -503,7 +504,7 @@ async def test_requests_that_wait_are_superseded_as_well():
 @pytest.mark.asyncio
 async def test_the_service_may_stop_playing():
     """The rest of that request is not heard; the next request is."""
-    clock = ManualClock()
+    clock = FakeClock(0)
     async with MotionServer(
         clock=clock,
         playback_signals=PlaybackSignals(),
@@ -518,12 +519,12 @@ async def test_the_service_may_stop_playing():
         client = await viewer.open(**with_states)
         first = await client.say(SECOND)
         await viewer.until(1)
-        clock.advance(0.4)
+        await clock.advance(0.4)
         server.now(StopPlayback("pause_timeout"))
         await client.say(SECOND, end=True)
         second = await client.say(SECOND, end=True)
         await viewer.until(2)
-        clock.advance(1)
+        await clock.advance(1)
         heard = {first: 400, second: 1000}
         assert heard_ms(server) == pytest.approx(heard)
         if wire.knows_playback_state:
@@ -538,7 +539,7 @@ async def test_the_service_may_stop_playing():
 @pytest.mark.asyncio
 async def test_the_service_may_begin_to_play_late():
     """Its signals and the listener have the true times."""
-    clock = ManualClock()
+    clock = FakeClock(0)
     async with MotionServer(
         clock=clock,
         playback_signals=PlaybackSignals(),
@@ -550,19 +551,20 @@ async def test_the_service_may_begin_to_play_late():
         client = await viewer.open()
         await client.say(SECOND, end=True)
         await server.until(lambda r: r.requests[0].closed)
-        clock.advance(3.4)
+        await clock.advance(3.4)
         await (await client.session._connection.ping())
         assert viewer.signals == []
-        clock.advance(0.2)
+        await clock.advance(0.2)
         await viewer.until(1)
         assert not viewer.signals[0][2]
-        clock.advance(1)
+        await clock.advance(1)
         await viewer.until(2)
         assert viewer.signals[1][2]
         afterwards = Listener(RATE)
         afterwards.replay(server.record)
         for one in (listener, afterwards):
-            assert [part.start_s for part in one.audible()] == [3.5]
+            (part,) = one.audible()
+            assert part.start_s - server.record.started_s == 3.5
         assert heard_ms(server) == {
             server.record.requests[0].req_id: pytest.approx(1000)
         }
