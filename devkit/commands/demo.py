@@ -10,7 +10,7 @@ import shlex
 import signal
 import sys
 import tempfile
-import threading
+import time
 import webbrowser
 from pathlib import Path
 from statistics import median, quantiles
@@ -258,16 +258,19 @@ def _show_face(
 
 def _wait(console: Console, name: str, url: str, browser: bool) -> None:
     """Print where a page is, open it, and wait for Ctrl-C."""
-    asked_to_end = threading.Event()
+    asked_to_end: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked_to_end.set())
+        signal.signal(number, lambda number, _: asked_to_end.append(number))
     # Not as markup: an IPv6 address stands in brackets.
     console.print(
         Text.assemble(f"{name}: ", (url, "bold"), "   (Ctrl-C ends it)")
     )
     if browser and _has_desktop():
         webbrowser.open(url)
-    asked_to_end.wait()
+    # A wait without a limit may begin just after the signal, whose handler
+    # would run when it ends; one for an Event may hold the lock of its set().
+    while not asked_to_end:
+        time.sleep(0.1)
 
 
 def _has_desktop() -> bool:
