@@ -70,8 +70,13 @@ class Hearing:
         )
 
     def has_arrived(self, received: Sequence[bytes], pcm: bytes) -> bool:
-        """Whether one of the utterances is `pcm`."""
-        return any(self.is_same(heard, pcm) for heard in received)
+        """Whether one of the utterances, or all of them in a row, hold `pcm`.
+
+        How speech is split into utterances has rules of its own.
+        """
+        return any(
+            self.holds(heard, pcm) for heard in (*received, b"".join(received))
+        )
 
 
 def rate_of(heard: bytes, pcm: bytes, said_hz: int) -> int:

@@ -52,6 +52,8 @@ from .verdicts import (
 POLL_S = 0.01
 SLOW_FACTOR = 3
 LOAD_FACTOR = 0.5
+ORPHAN_S = 10
+"""How long a test outlives its limit where no process is left to end it."""
 LOOP_RULE = "keeps_the_loop_free"
 
 
@@ -169,7 +171,10 @@ class Isolation:
             error = call.excinfo.value
             found = {"how": one_line(error), "kind": "", "cause": ""}
             if isinstance(error, Late):
-                gaps_s = [life.longest_gap_s() for life in worker.LIVES]
+                # A gap in on_start delays nothing that comes after it.
+                gaps_s = [
+                    life.longest_gap_s(life.started_s) for life in worker.LIVES
+                ]
                 if max(gaps_s, default=0.0) > GAP_LIMIT_S:
                     found["cause"] = LOOP_RULE
             elif isinstance(error, WorkerEnded):
@@ -215,9 +220,12 @@ class Isolation:
         self._temporary = Path(tempfile.mkdtemp(prefix="avatar_guarder-"))
         os.environ.setdefault("TEN_STAND_IN_LOG", "debug")
         set_proxies(NOWHERE)
+        # So that no process is left of a run that is stopped.
+        before = signal.signal(signal.SIGTERM, _exit)
         try:
             self._run(session)
         finally:
+            signal.signal(signal.SIGTERM, before)
             shutil.rmtree(self._temporary, ignore_errors=True)
         return True
 
@@ -229,6 +237,7 @@ class Isolation:
             self._progress.setdefault(job.key, Progress()).left += 1
         items = [job.item for job in waiting]
         running: list[Job] = []
+        parent = os.getppid()
         try:
             changed = True
             while waiting or running or self._late:
@@ -243,6 +252,8 @@ class Isolation:
                 done = [job for job in running if self._is_done(job, waiting)]
                 running = [job for job in running if job not in done]
                 changed = changed or bool(done)
+                if self._results is not None and os.getppid() != parent:
+                    raise SystemExit("the command that reads this has ended")
                 if not changed:
                     time.sleep(POLL_S)
         finally:
@@ -348,6 +359,8 @@ class Isolation:
     def _be_worker(self, job: Job) -> None:
         """Run the test in the process that was forked for it."""
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.alarm(int(job.limit_s) + ORPHAN_S)
         stream = os.open(job.folder / "stream", os.O_WRONLY | os.O_APPEND)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
@@ -576,6 +589,11 @@ def describe(config: pytest.Config) -> Avatar:
     if option("--vendor") != "none":
         made.make_vendor = load_vendor(option("--vendor"))
     return made
+
+
+def _exit(number: int, frame: object) -> None:
+    """End this process as a signal would, but with its clean-up."""
+    raise SystemExit(128 + number)
 
 
 def rule_of(item: pytest.Item) -> str:

@@ -587,7 +587,7 @@ _RULES = [
         "Two avatars in one process each send their own speech, whole.",
         "A state that instances share mixes conversations.",
         tier=2,
-        needs=("sends_speech_unchanged", "workers_do_not_share"),
+        needs=("ends_behind_speech", "workers_do_not_share"),
     ),
     Rule(
         "workers_do_not_share",

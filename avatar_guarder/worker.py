@@ -64,6 +64,8 @@ class Life:
     def __init__(self) -> None:
         self.started = threading.Event()
         """Set when its on_start has returned."""
+        self.started_s = 0.0
+        """When that was; 0 before."""
         self.ended = threading.Event()
         """Set when its on_deinit has returned."""
         self.begun_s = time.monotonic()
@@ -71,8 +73,12 @@ class Life:
         """When the loop of the extension stood still, and how long (s)."""
         self._beats = False
 
-    def longest_gap_s(self) -> float:
-        return max((length for _, length in self.gaps), default=0.0)
+    def longest_gap_s(self, since_s: float = 0.0) -> float:
+        """Return the length of the longest gap that began after a time."""
+        return max(
+            (length for begun_s, length in self.gaps if begun_s >= since_s),
+            default=0.0,
+        )
 
     def beat(self) -> None:
         """Begin to measure the loop that runs here."""
@@ -164,6 +170,7 @@ def _wrap(life: Life, name: str, method: Callable[..., Any]) -> Any:
             note(name, error)
             raise
         if name == "on_start":
+            life.started_s = time.monotonic()
             life.started.set()
         elif name == "on_deinit":
             life.ended.set()

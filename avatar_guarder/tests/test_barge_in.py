@@ -122,9 +122,7 @@ async def answer(
     await graph.utter(pcm, turn_id, request_id)
     try:
         await graph.until(
-            lambda: any(
-                hearing.holds(heard, pcm) for heard in vendor.received()
-            ),
+            lambda: hearing.has_arrived(vendor.received(), pcm),
             "",
             4,
             poll_s=0.05,

@@ -43,9 +43,7 @@ def survive(avatar: Avatar, hostility: Hostility, connected: bool) -> None:
         # A turn of its own, and a request of its own: no flush is meant.
         await graph.utter(pcm, turn_id=99)
         await graph.until(
-            lambda: any(
-                hearing.holds(heard, pcm) for heard in vendor.received()
-            ),
+            lambda: hearing.has_arrived(vendor.received(), pcm),
             "speech after the messages did not arrive",
             poll_s=0.05,
         )

@@ -189,7 +189,7 @@ async def test_rate_change(
     last = speech(300, graph.rate_hz, 3)
     await graph.utter(last, 3)
     await graph.until(
-        lambda: any(hearing.holds(heard, last) for heard in vendor.received()),
+        lambda: hearing.has_arrived(vendor.received(), last),
         "the request after one of another rate did not arrive",
         poll_s=0.05,
     )

@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -208,6 +210,36 @@ def test_requirements_that_are_met_need_no_environment(tmp_path: Path) -> None:
 
 
 # The command
+
+
+def test_a_command_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    """Also where it could not tell the others to end."""
+    write_extension(tmp_path, "import time\ntime.sleep(99)")
+    command = [sys.executable, "-m", "devkit.commands.guard", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=package.ROOT)
+
+    def processes() -> list[str]:
+        listed = subprocess.run(
+            ["ps", "-ww", "-eo", "args"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        option = f"--folder={tmp_path}"
+        return [line for line in listed.stdout.splitlines() if option in line]
+
+    wait_until(lambda: len(processes()) == 2)  # pytest, and a test that hangs
+    process.kill()
+    process.wait()
+    wait_until(lambda: not processes())
+
+
+def wait_until(ready: Callable[[], bool]) -> None:
+    """Fail where something is not so within 20 s."""
+    deadline_s = time.monotonic() + 20
+    while not ready():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
 
 
 def test_verdicts_are_written(tmp_path: Path) -> None:
