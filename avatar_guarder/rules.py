@@ -560,7 +560,7 @@ _RULES = [
         "code -1000 or -1012.",
         "No new attempt can help; somebody has to configure it.",
         tier=2,
-        needs=LOADS,
+        needs=MEETS,
         case="invalid",
     ),
     Rule(
