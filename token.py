@@ -99,7 +99,7 @@ def sign(
 
     `app_id` and `certificate` have 32 hexadecimal digits, `expires_at_s` is in
     seconds since the epoch; uid 0 signs for any uid. The builder checks none
-    of it: config.py does.
+    of it: settings/params.py does.
     """
     from agora_token_builder import RtcTokenBuilder
 

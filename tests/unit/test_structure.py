@@ -277,7 +277,7 @@ def test_contributing_names_each_file():
     for row in re.findall(r"^\| (.*?) \|", table, re.MULTILINE):
         names = re.findall(r"`([\w/]+)(?:\.py)?`", row)
         if row.startswith("**"):
-            room = names[0].rstrip("/")
+            room = names[0].rstrip("/") if names else ""
             continue
         for name in names:
             inside = f"{room}.{name}"
