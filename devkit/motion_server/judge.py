@@ -388,8 +388,11 @@ class Judge:
             )
             latest = max(latest, piece.turn)
         for piece in pieces:
-            if piece.is_guess:  # it says nothing about the order
-                _add(heard[piece.turn], piece.begin, piece.end)
+            known = heard[piece.turn]
+            if piece.is_guess and any(
+                piece.begin == end or piece.end == begin for begin, end in known
+            ):
+                _add(known, piece.begin, piece.end)
         return runs, order
 
     def _holes(self, heard: list[list[Range]]) -> list[Hole]:

@@ -392,6 +392,17 @@ def test_a_fragment_that_stands_in_many_places_says_nothing_about_the_order():
     assert verdict.longest_repeat_ms == pytest.approx(90)
 
 
+def test_a_fragment_that_touches_nothing_leaves_no_hole():
+    """Of a turn that was flushed, one sample in an unknown place."""
+    sample = pcm(1)[:2]
+    audio = pcm(500, 1) + sample + pcm(500, 2) + sample
+    listener, judge = listener_and_judge(turn=audio)
+    listener.avatar_audio(1, "a", sample, 0.0)
+    judge.flushed("turn", 0.5)
+    verdict = judge.verdict(listener.audible())
+    assert (verdict.missing_ms, verdict.unknown_ms) == (0, 0)
+
+
 @settings(UNTIMED, max_examples=60)
 @given(st.data())
 def test_fragments_are_found_wherever_they_were_cut(data: st.DataObject):

@@ -108,6 +108,7 @@ class Walk:
     losses: int = 0
     stalls: int = 0
     is_fatal: bool = False
+    has_unheard_answers: bool = False
     has_rested: bool = False
     last_audio_s: float = 0.0
     last_hostile_s: float = -10.0
@@ -285,6 +286,9 @@ class Walk:
 
     async def barge_in(self) -> None:
         """Flush a few times, let the TTS send its late frames, and go on."""
+        signals = [e for e in self.server.record.events if e.kind == "playback"]
+        if self.is_late and not signals:
+            return  # nothing tells yet that it may be audible so late
         # Where the utterance may have timed out, late frames are new ones.
         silent_s = self.clock.monotonic() - self.last_audio_s
         was_open, goes_on = self.is_open, silent_s < 1.4
@@ -435,6 +439,7 @@ class Walk:
             await self.say()
             await asyncio.sleep(self.rng.random())
         fault = BlackHole(for_s, host_vanishes=host_vanishes)
+        self.has_unheard_answers |= bool(self.pong_delay_s)
         self.note(f"{fault}")
         # Audio that may have been heard in the doubt is said again.
         self.allow_doubt(LOST_AT)
@@ -561,6 +566,9 @@ class Walk:
         if len(verdict.order) <= self.cuts:
             # The newer request is heard until the cut is known.
             found = [one for one in found if one not in verdict.order]
+        if self.has_unheard_answers:
+            # The service had audio of which its answer was still on its way.
+            found = [one for one in found if "two sources" not in one]
         assert not found, found
         if not unknown_ms:
             assert verdict.missing_ms <= 0.1, verdict.holes
