@@ -394,7 +394,7 @@ def test_a_fragment_that_stands_in_many_places_says_nothing_about_the_order():
 
 def test_a_fragment_that_touches_nothing_leaves_no_hole():
     """Of a turn that was flushed, one sample in an unknown place."""
-    sample = pcm(1)[:2]
+    sample = pcm(1, 3)[:2]
     audio = pcm(500, 1) + sample + pcm(500, 2) + sample
     listener, judge = listener_and_judge(turn=audio)
     listener.avatar_audio(1, "a", sample, 0.0)
