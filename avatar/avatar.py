@@ -307,12 +307,20 @@ class Avatar:
         return is_waiting or not self._is_mid_speech
 
     def _write_joined(self) -> None:
-        """Write the frames that have waited for others."""
+        """Write the frames that have waited for others for long enough."""
+        now = self._clock.monotonic()
         session = self._supervisor.session
-        if session is None or not self._is_mid_speech:
-            self._drive()
-        elif self._is_heard(session) and self._writer.has_work(session):
-            self._run(self._writer.write(session))
+        try:
+            if session is None or not self._is_mid_speech:
+                self._drive()
+                return
+            self._speech.stop_joining(now)
+            if self._is_heard(session) and self._writer.has_work(session):
+                self._run(self._writer.write(session))
+            joins_until = self._speech.joins_until or self._due_at
+            self._alarm.set(min(self._due_at, joins_until))
+        except Exception as error:
+            self._take_defect(error, now)
 
     def _is_heard(self, session: Session) -> bool:
         """Return whether to speak through a session: it is ready, and the
@@ -440,17 +448,12 @@ class Avatar:
 
     def _go_off(self) -> None:
         self._alarm.cancel()
-        now = self._clock.monotonic()
-        if now >= self._due_at:
+        if self._clock.monotonic() >= self._due_at:
             self._drive()
-            return
-        # It was set for frames that wait for others. They are due, have left,
-        # or have been followed by others.
-        self._speech.stop_joining(now)
-        joins_until = self._speech.joins_until
-        if joins_until is None:
+        else:
+            # It was set for frames that wait for others. They are due, have
+            # left, or have been followed by others.
             self._write_joined()
-        self._alarm.set(min(self._due_at, joins_until or self._due_at))
 
     def _end_burst(self) -> None:
         self._is_burst = False

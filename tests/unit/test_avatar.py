@@ -270,6 +270,26 @@ async def test_defect_of_ours_is_one_failure(
     assert len(stage.service.sessions) <= 2
 
 
+async def test_defect_while_frames_wait_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The alarm has gone off for them: nothing else would wake the driver."""
+    stage = await ready()
+    stage.speak(pcm(3000), FIRST)
+    await stage.clock.advance(0.1)
+    stage.speak(pcm(20), FIRST)
+    await settle()
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(stage.speech, "stop_joining", fail)
+    await stage.clock.advance(0.1)
+    assert stage.outbox.states[-1] == "failed"
+    [error] = stage.outbox.errors
+    assert "internal error: ZeroDivisionError()" in error["message"]
+
+
 async def test_stop_leaves_a_voice_that_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ):
