@@ -350,7 +350,10 @@ class Supervisor:
             self._speech.connection_lost(now, failure is None)
             self._backoff.lasted(self._served_s)
             self._plan.learn(failure, self._served_s)
-            if self._served_s >= STABLE_AFTER_S:
+            is_idle = (
+                self._end_reason == "idle" if failure is None else failure.idle
+            )
+            if self._served_s >= STABLE_AFTER_S or is_idle:
                 self._outage = None
                 self._rejected_tokens = 0  # its session token was taken
         is_rejected = failure is not None and failure.rejected_upgrade
@@ -376,8 +379,6 @@ class Supervisor:
         # From the loss on: closing takes its part of the wait.
         self._retry_at = now + self._backoff.next_s(failure, session.was_ready)
         if failure.idle:
-            if session.was_ready:
-                self._outage = None  # it ended as any session does
             self._sleep_reason = failure.code
             return None
         if failure.fatal:

@@ -46,17 +46,20 @@ async def test_service_that_ends_an_idle_session_is_no_outage(stage):
     assert stage.session.closes == 1
 
 
-async def test_a_session_that_ends_idle_has_ended_the_outage(stage):
+@pytest.mark.parametrize("is_ours", [False, True], ids=["service", "ours"])
+async def test_a_session_that_ends_idle_has_ended_the_outage(is_ours: bool):
     """However short it was: the next outage is another, with its own error."""
+    stage = await ready(idle_disconnect_s=2.0 * is_ours)
     await stage.lose(LOST)
     await stage.clock.advance(1.0)
-    await stage.lose(IDLE)
+    if not is_ours:
+        await stage.lose(IDLE)
     await stage.clock.advance(1000.0)
+    assert stage.avatar.state == "asleep"
     stage.service.openings += [LOST]
     stage.speak(pcm(20), FIRST)
     await settle()
     await stage.clock.advance(MAX_BACKOFF_S)
-    assert stage.avatar.state == "ready"
     assert [error["message"] for error in stage.outbox.errors] == [
         LOST.message
     ] * 2
