@@ -19,6 +19,7 @@ from avatar_stage import (
     without_session,
 )
 from fakes import LOST, settle
+from spatius_avatar_python.avatar.supervisor import Supervisor
 
 
 async def test_start_returns_before_it_connects():
@@ -288,6 +289,31 @@ async def test_defect_while_frames_wait_is_a_failure(
     assert stage.outbox.states[-1] == "failed"
     [error] = stage.outbox.errors
     assert "internal error: ZeroDivisionError()" in error["message"]
+
+
+async def test_voice_takes_over_from_a_session_that_cannot_be_ended(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A defect of the part that ends it leaves no speech behind."""
+    stage = await ready(has_voice=True, resume_within_s=15.0)
+    audio = pcm(2000)
+    stage.speak(audio, FIRST)
+    await settle()
+    await stage.clock.advance(0.5)
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Supervisor, "step", fail)
+    stage.speech_ends(FIRST)
+    more = [pcm(100), pcm(100)]
+    for frame in more:
+        await stage.clock.advance(0.1)
+        stage.speak(frame, SECOND)
+    await settle()
+    assert stage.outbox.states[-1] == "failed"
+    # From the begin on: it is rewound by as much as was heard.
+    assert stage.voice.said == audio + b"".join(more)
 
 
 async def test_stop_leaves_a_voice_that_does_not_answer(
