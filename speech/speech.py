@@ -478,8 +478,9 @@ class Speech:
     @property
     def _excess(self) -> int:
         """How much more waits than may for a connection that takes none, in
-        bytes."""
-        return self.totals.waiting * BYTES_PER_SAMPLE - self._intake.high
+        bytes. The audio that the writer holds cannot be refused."""
+        most = max(self._intake.high, self._avatar.held)
+        return self.totals.waiting * BYTES_PER_SAMPLE - most
 
     @property
     def _trim_at(self) -> float:
@@ -497,7 +498,7 @@ class Speech:
             held = self._held_of(utterance)
             size = min(self._excess, utterance.unwritten(held or 0)) & ~1
             if size <= 0:
-                break
+                continue  # such as one of which all was refused
             utterance.cut_end(size)
             self.totals.refuse(size)
             self._intake.refuse(utterance, size, now)

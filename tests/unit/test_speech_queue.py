@@ -196,6 +196,27 @@ def test_a_connection_that_takes_no_audio_has_the_bound(is_lost):
     check_sum(speech)
 
 
+@pytest.mark.parametrize(
+    ("rate", "next_rate", "most_s"),
+    [(RATE, RATE, 1.0), (48000, 800, MESSAGE_MS / 1000)],
+    ids=["as ever", "the writer holds more"],
+)
+def test_a_stalled_connection_refuses_once(
+    rate: int, next_rate: int, most_s: float
+):
+    """The older audio beyond the bound, too, though of the newest utterance
+    nothing waits; no more is due then."""
+    speech = make(max_buffered_s=1.0)
+    speech.connected()
+    speech.frame(pcm(9000), 0.0, FIRST, rate)
+    speech.next(0.0)
+    speech.frame(pcm(20), STALLED_AFTER_S, SECOND, next_rate)
+    speech.tick(STALLED_AFTER_S)
+    assert speech.totals.waiting == most_s * rate
+    assert speech.due_at > STALLED_AFTER_S
+    check_sum(speech)
+
+
 def test_a_slow_reader_of_long_speech_loses_nothing():
     """Its kernel makes room in steps of megabytes: one call waits for
     seconds, and the rest follows at once."""
