@@ -320,6 +320,7 @@ class AvatarOutput:
                 utterance.first_sent_at = now
         if utterance.kept_bytes >= self._room_kept:
             # There may be more by now: audio that was heard is not kept.
+            self.release_heard(now)
             self._room_kept = backlog.room_kept(utterance, self.playout)
         size = len(step.audio)
         new = utterance.advance(step.audio, self._room_kept)

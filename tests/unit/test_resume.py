@@ -453,6 +453,19 @@ def test_what_was_heard_meanwhile_makes_room():
     assert speaking.speech.totals.lost == 0
 
 
+def test_what_is_heard_in_mid_request_makes_room():
+    """Between two ticks, too: no tick follows each frame."""
+    speaking = Speaking(max_buffered_s=1.0)
+    for _ in range(5):
+        speaking.speak(1000, end=False)
+        speaking.write("first")
+    speaking.now += 4.8
+    speaking.speak(1000, end=False)
+    speaking.write("first")
+    speaking.lose()
+    assert speaking.speech.totals.lost == 0
+
+
 def test_the_bound_holds_over_several_utterances():
     """The sixth was not kept, and is lost whole."""
     speaking = Speaking(max_buffered_s=1.0, rewind_s=0.0)
