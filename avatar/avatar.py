@@ -128,12 +128,13 @@ class Avatar:
                 self._is_burst = True
                 asyncio.get_running_loop().call_soon(self._end_burst)
             return
+        begins = opens or not self._speech.is_mid_request
         session = self._supervisor.session
         if session is not None and self._is_heard(session):
             await self._writer.write(session)
         elif self._fallback.has_work():
             await self._fallback.speak()
-        if opens or self._has_left_work:
+        if begins or self._has_left_work:
             self._drive()
 
     def speech_starts(

@@ -220,6 +220,19 @@ async def test_stop_as_the_session_becomes_ready():
     assert stage.outbox.errors == []
 
 
+async def test_speech_that_goes_on_in_a_stall_is_ended_in_time():
+    """Its request has the timeout of any, though the driver waits for an
+    answer of the service meanwhile."""
+    stage = await ready(end_timeout_s=0.3)
+    stage.service.answers_pings = False
+    stage.speech_starts(FIRST, "request")
+    for ended in (1, 2):
+        await settle()
+        stage.speak(pcm(500), FIRST)
+        await stage.clock.advance(0.3)
+        assert len(stage.session.ended) == ended
+
+
 DEFECTS = (
     "arrived",
     "close",
