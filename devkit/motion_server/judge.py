@@ -295,12 +295,33 @@ class Judge:
         turn, its place there, and whether that is a guess; the beginning is
         the end of `data` if there is none.
         """
-        left = len(data) - at
+        left, size = len(data) - at, 0
         if expected is not None:
-            turn, place = expected
-            size = _common(data, at, self._turns[turn].pcm, place)
+            size = _common(data, at, self._turns[expected[0]].pcm, expected[1])
             if size >= min(_KEY_BYTES, left):
-                return at, turn, place, False
+                return at, *expected, False
+        begin, turn, place = self._find_block(data, at)
+        if begin == at:
+            return at, turn, place, False
+        if expected is not None and size:  # a few samples before a gap
+            return at, *expected, False
+        # Less than a block, from the middle of one: the place next to where
+        # speech had come to, since a few samples may stand in many places.
+        places = self._occurrences(data[at : at + _KEY_BYTES])
+        if not places:
+            return begin, turn, place, False
+        turn, place = min(
+            places,
+            key=lambda one: (abs(one[0] - latest[0]), abs(one[1] - latest[1])),
+        )
+        return at, turn, place, len(places) > 1
+
+    def _find_block(self, data: bytes, at: int) -> tuple[int, int, int]:
+        """Find the beginning of a known block in `data`, from `at` on.
+
+        Returns the beginning in `data` of the known audio around it, its turn
+        and its place there; the end of `data` if there is none.
+        """
         for begin in range(at, len(data) - _KEY_BYTES + 1, BYTES_PER_SAMPLE):
             known = self._blocks.get(data[begin : begin + _KEY_BYTES])
             if known is None:
@@ -314,17 +335,8 @@ class Judge:
                 begin, place = begin - 1, place - 1
             # Whole samples only.
             odd = begin - at & 1
-            return begin + odd, turn, place + odd, False
-        # Less than a block, from the middle of one: the place next to where
-        # speech had come to, since a few samples may stand in many places.
-        places = self._occurrences(data[at:])
-        if not places:
-            return len(data), 0, 0, False
-        turn, place = min(
-            places,
-            key=lambda one: (abs(one[0] - latest[0]), abs(one[1] - latest[1])),
-        )
-        return at, turn, place, len(places) > 1
+            return begin + odd, turn, place + odd
+        return len(data), 0, 0
 
     def _occurrences(self, data: bytes) -> list[tuple[int, int]]:
         """Return turn and place of all that is equal to `data`."""

@@ -403,6 +403,52 @@ def test_a_fragment_that_touches_nothing_leaves_no_hole():
     assert (verdict.missing_ms, verdict.unknown_ms) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    "heard",
+    [
+        pytest.param([(0, 20), (95, 100), (100, 150)], id="next turn"),
+        pytest.param([(0, 20), (45, 50), (65, 69), (100, 150)], id="several"),
+        pytest.param([(0, 20), (45, 49), (65, 69)], id="the last ones"),
+    ],
+)
+def test_less_than_a_block_is_found_between_refused_parts(
+    heard: list[tuple[int, int]],
+):
+    """One voice plays all that found room, without a pause."""
+    audio = pcm(150)
+    listener, judge = listener_and_judge(
+        turn=audio[ms(0, 100)], next=audio[ms(100, 150)]
+    )
+    played = b"".join(audio[ms(*one)] for one in heard)
+    listener.voice_audio(played, 0.0, "voice")
+    verdict = judge.verdict(listener.audible())
+    assert verdict.unknown_ms == 0
+    assert verdict.missing_ms == 150 - len(played) / BYTES_PER_MS
+    assert (verdict.order, verdict.repeats) == ([], [])
+
+
+def test_a_few_samples_that_go_on_are_known_before_a_gap():
+    """After a pause, the rest of the accepted audio and the next one."""
+    audio = pcm(100)
+    listener, judge = listener_and_judge(turn=audio)
+    end = 20 * BYTES_PER_MS
+    listener.voice_audio(audio[:end], 0.0, "voice")
+    rest = audio[end : end + 4] + audio[ms(55, 100)]
+    listener.voice_audio(rest, 1.0, "voice")
+    verdict = judge.verdict(listener.audible())
+    assert (verdict.unknown_ms, verdict.order) == (0, [])
+    assert verdict.missing_ms == 35 - 4 / BYTES_PER_MS
+
+
+def test_a_wrong_sample_is_unknown_even_if_it_was_said_elsewhere():
+    audio = pcm(100)
+    listener, judge = listener_and_judge(turn=audio)
+    wrong = audio[:66] + audio[200:202] + audio[68:]
+    listener.avatar_audio(1, "a", wrong, 0.0)
+    verdict = judge.verdict(listener.audible())
+    assert verdict.unknown_ms == 2 / BYTES_PER_MS
+
+
 @settings(UNTIMED, max_examples=60)
 @given(st.data())
 def test_fragments_are_found_wherever_they_were_cut(data: st.DataObject):
