@@ -84,7 +84,6 @@ def main(
     except NotWritten as error:
         raise typer.BadParameter(str(error)) from None
     console = Console(highlight=False, stderr=to_stdout)
-    os.environ.setdefault("TEN_STAND_IN_LOG", "error")
     settings = Settings(short, runs)
     names = [one.value for one in only] if only else list(BENCHMARKS)
     outcomes: dict[str, Outcome] = {}
