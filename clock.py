@@ -28,6 +28,11 @@ class Clock(Protocol):
         ...
 
 
+TIMER_ROUNDING_S = 0.0006
+"""uvloop rounds to whole milliseconds, from the beginning of a turn on. A timer
+that goes off early finds nothing due, and is set again."""
+
+
 class SystemClock:
     """The machine's own time."""
 
@@ -35,7 +40,7 @@ class SystemClock:
     epoch = staticmethod(time.time)
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        delay_s = max(0.0, when - time.monotonic())
+        delay_s = max(0.0, when - time.monotonic() + TIMER_ROUNDING_S)
         return asyncio.get_running_loop().call_later(delay_s, callback)
 
 

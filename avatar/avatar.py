@@ -463,7 +463,7 @@ class Avatar:
     def _set_alarm(self, now: float) -> None:
         """Have the alarm go off in time for the next thing that is due."""
         soonest = min(
-            self._speech.due_at,
+            self._speech.other_due_at,
             self._arrival.due_at,
             self._fallback.due_at,
             self._presence.due_at,
@@ -476,4 +476,4 @@ class Avatar:
             soonest = min(soonest, session.due_at, now + WATCH_INTERVAL_S)
         self._due_at = soonest
         if self._done is None or session is not None:
-            self._alarm.set(soonest)
+            self._alarm.set(min(soonest, self._speech.joins_until or soonest))

@@ -215,13 +215,17 @@ class Speech:
     @property
     def due_at(self) -> float:
         """When `tick` has something to do next, inf for never."""
+        return min(self.other_due_at, self.joins_until or NEVER)
+
+    @property
+    def other_due_at(self) -> float:
+        """The same, but for audio that waits to be joined with more."""
         stale_at = self._stale_at
         return min(
             self._avatar.playout.due_at,
             self._voice.playout.due_at,
             self._intake.due_at,
             NEVER if stale_at is None else stale_at,
-            self.joins_until or NEVER,
             self._trim_at,
         )
 
