@@ -128,6 +128,7 @@ def test_ctrl_c_says_stopped_and_nothing_else() -> None:
         [sys.executable, "-m", "devkit.commands.bench", "--short"]
         + ["storm", "latency"],
         cwd=ROOT,
+        env={**os.environ, "TEN_STAND_IN_LOG": "error"},  # as bin/bench does
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
