@@ -354,7 +354,8 @@ class Walk:
     def some_stall(self) -> Stall:
         # An interrupt waits for it, too.
         self.stalls += 1
-        self.talk.flush_latency_s = MAX_STALL_S
+        # One may begin while another lasts, with a flush in between.
+        self.talk.flush_latency_s = 2 * MAX_STALL_S
         return Stall(for_s=self.rng.random() * MAX_STALL_S)
 
     async def exhaust(self) -> None:
