@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from ten_runtime import (
     AsyncExtension,
@@ -131,8 +131,16 @@ class SpatiusAvatarExtension(AsyncExtension):
     ) -> None:
         """Take a pcm_frame's audio."""
         try:
-            if self.avatar is not None:
-                await self._take_frame(self.avatar, audio_frame)
+            if self.avatar is None:
+                return
+            frame = self._inbox.frame(audio_frame)
+            if isinstance(frame, Frame):
+                if self._dump_path is not None:
+                    self._write_dump(frame)
+                pcm, sample_rate, turn = frame
+                await self.avatar.speak(pcm, turn, sample_rate)
+            elif frame is not None:
+                self._take_unusable(frame)
         except BaseException as error:
             self._report_input_error(
                 f"a pcm_frame cannot be read ({redact.defect(error)})"
@@ -155,6 +163,8 @@ class SpatiusAvatarExtension(AsyncExtension):
         try:
             name = cmd.get_name()
             is_flush = name == "flush"
+            if is_flush:
+                self._inbox.flush()
             if is_flush and self.avatar is not None:
                 self.avatar.flush()
             if is_flush and self._downstream is not None:
@@ -279,13 +289,8 @@ class SpatiusAvatarExtension(AsyncExtension):
         dump.close(on_closed)
         await wait_until(self.clock, deadline_at, closed)
 
-    async def _take_frame(self, avatar: Avatar, message: AudioFrame) -> None:
-        frame = self._inbox.frame(message)
-        if isinstance(frame, Frame):
-            if self._dump_path is not None:
-                self._write_dump(frame)
-            await avatar.speak(frame.pcm, frame.turn, frame.sample_rate)
-        elif isinstance(frame, Refused):
+    def _take_unusable(self, frame: Union[Refused, Unknown]) -> None:
+        if isinstance(frame, Refused):
             self._report_input_error(frame.problem)
         else:
             self._log_unknown(frame)

@@ -6,7 +6,8 @@ same key twice, and other nodes may send both.
 """
 
 import functools
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Optional, Union
 
 from ten_runtime import AudioFrame, Cmd, Data
@@ -25,10 +26,20 @@ USER_REPORTS = {"on_user_joined": True, "on_user_left": False}
 """Commands of TEN's RTC extension: whether a user has joined the channel, or
 has left it."""
 
+TURN_ID = "metadata.turn_id"
+
 NO_TURN_ID = -1
 """The `turn_id` that TEN's own nodes send if they know no turn."""
 
 MAX_UNKNOWN = 100
+
+MAX_FLUSHED = 64
+"""Of so many flushed turns each frame's session is read: one may trail behind
+the flush, and be of another session with the same `turn_id`."""
+
+
+Layout = tuple[int, int, int]
+"""Rate in Hz, bytes per sample, channels."""
 
 
 class Frame(NamedTuple):
@@ -86,37 +97,37 @@ class Inbox:
         self.turn: Optional[Turn] = None
         """Of the latest frame."""
         self._rates_hz = tuple(rates_hz)
-        # Of the latest frame: rate, bytes per sample, channels.
-        self._layout: Optional[tuple[int, int, int]] = None
-        self._is_refused = False  # frames of that layout
+        # Of the latest frame, if the next one with it is of the same turn.
+        self._turn_id: Optional[int] = None
+        self._flushed_ids: deque[Hashable] = deque(maxlen=MAX_FLUSHED)
+        # Of the latest frame.
+        self._layout: Optional[Layout] = None
+        self._accepted: Optional[Layout] = None  # the same, if it is
         self._unknown: set[str] = set()  # names already reported
 
     def frame(self, frame: AudioFrame) -> Union[Frame, Unknown, Refused, None]:
         """Return a frame's audio; None if it holds none, or was reported."""
         if frame.get_name() != "pcm_frame":
             return self._unknown_once(f"audio frame {frame.get_name()!r}")
-        rate = frame.get_sample_rate()
         layout = (
-            rate,
+            frame.get_sample_rate(),
             frame.get_bytes_per_sample(),
             frame.get_number_of_channels(),
         )
-        if layout != self._layout:
-            self._layout = layout
-            problem = _problem_of(*layout, self._rates_hz)
-            self._is_refused = bool(problem)
-            if problem:
-                return Refused(problem)
-        if self._is_refused:
-            return None
+        if layout != self._accepted:
+            problem = self._problem_once(layout)
+            if problem is not None or layout != self._accepted:
+                return problem
         try:
             pcm = bytes(frame.get_buf())
         except SystemError:  # it was never given a buffer
             return None
         if not pcm:
             return None
-        self.turn = _turn_of(frame)
-        return Frame(pcm, rate, self.turn)
+        turn_id, error = frame.get_property_int(TURN_ID)
+        if turn_id != self._turn_id or error is not None:
+            self._take_turn(frame, turn_id if error is None else None)
+        return Frame(pcm, layout[0], self.turn)
 
     def data(
         self, data: Data
@@ -127,13 +138,17 @@ class Inbox:
             return Connect()
         if name not in ("tts_audio_start", "tts_audio_end", "finalize"):
             return self._unknown_once(f"data {name!r}")
-        turn = _turn_of(data)
+        self._turn_id = None
+        turn_id, error = data.get_property_int(TURN_ID)
+        turn = _turn_of(data, turn_id if error is None else None)
         request_id, _ = data.get_property_string("request_id")
         request_id = clean_id(request_id)
         if name == "tts_audio_start":
             return SpeechStart(turn, request_id)
         reason, _ = data.get_property_int("reason")
         is_cut = name == "tts_audio_end" and reason == REASON_INTERRUPTED
+        if is_cut:
+            self.flush()
         return SpeechEnd(turn, request_id, is_cut)
 
     def user(self, name: str, cmd: Cmd) -> Optional[User]:
@@ -150,6 +165,29 @@ class Inbox:
     def command(self, name: str) -> Optional[Unknown]:
         """Return an unknown command's name, None if it was reported."""
         return self._unknown_once(f"command {name!r}")
+
+    def flush(self) -> None:
+        """Take a flush: frames that trail behind it may be of another session
+        with the same `turn_id`."""
+        self._turn_id = None
+        if self.turn is not None:
+            self._flushed_ids.append(self.turn.id)
+
+    def _take_turn(self, frame: AudioFrame, turn_id: Optional[int]) -> None:
+        """Read the turn of a frame that may be of another than the latest."""
+        self.turn = _turn_of(frame, turn_id)
+        self._turn_id = None if turn_id in self._flushed_ids else turn_id
+
+    def _problem_once(self, layout: Layout) -> Optional[Refused]:
+        """Accept a layout, or refuse it; None if it was refused before."""
+        if layout == self._layout:
+            return None
+        self._layout = self._accepted = layout
+        problem = _problem_of(*layout, self._rates_hz)
+        if not problem:
+            return None
+        self._accepted = None
+        return Refused(problem)
 
     def _unknown_once(self, name: str) -> Optional[Unknown]:
         if name in self._unknown or len(self._unknown) >= MAX_UNKNOWN:
@@ -193,15 +231,17 @@ def _advice_on_rate(rates_hz: tuple[int, ...]) -> str:
     )
 
 
-def _turn_of(message: Union[AudioFrame, Data]) -> Optional[Turn]:
-    """Return the turn that a message's metadata names, None if none."""
-    turn_id: Union[int, str]
-    turn_id, error = message.get_property_int("metadata.turn_id")
-    if error is not None:
-        turn_id, _ = message.get_property_string("metadata.turn_id")
-        if not turn_id:
-            return None
-    elif turn_id == NO_TURN_ID:
+def _turn_of(
+    message: Union[AudioFrame, Data], number: Optional[int]
+) -> Optional[Turn]:
+    """Return the turn that a message's metadata names, None if none.
+
+    `number` is its `turn_id`, None if that is no integer.
+    """
+    turn_id: Union[int, str, None] = number
+    if number is None:
+        turn_id, _ = message.get_property_string(TURN_ID)
+    if turn_id in ("", NO_TURN_ID):
         return None
     session, _ = message.get_property_string("metadata.session_id")
     return _turn(session or None, turn_id)

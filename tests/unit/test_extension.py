@@ -273,22 +273,51 @@ async def test_encoder_is_needed_only_where_it_is_configured(
 # Frames and data
 
 
+async def send_frame_of(rig: Rig, session: str, turn_id: int) -> None:
+    frame = audio_frame(bytes(480), turn_id)
+    frame.set_property_string("metadata.session_id", session)
+    await rig.send_frame(frame)
+
+
+def turns_of(avatar: FakeAvatar) -> list[Turn]:
+    """Return the turns of the frames that have come in."""
+    return [call[2] for call in avatar.calls if call[0] == "speak"]
+
+
 async def test_frames_of_one_turn_name_the_same_object(avatar):
-    """Equality is then quick to see; another session's are of another turn."""
+    """Equality is then quick to see; the session of a turn that is known is
+    not read again."""
     rig = await with_avatar(avatar)
-    for turn_id, session in ((1, "a"), (1, "a"), (2, "a"), (1, "a"), (1, "b")):
-        frame = audio_frame(bytes(480), turn_id)
-        frame.set_property_string("metadata.session_id", session)
-        await rig.send_frame(frame)
-    turns = [turn for _, _, turn, _ in avatar.calls]
-    assert turns == [
-        Turn("a", 1),
-        Turn("a", 1),
-        Turn("a", 2),
-        Turn("a", 1),
-        Turn("b", 1),
-    ]
+    for turn_id, session in ((1, "a"), (1, "b"), (2, "a"), (1, "b")):
+        await send_frame_of(rig, session, turn_id)
+    turns = turns_of(avatar)
+    assert turns == [Turn("a", 1), Turn("a", 1), Turn("a", 2), Turn("b", 1)]
     assert turns[0] is turns[1]
+
+
+@pytest.mark.parametrize("name", ["tts_audio_start", "tts_audio_end"])
+async def test_speech_of_another_session_may_follow(avatar, name):
+    """With the same `turn_id`: each start and end may be the other's."""
+    rig = await with_avatar(avatar)
+    await send_frame_of(rig, "a", 1)
+    await rig.send_data(name, {"request_id": "r"})
+    await send_frame_of(rig, "b", 1)
+    assert turns_of(avatar) == [Turn("a", 1), Turn("b", 1)]
+
+
+@pytest.mark.parametrize("how", ["flush", "reason 2"])
+async def test_frames_that_trail_behind_a_flush_keep_their_session(avatar, how):
+    """Those of the answer may have the same `turn_id`, and come between."""
+    rig = await with_avatar(avatar)
+    await send_frame_of(rig, "a", 1)
+    if how == "flush":
+        await rig.send_cmd("flush")
+    else:
+        await rig.send_data("tts_audio_end", {"reason": 2})
+    sessions = ["a", "b", "a", "b", "b", "a"]
+    for session in sessions:
+        await send_frame_of(rig, session, 1)
+    assert turns_of(avatar)[1:] == [Turn(session, 1) for session in sessions]
 
 
 async def test_messages_become_calls(avatar):
