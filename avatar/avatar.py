@@ -71,6 +71,7 @@ class Avatar:
             rng=rng or random.Random(),
             wake=self._drive,
         )
+        self._output = speech.avatar
         self._writer = Writer(speech, clock)
         self._arrival = Arrival(speech, plan.fallback_after_s)
         self._presence = Presence(uid)
@@ -79,6 +80,9 @@ class Avatar:
             outbox, clock, plan.lifetime.token_expires_at_s, vendor_metadata
         )
         self._alarm = Alarm(clock, self._go_off)
+        # Set and cancelled for each message that is joined, which must not
+        # move the other.
+        self._join_alarm = Alarm(clock, self._go_off)
         self._due_at = float("-inf")  # when the driver has something to do
         self._has_started = False
         self._is_unseen = False  # a session is ready, and not in its channel
@@ -116,11 +120,27 @@ class Avatar:
         Returns at once, but for a handler that meets a socket that is full.
         """
         now = self._clock.monotonic()
-        opens = self._speech.frame(pcm, now, turn, sample_rate)
         gap_s, self._frame_at = now - self._frame_at, now
-        joins_until = self._speech.joins_until
-        if joins_until is not None and not self._speech.has_step:
-            self._alarm.set(joins_until)  # it waits for others
+        output, session = self._output, self._supervisor.session
+        if (
+            session is not None
+            and session.is_ready
+            and gap_s >= BURST_GAP_S
+            and not self._writer.is_writing
+            and not self._presence.is_absent
+            and self._speech.frame_in_request(pcm, now, turn, sample_rate)
+        ):
+            if output.step is None:
+                self._join_alarm.set(output.join_due_at)  # it waits for others
+                return
+            self._join_alarm.cancel()
+            await self._writer.write(session, output.step)
+            if not self._is_mid_speech:
+                self._drive()
+            return
+        opens = self._speech.frame(pcm, now, turn, sample_rate)
+        if output.is_joining:
+            self._join_alarm.set(output.join_due_at)  # it waits for others
             return
         if gap_s < BURST_GAP_S and not opens:
             if not self._is_burst:
@@ -128,8 +148,8 @@ class Avatar:
                 self._is_burst = True
                 asyncio.get_running_loop().call_soon(self._end_burst)
             return
-        begins = opens or not self._speech.is_mid_request
-        session = self._supervisor.session
+        self._join_alarm.cancel()
+        begins = opens or not output.in_request
         if session is not None and self._is_heard(session):
             await self._writer.write(session)
         elif self._fallback.has_work():
@@ -194,6 +214,7 @@ class Avatar:
         await wait_until(self._clock, deadline_at, self._done)
         self._supervisor.abort()
         self._alarm.cancel()
+        self._join_alarm.cancel()
         self._close(self._clock.monotonic())
         if self._speaking is not None:  # it waits for an output
             self._speaking.remove_done_callback(self._ended)
@@ -294,9 +315,9 @@ class Avatar:
         """Whether audio is all that is to be attended to: the avatar is in
         the middle of a request, and nothing else is due before the alarm."""
         return (
-            self._speech.is_mid_request
+            self._output.in_request
             and self._state is AvatarState.READY
-            and not self._speech.has_events
+            and not self._speech.events
             and not self._arrival.is_at_rest
             and self._done is None
         )
@@ -304,7 +325,7 @@ class Avatar:
     @property
     def _has_left_work(self) -> bool:
         """Whether a write has left something to do, or has caused it."""
-        is_waiting = self._speech.has_waiting and not self._speech.joins_until
+        is_waiting = self._speech.has_waiting and not self._output.is_joining
         return is_waiting or not self._is_mid_speech
 
     def _write_joined(self) -> None:
@@ -315,11 +336,11 @@ class Avatar:
             if session is None or not self._is_mid_speech:
                 self._drive()
                 return
-            self._speech.stop_joining(now)
+            self._output.stop_joining(now)
             if self._is_heard(session) and self._writer.has_work(session):
                 self._run(self._writer.write(session))
-            joins_until = self._speech.joins_until or self._due_at
-            self._alarm.set(min(self._due_at, joins_until))
+            self._alarm.set(self._due_at)
+            self._join_alarm.set(self._output.join_due_at)
         except Exception as error:
             self._take_defect(error, now)
 
@@ -419,7 +440,7 @@ class Avatar:
         self._enter(Trigger.STOP, "stopped")
 
     def _report(self) -> None:
-        if self._speech.has_events:
+        if self._speech.events:
             now = self._clock.monotonic()
             is_ready = self._state is AvatarState.READY
             self._reporter.events(
@@ -449,11 +470,12 @@ class Avatar:
 
     def _go_off(self) -> None:
         self._alarm.cancel()
+        self._join_alarm.cancel()
         if self._clock.monotonic() >= self._due_at:
             self._drive()
         else:
-            # It was set for frames that wait for others. They are due, have
-            # left, or have been followed by others.
+            # Frames that wait for others are due, have left, or have been
+            # followed by others.
             self._write_joined()
 
     def _end_burst(self) -> None:
@@ -463,7 +485,7 @@ class Avatar:
     def _set_alarm(self, now: float) -> None:
         """Have the alarm go off in time for the next thing that is due."""
         soonest = min(
-            self._speech.other_due_at,
+            self._speech.due_at,
             self._arrival.due_at,
             self._fallback.due_at,
             self._presence.due_at,
@@ -476,4 +498,5 @@ class Avatar:
             soonest = min(soonest, session.due_at, now + WATCH_INTERVAL_S)
         self._due_at = soonest
         if self._done is None or session is not None:
-            self._alarm.set(min(soonest, self._speech.joins_until or soonest))
+            self._alarm.set(soonest)
+            self._join_alarm.set(self._output.join_due_at)

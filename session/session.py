@@ -103,6 +103,8 @@ class Session:
         self.sample_rate = sample_rate
         """Of the audio that it takes, in Hz."""
         self.state = SessionState.NEW
+        self.is_ready = False
+        """Whether it may be written to: its state is READY."""
         self.connection_id = ""
         self.began_at = clock.monotonic()
         """When its tokens were made."""
@@ -130,11 +132,6 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self.state.value} {self.connection_id}>"
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it may be written to."""
-        return self.state is SessionState.READY
 
     @property
     def was_ready(self) -> bool:
@@ -268,6 +265,7 @@ class Session:
     def _transition(self, state: SessionState) -> None:
         check(TRANSITIONS, self.state, state)
         self.state = state
+        self.is_ready = state is SessionState.READY
 
     def _became(self, state: SessionState) -> None:
         """Make a transition that was not asked for, and report it."""
@@ -439,7 +437,7 @@ class Session:
     async def _call(self, name: str, *arguments: Any) -> str:
         if self._call_since is not None:
             raise IllegalTransition("a call of this session is in progress")
-        if self.state is not SessionState.READY:
+        if not self.is_ready:
             raise SessionError(self.loss or _NOT_READY)
         self._call_since = self._clock.monotonic()
         try:
@@ -449,7 +447,7 @@ class Session:
             self._call_failed(error)
             raise SessionError(self.loss or self._sdk.explain(error)) from error
         self._call_since = None
-        if self.state is not SessionState.READY:
+        if not self.is_ready:
             self._last_call_ended()
             if self.loss is not None:
                 # Lost meanwhile: it is unknown how much of it was sent.

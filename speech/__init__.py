@@ -1,7 +1,7 @@
 """The state machine of speech: pure, without I/O or a clock."""
 
 from . import events
-from .avatar_output import Interrupt
+from .avatar_output import Interrupt, Step
 from .events import Turn
 from .playout import Mark
 from .speech import Speech
@@ -13,6 +13,7 @@ __all__ = [
     "Limits",
     "Mark",
     "Speech",
+    "Step",
     "Totals",
     "Turn",
     "events",

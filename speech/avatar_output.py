@@ -28,6 +28,9 @@ MAX_CUTS = 3
 of it is given up."""
 
 
+NEVER = float("inf")
+
+
 class Send(NamedTuple):
     """Send `audio`; `end` closes the request behind it."""
 
@@ -55,12 +58,12 @@ class AvatarOutput:
         self.in_request = False
         """The service holds an open request of the first utterance."""
         self._is_connected = False
-        self._step_at = float("inf")  # when the step in progress began
+        self._step_at = NEVER  # when the step in progress began
         self._behind_since: Optional[float] = None
         """Since when the writer has had something to write."""
-        self.joins_until: Optional[float] = None
-        """Until when the audio that waits may be joined with more, None if
-        it is to be sent at once."""
+        self.join_due_at = NEVER
+        """When the audio that waits for more to be joined with is to be sent,
+        inf if none does."""
         self._room_kept = 0  # for the audio written of the first utterance
         self._cut: Optional[tuple[Request, int]] = None
         """A request that the service cut, and its position."""
@@ -89,6 +92,17 @@ class AvatarOutput:
         return self.step is None and (
             self.interrupt_due or self._has_audio_step()
         )
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether more of the first utterance waits to be written."""
+        queue = self._backlog.queue
+        return bool(queue) and queue[0].left > 0
+
+    @property
+    def is_joining(self) -> bool:
+        """Whether the audio that waits is to wait for more."""
+        return self.join_due_at < NEVER and not self._has_audio_step()
 
     @property
     def is_silent(self) -> bool:
@@ -124,10 +138,43 @@ class AvatarOutput:
         """When the step in progress has waited for too long, inf if there is
         none."""
         if self.step is None:
-            return float("inf")
+            return NEVER
         return self._step_at + STALLED_AFTER_S
 
     # Steps
+
+    def take(self, utterance: Utterance, pcm: bytes, now: float) -> bool:
+        """Take a frame that goes on with a request: it is the next step at
+        once, or waits for others (rule of speech 7).
+
+        Return False if something else is to be written before: it is not
+        taken.
+        """
+        if (
+            not self.in_request
+            or self.step is not None
+            or self.interrupt_due
+            or self._backlog.queue[0] is not utterance
+        ):
+            return False
+        if utterance.left:
+            if self.join_due_at == NEVER or now >= self.join_due_at:
+                return False
+            utterance.add(pcm)
+            if utterance.left < utterance.message_size:
+                return True
+            self.join_due_at = NEVER
+            pcm = utterance.take(utterance.message_size)
+        elif self.playout.ahead_s(now) >= JOIN_AHEAD_S:
+            utterance.add(pcm)
+            self.join_due_at = now + JOIN_WAIT_S
+            return True
+        self.owner = utterance
+        self.step = Send(pcm, False)
+        self._step_at = now
+        if self._behind_since is None:
+            self._behind_since = now
+        return True
 
     def next(self, now: float) -> Optional[Step]:
         """Return the writer's next step, None if there is none now."""
@@ -142,7 +189,7 @@ class AvatarOutput:
             audio = b""
             if utterance.left:
                 audio = utterance.take(utterance.message_size)
-                self.joins_until = None
+                self.join_due_at = NEVER
             is_end = utterance.is_closing and not utterance.left
             self.step = Send(audio, is_end)
         self._step_at = now
@@ -157,7 +204,9 @@ class AvatarOutput:
 
         Return whether there may be another.
         """
-        step, utterance = self._settle()
+        step, utterance = self.step, self.owner
+        assert step is not None, "there is no step to settle"
+        self.step = self.owner = None
         if isinstance(step, Interrupt):
             self.in_request = False
             self._cut = None
@@ -165,8 +214,9 @@ class AvatarOutput:
         else:
             assert utterance is not None
             self._sent(step, utterance, now, req_id, connection_id)
-            self._take_cut(now)
-        if not self.has_step:
+            if self._cut is not None:
+                self._take_cut(now)
+        if not self.interrupt_due and not self._has_audio_step():
             self._behind_since = None
             return False
         return True
@@ -195,19 +245,18 @@ class AvatarOutput:
     def join(self, utterance: Utterance, now: float) -> None:
         """Have a frame that has just come in wait for others, if the service
         has enough of its request ahead (rule of speech 7)."""
-        self.joins_until = None
+        self.join_due_at = NEVER
         if (
             self.in_request
             and self._backlog.queue[0] is utterance
-            and not self.playout.is_in_doubt
             and self.playout.ahead_s(now) >= JOIN_AHEAD_S
         ):
-            self.joins_until = now + JOIN_WAIT_S
+            self.join_due_at = now + JOIN_WAIT_S
 
     def stop_joining(self, now: float) -> None:
         """Have the audio sent that has waited long enough."""
-        if self.joins_until is not None and now >= self.joins_until:
-            self.joins_until = None
+        if now >= self.join_due_at:
+            self.join_due_at = NEVER
 
     def connected(self) -> None:
         """There is a connection that takes audio."""
@@ -223,7 +272,7 @@ class AvatarOutput:
         backlog = self._backlog
         backlog.update(self.playout, now)
         self._is_connected = self.in_request = self.interrupt_due = False
-        self._cut = self.joins_until = None
+        self._cut, self.join_due_at = None, NEVER
         self.playout.doubt_arrival(now, is_closed)
         self._take_back(now, backlog.limits.resume_rewind_s)
         self.playout.renew()
@@ -373,7 +422,7 @@ class AvatarOutput:
             # The SDK would go on with this request; or another one plays.
             self.interrupt_due = True
             self.in_request = False
-            self.joins_until = None
+            self.join_due_at = NEVER
         if is_said_again:
             self._take_back(now, 0.0)
             return
@@ -418,9 +467,9 @@ class AvatarOutput:
         if not queue or queue[0].output == "voice" or self._other.requests:
             return False  # one output at a time
         utterance = queue[0]
-        if utterance.is_closing and self.in_request:
+        if self.in_request and (utterance.ended or utterance.is_paused):
             return True
-        if self.joins_until is not None:
+        if self.join_due_at < NEVER:
             return utterance.left >= utterance.message_size
         if self.in_request:
             return utterance.left > 0

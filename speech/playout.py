@@ -376,12 +376,13 @@ class Playout:
         )
 
     def ahead_s(self, now: float) -> float:
-        """Return how much of the latest request is still to be heard, in
-        seconds, by the estimate."""
-        if not self.requests:
+        """Return how much of the latest request is surely still to be heard,
+        in seconds, by the estimate: nothing in doubt."""
+        if not self.requests or self._doubted_at is not None:
             return 0.0
         request = self.requests[-1]
-        return request.ends_at - max(now, request.begins_at)
+        begins_at = request.begins_at  # without `max`: for each frame
+        return request.ends_at - (begins_at if begins_at > now else now)
 
     def may_play_on(self, now: float) -> bool:
         """Return whether audio may be audible, by the estimate."""

@@ -11,7 +11,7 @@ that goes on with it.
 
 from typing import Optional
 
-from .avatar_output import AvatarOutput, Step
+from .avatar_output import AvatarOutput
 from .backlog import Backlog
 from .events import CUT, LOST, SpeechEvent, Turn
 from .intake import Intake
@@ -35,15 +35,18 @@ class Speech:
     ) -> None:
         backlog = self._backlog = Backlog(limits)
         voice = Playout(is_acknowledged=False)
-        self._avatar = AvatarOutput(backlog, voice)
-        self._voice = VoiceOutput(backlog, voice, self._avatar)
-        self._playouts = (self._avatar.playout, voice)
+        self.avatar = AvatarOutput(backlog, voice)
+        """The steps of the avatar's writer."""
+        self._voice = VoiceOutput(backlog, voice, self.avatar)
+        self._playouts = (self.avatar.playout, voice)
         self._intake = Intake(
             limits,
             backlog.totals,
             backlog.events,
-            (self._avatar, self._voice),
+            (self.avatar, self._voice),
         )
+        self.events = backlog.events
+        """What is to be reported, until `take_events`."""
         self.totals = backlog.totals
         """The totals of all audio, in samples."""
         self._sample_rate = sample_rate
@@ -93,8 +96,35 @@ class Speech:
         had_left = utterance.left
         self._intake.add(utterance, pcm, now, turn)
         if not had_left:
-            self._avatar.join(utterance, now)
+            self.avatar.join(utterance, now)
         return opens
+
+    def frame_in_request(
+        self, pcm: bytes, now: float, turn: Optional[Turn], sample_rate: int
+    ) -> bool:
+        """Take the audio of a frame in the middle of a request: it is the
+        writer's step in progress then, or waits for others.
+
+        Return False if it is any other frame, which `frame` takes.
+        """
+        utterance = self._intake.open
+        size = len(pcm)
+        if (
+            utterance is None
+            or turn is not utterance.turn
+            or turn is None
+            or sample_rate * BYTES_PER_SAMPLE != utterance.bytes_per_s
+            or size & 1
+            or utterance.left + size > utterance.message_size
+            or utterance.odd_byte
+            or utterance.is_paused
+            or not self.avatar.take(utterance, pcm, now)
+        ):
+            return False
+        utterance.last_audio_at = now
+        utterance.counts.received += size
+        self.totals.queue(size)
+        return True
 
     def start(
         self,
@@ -148,8 +178,8 @@ class Speech:
         intake.cut_begun(now)
         for playout in self._playouts:
             may_be_meant = playout.may_go_on(now)
-            if playout is self._avatar.playout:
-                may_be_meant |= self._avatar.may_be_playing(now)
+            if playout is self.avatar.playout:
+                may_be_meant |= self.avatar.may_be_playing(now)
             if may_be_meant:
                 intake.keep_out(playout.last_turn, playout.last_request_id, now)
         # An utterance that timed out has not ended.
@@ -175,14 +205,14 @@ class Speech:
 
         To be called between steps. Audio that was written counts as sent.
         """
-        assert self._avatar.step is None, "the step before is not settled"
+        assert self.avatar.step is None, "the step before is not settled"
         self._is_closed = True
         if self._intake.open is not None:
             self.totals.split(self._intake.open.odd_byte)
         self._intake.open = None
         self._intake.overflow.cancel()
-        self._avatar.in_request = self._avatar.interrupt_due = False
-        self._avatar.joins_until = None
+        self.avatar.in_request = self.avatar.interrupt_due = False
+        self.avatar.join_due_at = NEVER
         self._voice.close()
         for utterance in self._take_all(now):
             dropped = utterance.drop(0)
@@ -206,87 +236,31 @@ class Speech:
         if stale_at is not None and now >= stale_at:
             self._backlog.discard_all_lost()
             self._backlog.report_loss()
-        self._avatar.release_heard(now)
-        self._avatar.stop_joining(now)
+        self.avatar.release_heard(now)
+        self.avatar.stop_joining(now)
         if now >= self._trim_at:
             self._trim(now)
         self._intake.tick(now)
 
     @property
     def due_at(self) -> float:
-        """When `tick` has something to do next, inf for never."""
-        return min(self.other_due_at, self.joins_until or NEVER)
-
-    @property
-    def other_due_at(self) -> float:
-        """The same, but for audio that waits to be joined with more."""
+        """When `tick` has something to do next, inf for never; for audio that
+        waits to be joined with more, `avatar.join_due_at`."""
         stale_at = self._stale_at
         return min(
-            self._avatar.playout.due_at,
+            self.avatar.playout.due_at,
             self._voice.playout.due_at,
             self._intake.due_at,
             NEVER if stale_at is None else stale_at,
             self._trim_at,
         )
 
-    # The avatar's writer: it asks `next` for a step, carries it out, and
-    # reports with `written` or `failed` how it went, one step at a time.
-
-    @property
-    def has_step(self) -> bool:
-        """Whether `next` would return a step."""
-        return self._avatar.has_step
-
-    @property
-    def joins_until(self) -> Optional[float]:
-        """Until when the audio that waits may be joined with more; None if it
-        is to be written at once."""
-        return self._avatar.joins_until
-
-    def stop_joining(self, now: float) -> None:
-        """Have the audio written that has waited for long enough."""
-        self._avatar.stop_joining(now)
-
-    @property
-    def has_backlog(self) -> bool:
-        """Whether more of the first utterance waits to be written."""
-        queue = self._backlog.queue
-        return bool(queue) and queue[0].left > 0
-
-    @property
-    def interrupt_due(self) -> bool:
-        """Whether the next step is an interrupt."""
-        return self._avatar.interrupt_due
-
-    @property
-    def is_mid_request(self) -> bool:
-        """Whether the service holds a request that has not ended."""
-        return self._avatar.in_request
-
-    def next(self, now: float) -> Optional[Step]:
-        """Return the writer's next step, None if there is none now."""
-        return self._avatar.next(now)
-
-    def written(
-        self, now: float, req_id: str = "", connection_id: str = ""
-    ) -> bool:
-        """Settle the step: it is on the wire, as a part of `req_id`.
-
-        Return whether there may be another.
-        """
-        return self._avatar.written(now, req_id, connection_id)
-
-    def failed(self) -> None:
-        """Settle the step: it did not reach the wire.
-
-        Its audio goes first on the next connection, unless it was flushed.
-        """
-        self._avatar.failed()
+    # The connection
 
     def connected(self) -> None:
         """There is a connection: audio that it takes is not bounded (rule
         6)."""
-        self._avatar.connected()
+        self.avatar.connected()
         self._voice.stop()
 
     def connection_lost(self, now: float, is_closed: bool = False) -> None:
@@ -296,7 +270,7 @@ class Speech:
         `is_closed`: it was healthy and has been closed on purpose, so that
         all audio that was written has arrived. To be called between steps.
         """
-        self._avatar.connection_lost(now, is_closed)
+        self.avatar.connection_lost(now, is_closed)
 
     # The voice's writer: the same for the voice.
 
@@ -325,34 +299,39 @@ class Speech:
     def mark(self) -> Optional[Mark]:
         """Return a mark behind all that was written, for a ping to carry;
         None if all of it has arrived."""
-        return self._avatar.playout.mark()
+        return self.avatar.playout.mark()
 
     def is_playing_out(self, now: float) -> bool:
         """Return whether audio of the avatar is still to be heard: it takes
         pings to know that the service is there."""
-        return self._avatar.playout.is_playing_out(now)
+        return self.avatar.playout.is_playing_out(now)
+
+    def ahead_s(self, now: float) -> float:
+        """Return how much of the avatar's latest request is still to be
+        heard, in seconds."""
+        return self.avatar.playout.ahead_s(now)
 
     @property
     def ask_at(self) -> float:
         """When a ping is to ask whether the avatar has said an utterance to
         its end, inf for never."""
-        return self._avatar.playout.ask_at
+        return self.avatar.playout.ask_at
 
     def asked(self, now: float) -> None:
         """A ping asks whether the service is there: no utterance is reported
         as heard before one is answered that went out at its end or later."""
-        self._avatar.playout.asked(now)
+        self.avatar.playout.asked(now)
 
     def arrived(self, mark: Optional[Mark], now: float) -> None:
         """The service has answered a ping: it has received all that is before
         `mark`, if any."""
-        self._avatar.playout.arrived(mark, now)
-        self._backlog.update(self._avatar.playout, now)
+        self.avatar.playout.arrived(mark, now)
+        self._backlog.update(self.avatar.playout, now)
 
     def doubt(self) -> None:
         """The service does not answer: until it does, no audio since its
         latest answer counts as heard."""
-        self._avatar.playout.doubt()
+        self.avatar.playout.doubt()
 
     def playback(
         self,
@@ -367,15 +346,10 @@ class Speech:
         `state` is "playing", "paused", "ended" or "interrupted", `reason` that
         of an interruption.
         """
-        self._avatar.signal(req_id, state, played_ms, reason, now)
-        self._backlog.update(self._avatar.playout, now)
+        self.avatar.signal(req_id, state, played_ms, reason, now)
+        self._backlog.update(self.avatar.playout, now)
 
     # Questions
-
-    @property
-    def has_events(self) -> bool:
-        """Whether there is anything to be reported."""
-        return bool(self._backlog.events)
 
     def take_events(self) -> list[SpeechEvent]:
         """Remove and return the events to report."""
@@ -390,8 +364,8 @@ class Speech:
         """Return whether no audio is said, waits or plays."""
         return (
             all(each.is_at_rest for each in self._backlog.queue)
-            and self._avatar.is_settled
-            and not self._avatar.playout.may_play_on(now)
+            and self.avatar.is_settled
+            and not self.avatar.playout.may_play_on(now)
             and self._voice.playout.is_over(now)
         )
 
@@ -399,7 +373,7 @@ class Speech:
     def is_silent(self) -> bool:
         """Whether all that the avatar was sent has been heard, and no request
         is open."""
-        return self._avatar.is_silent
+        return self.avatar.is_silent
 
     @property
     def silent_since(self) -> float:
@@ -432,13 +406,13 @@ class Speech:
     def kept_s(self) -> float:
         """How much of the audio that was written is kept, to be said again
         after a loss, in seconds."""
-        return self._avatar.playout.kept_s
+        return self.avatar.playout.kept_s
 
     @property
     def turn(self) -> Optional[Turn]:
         """The turn that is being said, None if none is known."""
         queue = self._backlog.queue
-        return queue[0].turn if queue else self._avatar.playout.last_turn
+        return queue[0].turn if queue else self.avatar.playout.last_turn
 
     def __repr__(self) -> str:
         return (
@@ -452,12 +426,12 @@ class Speech:
     def _stale_at(self) -> Optional[float]:
         """When audio that was lost is too old to be said again, None while a
         writer may be saying it."""
-        is_said = self._avatar.owner is not None or self._voice.step is not None
+        is_said = self.avatar.owner is not None or self._voice.step is not None
         return None if is_said else self._backlog.stale_at
 
     def _is_silent(self, now: float) -> bool:
         """Return whether no output may be audible."""
-        return not self._avatar.may_be_playing(
+        return not self.avatar.may_be_playing(
             now
         ) and self._voice.playout.is_over(now)
 
@@ -483,7 +457,7 @@ class Speech:
     def _excess(self) -> int:
         """How much more waits than may for a connection that takes none, in
         bytes. The audio that the writer holds cannot be refused."""
-        most = max(self._intake.high, self._avatar.held)
+        most = max(self._intake.high, self.avatar.held)
         return self.totals.waiting * BYTES_PER_SAMPLE - most
 
     @property
@@ -492,9 +466,9 @@ class Speech:
         take it."""
         if self._excess <= 0:
             return NEVER
-        if self._intake.overflow.is_refusing and self._avatar.step is not None:
+        if self._intake.overflow.is_refusing and self.avatar.step is not None:
             return 0.0  # at once
-        return self._avatar.stalls_at
+        return self.avatar.stalls_at
 
     def _trim(self, now: float) -> None:
         """Refuse the newest of the audio that waits (rule 6)."""
@@ -520,7 +494,7 @@ class Speech:
         if (
             not utterance.left
             and self._held_of(utterance) is None
-            and not self._avatar.is_open(utterance)
+            and not self.avatar.is_open(utterance)
         ):
             # All of it was refused, or written before a pause or a loss:
             # nothing is left for a writer to do.
@@ -530,9 +504,9 @@ class Speech:
     def _drop_all(self, now: float) -> list[Utterance]:
         """Drop all audio that plays or waits, and have it interrupted. Return
         the utterances."""
-        self._avatar.joins_until = None
-        if self._avatar.may_be_playing(now):
-            self._avatar.interrupt()
+        self.avatar.join_due_at = NEVER
+        if self.avatar.may_be_playing(now):
+            self.avatar.interrupt()
         if self._intake.open is not None:
             self._intake.open.ended = True
             self._intake.open = None
@@ -552,8 +526,8 @@ class Speech:
     def _held_of(self, utterance: Utterance) -> Optional[int]:
         """Return how many bytes of an utterance a writer holds, None if none
         does."""
-        if utterance is self._avatar.owner:
-            return self._avatar.held
+        if utterance is self.avatar.owner:
+            return self.avatar.held
         say = self._voice.step
         if say is not None and say.utterance is utterance:
             return len(say.audio)

@@ -188,11 +188,12 @@ class AudioBuffer:
 
     def take(self, size: int) -> bytes:
         """Remove and return up to `size` bytes, without a copy if it can."""
-        frame = self.frames[0]
-        if self.left == len(frame) <= size and not self.offset:
-            self.frames.clear()
+        if self.left <= size and not self.offset:
+            frames = self.frames
+            audio = frames[0] if len(frames) == 1 else b"".join(frames)
+            frames.clear()
             self.left = 0
-            return frame
+            return audio
         parts: list[bytes] = []
         room = size
         while room and self.frames:
@@ -204,9 +205,9 @@ class AudioBuffer:
             if self.offset == len(frame):
                 self.frames.popleft()
                 self.offset = 0
-        audio = b"".join(parts)
-        self.left -= len(audio)
-        return audio
+        taken = b"".join(parts)
+        self.left -= len(taken)
+        return taken
 
     def put_back(self, audio: bytes) -> None:
         """Undo the latest `take`."""

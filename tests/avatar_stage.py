@@ -87,7 +87,9 @@ class AvatarStage:
 
     # Messages are handled in later turns of the loop, in order, as by TEN.
 
-    def speak(self, pcm: bytes, turn: Any = None, sample_rate: int = 0) -> None:
+    def speak(
+        self, pcm: bytes, turn: Any = None, sample_rate: int = RATE_HZ
+    ) -> None:
         handler = asyncio.ensure_future(
             self.avatar.speak(pcm, turn, sample_rate)
         )

@@ -84,6 +84,8 @@ class FakeClock:
         self._now = now
         self._epoch_at_0 = epoch - now
         self._order = itertools.count()
+        self.gone_off = 0
+        """How many timers have gone off so far."""
         self._timers: list[
             tuple[float, int, FakeTimer, Callable[[], None]]
         ] = []
@@ -124,6 +126,7 @@ class FakeClock:
             at_once = at_once + 1 if when <= self._now else 0
             assert at_once < 100, "a timer is set to go off at once, again"
             self._now = max(self._now, when)
+            self.gone_off += 1
             callback()
             await settle()
         self._now = until

@@ -145,14 +145,20 @@ class Walk:
             self.all.append(self.open)
         numbers = list(itertools.islice(self.numbers, count))
         refused = self.speech.totals.refused
-        self.speech.frame(
-            struct.pack(f"<{count}H", *numbers), self.now, self.turn
-        )
+        pcm = struct.pack(f"<{count}H", *numbers)
+        is_free = self.connected and self.held is None
+        if not is_free or not self.speech.frame_in_request(
+            pcm, self.now, self.turn, RATE
+        ):
+            self.speech.frame(pcm, self.now, self.turn)
         self.received += count
         accepted = count - (self.speech.totals.refused - refused)
         self.open.numbers += numbers[:accepted]
         for number in numbers[:accepted]:
             self.whose[number] = self.open
+        if is_free and self.speech.avatar.step is not None:
+            self.hold(self.speech.avatar.step)
+            self.write()
 
     def begin_call(self):
         if self.connected:
@@ -183,9 +189,13 @@ class Walk:
     # The service
 
     def take(self):
-        step = self.held = self.speech.next(self.now)
-        if step is None:
-            return
+        step = self.speech.avatar.next(self.now)
+        if step is not None:
+            self.hold(step)
+
+    def hold(self, step: Step):
+        """Begin a call of the avatar's writer."""
+        self.held = step
         if isinstance(step, Interrupt):
             assert self.has_request, "nothing to interrupt"
             self.has_request = False
@@ -231,7 +241,7 @@ class Walk:
         if not self.answer_delay_s:
             written(self.speech, self.now, req_id)
             return
-        self.speech.written(self.now, req_id)
+        self.speech.avatar.written(self.now, req_id)
         self.ask()
 
     def ask(self):
@@ -361,7 +371,7 @@ class Walk:
     def sleep_until(self, until: float):
         while True:
             due = [at for at, _, _ in self.signals]
-            due.append(self.speech.due_at)
+            due += [self.speech.due_at, self.speech.avatar.join_due_at]
             if self.ping:
                 due.append(self.ping[0])
             elif self.answer_delay_s and self.connected:
@@ -418,7 +428,7 @@ class Walk:
     def fail(self):
         step, self.held = self.held, None
         assert step is not None
-        self.speech.failed()
+        self.speech.avatar.failed()
         if isinstance(step, Send) and step.audio:
             said = self.whose[numbers_of(step.audio)[0]]
             said.written = self.held_at

@@ -53,14 +53,24 @@ class Speaking:
         if request_id:
             self.speech.start(self.now, turn, request_id)
         audio = pcm(ms)
-        self.speech.frame(audio, self.now, turn)
+        self.frame(audio, turn)
         if end:
             self.speech.end(self.now, turn)
         return audio
 
+    def frame(self, audio: bytes, turn: Optional[Turn] = None) -> None:
+        """Have a frame come in, as the avatar takes it."""
+        if not self.speech.frame_in_request(audio, self.now, turn, RATE):
+            self.speech.frame(audio, self.now, turn)
+
+    @property
+    def due_at(self) -> float:
+        """When something is due next, a write of joined frames, too."""
+        return min(self.speech.due_at, self.speech.avatar.join_due_at)
+
     def next(self) -> Optional[Step]:
-        """Return the avatar's next step."""
-        return self.speech.next(self.now)
+        """Return the avatar's next step, or the frame that is it already."""
+        return self.speech.avatar.step or self.speech.avatar.next(self.now)
 
     def written(self, req_id: str = "r") -> None:
         """Settle the avatar's step; it arrives at once."""
@@ -93,7 +103,7 @@ class Speaking:
     def wait(self, seconds: float) -> None:
         """Let time pass, and do all that is due in time."""
         until = self.now + seconds
-        while (at := self.speech.due_at) <= until:
+        while (at := self.due_at) <= until:
             assert at > self.now or at == 0.0, "it stays due"
             self.now = at
             self.speech.tick(at)

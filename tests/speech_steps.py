@@ -49,7 +49,7 @@ def written(
     connection_id: str = "",
 ) -> bool:
     """Settle the writer's step; it arrives at once."""
-    more = speech.written(now, req_id, connection_id)
+    more = speech.avatar.written(now, req_id, connection_id)
     mark = speech.mark()
     if mark is not None:
         speech.arrived(mark, now)
@@ -64,7 +64,7 @@ def write(
 ) -> list[Step]:
     """Carry out all steps that there are, and return them."""
     steps: list[Step] = []
-    while (step := speech.next(now)) is not None:
+    while (step := speech.avatar.next(now)) is not None:
         written(speech, now, req_id, connection_id)
         steps.append(step)
     check_sum(speech)

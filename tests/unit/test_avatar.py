@@ -1,6 +1,7 @@
 """The facade: start, stop in every state, and the handlers' methods."""
 
 import asyncio
+import functools
 import re
 from typing import Optional
 
@@ -238,11 +239,11 @@ DEFECTS = (
     "close",
     "connection_lost",
     "mark",
-    "next",
     "tick",
-    "written",
+    "avatar.next",
+    "avatar.written",
 )
-"""Methods of `Speech` that the driver calls."""
+"""Methods of `Speech` and its output that the driver and the writer call."""
 
 
 @pytest.mark.parametrize("lasts", [False, True], ids=["once", "each time"])
@@ -263,7 +264,9 @@ async def test_defect_of_ours_is_one_failure(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patched:
-        patched.setattr(stage.speech, name, fail)
+        *owners, method = name.split(".")
+        owner = functools.reduce(getattr, owners, stage.speech)
+        patched.setattr(owner, method, fail)
         # The avatar itself writes what it makes of it: no handler waits.
         await stage.lose(LOST)
         say(stage, 500)
@@ -297,7 +300,7 @@ async def test_defect_while_frames_wait_is_a_failure(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(stage.speech, "stop_joining", fail)
+    monkeypatch.setattr(stage.speech.avatar, "stop_joining", fail)
     await stage.clock.advance(0.1)
     assert stage.outbox.states[-1] == "failed"
     [error] = stage.outbox.errors

@@ -239,7 +239,7 @@ def raise_mute() -> None:
     ("call", "text"),
     [
         (
-            Speech().failed,
+            Speech().avatar.failed,
             r"AssertionError\('there .*'\) at speech/avatar_output\.py:\d+",
         ),
         # Raised by a library, for a line of the package.

@@ -204,7 +204,7 @@ def test_a_call_in_flight_keeps_its_place(is_resumed):
     speaking.write("second", most=3)
     assert speaking.next() is not None
     speaking.wait(0.1)
-    speaking.speech.failed()
+    speaking.speech.avatar.failed()
     speaking.lose()
     assert audio_of(speaking.write("third")) == audio[100 * BYTES_PER_MS :]
 
@@ -216,7 +216,7 @@ def test_a_flush_while_resent_audio_is_in_flight_counts_it_once(speaking):
     speaking.speak(500)
     assert speaking.next() is not None
     speaking.speech.flush(speaking.now)
-    speaking.speech.failed()
+    speaking.speech.avatar.failed()
     speaking.lose()
     summary = speaking.summary()
     assert (summary.sent_ms, summary.flushed_ms) == (1000, 500)
@@ -317,7 +317,7 @@ def test_stale_unwritten_audio_does_not_block(speaking):
     speaking.speak(1000, end=False)
     lost_at(speaking, 0.0)
     assert speaking.next() is not None
-    speaking.speech.failed()
+    speaking.speech.avatar.failed()
     speaking.lose()
     speaking.wait(15.1)
     speaking.speech.end(speaking.now)

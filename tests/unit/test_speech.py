@@ -136,9 +136,9 @@ def test_half_a_sample_is_no_speech(speech):
 def test_no_step_is_handed_out_twice(speech):
     """A second step before the first is settled is a mistake."""
     speech.frame(pcm(10), 0.0)
-    speech.next(0.0)
+    speech.avatar.next(0.0)
     with pytest.raises(AssertionError):
-        speech.next(0.0)
+        speech.avatar.next(0.0)
 
 
 # Rule 2: the end of speech
@@ -201,7 +201,7 @@ def test_cut_of_an_open_utterance_acts_as_a_flush(speech):
     """The rest of a cut utterance is dropped and it is interrupted."""
     sent = pcm(100)
     speech.frame(sent, 0.0, FIRST)
-    speech.next(0.0)
+    speech.avatar.next(0.0)
     written(speech, 0.0)
     speech.frame(pcm(300), 0.0, FIRST)
     speech.end(0.0, FIRST, cut=True)
@@ -292,7 +292,7 @@ def test_single_frame_is_not_copied(speech):
     """The usual message is the frame itself."""
     frame = pcm(10)
     speech.frame(frame, 0.0)
-    step = speech.next(0.0)
+    step = speech.avatar.next(0.0)
     assert isinstance(step, Send)
     assert step.audio is frame
 

@@ -125,8 +125,8 @@ def test_what_has_not_arrived_when_the_connection_is_lost_is_not_heard(
     """Not even for the time that a round trip takes."""
     speaking.speak(5000)
     speech = speaking.speech
-    while speech.next(speaking.now) is not None:
-        speech.written(speaking.now, "first")
+    while speech.avatar.next(speaking.now) is not None:
+        speech.avatar.written(speaking.now, "first")
     speaking.wait(0.338)
     if flushed == "before":
         speaking.lose()
@@ -144,8 +144,8 @@ def test_what_has_not_arrived_plays_from_a_late_answer_on(speaking):
     speaking.write()
     speaking.speak(9000)
     speech = speaking.speech
-    while speech.next(speaking.now) is not None:
-        speech.written(speaking.now, "r")
+    while speech.avatar.next(speaking.now) is not None:
+        speech.avatar.written(speaking.now, "r")
     speaking.silent(5.0)
     speaking.answer()
     speaking.wait(3.0)
@@ -164,10 +164,10 @@ def test_what_was_not_acknowledged_yet_when_a_connection_ends(
     speaking = Speaking(rewind_s=0.0)
     audio = speaking.speak(5000)
     speech = speaking.speech
-    speech.next(speaking.now)
+    speech.avatar.next(speaking.now)
     speaking.written("first")
-    while speech.next(speaking.now) is not None:
-        speech.written(speaking.now, "first")
+    while speech.avatar.next(speaking.now) is not None:
+        speech.avatar.written(speaking.now, "first")
     speaking.wait(after_s)
     speech.connection_lost(speaking.now, is_closed)
     rest = audio[begin_ms * BYTES_PER_MS :]

@@ -35,7 +35,7 @@ from speech_steps import (
 def test_flush_of_a_message_in_flight_interrupts_it(speech):
     """Audio that the writer is just sending will have to be interrupted."""
     speech.frame(pcm(300), 0.0)
-    speech.next(0.0)
+    speech.avatar.next(0.0)
     speech.flush(0.0)
     written(speech, 0.0)
     assert write(speech) == [Interrupt()]
@@ -45,9 +45,9 @@ def test_flush_of_a_message_in_flight_interrupts_it(speech):
 def test_flush_of_a_message_in_flight_that_is_lost(speech):
     """A flushed message that did not reach the wire is not sent again."""
     speech.frame(pcm(300), 0.0)
-    speech.next(0.0)
+    speech.avatar.next(0.0)
     speech.flush(0.0)
-    speech.failed()
+    speech.avatar.failed()
     speech.connection_lost(0.0)
     assert write(speech) == []
     assert speech.totals.flushed == 300 * BYTES_PER_MS // 2
@@ -100,7 +100,7 @@ def test_flush_during_the_interrupt_adds_none(speech):
     speech.frame(pcm(20), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
-    assert speech.next(0.0) == Interrupt()
+    assert speech.avatar.next(0.0) == Interrupt()
     speech.frame(pcm(40), 0.0, SECOND)
     speech.flush(0.0)
     written(speech, 0.0)
@@ -218,7 +218,7 @@ def test_flushed_turns_are_forgotten_in_the_end(speech):
         speech.flush(0.0)
     speech.frame(pcm(20), 0.0, Turn("session 63", 1))
     speech.frame(pcm(20), 0.0, Turn("again", 1))
-    assert speech.next(0.0) is None
+    assert speech.avatar.next(0.0) is None
     audio = pcm(20)
     speech.frame(audio, 0.0, Turn("session 0", 1))
     assert audio_of(write(speech)) == audio
@@ -367,9 +367,9 @@ def test_a_request_is_not_begun_with_less_than_an_encoder_sends():
     """An interrupt would name an unknown request."""
     speech = Speech(sample_rate=RATE, limits=Limits(first_message_ms=20))
     speech.frame(pcm(10), 0.0)
-    assert speech.next(0.0) is None
+    assert speech.avatar.next(0.0) is None
     speech.flush(0.0)
-    assert speech.next(0.0) is None
+    assert speech.avatar.next(0.0) is None
     speech.start(0.0)
     speech.frame(pcm(10), 2.0)
     speech.frame(pcm(10), 2.0)

@@ -13,17 +13,25 @@ from speaking import BYTES_PER_MS, TURN, Speaking, audio_of, pcm
 FRAME_MS = 10
 
 
-def deliver(speaking: Speaking, ms: int, pace: float) -> tuple[bytes, list]:
-    """Have speech come in at a pace, and write all steps due, in time."""
+def deliver(
+    speaking: Speaking, ms: int, pace: float, is_queued: bool = False
+) -> tuple[bytes, list]:
+    """Have speech come in at a pace, and write all steps due, in time.
+
+    `is_queued`: each frame takes the long way.
+    """
     audio, steps = b"", []
     for _ in range(ms // FRAME_MS):
         frame = pcm(FRAME_MS)
         audio += frame
-        speaking.speech.frame(frame, speaking.now, TURN)
+        if is_queued:
+            speaking.speech.frame(frame, speaking.now, TURN)
+        else:
+            speaking.frame(frame, TURN)
         until = speaking.now + FRAME_MS / 1000 / pace
         steps += speaking.write()
-        while speaking.speech.due_at < until:
-            speaking.wait(speaking.speech.due_at - speaking.now)
+        while speaking.due_at < until:
+            speaking.wait(speaking.due_at - speaking.now)
             steps += speaking.write()
         speaking.wait(until - speaking.now)
     return audio, steps
@@ -40,12 +48,15 @@ def ahead() -> Speaking:
     return speaking
 
 
+@pytest.mark.parametrize("is_queued", [False, True])
 @pytest.mark.parametrize(
     ("pace", "most"), [(1.0, 100.0), (1.3, 100.0), (5.0, 12.0), (20.0, 12.0)]
 )
-def test_speech_is_the_same_to_the_byte_in_fewer_messages(pace, most, speaking):
+def test_speech_is_the_same_to_the_byte_in_fewer_messages(
+    pace, most, is_queued, speaking
+):
     """At the pace of speech nothing is joined, at others after a second."""
-    audio, steps = deliver(speaking, 10_000, pace)
+    audio, steps = deliver(speaking, 10_000, pace, is_queued)
     speaking.speech.end(speaking.now, TURN)
     steps += speaking.write()
     assert audio_of(steps) == audio
@@ -71,14 +82,14 @@ def test_a_frame_waits_for_others_but_not_for_long():
     """The alarm is set for it; it is sent then, alone."""
     speaking = ahead()
     speech = speaking.speech
-    assert speech.due_at == speech.joins_until == JOIN_WAIT_S
-    assert not speech.has_step
+    assert speech.avatar.join_due_at == JOIN_WAIT_S
+    assert not speech.avatar.has_step
     assert speech.has_waiting
     speaking.wait(JOIN_WAIT_S)
-    assert speech.has_step
+    assert speech.avatar.has_step
     (step,) = speaking.write()
     assert len(step.audio) == FRAME_MS * BYTES_PER_MS
-    assert speech.joins_until is None
+    assert speech.avatar.join_due_at == float("inf")
 
 
 def test_a_full_message_does_not_wait():
@@ -117,7 +128,7 @@ def test_an_interrupt_does_not_wait():
     speaking.speech.flush(speaking.now)
     assert speaking.write() == [Interrupt()]
     assert speaking.speech.totals.flushed == FRAME_MS * BYTES_PER_MS // 2
-    assert speaking.speech.joins_until is None
+    assert speaking.speech.avatar.join_due_at == float("inf")
 
 
 def test_what_is_resumed_does_not_wait_before_it_has_its_second():

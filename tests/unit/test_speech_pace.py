@@ -88,7 +88,7 @@ def test_a_prebuffer_is_collected_before_the_first_byte():
     """The delay of the first audio counts it."""
     speaking = Speaking(prebuffer_ms=500)
     audio = speaking.speak(490, end=False, turn=TURN)
-    assert not speaking.speech.has_step
+    assert not speaking.speech.avatar.has_step
     assert speaking.write() == []
     speaking.wait(0.3)
     audio += speaking.speak(10, end=False, turn=TURN)

@@ -78,9 +78,9 @@ def test_the_next_request_waits_for_the_word_of_the_service():
     sentences(speaking, 2)
     assert len(write_each(speaking)) == 1
     speaking.wait(1.0)
-    assert not speaking.speech.has_step
+    assert not speaking.speech.avatar.has_step
     speaking.speech.playback("r0-0.0", "ended", None, "", speaking.now)
-    assert speaking.speech.has_step
+    assert speaking.speech.avatar.has_step
     assert len(write_each(speaking)) == 1
 
 
@@ -196,7 +196,7 @@ def test_a_cut_during_a_call_counts_behind_it(arrives):
     if arrives:
         speaking.written("r")
     else:
-        speaking.speech.failed()
+        speaking.speech.avatar.failed()
         speaking.lose()
     speaking.speech.end(speaking.now)
     assert audio_of(speaking.write("s")) == audio[500 * BYTES_PER_MS :]

@@ -216,7 +216,10 @@ class SpeechMachine(RuleBasedStateMachine):
 
         is_taken = self.is_taken()
         refused_before = self.speech.totals.refused
-        self.speech.frame(pcm, self.now, turn)
+        if self.held is not None or not self.speech.frame_in_request(
+            pcm, self.now, turn, RATE
+        ):
+            self.speech.frame(pcm, self.now, turn)
         refused = self.speech.totals.refused - refused_before
 
         waiting = sum(len(s.samples) - s.taken for s in self.waiting_ones())
@@ -241,6 +244,9 @@ class SpeechMachine(RuleBasedStateMachine):
         self.received += count
         for number in accepted:
             self.whose[number] = said
+        step = self.speech.avatar.step
+        if step is not None and self.held is None:
+            self.hold(step)
 
     @rule(turn=TURNS, cut=st.booleans(), request_id=REQUEST_IDS)
     def end(self, turn, cut, request_id):
@@ -315,37 +321,45 @@ class SpeechMachine(RuleBasedStateMachine):
     def wait(self, seconds):
         until = self.now + seconds
         while True:
-            deadline = self.speech.due_at
+            deadline = self.due_at
             if deadline > until:
                 break
             assert deadline >= self.now - 20.0
             self.now = max(self.now, deadline)
             self.tick()
-            assert self.speech.due_at > self.now, "it never stops being due"
+            assert self.due_at > self.now, "it never stops being due"
         self.now = until
         self.tick()
+
+    @property
+    def due_at(self) -> float:
+        return min(self.speech.due_at, self.speech.avatar.join_due_at)
 
     # Outputs
 
     @precondition(lambda self: self.held is None)
     @rule()
     def take(self):
-        step = self.speech.next(self.now)
+        step = self.speech.avatar.next(self.now)
         if step is None:
             assert not self.interrupt_due, "an interrupt is missing"
             waiting = self.speech.totals.waiting
-            joins_until = self.speech.joins_until
-            if joins_until is None:
+            join_due_at = self.speech.avatar.join_due_at
+            if join_due_at == float("inf"):
                 assert waiting == 0, "it keeps audio back"
             else:
                 assert 0 < waiting < MESSAGE_SAMPLES, "it waits for too much"
-                assert self.now < joins_until, "it waits for too long"
+                assert self.now < join_due_at, "it waits for too long"
                 assert self.audible_until >= self.now + JOIN_AHEAD_S - 1e-6
             if self.request is not None:
                 said = self.request.said
                 assert not (said.ended or said.paused), "an end is missing"
             self.discard_what_has_ended()
             return
+        self.hold(step)
+
+    def hold(self, step):
+        """Begin a call of the writer."""
         self.held = step
         self.step_at = self.now
         if self.behind_since is None:
@@ -383,7 +397,8 @@ class SpeechMachine(RuleBasedStateMachine):
     @rule(before=st.integers(0, 60), during=st.integers(0, 24), turn=TURNS)
     def fail_after_frames(self, before, during, turn):
         self.frame(before, turn)
-        self.take()
+        if self.held is None:
+            self.take()
         self.frame(during, turn)
         if self.held is not None:
             self.fail()
@@ -392,7 +407,7 @@ class SpeechMachine(RuleBasedStateMachine):
     @rule()
     def fail(self):
         said = self.held_said
-        self.speech.failed()
+        self.speech.avatar.failed()
         if said is not None:
             said.taken -= len(self.held_audio()) // 2
         self.held = self.held_said = None
@@ -474,7 +489,7 @@ class SpeechMachine(RuleBasedStateMachine):
         return self.connected and (
             self.behind_since is None
             or self.now < self.behind_since + BEHIND_AFTER_S
-            or (self.held is None and not self.speech.has_step)
+            or (self.held is None and not self.speech.avatar.has_step)
         )
 
     def waiting_ones(self):
@@ -661,7 +676,7 @@ class SpeechMachine(RuleBasedStateMachine):
             assert said is not None
             self.write_send(step, said)
         self.held = self.held_said = None
-        if not self.speech.has_step:
+        if not self.speech.avatar.has_step:
             self.behind_since = None
         left = sum(len(s.samples) - s.taken for s in self.waiting_ones())
         if isinstance(step, Send) and left <= self.room // 2:

@@ -91,11 +91,11 @@ def test_overflow_ends_when_half_of_the_room_is_free():
     speech = make(max_buffered_s=1.0, end_timeout_s=0.0)
     speech.frame(pcm(1500), 0.0)
     for second in (0.0, 4.0, 8.0, 12.0):
-        speech.next(second)
+        speech.avatar.next(second)
         written(speech, second)
     speech.frame(pcm(10), 12.0)
     assert overflows_of(speech) == []
-    speech.next(12.0)
+    speech.avatar.next(12.0)
     written(speech, 12.0)
     refused = speech.totals.refused
     audio = pcm(10)
@@ -136,9 +136,9 @@ def test_bound_holds_for_audio_that_the_writer_puts_back():
     speech = make(max_buffered_s=1.0)
     first = pcm(1000)
     speech.frame(first, 0.0)
-    speech.next(0.0)
+    speech.avatar.next(0.0)
     speech.frame(pcm(100), 0.0)
-    speech.failed()
+    speech.avatar.failed()
     speech.connection_lost(0.0)
     check_sum(speech)
     assert speech.waiting_s <= 1.0
@@ -187,9 +187,9 @@ def test_a_connection_that_takes_no_audio_has_the_bound(is_lost):
     speech = make(max_buffered_s=1.0)
     speech.connected()
     speech.frame(pcm(100), 0.0)
-    speech.next(0.0)
+    speech.avatar.next(0.0)
     if is_lost:
-        speech.failed()
+        speech.avatar.failed()
         speech.connection_lost(0.0)
     speech.frame(pcm(2000), STALLED_AFTER_S)
     assert speech.waiting_s == 1.0
@@ -209,7 +209,7 @@ def test_a_stalled_connection_refuses_once(
     speech = make(max_buffered_s=1.0)
     speech.connected()
     speech.frame(pcm(9000), 0.0, FIRST, rate)
-    speech.next(0.0)
+    speech.avatar.next(0.0)
     speech.frame(pcm(20), STALLED_AFTER_S, SECOND, next_rate)
     speech.tick(STALLED_AFTER_S)
     assert speech.totals.waiting == most_s * rate
@@ -223,7 +223,7 @@ def test_a_slow_reader_of_long_speech_loses_nothing():
     speech = make(max_buffered_s=1.0)
     speech.connected()
     speech.frame(pcm(100), 0.0)
-    speech.next(0.0)
+    speech.avatar.next(0.0)
     speech.frame(pcm(9000), 0.0)
     speech.tick(4.0)
     written(speech, 4.0)
@@ -248,7 +248,7 @@ def test_a_call_that_waits_for_long_has_the_bound():
     speech = make(max_buffered_s=1.0, end_timeout_s=0.0)
     speech.connected()
     speech.frame(pcm(100), 0.0)
-    speech.next(0.0)
+    speech.avatar.next(0.0)
     early = pcm(2000)
     speech.frame(early, 0.0)
     assert speech.waiting_s == pytest.approx(2.1)
@@ -303,10 +303,10 @@ def test_unwritten_message_goes_first_on_the_next_connection(speech):
     audio = pcm(350)
     speech.frame(audio, 0.0)
     speech.end(0.0)
-    speech.next(0.0)
+    speech.avatar.next(0.0)
     written(speech, 0.0)
-    speech.next(0.0)
-    speech.failed()
+    speech.avatar.next(0.0)
+    speech.avatar.failed()
     speech.connection_lost(0.0)
     steps = write(speech)
     assert audio_of(steps) == audio[MESSAGE_MS * BYTES_PER_MS :]
@@ -318,8 +318,8 @@ def test_unwritten_end_makes_no_request_of_its_own(speech):
     speech.frame(pcm(20), 0.0)
     write(speech)
     speech.end(0.0)
-    assert speech.next(0.0) == Send(b"", True)
-    speech.failed()
+    assert speech.avatar.next(0.0) == Send(b"", True)
+    speech.avatar.failed()
     speech.connection_lost(0.0)
     assert write(speech) == []
     assert len(summaries_of(speech)) == 1
@@ -365,8 +365,8 @@ def test_interrupt_that_is_lost_is_not_repeated(speech):
     speech.frame(pcm(500), 0.0, FIRST)
     write(speech)
     speech.flush(0.0)
-    speech.next(0.0)
-    speech.failed()
+    speech.avatar.next(0.0)
+    speech.avatar.failed()
     speech.connection_lost(0.0)
     audio = pcm(20)
     speech.frame(audio, 0.0, SECOND)
@@ -403,7 +403,7 @@ def test_summary_comes_when_it_has_been_heard(speech):
 def test_summary_of_a_message_in_flight_waits_for_it(speech):
     """A flushed utterance is summarized once its last message is settled."""
     speech.frame(pcm(500), 0.0, FIRST)
-    speech.next(0.0)
+    speech.avatar.next(0.0)
     speech.flush(0.0)
     assert summaries_of(speech) == []
     written(speech, 0.0)
@@ -439,10 +439,10 @@ def test_summary_of_an_utterance_over_two_connections(speech):
     """An utterance that a loss has split is summarized once, in whole."""
     speech.frame(pcm(300), 0.0)
     speech.end(0.0)
-    speech.next(0.0)
+    speech.avatar.next(0.0)
     written(speech, 0.0, "old")
-    speech.next(0.0)
-    speech.failed()
+    speech.avatar.next(0.0)
+    speech.avatar.failed()
     speech.connection_lost(0.0)
     write(speech, 1.0, "new")
     speech.tick(10.0)

@@ -49,7 +49,7 @@ PUBLIC = {
     "settings": {"Params", "Settings", "Given", "read", "unknown_region"},
     "speech": {
         *("Speech", "Limits", "Totals", "Turn", "BYTES_PER_SAMPLE"),
-        *("Interrupt", "Mark", "events"),
+        *("Interrupt", "Step", "Mark", "events"),
     },
 }
 

@@ -53,6 +53,18 @@ async def test_frame_waits_for_others_for_a_moment(stage):
     assert stage.session.received == ahead + frame
 
 
+async def test_nothing_wakes_up_for_a_message_that_fills_in_time(stage):
+    """Its last frame writes it: the alarm for it is cancelled then."""
+    stage.speak(pcm(int(JOIN_AHEAD_S * 1000) + 500), FIRST)
+    await stage.clock.advance(0.1)
+    before, gone_off = len(stage.session.messages), stage.clock.gone_off
+    for _ in range(10 * 10):
+        stage.speak(pcm(10), FIRST)
+        await stage.clock.advance(0.0015)
+    assert len(stage.session.messages) == before + 10
+    assert stage.clock.gone_off <= gone_off + 2  # for a ping
+
+
 async def test_frame_leaves_in_its_own_handler(stage):
     """At the pace of speech, and also when they come in no time."""
     frames = [pcm(10) for _ in range(5)]
