@@ -121,6 +121,11 @@ class Playout:
         there after it. inf as long as none was."""
         self._doubted_at: Optional[float] = None
         """Since when no audio counts as heard, None without a doubt."""
+        self._unproved_since: Optional[float] = None
+        """The same of the latest doubt, until a ping is answered that went out
+        after it: the answer that ended it came late, and the service may have
+        ended meanwhile."""
+        self._sure_again_at = float("-inf")  # when that answer came
 
     @property
     def is_in_doubt(self) -> bool:
@@ -207,8 +212,11 @@ class Playout:
         if self._asked_at is not None:
             self._was_there_at, self._asked_at = self._asked_at, None
         if self.is_in_doubt:
-            self._doubted_at = None
+            self._unproved_since, self._doubted_at = self._doubted_at, None
+            self._sure_again_at = now
             self._delay(now)
+        elif self._was_there_at >= self._sure_again_at:
+            self._unproved_since = None
         if mark is None:
             return
         is_before = mark.request in self.requests
@@ -321,10 +329,12 @@ class Playout:
             if is_closed or (is_fresh and request.arrived):
                 request.arrived = request.size
         self._doubted_at = now
+        if self._unproved_since is not None and not is_closed:
+            self._doubted_at = self._unproved_since
 
     def renew(self) -> None:
         """There will be another connection, which is not in doubt."""
-        self._doubted_at = None
+        self._doubted_at = self._unproved_since = None
 
     def position(
         self, request: Request, at: float, rewind_s: float = 0.0

@@ -172,3 +172,19 @@ def test_what_was_not_acknowledged_yet_when_a_connection_ends(
     speech.connection_lost(speaking.now, is_closed)
     rest = audio[begin_ms * BYTES_PER_MS :]
     assert audio_of(speaking.write("second")) == rest
+
+
+@pytest.mark.parametrize(
+    ("is_asked_again", "from_ms"), [(False, 2500), (True, 8500)]
+)
+def test_a_loss_behind_a_late_answer(is_asked_again, from_ms):
+    """The service may have ended before: only a ping that went out later
+    proves that it was there."""
+    speaking, audio = in_doubt(3.0, 5.0)
+    speaking.answer()
+    if is_asked_again:
+        speaking.wait(0.0)
+        speaking.speech.asked(speaking.now)
+        speaking.answer()
+    speaking.speech.connection_lost(speaking.now)
+    assert audio_of(speaking.write("second")) == audio[from_ms * BYTES_PER_MS :]
