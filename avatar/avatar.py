@@ -138,6 +138,18 @@ class Avatar:
             if not self._is_mid_speech:
                 self._drive()
             return
+        await self._speak_queued(pcm, now, gap_s, turn, sample_rate)
+
+    async def _speak_queued(
+        self,
+        pcm: bytes,
+        now: float,
+        gap_s: float,
+        turn: Optional[Turn],
+        sample_rate: int,
+    ) -> None:
+        """Queue a frame that may be of any request, and write what waits."""
+        output, session = self._output, self._supervisor.session
         opens = self._speech.frame(pcm, now, turn, sample_rate)
         if output.is_joining:
             self._join_alarm.set(output.join_due_at)  # it waits for others
