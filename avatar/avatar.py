@@ -511,4 +511,6 @@ class Avatar:
         self._due_at = soonest
         if self._done is None or session is not None:
             self._alarm.set(soonest)
-            self._join_alarm.set(self._output.join_due_at)
+            self._join_alarm.set(
+                max(self._output.join_due_at, self._paused_until)
+            )

@@ -33,6 +33,9 @@ NO_TURN_ID = -1
 
 MAX_UNKNOWN = 100
 
+MAX_RECENT = 8
+"""So many turns may wait or play when a flush cuts them."""
+
 MAX_FLUSHED = 64
 """Of so many flushed turns each frame's session is read: one may trail behind
 the flush, and be of another session with the same `turn_id`."""
@@ -100,6 +103,8 @@ class Inbox:
         # Of the latest frame, if the next one with it is of the same turn.
         self._turn_id: Optional[int] = None
         self._flushed_ids: deque[Hashable] = deque(maxlen=MAX_FLUSHED)
+        # Of the frames since the latest flush: the next one may cut them all.
+        self._recent_ids: deque[Hashable] = deque(maxlen=MAX_RECENT)
         # Of the latest frame.
         self._layout: Optional[Layout] = None
         self._accepted: Optional[Layout] = None  # the same, if it is
@@ -170,13 +175,15 @@ class Inbox:
         """Take a flush: frames that trail behind it may be of another session
         with the same `turn_id`."""
         self._turn_id = None
-        if self.turn is not None:
-            self._flushed_ids.append(self.turn.id)
+        self._flushed_ids.extend(self._recent_ids)
+        self._recent_ids.clear()
 
     def _take_turn(self, frame: AudioFrame, turn_id: Optional[int]) -> None:
         """Read the turn of a frame that may be of another than the latest."""
         self.turn = _turn_of(frame, turn_id)
         self._turn_id = None if turn_id in self._flushed_ids else turn_id
+        if self.turn is not None and self.turn.id not in self._recent_ids:
+            self._recent_ids.append(self.turn.id)
 
     def _problem_once(self, layout: Layout) -> Optional[Refused]:
         """Accept a layout, or refuse it; None if it was refused before."""

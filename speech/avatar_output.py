@@ -165,7 +165,10 @@ class AvatarOutput:
                 return True
             self.join_due_at = NEVER
             pcm = utterance.take(utterance.message_size)
-        elif self.playout.ahead_s(now) >= JOIN_AHEAD_S:
+        elif (
+            len(pcm) < utterance.message_size
+            and self.playout.ahead_s(now) >= JOIN_AHEAD_S
+        ):
             utterance.add(pcm)
             self.join_due_at = now + JOIN_WAIT_S
             return True

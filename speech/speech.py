@@ -114,6 +114,7 @@ class Speech:
             or turn is not utterance.turn
             or turn is None
             or sample_rate * BYTES_PER_SAMPLE != utterance.bytes_per_s
+            or not size
             or size & 1
             or utterance.left + size > utterance.message_size
             or utterance.odd_byte

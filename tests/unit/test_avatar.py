@@ -307,6 +307,35 @@ async def test_defect_while_frames_wait_is_a_failure(
     assert "internal error: ZeroDivisionError()" in error["message"]
 
 
+async def test_defect_behind_a_call_that_waits_keeps_nothing_busy(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A frame that waits for others is not due before the driver's pause is
+    over."""
+    stage = await ready()
+    stage.speak(pcm(1500), FIRST)
+    await stage.clock.advance(0.1)
+    stage.service.calls.append("hold")
+    stage.speak(pcm(10), FIRST)
+    await stage.clock.advance(0.03)
+    assert stage.session.is_held
+    stage.speak(pcm(10), FIRST)
+    await settle()
+
+    def fail(*_: object) -> None:
+        patched.undo()
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.speech, "tick", fail)
+        stage.speech_starts(FIRST, "next")
+        gone_off = stage.clock.gone_off
+        await stage.clock.advance(0.5)
+    assert stage.clock.gone_off <= gone_off + 5
+    stage.session.release()
+    await stage.clock.advance(1.0)
+
+
 async def test_voice_takes_over_from_a_session_that_cannot_be_ended(
     monkeypatch: pytest.MonkeyPatch,
 ):

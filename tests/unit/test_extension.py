@@ -320,6 +320,17 @@ async def test_frames_that_trail_behind_a_flush_keep_their_session(avatar, how):
     assert turns_of(avatar)[1:] == [Turn(session, 1) for session in sessions]
 
 
+async def test_one_flush_cuts_several_turns(avatar):
+    """Frames of the earlier one may trail behind it, too."""
+    rig = await with_avatar(avatar)
+    for turn_id in (1, 2):
+        await send_frame_of(rig, "a", turn_id)
+    await rig.send_cmd("flush")
+    for session in ("a", "b"):
+        await send_frame_of(rig, session, 1)
+    assert turns_of(avatar)[2:] == [Turn("a", 1), Turn("b", 1)]
+
+
 async def test_messages_become_calls(avatar):
     """An end is cut for reason 2 of a tts_audio_end alone."""
     rig = await with_avatar(avatar)

@@ -53,6 +53,26 @@ async def test_frame_waits_for_others_for_a_moment(stage):
     assert stage.session.received == ahead + frame
 
 
+async def test_a_full_frame_does_not_wait(stage):
+    """It is a message by itself."""
+    ahead = pcm(int(JOIN_AHEAD_S * 1000) + 500)
+    stage.speak(ahead, FIRST)
+    await stage.clock.advance(0.1)
+    frame = pcm(MESSAGE_MS)
+    stage.speak(frame, FIRST)
+    await settle()
+    assert stage.session.received == ahead + frame
+
+
+async def test_an_empty_frame_is_no_message(stage):
+    """In mid-request, too."""
+    stage.speak(pcm(20), FIRST)
+    await stage.clock.advance(0.01)
+    stage.speak(b"", FIRST)
+    await stage.clock.advance(0.01)
+    assert len(stage.session.messages) == 1
+
+
 async def test_nothing_wakes_up_for_a_message_that_fills_in_time(stage):
     """Its last frame writes it: the alarm for it is cancelled then."""
     stage.speak(pcm(int(JOIN_AHEAD_S * 1000) + 500), FIRST)
