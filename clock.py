@@ -56,20 +56,21 @@ class Alarm:
         self._clock = clock
         self._callback = callback
         self._timer: Optional[Timer] = None
-        self._at = float("inf")
+        self.at = float("inf")
+        """When it goes off, a monotonic time; inf if it is not set."""
 
     def set(self, when: float) -> None:
         """Go off at the monotonic time `when`, or earlier; inf for never."""
-        if when < self._at:
+        if when < self.at:
             self.cancel()
-            self._at = when
+            self.at = when
             self._timer = self._clock.call_at(when, self._callback)
 
     def cancel(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
-        self._at = float("inf")
+        self.at = float("inf")
 
 
 async def wait_until(

@@ -80,8 +80,7 @@ class Avatar:
             outbox, clock, plan.lifetime.token_expires_at_s, vendor_metadata
         )
         self._alarm = Alarm(clock, self._go_off)
-        # Set and cancelled for each message that is joined, which must not
-        # move the other.
+        # Often set and cancelled, which must not move the other.
         self._join_alarm = Alarm(clock, self._go_off)
         self._due_at = float("-inf")  # when the driver has something to do
         self._has_started = False
@@ -133,7 +132,9 @@ class Avatar:
             if output.step is None:
                 self._join_alarm.set(output.join_due_at)  # it waits for others
                 return
-            self._join_alarm.cancel()
+            if self._join_alarm.at < now + gap_s:
+                # It would go off before the next frame, for nothing.
+                self._join_alarm.cancel()
             await self._writer.write(session, output.step)
             if not self._is_mid_speech:
                 self._drive()
@@ -160,7 +161,6 @@ class Avatar:
                 self._is_burst = True
                 asyncio.get_running_loop().call_soon(self._end_burst)
             return
-        self._join_alarm.cancel()
         begins = opens or not output.in_request
         if session is not None and self._is_heard(session):
             await self._writer.write(session)

@@ -84,6 +84,8 @@ class FakeClock:
         self._now = now
         self._epoch_at_0 = epoch - now
         self._order = itertools.count()
+        self.set_count = 0
+        """How many timers have been set so far."""
         self.gone_off = 0
         """How many timers have gone off so far."""
         self._timers: list[
@@ -98,6 +100,7 @@ class FakeClock:
 
     def call_at(self, when: float, callback: Callable[[], None]) -> FakeTimer:
         timer = FakeTimer()
+        self.set_count += 1
         heapq.heappush(self._timers, (when, next(self._order), timer, callback))
         return timer
 

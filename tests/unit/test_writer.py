@@ -73,16 +73,24 @@ async def test_an_empty_frame_is_no_message(stage):
     assert len(stage.session.messages) == 1
 
 
-async def test_nothing_wakes_up_for_a_message_that_fills_in_time(stage):
-    """Its last frame writes it: the alarm for it is cancelled then."""
+@pytest.mark.parametrize(
+    ("pace", "wakings", "timers"), [(5, 1, 15), (20, 4, 8)]
+)
+async def test_hardly_anything_wakes_up_for_messages_that_fill_in_time(
+    stage, pace, wakings, timers
+):
+    """Its last frame writes it: an alarm that would go off before the next
+    frame is cancelled then, any other is left for the messages that follow."""
     stage.speak(pcm(int(JOIN_AHEAD_S * 1000) + 500), FIRST)
     await stage.clock.advance(0.1)
     before, gone_off = len(stage.session.messages), stage.clock.gone_off
+    count = stage.clock.set_count
     for _ in range(10 * 10):
         stage.speak(pcm(10), FIRST)
-        await stage.clock.advance(0.0015)
+        await stage.clock.advance(0.01 / pace)
     assert len(stage.session.messages) == before + 10
-    assert stage.clock.gone_off <= gone_off + 2  # for a ping
+    assert stage.clock.gone_off <= gone_off + wakings  # one is for a ping
+    assert stage.clock.set_count <= count + timers
 
 
 async def test_frame_leaves_in_its_own_handler(stage):
