@@ -149,7 +149,8 @@ class Avatar:
         turn: Optional[Turn],
         sample_rate: int,
     ) -> None:
-        """Queue a frame that may be of any request, and write what waits."""
+        """Queue a frame that may be of any request, and write all that is
+        due."""
         output, session = self._output, self._supervisor.session
         opens = self._speech.frame(pcm, now, turn, sample_rate)
         if output.is_joining:

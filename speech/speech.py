@@ -46,7 +46,7 @@ class Speech:
             (self.avatar, self._voice),
         )
         self.events = backlog.events
-        """What is to be reported, until `take_events`."""
+        """The events to be reported, until `take_events`."""
         self.totals = backlog.totals
         """The totals of all audio, in samples."""
         self._sample_rate = sample_rate
