@@ -150,6 +150,7 @@ class AvatarOutput:
         Return False if something else is to be written before: it is not
         taken.
         """
+        # With an open request, the voice does not speak.
         if (
             not self.in_request
             or self.step is not None
