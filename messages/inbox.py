@@ -41,10 +41,6 @@ MAX_FLUSHED = 64
 the flush, and be of another session with the same `turn_id`."""
 
 
-Layout = tuple[int, int, int]
-"""Rate in Hz, bytes per sample, channels."""
-
-
 class Frame(NamedTuple):
     """The audio of one pcm_frame: signed 16-bit mono."""
 
@@ -105,24 +101,29 @@ class Inbox:
         self._flushed_ids: deque[Hashable] = deque(maxlen=MAX_FLUSHED)
         # Of the frames since the latest flush: the next one may cut them all.
         self._recent_ids: deque[Hashable] = deque(maxlen=MAX_RECENT)
-        # Of the latest frame.
-        self._layout: Optional[Layout] = None
-        self._accepted: Optional[Layout] = None  # the same, if it is
+        # Of the latest frame: rate, bytes per sample, channels.
+        self._layout: Optional[tuple[int, int, int]] = None
+        self._is_refused = False  # frames of that layout
         self._unknown: set[str] = set()  # names already reported
 
     def frame(self, frame: AudioFrame) -> Union[Frame, Unknown, Refused, None]:
         """Return a frame's audio; None if it holds none, or was reported."""
         if frame.get_name() != "pcm_frame":
             return self._unknown_once(f"audio frame {frame.get_name()!r}")
+        rate = frame.get_sample_rate()
         layout = (
-            frame.get_sample_rate(),
+            rate,
             frame.get_bytes_per_sample(),
             frame.get_number_of_channels(),
         )
-        if layout != self._accepted:
-            problem = self._problem_once(layout)
-            if problem is not None or layout != self._accepted:
-                return problem
+        if layout != self._layout:
+            self._layout = layout
+            problem = _problem_of(*layout, self._rates_hz)
+            self._is_refused = bool(problem)
+            if problem:
+                return Refused(problem)
+        if self._is_refused:
+            return None
         try:
             pcm = bytes(frame.get_buf())
         except SystemError:  # it was never given a buffer
@@ -132,7 +133,7 @@ class Inbox:
         turn_id, error = frame.get_property_int(TURN_ID)
         if turn_id != self._turn_id or error is not None:
             self._take_turn(frame, turn_id if error is None else None)
-        return Frame(pcm, layout[0], self.turn)
+        return Frame(pcm, rate, self.turn)
 
     def data(
         self, data: Data
@@ -184,17 +185,6 @@ class Inbox:
         self._turn_id = None if turn_id in self._flushed_ids else turn_id
         if self.turn is not None and self.turn.id not in self._recent_ids:
             self._recent_ids.append(self.turn.id)
-
-    def _problem_once(self, layout: Layout) -> Optional[Refused]:
-        """Accept a layout, or refuse it; None if it was refused before."""
-        if layout == self._layout:
-            return None
-        self._layout = self._accepted = layout
-        problem = _problem_of(*layout, self._rates_hz)
-        if not problem:
-            return None
-        self._accepted = None
-        return Refused(problem)
 
     def _unknown_once(self, name: str) -> Optional[Unknown]:
         if name in self._unknown or len(self._unknown) >= MAX_UNKNOWN:

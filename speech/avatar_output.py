@@ -208,9 +208,7 @@ class AvatarOutput:
 
         Return whether there may be another.
         """
-        step, utterance = self.step, self.owner
-        assert step is not None, "there is no step to settle"
-        self.step = self.owner = None
+        step, utterance = self._settle()
         if isinstance(step, Interrupt):
             self.in_request = False
             self._cut = None
@@ -403,8 +401,7 @@ class AvatarOutput:
     def _take_cut(self, now: float) -> None:
         """Have said again the audio that a cut by the service left unheard,
         and all audio behind it, on the same session."""
-        if self._cut is None:
-            return
+        assert self._cut is not None, "there is no cut"
         (request, position), self._cut = self._cut, None
         backlog, playout = self._backlog, self.playout
         if request not in playout.requests:
